@@ -1,0 +1,119 @@
+//! The primitives on AArch64 (Arm ARM D13: DAIF, TPIDR_EL1, CNTVCT_EL0; C6: WFI, WFE, SEV).
+//!
+//! All `asm!` blocks here are volatile and none is `nomem` unless its comment says why: a mask change must be a
+//! compiler barrier, otherwise LLVM moves stores across it (`spec/preemption.md`, bug 5), and TPIDR_EL1 must not be
+//! merged across a poll, because the poll may go on on another CPU (bug 4).
+
+use super::IrqState;
+use crate::context::Context;
+use crate::cpu::CpuLocal;
+use crate::stack::{CONTEXT_SIZE, STACK_SIZE};
+use core::arch::asm;
+
+/// DAIF.I, the interrupt mask bit.
+const DAIF_I: u64 = 1 << 7;
+
+/// Masks interrupts and returns the mask as it was.
+#[inline(always)]
+pub fn irq_save() -> IrqState {
+    let daif: u64;
+    // SAFETY: reads DAIF and sets DAIF.I; masking interrupts breaks no memory-safety rule. Not `nomem`: a barrier.
+    unsafe { asm!("mrs {}, daif", "msr daifset, #2", out(reg) daif, options(nostack, preserves_flags)) };
+    IrqState(daif)
+}
+
+/// Puts the interrupt mask back to `state`.
+#[inline(always)]
+pub fn irq_restore(state: IrqState) {
+    // SAFETY: `state` was read from DAIF by `irq_save`. Not `nomem`: a barrier.
+    unsafe { asm!("msr daif, {}", in(reg) state.0, options(nostack, preserves_flags)) };
+}
+
+/// Whether interrupts are masked on this CPU.
+#[inline(always)]
+pub fn irqs_disabled() -> bool {
+    let daif: u64;
+    // SAFETY: a read of DAIF.
+    unsafe { asm!("mrs {}, daif", out(reg) daif, options(nostack, preserves_flags)) };
+    daif & DAIF_I != 0
+}
+
+/// Unmasks interrupts.
+#[inline(always)]
+pub fn irq_enable() {
+    // SAFETY: clears DAIF.I; every caller is at a point where its own state allows an interrupt. A compiler barrier.
+    unsafe { asm!("msr daifclr, #2", options(nostack, preserves_flags)) };
+}
+
+/// Masks interrupts.
+#[inline(always)]
+pub fn irq_disable() {
+    // SAFETY: sets DAIF.I. A compiler barrier.
+    unsafe { asm!("msr daifset, #2", options(nostack, preserves_flags)) };
+}
+
+/// The context block of the stack that this code runs on: found by masking SP, so it stays right across a migration.
+#[inline(always)]
+pub fn context() -> *const Context {
+    let sp: usize;
+    // SAFETY: a read of SP. `nomem` and `pure`-free: SP's block is the same for the whole life of the frame.
+    unsafe { asm!("mov {}, sp", out(reg) sp, options(nomem, nostack, preserves_flags)) };
+    ((sp | (STACK_SIZE - 1)) + 1 - CONTEXT_SIZE) as *const Context
+}
+
+/// This CPU's [`CpuLocal`]. Valid only under a guard that keeps the code on its CPU, or for a statistic.
+#[inline(always)]
+pub fn cpu_local() -> *const CpuLocal {
+    let p: usize;
+    // SAFETY: a read of TPIDR_EL1. Volatile: the value changes when a parked poll is resumed on another CPU.
+    unsafe { asm!("mrs {}, tpidr_el1", out(reg) p, options(nostack, preserves_flags)) };
+    p as *const CpuLocal
+}
+
+/// Makes `local` this CPU's [`CpuLocal`]. Called once per CPU when it starts.
+///
+/// # Safety
+/// `local` must stay valid for ever, and belong to no other CPU.
+#[inline(always)]
+pub unsafe fn set_cpu_local(local: *const CpuLocal) {
+    // SAFETY: by the caller's contract the pointer is what `cpu_local` promises.
+    unsafe { asm!("msr tpidr_el1, {}", in(reg) local, options(nostack, preserves_flags)) };
+}
+
+/// The virtual counter CNTVCT_EL0, in ticks of CNTFRQ_EL0. The ISB keeps it from being read early (Arm ARM D11.2.1).
+#[inline(always)]
+pub fn counter() -> u64 {
+    let c: u64;
+    // SAFETY: a read of the counter.
+    unsafe { asm!("isb", "mrs {}, cntvct_el0", out(reg) c, options(nostack, preserves_flags)) };
+    c
+}
+
+/// The counter's frequency in Hz, as the firmware set it.
+#[inline(always)]
+pub fn counter_frequency() -> u64 {
+    let f: u64;
+    // SAFETY: a read of CNTFRQ_EL0, constant after boot.
+    unsafe { asm!("mrs {}, cntfrq_el0", out(reg) f, options(nomem, nostack, preserves_flags)) };
+    f
+}
+
+/// Waits for an interrupt with interrupts masked: a pending one ends the wait although it is masked (Arm ARM D1.6.2).
+#[inline(always)]
+pub fn wait_for_interrupt() {
+    // SAFETY: DSB so that our stores are seen before we stop; WFI only waits.
+    unsafe { asm!("dsb sy", "wfi", options(nostack, preserves_flags)) };
+}
+
+/// A hint in a spin loop.
+#[inline(always)]
+pub fn relax() {
+    core::hint::spin_loop();
+}
+
+/// Orders this CPU's earlier stores before an IPI that it is about to send.
+#[inline(always)]
+pub fn ipi_barrier() {
+    // SAFETY: a barrier.
+    unsafe { asm!("dsb ishst", options(nostack, preserves_flags)) };
+}

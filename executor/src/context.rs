@@ -1,0 +1,303 @@
+//! The context block: what belongs to a *flow of execution* rather than to a CPU.
+//!
+//! The preempt count, need-resched and the current task live at the top of the stack they describe. A poll that is
+//! parked keeps them with its stack and finds them unchanged when another CPU resumes it. In the per-CPU area they
+//! would be lost when a poll migrates between the load and the store (`spec/preemption.md`, bug 1).
+//!
+//! The count has Linux's layout (`include/linux/preempt.h`), and, as on Linux's arm64, need-resched is an inverted word
+//! beside it, so that one 64-bit compare with zero answers "preemption is possible and wanted".
+
+use crate::arch;
+use crate::task::Task;
+use core::cell::Cell;
+use core::marker::PhantomData;
+use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering::Relaxed, compiler_fence};
+
+/// One preempt-off section.
+pub const PREEMPT_OFFSET: u32 = 1;
+/// One softirq (bottom half) section.
+pub const SOFTIRQ_OFFSET: u32 = 1 << 8;
+/// One level of hard interrupt.
+pub const HARDIRQ_OFFSET: u32 = 1 << 16;
+/// One level of NMI or SError.
+pub const NMI_OFFSET: u32 = 1 << 20;
+const SOFTIRQ_MASK: u32 = 0xff << 8;
+const HARDIRQ_MASK: u32 = 0xf << 16;
+const NMI_MASK: u32 = 0xf << 20;
+
+/// What a stack is for; decides whether a flow on it may be parked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u32)]
+pub enum StackKind {
+    /// A stack with an executor loop at its base: polls run here and may be parked.
+    Cpu,
+    /// The stack of hard interrupts and softirqs: never parked.
+    Irq,
+    /// The stack on which an overflow of another is reported.
+    Emergency,
+}
+
+/// How many spin locks one flow may hold at once (Linux: MAX_LOCK_DEPTH is 48).
+pub const MAX_HELD: usize = 24;
+
+/// The block at the top of each stack. Only the flow that runs on the stack writes it, and interrupts of the same CPU,
+/// which leave it as they found it apart from `need_resched`.
+#[repr(C, align(64))]
+pub struct Context {
+    /// Preempt count, Linux's layout. First, so that assembly and the two words' 64-bit test find it at offset 0.
+    preempt_count: AtomicU32,
+    /// 0 when a reschedule is wanted, 1 when not.
+    no_resched: AtomicU32,
+    /// The task whose poll runs on this stack; null in the executor loop.
+    current: AtomicPtr<Task>,
+    /// SP of the flow while it is parked.
+    saved_sp: AtomicUsize,
+    kind: StackKind,
+    home_cpu: AtomicU32,
+    /// The link of the stack pool, while the stack is free.
+    pub(crate) pool_next: AtomicPtr<Context>,
+    /// What the executor loop that owns this flow must do next; see `preempt`.
+    pub(crate) poll_started: Cell<u64>,
+    /// Locks that this flow holds, newest last: (lock class, lock address). Used with debug checks on.
+    pub(crate) held: Cell<[(usize, usize); MAX_HELD]>,
+    pub(crate) held_len: Cell<usize>,
+}
+
+// SAFETY: the cells are touched only by the flow on this stack (or, while it is parked, by nobody).
+unsafe impl Sync for Context {}
+
+impl Context {
+    /// A block for a stack of `kind`, with count 0 and no wish to reschedule.
+    pub const fn new(kind: StackKind) -> Self {
+        Context {
+            preempt_count: AtomicU32::new(0),
+            no_resched: AtomicU32::new(1),
+            current: AtomicPtr::new(core::ptr::null_mut()),
+            saved_sp: AtomicUsize::new(0),
+            kind,
+            home_cpu: AtomicU32::new(0),
+            pool_next: AtomicPtr::new(core::ptr::null_mut()),
+            poll_started: Cell::new(0),
+            held: Cell::new([(0, 0); MAX_HELD]),
+            held_len: Cell::new(0),
+        }
+    }
+
+    /// The block of the stack that this code runs on.
+    #[inline(always)]
+    pub fn here() -> &'static Context {
+        // SAFETY: every stack that Rust code runs on has an initialised block at its top, and it lives as long as the
+        // flow. The reference must not outlive the frame; that it is 'static only spares a lifetime.
+        unsafe { &*arch::context() }
+    }
+
+    /// The preempt count.
+    #[inline(always)]
+    pub fn count(&self) -> u32 {
+        self.preempt_count.load(Relaxed)
+    }
+
+    /// Adds `offset` to the count (one of the `*_OFFSET`s).
+    #[inline(always)]
+    pub fn add(&self, offset: u32) {
+        // A load and a store, not an atomic add: only this flow writes, and an interrupt between restores the value.
+        self.preempt_count.store(self.preempt_count.load(Relaxed).wrapping_add(offset), Relaxed);
+        compiler_fence(core::sync::atomic::Ordering::SeqCst);
+    }
+
+    /// Takes `offset` off the count.
+    #[inline(always)]
+    pub fn sub(&self, offset: u32) {
+        compiler_fence(core::sync::atomic::Ordering::SeqCst);
+        self.preempt_count.store(self.preempt_count.load(Relaxed).wrapping_sub(offset), Relaxed);
+    }
+
+    /// Whether a reschedule is wanted on this flow's CPU.
+    #[inline(always)]
+    pub fn need_resched(&self) -> bool {
+        self.no_resched.load(Relaxed) == 0
+    }
+
+    /// Asks for a reschedule at the next point where one is possible.
+    #[inline(always)]
+    pub fn set_need_resched(&self) {
+        self.no_resched.store(0, Relaxed);
+    }
+
+    /// Withdraws the wish. Before the inbox is drained, never after: a wake in between must set it again.
+    #[inline(always)]
+    pub fn clear_need_resched(&self) {
+        self.no_resched.store(1, Relaxed);
+    }
+
+    /// Whether the count is zero and a reschedule is wanted.
+    #[inline(always)]
+    pub fn should_resched(&self) -> bool {
+        self.count() == 0 && self.need_resched()
+    }
+
+    /// The task whose poll runs here.
+    #[inline(always)]
+    pub fn current(&self) -> *const Task {
+        self.current.load(Relaxed)
+    }
+
+    /// Sets the task whose poll runs here.
+    #[inline(always)]
+    pub fn set_current(&self, task: *const Task) {
+        self.current.store(task.cast_mut(), Relaxed);
+    }
+
+    /// What this stack is for.
+    pub fn kind(&self) -> StackKind {
+        self.kind
+    }
+
+    /// SP of the parked flow.
+    pub fn saved_sp(&self) -> usize {
+        self.saved_sp.load(Relaxed)
+    }
+
+    /// The address of the word in which the switch stores SP.
+    pub fn saved_sp_ptr(&self) -> *mut usize {
+        self.saved_sp.as_ptr()
+    }
+
+    /// The CPU whose pool the stack goes back to.
+    pub fn home_cpu(&self) -> u32 {
+        self.home_cpu.load(Relaxed)
+    }
+
+    /// Sets the CPU whose pool the stack goes back to.
+    pub fn set_home_cpu(&self, cpu: u32) {
+        self.home_cpu.store(cpu, Relaxed);
+    }
+}
+
+/// Whether this flow is in a hard interrupt or an NMI.
+#[inline(always)]
+pub fn in_hardirq() -> bool {
+    Context::here().count() & (HARDIRQ_MASK | NMI_MASK) != 0
+}
+
+/// Whether this flow is in an interrupt or a bottom half, or has bottom halves off.
+#[inline(always)]
+pub fn in_interrupt() -> bool {
+    Context::here().count() & (HARDIRQ_MASK | NMI_MASK | SOFTIRQ_MASK) != 0
+}
+
+/// Whether this flow may be preempted now.
+#[inline(always)]
+pub fn preemptible() -> bool {
+    Context::here().count() == 0 && !arch::irqs_disabled()
+}
+
+/// Preemption is off while this lives. Not `Send`, so that no task's future keeps one across an await.
+#[must_use = "preemption is off only while the guard lives"]
+pub struct PreemptGuard(PhantomData<*mut ()>);
+
+impl PreemptGuard {
+    /// Turns preemption off.
+    #[inline(always)]
+    pub fn new() -> Self {
+        Context::here().add(PREEMPT_OFFSET);
+        PreemptGuard(PhantomData)
+    }
+}
+
+impl Default for PreemptGuard {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for PreemptGuard {
+    #[inline(always)]
+    fn drop(&mut self) {
+        let ctx = Context::here();
+        ctx.sub(PREEMPT_OFFSET);
+        if ctx.should_resched() {
+            crate::preempt::preempt_schedule();
+        }
+    }
+}
+
+/// Bottom halves (softirqs) are off on this CPU while this lives; implies that preemption is off.
+#[must_use = "bottom halves are off only while the guard lives"]
+pub struct BhGuard(PhantomData<*mut ()>);
+
+impl BhGuard {
+    /// Turns bottom halves off.
+    #[inline(always)]
+    pub fn new() -> Self {
+        Context::here().add(2 * SOFTIRQ_OFFSET);
+        BhGuard(PhantomData)
+    }
+}
+
+impl Default for BhGuard {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for BhGuard {
+    #[inline(always)]
+    fn drop(&mut self) {
+        let ctx = Context::here();
+        ctx.sub(2 * SOFTIRQ_OFFSET);
+        if !in_interrupt() {
+            crate::platform::run_pending_softirqs();
+        }
+        if ctx.should_resched() {
+            crate::preempt::preempt_schedule();
+        }
+    }
+}
+
+/// Interrupts are masked while this lives. Nests.
+#[must_use = "interrupts are masked only while the guard lives"]
+pub struct IrqGuard(arch::IrqState, PhantomData<*mut ()>);
+
+impl IrqGuard {
+    /// Masks interrupts on this CPU.
+    #[inline(always)]
+    pub fn new() -> Self {
+        IrqGuard(arch::irq_save(), PhantomData)
+    }
+}
+
+impl Default for IrqGuard {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for IrqGuard {
+    #[inline(always)]
+    fn drop(&mut self) {
+        arch::irq_restore(self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn guards_nest_and_return_the_count_to_zero() {
+        let ctx = Context::here();
+        let before = ctx.count();
+        {
+            let _a = PreemptGuard::new();
+            let _b = PreemptGuard::new();
+            assert_eq!(ctx.count(), before + 2);
+            assert!(!preemptible());
+        }
+        assert_eq!(ctx.count(), before);
+        let g = IrqGuard::new();
+        assert!(arch::irqs_disabled());
+        drop(g);
+        assert!(!arch::irqs_disabled());
+    }
+}

@@ -1,0 +1,87 @@
+//! The inbox: the lock-free list through which a wake reaches a CPU (Linux's llist).
+//!
+//! Push is one CAS loop on the head; take is one swap and a reversal, so tasks come out in the order of their wakes.
+//! The link is in the task, so a push cannot fail; a task is in at most one inbox, because only the waker that set
+//! NOTIFIED on an idle task pushes. A push that is interrupted half-way makes nobody wait: the node is not visible
+//! until its CAS, unlike in a Vyukov queue.
+
+use crate::atomic::{AtomicPtr, Ordering};
+use crate::task::Task;
+use core::ptr::{NonNull, null_mut};
+
+/// The wakes that a CPU has not yet put on its run queue.
+pub struct Inbox {
+    head: AtomicPtr<Task>,
+}
+
+impl Inbox {
+    /// An empty inbox.
+    #[cfg(not(loom))]
+    pub const fn new() -> Self {
+        Inbox { head: AtomicPtr::new(null_mut()) }
+    }
+
+    /// An empty inbox.
+    #[cfg(loom)]
+    pub fn new() -> Self {
+        Inbox { head: AtomicPtr::new(null_mut()) }
+    }
+
+    /// Adds `task`; `true` if the inbox was empty, so that its CPU has to be told. Any context.
+    ///
+    /// SeqCst on success: the pusher then reads whether the CPU idles, and the idle loop sets its idle bit before it
+    /// looks here a last time.
+    #[inline]
+    pub fn push(&self, task: NonNull<Task>) -> bool {
+        let mut head = self.head.load(Ordering::Relaxed);
+        loop {
+            // SAFETY: the caller made the task runnable, so the link is its own until the task is taken.
+            unsafe { task.as_ref().link.store(head, Ordering::Relaxed) };
+            match self.head.compare_exchange_weak(head, task.as_ptr(), Ordering::SeqCst, Ordering::Relaxed) {
+                Ok(_) => return head.is_null(),
+                Err(h) => head = h,
+            }
+        }
+    }
+
+    /// Whether nothing waits.
+    #[inline(always)]
+    pub fn is_empty(&self) -> bool {
+        self.head.load(Ordering::SeqCst).is_null()
+    }
+
+    /// Takes everything, oldest first.
+    #[inline]
+    pub fn take(&self) -> Drain {
+        if self.head.load(Ordering::Relaxed).is_null() {
+            return Drain(null_mut());
+        }
+        let mut p = self.head.swap(null_mut(), Ordering::Acquire);
+        let mut reversed = null_mut();
+        while let Some(task) = NonNull::new(p) {
+            // SAFETY: the swap made this flow the list's only owner.
+            unsafe {
+                p = task.as_ref().link.load(Ordering::Relaxed);
+                task.as_ref().link.store(reversed, Ordering::Relaxed);
+            }
+            reversed = task.as_ptr();
+        }
+        Drain(reversed)
+    }
+}
+
+/// The tasks of one [`Inbox::take`].
+#[must_use = "tasks that are not enqueued are lost"]
+pub struct Drain(*mut Task);
+
+impl Iterator for Drain {
+    type Item = NonNull<Task>;
+
+    #[inline]
+    fn next(&mut self) -> Option<NonNull<Task>> {
+        let task = NonNull::new(self.0)?;
+        // SAFETY: the list is this drain's own; the link is read before the task is given away.
+        self.0 = unsafe { task.as_ref().link.load(Ordering::Relaxed) };
+        Some(task)
+    }
+}

@@ -1,0 +1,61 @@
+//! # vigil-executor: per-CPU executors that choose futures as Linux chooses tasks
+//!
+//! Every kernel control path of Vigil is a future, and every future that runs belongs to a [`task`]. This crate holds
+//! what those futures stand on: the task with its one state word, wakers that may be called from a hard interrupt, the
+//! per-CPU executor loop, Linux's scheduling classes, preemption of a poll by parking its stack, timers, wait queues
+//! and the locks. It knows nothing of devices, memory management or system calls; what it needs of them comes through
+//! [`platform::Platform`].
+//!
+//! Principles:
+//!
+//! 1. **A wake never does work.** It sets a bit, pushes a node that lives in the task, and perhaps sends an IPI. It
+//!    takes no lock, allocates nothing and cannot fail ([`task::waker`], [`inbox`]).
+//! 2. **One atomic word decides** whether a task is idle, queued, polled, parked or dead ([`task::state`]).
+//! 3. **No guard crosses an await.** Guards are `!Send`; futures of tasks are `Send` ([`sync`]).
+//! 4. **A waiting task owns no stack.** Only a poll that is preempted in the middle keeps one ([`preempt`]).
+//! 5. **What is bound to a CPU needs a counted guard.** A poll may continue on another CPU after any point where
+//!    preemption is possible; `!Send` does not prevent that ([`context`]).
+//!
+//! | module | what is there |
+//! |---|---|
+//! | [`arch`] | about ten primitives of the CPU, with a host twin |
+//! | [`context`] | the context block at the top of each stack: preempt count, need-resched, current task |
+//! | [`cpu`] | CPU numbers and per-CPU variables |
+//! | [`task`] | task header, state word, waker |
+//! | [`inbox`] | the lock-free list through which a wake reaches its CPU |
+//! | [`class`] | stop, real-time, fair and idle as pure state machines over injected time |
+//! | [`executor`] | the loop: drain, pick, poll, charge, requeue |
+//! | [`preempt`] | parking a poll and resuming it |
+//! | [`timer`] | high-resolution timers |
+//! | [`wait`] | wait queues and the modes of a wait |
+//! | [`sync`] | spin locks with lock classes, async locks, RCU |
+//! | [`work`] | work queues |
+#![no_std]
+
+#[cfg(any(test, loom, not(target_os = "none")))]
+extern crate std;
+extern crate alloc;
+
+pub mod arch;
+pub mod class;
+pub mod context;
+pub mod cpu;
+pub mod executor;
+pub mod inbox;
+pub mod platform;
+pub mod preempt;
+pub mod stack;
+pub mod sync;
+pub mod task;
+pub mod time;
+pub mod timer;
+pub mod wait;
+pub mod work;
+
+/// Atomics of the algorithms that loom checks: loom's own under `--cfg loom`, core's otherwise.
+pub(crate) mod atomic {
+    #[cfg(not(loom))]
+    pub(crate) use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+    #[cfg(loom)]
+    pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
+}

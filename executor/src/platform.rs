@@ -1,0 +1,52 @@
+//! What the executor needs of the kernel around it: stacks, IPIs, the comparator, and two hooks.
+
+use crate::context::Context;
+use crate::cpu::{CpuId, CpuMask};
+use crate::time::Nanos;
+use core::sync::atomic::{AtomicPtr, Ordering};
+use core::ptr::NonNull;
+
+/// The services of the kernel that boots the executor. Set once, before the first task.
+pub trait Platform: Sync {
+    /// Interrupts `cpu` so that it drains its inbox. Lock-free; any context.
+    fn send_reschedule(&self, cpu: CpuId);
+    /// Programs this CPU's comparator for `deadline` (CLOCK_MONOTONIC), or stops it. Interrupts masked.
+    fn program_timer(&self, deadline: Option<Nanos>);
+    /// A new kernel stack with an initialised context block, or `None` when memory is short. May not block.
+    fn alloc_stack(&self) -> Option<NonNull<Context>>;
+    /// Runs the softirqs that are pending on this CPU, within the budget. Interrupts may be on or masked.
+    fn run_softirqs(&self);
+    /// Wakes everything in `mask` that waits in `wait_for_event`; used for stop and RCU expedited requests.
+    fn send_reschedule_mask(&self, mask: CpuMask) {
+        for cpu in mask.iter() {
+            self.send_reschedule(cpu);
+        }
+    }
+}
+
+/// A thin handle, because an `AtomicPtr` holds no fat pointer.
+struct Handle(&'static dyn Platform);
+
+static PLATFORM: AtomicPtr<Handle> = AtomicPtr::new(core::ptr::null_mut());
+static HANDLE: spin::Once<Handle> = spin::Once::new();
+
+/// Makes `p` the platform. The first call wins.
+pub fn set(p: &'static dyn Platform) {
+    let handle = HANDLE.call_once(|| Handle(p));
+    PLATFORM.store(core::ptr::from_ref(handle).cast_mut(), Ordering::Release);
+}
+
+/// The platform, or `None` before it is set.
+#[inline]
+pub fn get() -> Option<&'static dyn Platform> {
+    let p = PLATFORM.load(Ordering::Acquire);
+    // SAFETY: a non-null pointer is that of `HANDLE`, which is never changed after it was set.
+    if p.is_null() { None } else { Some(unsafe { (*p).0 }) }
+}
+
+/// Runs pending softirqs, if there is a platform.
+pub(crate) fn run_pending_softirqs() {
+    if let Some(p) = get() {
+        p.run_softirqs();
+    }
+}

@@ -1,0 +1,3 @@
+//! (Skeleton.)
+/// (Skeleton.)
+pub fn preempt_schedule() {}

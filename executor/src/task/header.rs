@@ -1,0 +1,423 @@
+//! The task header, its reference-counted handle, and the allocation that joins it to a future.
+
+use super::reaper;
+use super::state::{State, Wake};
+use crate::class::{Entity, Params};
+use crate::context::{Context, PreemptGuard};
+use crate::cpu::{CpuId, CpuMask};
+use crate::wait::{WaitMode, WaitSite};
+use alloc::alloc::{alloc, dealloc};
+use core::alloc::Layout;
+use core::cell::UnsafeCell;
+use core::future::Future;
+use core::mem::offset_of;
+use core::pin::Pin;
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering::*};
+use core::task::{Context as PollContext, Poll};
+
+/// A signal is pending: ends interruptible waits.
+pub const INTERRUPT_SIGNAL: u32 = 1;
+/// A fatal signal is pending: ends killable and interruptible waits.
+pub const INTERRUPT_KILL: u32 = 2;
+
+/// What the kernel wants to happen when the executor enters or leaves a task, a park and a resume included.
+///
+/// Both run with interrupts masked and may not block. They are plain functions, because the executor knows nothing of
+/// address spaces or FP registers.
+#[derive(Debug)]
+pub struct Hooks {
+    /// Before the task's frames run: restore TTBR0/ASID, SP_EL0, TPIDR_EL0 and the FP owner.
+    pub switch_in: fn(&Task),
+    /// After they have stopped: save dirty FP state and thread registers.
+    pub switch_out: fn(&Task),
+}
+
+impl Hooks {
+    /// For tasks that have nothing of their own in the CPU: kernel threads.
+    pub const NONE: Hooks = Hooks { switch_in: |_| {}, switch_out: |_| {} };
+}
+
+struct VTable {
+    poll: unsafe fn(NonNull<Task>, &mut PollContext<'_>) -> Poll<()>,
+    drop_future: unsafe fn(NonNull<Task>),
+    layout: Layout,
+}
+
+/// The header of every task. Its address is its identity: it never moves.
+#[repr(C)]
+pub struct Task {
+    pub(crate) state: State,
+    refs: AtomicU32,
+    /// The link of the inbox, and later of the reaper's list. Owned by whoever set NOTIFIED on an idle task.
+    pub(crate) link: AtomicPtr<Task>,
+    vtable: &'static VTable,
+    /// The CPU on whose queue it is, or last was. Written by the enqueuer under that queue's lock.
+    cpu: AtomicU32,
+    interrupt: AtomicU32,
+    affinity: AtomicU64,
+    /// The place in its class. Touched only under the lock of the run queue of `cpu`.
+    pub(crate) entity: UnsafeCell<Entity>,
+    /// The context block of the stack on which its poll is parked.
+    pub(crate) parked_on: AtomicPtr<Context>,
+    wait_site: AtomicPtr<WaitSite>,
+    wait_mode: AtomicU32,
+    /// The kernel's own object (a thread), opaque here.
+    owner: AtomicUsize,
+    hooks: &'static Hooks,
+    name: [core::sync::atomic::AtomicU8; 16],
+}
+
+// SAFETY: the entity is guarded by a run-queue lock, everything else is atomic or constant.
+unsafe impl Sync for Task {}
+// SAFETY: as above; the future inside is `Send` by `Spawned::new`'s bound.
+unsafe impl Send for Task {}
+
+#[repr(C)]
+struct KTask<F> {
+    header: Task,
+    future: UnsafeCell<core::mem::ManuallyDrop<F>>,
+}
+
+/// Why a task could not be made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SpawnError {
+    /// No memory for it (ENOMEM).
+    NoMemory,
+}
+
+impl Task {
+    /// The task that contains `entity`.
+    ///
+    /// # Safety
+    /// `entity` must be the entity of a live task.
+    #[inline(always)]
+    pub unsafe fn of_entity(entity: NonNull<Entity>) -> NonNull<Task> {
+        // SAFETY: by the caller's contract the entity lies inside a task.
+        unsafe { entity.byte_sub(offset_of!(Task, entity)).cast() }
+    }
+
+    /// Its entity.
+    #[inline(always)]
+    pub(crate) fn entity_ptr(&self) -> NonNull<Entity> {
+        // SAFETY: the address of a field is not null.
+        unsafe { NonNull::new_unchecked(self.entity.get()) }
+    }
+
+    /// Makes it runnable, if it sleeps: any context, with locks held. See [`State::wake`].
+    #[inline]
+    pub fn wake(&self) {
+        // Between the bit and the push the task is in nobody's list: this flow must not be parked there (bug 2).
+        let guard = PreemptGuard::new();
+        if self.state.wake() == Wake::Push {
+            crate::executor::push_runnable(self, &guard);
+        }
+    }
+
+    /// Polls the future once.
+    ///
+    /// # Safety
+    /// The caller holds the RUN bit and took no `&mut` to anything of the task across the call.
+    #[inline(always)]
+    pub(crate) unsafe fn poll(&self, cx: &mut PollContext<'_>) -> Poll<()> {
+        // SAFETY: the vtable belongs to this task's type; RUN gives exclusive access to the future.
+        unsafe { (self.vtable.poll)(NonNull::from(self), cx) }
+    }
+
+    /// Drops the future in place.
+    ///
+    /// # Safety
+    /// The caller holds the RUN bit, and the future is never polled or dropped again.
+    pub(crate) unsafe fn drop_future(&self) {
+        // SAFETY: as above.
+        unsafe { (self.vtable.drop_future)(NonNull::from(self)) }
+    }
+
+    /// One more reference.
+    #[inline]
+    pub(crate) fn get(&self) {
+        let old = self.refs.fetch_add(1, Relaxed);
+        debug_assert!(old > 0 && old < u32::MAX / 2);
+    }
+
+    /// One reference less; the last one goes to the reaper. Any context.
+    #[inline]
+    pub(crate) fn put(&self) {
+        if self.refs.fetch_sub(1, Release) == 1 {
+            core::sync::atomic::fence(Acquire);
+            reaper::push(NonNull::from(self));
+        }
+    }
+
+    /// Frees the memory.
+    ///
+    /// # Safety
+    /// The last reference is gone and the future was dropped. Not in an interrupt.
+    pub(crate) unsafe fn free(task: NonNull<Task>) {
+        // SAFETY: `layout` is what the task was allocated with.
+        unsafe {
+            let layout = task.as_ref().vtable.layout;
+            dealloc(task.as_ptr().cast(), layout);
+        }
+    }
+
+    /// The CPU on whose queue it is, or last was.
+    #[inline]
+    pub fn cpu(&self) -> CpuId {
+        CpuId::new(self.cpu.load(Relaxed) as usize).unwrap_or(CpuId::BOOT)
+    }
+
+    #[inline]
+    pub(crate) fn set_cpu(&self, cpu: CpuId) {
+        self.cpu.store(cpu.index() as u32, Relaxed);
+    }
+
+    /// The CPUs on which it may run.
+    #[inline]
+    pub fn affinity(&self) -> CpuMask {
+        CpuMask(self.affinity.load(Relaxed))
+    }
+
+    /// Changes the CPUs on which it may run; takes effect at its next wake or requeue. Empty masks are refused.
+    pub fn set_affinity(&self, mask: CpuMask) -> bool {
+        if mask.0 == 0 {
+            return false;
+        }
+        self.affinity.store(mask.0, Relaxed);
+        true
+    }
+
+    /// Sets interrupt flags (`INTERRUPT_*`) and wakes it if its wait ends by them.
+    pub fn interrupt(&self, flags: u32) {
+        self.interrupt.fetch_or(flags, SeqCst);
+        let mode = self.wait_mode.load(SeqCst);
+        if WaitMode::from_word(mode).is_ended_by(flags) {
+            self.wake();
+        }
+    }
+
+    /// Takes interrupt flags back (signals were delivered or blocked).
+    pub fn clear_interrupt(&self, flags: u32) {
+        self.interrupt.fetch_and(!flags, SeqCst);
+    }
+
+    /// The interrupt flags that are set.
+    #[inline]
+    pub fn interrupt_flags(&self) -> u32 {
+        self.interrupt.load(Relaxed)
+    }
+
+    /// Notes that this task waits at `site` in `mode`; and says whether an interrupt is pending that ends such a wait.
+    ///
+    /// The mode is stored before the flags are read, and [`Task::interrupt`] stores the flags before it reads the mode,
+    /// all SeqCst: one of the two sees the other (Dekker).
+    ///
+    /// ```text
+    ///   waiter                      interrupter
+    ///   mode  = Interruptible       flags |= SIGNAL
+    ///   read flags                  read mode → wake
+    /// ```
+    #[inline]
+    pub fn begin_wait(&self, site: &'static WaitSite, mode: WaitMode) -> bool {
+        self.wait_site.store(core::ptr::from_ref(site).cast_mut(), Relaxed);
+        self.wait_mode.store(mode.to_word(), SeqCst);
+        mode.is_ended_by(self.interrupt.load(SeqCst))
+    }
+
+    /// Notes that it waits no longer.
+    #[inline]
+    pub fn end_wait(&self) {
+        self.wait_mode.store(0, Relaxed);
+        self.wait_site.store(core::ptr::null_mut(), Relaxed);
+    }
+
+    /// Where it waits and how, for `/proc/PID/wchan` and SysRq-t.
+    pub fn waiting_at(&self) -> Option<(&'static WaitSite, WaitMode)> {
+        let site = self.wait_site.load(Relaxed);
+        // SAFETY: only addresses of statics are stored.
+        let site = unsafe { site.cast_const().as_ref() }?;
+        Some((site, WaitMode::from_word(self.wait_mode.load(Relaxed))))
+    }
+
+    /// Whether it is asleep: its future waits and no wake is under way.
+    pub fn is_sleeping(&self) -> bool {
+        self.state.is_idle()
+    }
+
+    /// Whether its future has finished.
+    pub fn is_dead(&self) -> bool {
+        self.state.is_dead()
+    }
+
+    /// The kernel's object for this task, as given to [`Spawned::new`].
+    #[inline(always)]
+    pub fn owner(&self) -> *const () {
+        self.owner.load(Relaxed) as *const ()
+    }
+
+    /// The hooks.
+    #[inline(always)]
+    pub fn hooks(&self) -> &'static Hooks {
+        self.hooks
+    }
+
+    /// Its name (Linux: `comm`), at most 15 bytes, NUL-padded.
+    pub fn name(&self) -> [u8; 16] {
+        core::array::from_fn(|i| self.name[i].load(Relaxed))
+    }
+
+    /// Renames it; longer names are cut to 15 bytes, as Linux does.
+    pub fn set_name(&self, name: &[u8]) {
+        for (i, slot) in self.name.iter().enumerate() {
+            slot.store(if i < 15 { name.get(i).copied().unwrap_or(0) } else { 0 }, Relaxed);
+        }
+    }
+}
+
+/// A counted reference to a task.
+pub struct TaskRef(NonNull<Task>);
+
+// SAFETY: the header is `Sync` and the count atomic.
+unsafe impl Send for TaskRef {}
+// SAFETY: as above.
+unsafe impl Sync for TaskRef {}
+
+impl TaskRef {
+    /// A reference to the task that runs now.
+    pub fn current() -> Option<TaskRef> {
+        super::current().map(TaskRef::from_task)
+    }
+
+    /// A reference to `task`.
+    pub fn from_task(task: &Task) -> TaskRef {
+        task.get();
+        TaskRef(NonNull::from(task))
+    }
+}
+
+impl Clone for TaskRef {
+    fn clone(&self) -> Self {
+        self.get();
+        TaskRef(self.0)
+    }
+}
+
+impl Drop for TaskRef {
+    fn drop(&mut self) {
+        self.put();
+    }
+}
+
+impl core::ops::Deref for TaskRef {
+    type Target = Task;
+    fn deref(&self) -> &Task {
+        // SAFETY: the count keeps it alive.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+/// A task that was made but does not run yet. Dropping it frees it.
+#[must_use = "a spawned task runs only after `start`"]
+pub struct Spawned(TaskRef);
+
+impl Spawned {
+    /// Allocates a task for `future`. Fails with ENOMEM before `future` has run; it is dropped then.
+    ///
+    /// `owner` is returned by [`Task::owner`]; it must stay valid as long as the future lives.
+    pub fn new<F>(future: F, params: Params, name: &[u8], hooks: &'static Hooks, owner: *const ()) -> Result<Spawned, SpawnError>
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        // SAFETY: the constructor initialises the slot that it is given.
+        unsafe { Self::new_in_place(params, name, hooks, owner, |slot: *mut F| slot.write(future)) }
+    }
+
+    /// As [`Spawned::new`] for a future that is built in place, which spares a large future its moves.
+    ///
+    /// # Safety
+    /// `init` must initialise the `F` that it is given the address of, and may not panic.
+    pub unsafe fn new_in_place<F>(
+        params: Params,
+        name: &[u8],
+        hooks: &'static Hooks,
+        owner: *const (),
+        init: impl FnOnce(*mut F),
+    ) -> Result<Spawned, SpawnError>
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let layout = Layout::new::<KTask<F>>();
+        // SAFETY: the layout is not empty: the header is in it.
+        let raw = unsafe { alloc(layout) }.cast::<KTask<F>>();
+        let Some(task) = NonNull::new(raw) else { return Err(SpawnError::NoMemory) };
+        let header = Task {
+            state: State::new_notified(),
+            // One for the `Spawned`, one for the executor until the task is dead.
+            refs: AtomicU32::new(2),
+            link: AtomicPtr::new(core::ptr::null_mut()),
+            vtable: const { &VTable { poll: poll::<F>, drop_future: drop_future::<F>, layout: Layout::new::<KTask<F>>() } },
+            cpu: AtomicU32::new(CpuId::current().index() as u32),
+            interrupt: AtomicU32::new(0),
+            affinity: AtomicU64::new(CpuMask::ALL.0),
+            entity: UnsafeCell::new(Entity::new(params)),
+            parked_on: AtomicPtr::new(core::ptr::null_mut()),
+            wait_site: AtomicPtr::new(core::ptr::null_mut()),
+            wait_mode: AtomicU32::new(0),
+            owner: AtomicUsize::new(owner as usize),
+            hooks,
+            name: [const { core::sync::atomic::AtomicU8::new(0) }; 16],
+        };
+        // SAFETY: freshly allocated for this layout; the header is written, the future initialised by `init`.
+        unsafe {
+            (&raw mut (*raw).header).write(header);
+            init((&raw mut (*raw).future).cast::<F>());
+        }
+        let spawned = Spawned(TaskRef(task.cast()));
+        spawned.0.set_name(name);
+        Ok(spawned)
+    }
+
+    /// The task, before it runs: to set its affinity, or to enter it in tables.
+    pub fn task(&self) -> &Task {
+        &self.0
+    }
+
+    /// Makes it runnable. `from` is the task whose class state a new fair task is placed after, if any.
+    pub fn start(self) -> TaskRef {
+        let this = core::mem::ManuallyDrop::new(self);
+        // SAFETY: `this` is never dropped, so the reference is moved out once.
+        let task = unsafe { core::ptr::read(&this.0) };
+        let guard = PreemptGuard::new();
+        crate::executor::push_new(&task, &guard);
+        drop(guard);
+        task
+    }
+}
+
+impl Drop for Spawned {
+    fn drop(&mut self) {
+        // SAFETY: the task never ran and is in no list: this is its only user. The future is dropped once, and the
+        // executor's reference is given back here because the executor never saw the task.
+        unsafe { self.0.drop_future() };
+        self.0.put();
+    }
+}
+
+/// # Safety
+/// As [`Task::poll`]; `task` is the header of a `KTask<F>`.
+unsafe fn poll<F: Future<Output = ()>>(task: NonNull<Task>, cx: &mut PollContext<'_>) -> Poll<()> {
+    let task = task.cast::<KTask<F>>();
+    // SAFETY: RUN gives exclusive access; the future never moves, so it may be pinned.
+    unsafe {
+        let future = task.as_ref().future.get().cast::<F>();
+        Pin::new_unchecked(&mut *future).poll(cx)
+    }
+}
+
+/// # Safety
+/// As [`Task::drop_future`]; `task` is the header of a `KTask<F>`.
+unsafe fn drop_future<F>(task: NonNull<Task>) {
+    let task = task.cast::<KTask<F>>();
+    // SAFETY: by the caller's contract nobody touches the future again.
+    unsafe { core::mem::ManuallyDrop::drop(&mut *task.as_ref().future.get()) }
+}

@@ -1,0 +1,76 @@
+//! Instants and spans of the monotonic clock, in nanoseconds.
+
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+
+/// Nanoseconds: a point of CLOCK_MONOTONIC or a length of time, in 1 ns, 64 bits (584 years).
+pub type Nanos = u64;
+
+/// Nanoseconds in a millisecond.
+pub const MSEC: Nanos = 1_000_000;
+/// Nanoseconds in a microsecond.
+pub const USEC: Nanos = 1_000;
+/// Nanoseconds in a second.
+pub const SEC: Nanos = 1_000_000_000;
+
+/// Counter ticks to nanoseconds: `(ticks * MULT) >> SHIFT`, exact for the boot's base (Linux's clocksource mult/shift).
+static MULT: AtomicU32 = AtomicU32::new(1);
+static SHIFT: AtomicU32 = AtomicU32::new(0);
+/// The counter's value that is time zero.
+static BASE: AtomicU64 = AtomicU64::new(0);
+
+/// Fixes the conversion for a counter of `hz`, and time zero at counter value `base`. Called once, by the boot CPU.
+pub fn init(hz: u64, base: u64) {
+    // The largest shift for which `mult` stays in 32 bits keeps the most precision.
+    let mut shift = 32;
+    let mut mult = (SEC as u128) << shift;
+    mult /= hz.max(1) as u128;
+    while mult > u32::MAX as u128 {
+        mult >>= 1;
+        shift -= 1;
+    }
+    // A counter of a whole number of nanoseconds a tick (62.5 MHz: 16) loses nothing.
+    MULT.store(mult as u32, Relaxed);
+    SHIFT.store(shift, Relaxed);
+    BASE.store(base, Relaxed);
+}
+
+/// The factor, shift and base of the conversion, for the vDSO's copy.
+pub fn conversion() -> (u32, u32, u64) {
+    (MULT.load(Relaxed), SHIFT.load(Relaxed), BASE.load(Relaxed))
+}
+
+/// CLOCK_MONOTONIC now. Any context, no lock.
+#[inline]
+pub fn now() -> Nanos {
+    ticks_to_nanos(crate::arch::counter().wrapping_sub(BASE.load(Relaxed)))
+}
+
+/// Converts a count of counter ticks to nanoseconds.
+#[inline]
+pub fn ticks_to_nanos(ticks: u64) -> Nanos {
+    ((ticks as u128 * MULT.load(Relaxed) as u128) >> SHIFT.load(Relaxed)) as u64
+}
+
+/// Converts a point of CLOCK_MONOTONIC to the counter value at which it is reached, rounded up.
+#[inline]
+pub fn nanos_to_counter(t: Nanos) -> u64 {
+    let mult = MULT.load(Relaxed).max(1) as u128;
+    let ticks = (((t as u128) << SHIFT.load(Relaxed)) + mult - 1) / mult;
+    BASE.load(Relaxed).saturating_add(ticks.min(u64::MAX as u128) as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn conversion_is_exact_for_62_5_mhz() {
+        init(62_500_000, 1000);
+        assert_eq!(ticks_to_nanos(1), 16);
+        assert_eq!(ticks_to_nanos(62_500_000 * 1000), 1000 * SEC);
+        assert_eq!(nanos_to_counter(16), 1001);
+        assert_eq!(nanos_to_counter(17), 1002);
+        init(SEC, 0);
+        assert_eq!(ticks_to_nanos(5), 5);
+    }
+}

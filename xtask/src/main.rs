@@ -1,0 +1,2 @@
+//! The tool around Vigil.
+fn main() {}
