@@ -1,2 +1,77 @@
-//! The tool around Vigil.
-fn main() {}
+//! The tool around Vigil: builds the kernel, boots it, runs programs on it, tests it and measures it, and sets up what it needs.
+mod apt;
+mod build;
+mod cpio;
+mod ctx;
+mod elf;
+mod image;
+mod initramfs;
+mod linux;
+mod qemu;
+mod run;
+mod setup;
+mod streams;
+mod ui;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use ctx::Ctx;
+use run::{Failure, RunArgs};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Builds, boots, tests and measures Vigil. What is missing is set up by the first call.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", max_term_width = 110)]
+struct Cli {
+    #[command(subcommand)]
+    command: Cmd,
+}
+
+#[derive(Subcommand)]
+enum Cmd {
+    /// Boot to a shell (Ctrl-A X leaves), or run a program of this machine in the guest and end with its status
+    Run(RunArgs),
+    /// Build the kernel and write target/Image
+    Build {
+        /// Optimised; this is the default
+        #[arg(long, conflicts_with = "debug")]
+        release: bool,
+        /// With debug assertions
+        #[arg(long)]
+        debug: bool,
+    },
+    /// Make a root file system of Debian arm64 packages with their dependencies, without touching this machine
+    Rootfs {
+        /// Debian package names
+        #[arg(required = true, value_name = "PACKAGE")]
+        packages: Vec<String>,
+        /// Where to put it
+        #[arg(long, default_value = "target/rootfs", value_name = "DIR")]
+        out: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    match main_result(Cli::parse()) {
+        Ok(status) => ExitCode::from(u8::try_from(status).unwrap_or(255)),
+        Err(error) => {
+            eprintln!("vigil: {error:#}");
+            let status = error.downcast_ref::<Failure>().map_or(1, |failure| failure.status);
+            ExitCode::from(u8::try_from(status).unwrap_or(255))
+        }
+    }
+}
+
+fn main_result(cli: Cli) -> Result<i32> {
+    let ctx = Ctx::new()?;
+    match cli.command {
+        Cmd::Run(args) => run::run(&ctx, &args),
+        Cmd::Build { release: _, debug } => {
+            let kernel = build::kernel(&ctx, debug)?;
+            ui::say(&format!("{} (symbols: {})", kernel.image.display(), kernel.elf.display()));
+            Ok(0)
+        }
+        Cmd::Rootfs { packages, out } => apt::rootfs(&ctx, &packages, &out).map(|()| 0),
+    }
+}

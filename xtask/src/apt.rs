@@ -1,0 +1,183 @@
+//! Debian's arm64 packages without touching the host: a private apt state (own lists, cache and an empty status file).
+use crate::ctx::Ctx;
+use crate::ui;
+use anyhow::{Context, Result, bail};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+/// How old the package lists may become before they are read again.
+const LISTS_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// The private apt state and the cache of unpacked packages.
+pub struct Apt {
+    dir: PathBuf,
+}
+
+impl Apt {
+    /// Prepares the state below the cache directory; reads the package lists when there are none or they are old.
+    pub fn new(ctx: &Ctx) -> Result<Apt> {
+        if !crate::setup::found("apt-get") || !crate::setup::found("dpkg-deb") {
+            bail!("Debian's arm64 packages are fetched with apt-get and dpkg-deb, which this machine does not have");
+        }
+        let dir = ctx.cache.join("apt");
+        for sub in ["state/lists/partial", "cache/archives/partial", "unpacked"] {
+            std::fs::create_dir_all(dir.join(sub))?;
+        }
+        std::fs::write(dir.join("state/status"), "")?;
+        let d = dir.display();
+        let mut conf = format!(
+            "APT::Architecture \"arm64\";\nAPT::Architectures {{ \"arm64\"; }};\nDir::State \"{d}/state\";\nDir::State::Lists \"{d}/state/lists\";\n\
+             Dir::State::status \"{d}/state/status\";\nDir::Cache \"{d}/cache\";\nAcquire::Languages \"none\";\nAcquire::Retries \"3\";\n\
+             APT::Keep-Downloaded-Packages \"true\";\nDPkg::Post-Invoke {{}};\nAPT::Update::Post-Invoke {{}};\n"
+        );
+        if rustix::process::geteuid().is_root() {
+            conf.push_str("APT::Sandbox::User \"root\";\n");
+        }
+        std::fs::write(dir.join("apt.conf"), conf)?;
+        let apt = Apt { dir };
+        let fresh = std::fs::metadata(apt.dir.join("updated")).and_then(|m| m.modified()).is_ok_and(|t| t.elapsed().is_ok_and(|age| age < LISTS_AGE));
+        if !fresh {
+            apt.update()?;
+        }
+        Ok(apt)
+    }
+
+    fn command(&self, tool: &str) -> Command {
+        let mut command = Command::new(tool);
+        command.arg("-c").arg(self.dir.join("apt.conf")).env("DEBIAN_FRONTEND", "noninteractive").env("LC_ALL", "C");
+        command
+    }
+
+    fn update(&self) -> Result<()> {
+        // A third-party source without arm64 makes apt complain; what counts is whether the packages can be had afterwards.
+        if let Err(error) = ui::step("reading Debian's arm64 package lists", self.command("apt-get").arg("update")) {
+            ui::say(&format!("{error:#}"));
+        }
+        std::fs::write(self.dir.join("updated"), "")?;
+        Ok(())
+    }
+
+    /// Runs apt-get; when that fails, once more after reading the lists again (a package may have been superseded).
+    fn get(&self, what: &str, args: &[&str], cwd: &Path) -> Result<String> {
+        let (ok, text) = ui::capture(self.command("apt-get").args(args).current_dir(cwd))?;
+        if ok {
+            return Ok(text);
+        }
+        self.update()?;
+        ui::step(what, self.command("apt-get").args(args).current_dir(cwd))
+    }
+
+    /// The concrete kernel package behind `linux-image-arm64`, such as `linux-image-6.1.0-50-arm64`.
+    pub fn linux_image(&self) -> Result<String> {
+        let (_, text) = ui::capture(self.command("apt-cache").args(["depends", "linux-image-arm64"]))?;
+        let name = text.lines().find_map(|l| l.trim().strip_prefix("Depends: ").filter(|p| p.starts_with("linux-image-")));
+        Ok(name.context("no linux-image-arm64 in this machine's apt sources (is it Debian?)")?.to_string())
+    }
+
+    /// The version of a package that would be fetched now.
+    pub fn version(&self, package: &str) -> Result<String> {
+        let (_, text) = ui::capture(self.command("apt-cache").args(["show", "--no-all-versions", package]))?;
+        let version = text.lines().find_map(|l| l.strip_prefix("Version: "));
+        Ok(version.with_context(|| format!("no package {package} for arm64"))?.to_string())
+    }
+
+    /// Fetches one package without its dependencies and gives the .deb's path.
+    pub fn download(&self, package: &str) -> Result<PathBuf> {
+        let debs = self.dir.join("cache/archives");
+        let find = |version: &str| deb_file(&debs, package, version);
+        if let Some(deb) = find(&self.version(package)?) {
+            return Ok(deb);
+        }
+        ui::say(&format!("fetching {package} (arm64)"));
+        self.get(&format!("fetching {package}"), &["download", package], &debs)?;
+        find(&self.version(package)?).with_context(|| format!("apt-get did not leave {package} in {}", debs.display()))
+    }
+
+    /// Unpacks one package without its dependencies (once) and gives the directory.
+    pub fn unpacked(&self, package: &str) -> Result<PathBuf> {
+        self.unpacked_part(package, &[])
+    }
+
+    /// Unpacks what matches the tar patterns of one package (once), for packages of which little is needed.
+    pub fn unpacked_part(&self, package: &str, patterns: &[&str]) -> Result<PathBuf> {
+        let deb = self.download(package)?;
+        let dir = self.dir.join("unpacked").join(deb.file_stem().unwrap_or_default());
+        if !dir.exists() {
+            let temporary = dir.with_extension(format!("tmp{}", std::process::id()));
+            unpack(&deb, &temporary, patterns)?;
+            // Another process may have been faster: its result is the same.
+            if std::fs::rename(&temporary, &dir).is_err() {
+                std::fs::remove_dir_all(&temporary)?;
+            }
+        }
+        Ok(dir)
+    }
+
+    /// Fetches packages with all their dependencies and gives the .debs' paths.
+    pub fn with_dependencies(&self, packages: &[String]) -> Result<Vec<PathBuf>> {
+        let debs = self.dir.join("cache/archives");
+        let names: Vec<&str> = packages.iter().map(String::as_str).collect();
+        let simulate = [&["-s", "--no-install-recommends", "install"][..], &names].concat();
+        let plan = self.get("working out the dependencies", &simulate, &debs)?;
+        ui::say(&format!("fetching {} with their dependencies (arm64)", names.join(" ")));
+        let download = [&["-y", "--no-install-recommends", "--download-only", "install"][..], &names].concat();
+        self.get("fetching the packages", &download, &debs)?;
+        let mut paths = Vec::new();
+        for line in plan.lines().filter_map(|l| l.strip_prefix("Inst ")) {
+            let mut words = line.split_whitespace();
+            let (Some(name), Some(version)) = (words.next(), words.next()) else { continue };
+            let name = name.split(':').next().unwrap_or(name);
+            let version = version.trim_start_matches('(');
+            paths.push(deb_file(&debs, name, version).with_context(|| format!("apt-get did not fetch {name} {version}"))?);
+        }
+        Ok(paths)
+    }
+}
+
+fn deb_file(dir: &Path, package: &str, version: &str) -> Option<PathBuf> {
+    ["arm64", "all"].iter().map(|arch| dir.join(format!("{package}_{}_{arch}.deb", version.replace(':', "%3a")))).find(|p| p.exists())
+}
+
+/// Unpacks a .deb's files into a directory, keeping the merged-/usr links that are there.
+pub fn unpack(deb: &Path, to: &Path, patterns: &[&str]) -> Result<()> {
+    std::fs::create_dir_all(to)?;
+    let mut source = Command::new("dpkg-deb").arg("--fsys-tarfile").arg(deb).stdout(std::process::Stdio::piped()).spawn().context("cannot start dpkg-deb")?;
+    let pipe = source.stdout.take().context("dpkg-deb without output")?;
+    let status = Command::new("tar")
+        .args(["-x", "--keep-directory-symlink", "--no-same-owner", "--wildcards", "-C"])
+        .arg(to)
+        .args(patterns)
+        .stdin(pipe)
+        .status()
+        .context("cannot start tar")?;
+    if !status.success() || !source.wait()?.success() {
+        bail!("cannot unpack {}", deb.display());
+    }
+    Ok(())
+}
+
+/// `cargo xtask rootfs`: a root file system of Debian packages with their dependencies.
+pub fn rootfs(ctx: &Ctx, packages: &[String], out: &Path) -> Result<()> {
+    let apt = Apt::new(ctx)?;
+    let debs = apt.with_dependencies(packages)?;
+    for dir in ["bin", "sbin", "lib"] {
+        std::fs::create_dir_all(out.join("usr").join(dir))?;
+        if std::fs::symlink_metadata(out.join(dir)).is_err() {
+            std::os::unix::fs::symlink(format!("usr/{dir}"), out.join(dir))?;
+        }
+    }
+    for dir in ["dev", "proc", "sys", "tmp", "run", "root", "etc", "var/tmp"] {
+        std::fs::create_dir_all(out.join(dir))?;
+    }
+    for deb in &debs {
+        unpack(deb, out, &[])?;
+    }
+    for (path, text) in [("etc/passwd", "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/bin/false\n"), ("etc/group", "root:x:0:\nnogroup:x:65534:\n")] {
+        if !out.join(path).exists() {
+            std::fs::write(out.join(path), text)?;
+        }
+    }
+    ui::say(&format!("{} packages in {}", debs.len(), out.display()));
+    Ok(())
+}

@@ -1,0 +1,55 @@
+//! Debian's arm64 kernel, the one that Vigil is compared with.
+use crate::apt::Apt;
+use crate::cpio::Tree;
+use crate::ctx::Ctx;
+use anyhow::{Context, Result};
+use std::path::PathBuf;
+
+/// An unpacked `linux-image-*-arm64`.
+pub struct Linux {
+    /// `vmlinuz`, bootable by QEMU.
+    pub image: PathBuf,
+    /// Such as `6.1.0-50-arm64`.
+    pub release: String,
+    dir: PathBuf,
+}
+
+/// The modules without which Debian's kernel sees no virtio-mmio device, in the order in which they must be loaded.
+const MODULES: [&str; 6] = [
+    "drivers/virtio/virtio.ko",
+    "drivers/virtio/virtio_ring.ko",
+    "drivers/virtio/virtio_mmio.ko",
+    "drivers/char/virtio_console.ko",
+    "drivers/block/virtio_blk.ko",
+    "drivers/char/hw_random/virtio-rng.ko",
+];
+
+/// Fetches (once) and unpacks (once) the kernel and the few modules.
+pub fn fetch(ctx: &Ctx) -> Result<Linux> {
+    let apt = Apt::new(ctx)?;
+    let package = apt.linux_image()?;
+    let release = package.trim_start_matches("linux-image-").to_string();
+    let dir = apt.unpacked_part(&package, &["./boot/vmlinuz*", "*/kernel/drivers/virtio/*", "*/char/virtio_console.ko", "*/block/virtio_blk.ko", "*/hw_random/*"])?;
+    Ok(Linux { image: dir.join(format!("boot/vmlinuz-{release}")), release, dir })
+}
+
+impl Linux {
+    /// Packs the virtio modules and the list by which init loads them. `block`: with the driver for disks.
+    pub fn pack_modules(&self, tree: &mut Tree, block: bool) -> Result<()> {
+        let mut list = String::new();
+        for module in MODULES.iter().filter(|m| block || !m.contains("blk")).filter(|m| !m.contains("rng")) {
+            let from = self.dir.join("lib/modules").join(&self.release).join("kernel").join(module);
+            if !from.exists() {
+                // Built into this kernel.
+                continue;
+            }
+            let name = module.rsplit('/').next().context("a module has a name")?;
+            let to = format!("/.vigil/modules.d/{name}");
+            tree.host_file(&to, &from)?;
+            list.push_str(&to);
+            list.push('\n');
+        }
+        tree.file("/.vigil/modules", 0o644, list.into_bytes());
+        Ok(())
+    }
+}

@@ -1,0 +1,102 @@
+//! The QEMU command line.
+use crate::setup;
+use anyhow::{Result, bail};
+use clap::Args;
+use std::path::PathBuf;
+use std::process::Command;
+
+/// The machine to emulate.
+#[derive(Args, Clone, Debug)]
+pub struct Machine {
+    /// Board to boot on
+    #[arg(long, default_value = "virt", value_name = "BOARD")]
+    pub board: String,
+    /// Number of CPUs [default: 2, with --icount 1]
+    #[arg(long, value_name = "N")]
+    pub smp: Option<u32>,
+    /// Memory, as QEMU writes it
+    #[arg(long, default_value = "512M", value_name = "SIZE")]
+    pub mem: String,
+    /// CPU model: cortex-a53, cortex-a57, cortex-a72, cortex-a76, max
+    #[arg(long, default_value = "cortex-a72", value_name = "MODEL")]
+    pub cpu: String,
+    /// Version of the interrupt controller: 2 or 3
+    #[arg(long, default_value = "3", value_name = "VERSION", value_parser = clap::value_parser!(u8).range(2..=3))]
+    pub gic: u8,
+    /// Enter the kernel at EL2
+    #[arg(long)]
+    pub el2: bool,
+    /// Words added to the kernel's command line
+    #[arg(long, default_value = "", allow_hyphen_values = true, value_name = "WORDS")]
+    pub append: String,
+    /// Raw disk image, attached as a virtio block device (may be repeated)
+    #[arg(long, value_name = "FILE")]
+    pub disk: Vec<PathBuf>,
+    /// One instruction is one nanosecond of guest time: repeatable to the instruction
+    #[arg(long)]
+    pub icount: bool,
+    /// Wait for gdb on port 1234 before the first instruction
+    #[arg(long)]
+    pub gdb: bool,
+    /// More arguments for QEMU itself
+    #[arg(long, hide = true, allow_hyphen_values = true, value_name = "ARG")]
+    pub qemu_arg: Vec<String>,
+}
+
+/// The flags that make a run exact and repeatable (DESIGN.md 8).
+pub const ICOUNT: [&str; 6] = ["-icount", "shift=0,sleep=off", "-seed", "1", "-rtc", "base=2024-01-01,clock=vm"];
+
+impl Machine {
+    /// The machine that the defaults describe.
+    pub fn standard() -> Machine {
+        Machine {
+            board: "virt".to_string(),
+            smp: None,
+            mem: "512M".to_string(),
+            cpu: "cortex-a72".to_string(),
+            gic: 3,
+            el2: false,
+            append: String::new(),
+            disk: Vec::new(),
+            icount: false,
+            gdb: false,
+            qemu_arg: Vec::new(),
+        }
+    }
+
+    /// Number of CPUs that the options ask for.
+    pub fn cpus(&self) -> u32 {
+        self.smp.unwrap_or(if self.icount { 1 } else { 2 })
+    }
+
+    /// QEMU with this machine, without kernel and console. Gives also whether user space may end QEMU by semihosting.
+    pub fn command(&self) -> Result<(Command, bool)> {
+        if self.board != "virt" {
+            bail!("there is no board {:?} yet, only virt", self.board);
+        }
+        let (major, minor) = setup::qemu()?;
+        let user_exit = (major, minor) >= (7, 2);
+        let mut qemu = Command::new(setup::QEMU);
+        let el2 = if self.el2 { ",virtualization=on" } else { "" };
+        qemu.args(["-M", &format!("virt,gic-version={}{el2}", self.gic)]);
+        qemu.args(["-cpu", &self.cpu, "-smp", &self.cpus().to_string(), "-m", &self.mem]);
+        qemu.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-net", "none"]);
+        qemu.args(["-global", "virtio-mmio.force-legacy=false"]);
+        qemu.args(["-semihosting-config", if user_exit { "enable=on,target=native,userspace=on" } else { "enable=on,target=native" }]);
+        for (i, disk) in self.disk.iter().enumerate() {
+            if !disk.exists() {
+                bail!("{}: no such file", disk.display());
+            }
+            qemu.args(["-drive", &format!("file={},if=none,id=disk{i},format=raw", disk.display().to_string().replace(',', ",,"))]);
+            qemu.args(["-device", &format!("virtio-blk-device,drive=disk{i}")]);
+        }
+        if self.icount {
+            qemu.args(ICOUNT);
+        }
+        if self.gdb {
+            qemu.args(["-s", "-S"]);
+        }
+        qemu.args(&self.qemu_arg);
+        Ok((qemu, user_exit))
+    }
+}
