@@ -52,10 +52,4 @@ pub mod timer;
 pub mod wait;
 pub mod work;
 
-/// Atomics of the algorithms that loom checks: loom's own under `--cfg loom`, core's otherwise.
-pub(crate) mod atomic {
-    #[cfg(not(loom))]
-    pub(crate) use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
-    #[cfg(loom)]
-    pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
-}
+pub(crate) mod atomic;

@@ -1,1 +1,24 @@
-//! (Skeleton.)
+//! Locks: what may be held where, and for how long.
+//!
+//! | lock | waits by | guard crosses an await | may be taken in a hard interrupt |
+//! |---|---|---|---|
+//! | [`SpinLock`], [`RwSpinLock`], [`SeqLock`] | spinning, preemption off | no (`!Send`) | by `*_irq` |
+//! | [`Mutex`], [`RwSem`], [`Semaphore`] | `.await` | yes | `try_*` and release only |
+//! | [`Completion`] | `.await` | has none | completing only |
+//! | [`rcu`] | readers never wait | no | yes |
+//! | [`srcu`] | readers never wait | yes | no |
+//!
+//! Every lock names its [`LockClass`]; debug builds check the order ([`lockdep`]). `docs/locking.md` has the order and
+//! the table of classes. Locks with `Mode`s of waiting (`lock`, `lock_killable`, `lock_interruptible`) check the
+//! condition before the signal: who got the lock has it, even when a signal came at the same moment.
+
+pub mod lockdep;
+mod raw;
+mod rwspin;
+mod seqlock;
+mod spinlock;
+
+pub use lockdep::LockClass;
+pub use rwspin::{RwReadGuard, RwReadIrqGuard, RwSpinLock, RwWriteGuard, RwWriteIrqGuard};
+pub use seqlock::{SeqCount, SeqData, SeqLock, SeqWriteGuard};
+pub use spinlock::{SpinBhGuard, SpinGuard, SpinIrqGuard, SpinLock};

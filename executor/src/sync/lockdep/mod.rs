@@ -1,0 +1,124 @@
+//! Lock classes and the lock dependency checker (Linux: lockdep).
+//!
+//! Every lock names its [`LockClass`]: the rule that holds for one lock of a kind holds for all. In debug builds each
+//! acquisition notes "B was taken while A was held" once per pair of classes, and reports what could deadlock on
+//! another day, although it went well today:
+//!
+//! - **inversion**: B is to be taken under A, but elsewhere A is (perhaps through others) taken under B;
+//! - **recursion**: a lock of a class is taken while another of the same class is held by the same flow;
+//! - **interrupt misuse**: a class is taken in a hard interrupt, and also held with interrupts on; or, by a chain, a
+//!   lock of an interrupt-safe class waits for one that an interrupt may find held (Linux: irq-safe -> irq-unsafe).
+//!
+//! Held locks live in the [`Context`](crate::context::Context) of the flow. No allocation, fixed tables. In release
+//! builds nothing of it is left: a class is then not even stored in its locks.
+
+#[cfg(all(debug_assertions, not(loom)))]
+mod check;
+#[cfg(all(debug_assertions, not(loom)))]
+mod graph;
+#[cfg(all(debug_assertions, not(loom)))]
+mod report;
+#[cfg(all(debug_assertions, not(loom)))]
+pub use check::{assert_none_held, set_report_hook};
+#[cfg(all(debug_assertions, not(loom)))]
+pub use report::{Kind, Report};
+
+use core::sync::atomic::AtomicU32;
+
+/// A kind of lock: all locks of one class obey one rule. A static; see [`lock_class!`](crate::lock_class).
+#[derive(Debug)]
+pub struct LockClass {
+    pub(crate) name: &'static str,
+    /// 1 + its index in the checker's table; 0 until its first use.
+    #[cfg_attr(not(all(debug_assertions, not(loom))), allow(dead_code, reason = "only the checker reads it"))]
+    pub(crate) id: AtomicU32,
+}
+
+impl LockClass {
+    /// A class called `name`, as it appears in reports and in `docs/locking.md`.
+    pub const fn new(name: &'static str) -> Self {
+        LockClass { name, id: AtomicU32::new(0) }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+}
+
+/// A `&'static LockClass` of its own for the place where the macro stands: `SpinLock::new(lock_class!("rq"), ..)`.
+#[macro_export]
+macro_rules! lock_class {
+    ($name:literal) => {{
+        static CLASS: $crate::sync::LockClass = $crate::sync::LockClass::new($name);
+        &CLASS
+    }};
+}
+
+/// How a lock is being taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Acquire {
+    /// It waits until it has it.
+    Wait,
+    /// As a reader that may share it with readers.
+    Read,
+    /// It does not wait, so it cannot close a circle.
+    Try,
+}
+
+/// What a lock stores of its class: the class in debug builds, nothing in release builds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tracked {
+    #[cfg(all(debug_assertions, not(loom)))]
+    class: &'static LockClass,
+}
+
+/// One entry in the flow's table of held locks; taken out when it drops. Nothing in release builds.
+#[derive(Debug)]
+#[must_use = "the lock counts as held while this lives"]
+pub(crate) struct Held {
+    #[cfg(all(debug_assertions, not(loom)))]
+    addr: usize,
+}
+
+#[cfg(all(debug_assertions, not(loom)))]
+impl Drop for Held {
+    fn drop(&mut self) {
+        check::release(self.addr);
+    }
+}
+
+#[cfg(all(debug_assertions, not(loom)))]
+impl Tracked {
+    pub(crate) const fn new(class: &'static LockClass) -> Self {
+        Tracked { class }
+    }
+
+    /// Before the lock at `addr` is taken.
+    pub(crate) fn acquire(&self, addr: *const (), how: Acquire) -> Held {
+        self.acquire_as(self.class, addr, how)
+    }
+
+    /// As `acquire`, counted under `class` instead of the lock's own: for a second lock of the same kind.
+    pub(crate) fn acquire_as(&self, class: &'static LockClass, addr: *const (), how: Acquire) -> Held {
+        check::acquire(class, addr as usize, how);
+        Held { addr: addr as usize }
+    }
+}
+
+#[cfg(not(all(debug_assertions, not(loom))))]
+impl Tracked {
+    pub(crate) const fn new(_class: &'static LockClass) -> Self {
+        Tracked {}
+    }
+
+    #[inline(always)]
+    pub(crate) fn acquire(&self, _addr: *const (), _how: Acquire) -> Held {
+        Held {}
+    }
+
+    #[inline(always)]
+    pub(crate) fn acquire_as(&self, _class: &'static LockClass, _addr: *const (), _how: Acquire) -> Held {
+        Held {}
+    }
+}

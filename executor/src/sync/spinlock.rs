@@ -1,0 +1,174 @@
+//! The spin lock: mutual exclusion for sections of a few dozen instructions.
+//!
+//! Three ways to take it, after who else does:
+//!
+//! | taken in | others take it by |
+//! |---|---|
+//! | polls only | [`SpinLock::lock`] |
+//! | polls and softirqs | [`SpinLock::lock_bh`] in polls, `lock` in softirqs |
+//! | hard interrupts, too | [`SpinLock::lock_irq`] (any context: it saves the mask) |
+//!
+//! A guard keeps preemption off and is not `Send`, so no future of a task can hold it across an await. Dropping it lets
+//! go of the lock, restores the interrupt mask, then turns preemption on and, if a reschedule is due, gives way.
+
+use super::lockdep::{Acquire, Held, LockClass, Tracked};
+use super::raw::{self, RawGuard, RawMutex};
+use crate::atomic::const_unless_loom;
+use crate::context::{BhGuard, IrqGuard, PreemptGuard};
+use core::ops::{Deref, DerefMut};
+
+/// A value that one CPU at a time may touch.
+pub struct SpinLock<T> {
+    class: Tracked,
+    inner: RawMutex<T>,
+}
+
+impl<T> SpinLock<T> {
+    const_unless_loom! {
+        /// A free lock of `class` around `value`.
+        pub fn new(class: &'static LockClass, value: T) -> Self {
+            SpinLock { class: Tracked::new(class), inner: RawMutex::new(value) }
+        }
+    }
+
+    fn addr(&self) -> *const () {
+        (&raw const self.inner).cast()
+    }
+
+    /// Takes it, preemption off. Not for locks that interrupts or softirqs take.
+    #[inline(always)]
+    pub fn lock(&self) -> SpinGuard<'_, T> {
+        let preempt = PreemptGuard::new();
+        let held = self.class.acquire(self.addr(), Acquire::Wait);
+        SpinGuard { _held: held, raw: raw::lock(&self.inner), _preempt: preempt }
+    }
+
+    /// As [`lock`](Self::lock) for the second of two locks of one class; `class` tells the checker the level (Linux:
+    /// `spin_lock_nested`). The caller keeps an order between the two, by address or by number.
+    #[inline(always)]
+    pub fn lock_nested(&self, class: &'static LockClass) -> SpinGuard<'_, T> {
+        let preempt = PreemptGuard::new();
+        let held = self.class.acquire_as(class, self.addr(), Acquire::Wait);
+        SpinGuard { _held: held, raw: raw::lock(&self.inner), _preempt: preempt }
+    }
+
+    /// Takes it if it is free.
+    #[inline(always)]
+    pub fn try_lock(&self) -> Option<SpinGuard<'_, T>> {
+        let preempt = PreemptGuard::new();
+        let raw = raw::try_lock(&self.inner)?;
+        let held = self.class.acquire(self.addr(), Acquire::Try);
+        Some(SpinGuard { _held: held, raw, _preempt: preempt })
+    }
+
+    /// Takes it with interrupts masked; the guard restores the mask (Linux: `spin_lock_irqsave`). Any context.
+    #[inline(always)]
+    pub fn lock_irq(&self) -> SpinIrqGuard<'_, T> {
+        let preempt = PreemptGuard::new();
+        let irq = IrqGuard::new();
+        let held = self.class.acquire(self.addr(), Acquire::Wait);
+        SpinIrqGuard { _held: held, raw: raw::lock(&self.inner), _irq: irq, _preempt: preempt }
+    }
+
+    /// [`lock_irq`](Self::lock_irq) for the second of two locks of one class; see [`lock_nested`](Self::lock_nested).
+    #[inline(always)]
+    pub fn lock_irq_nested(&self, class: &'static LockClass) -> SpinIrqGuard<'_, T> {
+        let preempt = PreemptGuard::new();
+        let irq = IrqGuard::new();
+        let held = self.class.acquire_as(class, self.addr(), Acquire::Wait);
+        SpinIrqGuard { _held: held, raw: raw::lock(&self.inner), _irq: irq, _preempt: preempt }
+    }
+
+    /// Takes it with interrupts masked if it is free.
+    #[inline(always)]
+    pub fn try_lock_irq(&self) -> Option<SpinIrqGuard<'_, T>> {
+        let preempt = PreemptGuard::new();
+        let irq = IrqGuard::new();
+        let raw = raw::try_lock(&self.inner)?;
+        let held = self.class.acquire(self.addr(), Acquire::Try);
+        Some(SpinIrqGuard { _held: held, raw, _irq: irq, _preempt: preempt })
+    }
+
+    /// Takes it with bottom halves off. Not in a hard interrupt.
+    #[inline(always)]
+    pub fn lock_bh(&self) -> SpinBhGuard<'_, T> {
+        let bh = BhGuard::new();
+        let held = self.class.acquire(self.addr(), Acquire::Wait);
+        SpinBhGuard { _held: held, raw: raw::lock(&self.inner), _bh: bh }
+    }
+
+    /// The value, without locking: `&mut self` proves that nobody else has it.
+    pub fn get_mut(&mut self) -> &mut T {
+        #[cfg(not(loom))]
+        return self.inner.get_mut();
+        #[cfg(loom)]
+        return self.inner.get_mut().unwrap_or_else(|e| e.into_inner());
+    }
+
+    /// The value.
+    pub fn into_inner(self) -> T {
+        #[cfg(not(loom))]
+        return self.inner.into_inner();
+        #[cfg(loom)]
+        return self.inner.into_inner().unwrap_or_else(|e| e.into_inner());
+    }
+}
+
+impl<T> core::fmt::Debug for SpinLock<T> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("SpinLock")
+    }
+}
+
+/// The deref of one kind of guard. Its fields drop in their order: the checker's entry, the lock, the mask, and last
+/// the preempt count with its look at need-resched.
+macro_rules! guard {
+    ($name:ident) => {
+        // SAFETY: a shared guard gives out only `&T`.
+        unsafe impl<T: Sync> Sync for $name<'_, T> {}
+
+        impl<T> Deref for $name<'_, T> {
+            type Target = T;
+            #[inline(always)]
+            fn deref(&self) -> &T {
+                &self.raw
+            }
+        }
+
+        impl<T> DerefMut for $name<'_, T> {
+            #[inline(always)]
+            fn deref_mut(&mut self) -> &mut T {
+                &mut self.raw
+            }
+        }
+    };
+}
+
+/// The lock is held and preemption off.
+#[must_use = "the lock is held only while the guard lives"]
+pub struct SpinGuard<'a, T> {
+    _held: Held,
+    raw: RawGuard<'a, T>,
+    _preempt: PreemptGuard,
+}
+
+/// The lock is held, interrupts are masked and preemption is off.
+#[must_use = "the lock is held only while the guard lives"]
+pub struct SpinIrqGuard<'a, T> {
+    _held: Held,
+    raw: RawGuard<'a, T>,
+    _irq: IrqGuard,
+    _preempt: PreemptGuard,
+}
+
+/// The lock is held and bottom halves are off.
+#[must_use = "the lock is held only while the guard lives"]
+pub struct SpinBhGuard<'a, T> {
+    _held: Held,
+    raw: RawGuard<'a, T>,
+    _bh: BhGuard,
+}
+
+guard!(SpinGuard);
+guard!(SpinIrqGuard);
+guard!(SpinBhGuard);
