@@ -1,2 +1,29 @@
-//! Placeholder.
+//! # vigil-drivers: devices
+//!
+//! Drivers, and what they have in common: register windows, the device tree, the interrupt core. Nothing here knows of
+//! system calls, files or address spaces; devices reach programs through the traits that `fs` and the kernel glue to
+//! files ([`char`], [`tty`]).
+//!
+//! Principles:
+//!
+//! 1. **A device is not trusted.** Indices and lengths that a device writes are checked before use; bytes that it may
+//!    write are copied, never borrowed. A broken device yields an error, not a panic.
+//! 2. **A top half is short.** It runs with interrupts masked, takes IRQ-safe locks only, allocates nothing, and wakes.
+//! 3. **The blob is not trusted either.** The device tree is validated before anything parses it ([`dt`]).
+//! 4. **No register, no host test missing.** Whatever is not a register access is tested on the host, on fake devices.
+//!
+//! | module | what is there |
+//! |---|---|
+//! | [`dt`] | the device tree: validation, early facts, the unflattened tree |
+//! | [`model`] | register windows, drivers, probing |
+//! | [`irq`] | the interrupt core: domains, descriptors, actions, IPIs |
+//! | [`irqchip`] | GICv2, GICv3 |
+//! | [`timer`] | the architected timer |
+//! | [`serial`] | PL011, early console |
 #![no_std]
+
+#[cfg(any(test, not(target_os = "none")))]
+extern crate std;
+
+pub mod dt;
+pub mod model;
