@@ -1,2 +1,39 @@
-//! Placeholder.
+//! # vigil-mem: physical memory, the kernel heap, and user buffers
+//!
+//! Principles:
+//!
+//! 1. **Allocation can fail.** There is no infallible constructor; [`KBox`], [`KArc`], [`KVec`] and [`KString`] have
+//!    `try_` functions, and the fault injector ([`fault`]) makes each of them fail on demand.
+//! 2. **Two faces.** The atomic face never waits and may dip into the reserve; the awaitable one reclaims.
+//! 3. **Fast paths take no lock.** Pages come from per-CPU lists, objects from per-CPU slabs, under masked interrupts.
+//! 4. **User bytes are never a Rust reference** ([`buf`]).
+//!
+//! | module | what is there |
+//! |---|---|
+//! | [`addr`] | physical and virtual addresses, page frame numbers, the linear map |
+//! | [`buf`] | user pointers, cursors over user and kernel memory |
+//! | [`fault`] | the fault injector |
 #![no_std]
+
+#[cfg(any(test, not(target_os = "none")))]
+extern crate std;
+extern crate alloc;
+
+pub mod addr;
+pub mod buf;
+pub mod error;
+pub mod fault;
+mod heap;
+mod karc;
+mod kbox;
+mod kstring;
+mod kvec;
+
+pub use addr::{PAGE_SHIFT, PAGE_SIZE, Pfn, PhysAddr, TASK_SIZE, VirtAddr, phys_to_virt, virt_to_phys};
+pub use buf::{IoBuf, IoBufMut, Iovecs, UserBuf, UserBufMut, UserPtr, UserSlice};
+pub use error::{AllocError, Fault};
+pub use karc::{KArc, KWeak};
+pub use kbox::KBox;
+pub use kstring::{KString, SliceWriter};
+pub use kvec::KVec;
+pub use vigil_abi::{Errno, Pod};

@@ -1,0 +1,410 @@
+//! [`IoBuf`] and [`IoBufMut`]: the one kind of buffer that `read` and `write` of a file, pipe, socket or device see.
+//!
+//! Behind them is a user range, a user iovec list, or kernel memory (for `sendfile`, `exec`, `/proc` of another task).
+//! Copies stop at a fault as [`UserBuf`](super::UserBuf)'s do: `Ok(n)` short after `n > 0` bytes, then `Err`.
+
+use super::uaccess;
+use super::user::UserSlice;
+use crate::error::Fault;
+use core::marker::PhantomData;
+use core::mem::MaybeUninit;
+use vigil_abi::Pod;
+
+#[derive(Clone, Copy)]
+enum Backing<'a> {
+    User,
+    Kernel(PhantomData<&'a mut [u8]>),
+    Iovec(&'a [UserSlice]),
+}
+
+/// What both directions share: a current piece and the ranges behind it.
+struct Cursor<'a> {
+    /// The piece that is being copied: a user address or a kernel address, and what is left of it.
+    piece: UserSlice,
+    /// Bytes left in all, the piece included.
+    remaining: usize,
+    /// Bytes copied so far.
+    done: usize,
+    backing: Backing<'a>,
+}
+
+impl<'a> Cursor<'a> {
+    fn user(addr: usize, len: usize) -> Option<Self> {
+        let piece = UserSlice::checked(addr, len)?;
+        Some(Cursor { piece, remaining: len, done: 0, backing: Backing::User })
+    }
+
+    fn kernel(addr: usize, len: usize) -> Self {
+        Cursor { piece: UserSlice { addr, len }, remaining: len, done: 0, backing: Backing::Kernel(PhantomData) }
+    }
+
+    fn iovec(ranges: &'a [UserSlice]) -> Self {
+        let remaining = ranges.iter().fold(0usize, |n, r| n.saturating_add(r.len));
+        Cursor { piece: UserSlice::default(), remaining, done: 0, backing: Backing::Iovec(ranges) }
+    }
+
+    #[inline(always)]
+    fn is_kernel(&self) -> bool {
+        matches!(self.backing, Backing::Kernel(_))
+    }
+
+    /// Goes on to the next range that is not empty when the piece is used up.
+    #[inline]
+    fn refill(&mut self) {
+        while self.piece.len == 0 && self.remaining != 0 {
+            let Backing::Iovec(ranges) = &mut self.backing else { return };
+            let Some((first, rest)) = ranges.split_first() else { return };
+            self.piece = *first;
+            *ranges = rest;
+        }
+    }
+
+    #[inline(always)]
+    fn advance(&mut self, n: usize) {
+        self.piece.addr = self.piece.addr.wrapping_add(n);
+        self.piece.len -= n;
+        self.remaining -= n;
+        self.done += n;
+    }
+
+    /// Copies up to `n` bytes piece by piece with `copy(cursor address, is kernel, offset, length) -> bytes done`.
+    #[inline(always)]
+    fn each_piece(
+        &mut self,
+        n: usize,
+        write: bool,
+        mut copy: impl FnMut(usize, bool, usize, usize) -> usize,
+    ) -> Result<usize, Fault> {
+        let want = n.min(self.remaining);
+        let mut total = 0;
+        while total < want {
+            self.refill();
+            let len = self.piece.len.min(want - total);
+            let done = copy(self.piece.addr, self.is_kernel(), total, len);
+            let addr = self.piece.addr;
+            self.advance(done);
+            total += done;
+            if done < len {
+                if total == 0 {
+                    return Err(Fault { addr, write });
+                }
+                break;
+            }
+        }
+        Ok(total)
+    }
+
+    fn skip(&mut self, n: usize) {
+        let mut left = n.min(self.remaining);
+        while left > 0 {
+            self.refill();
+            let len = self.piece.len.min(left);
+            self.advance(len);
+            left -= len;
+        }
+    }
+
+    fn limit(&mut self, n: usize) {
+        self.remaining = self.remaining.min(n);
+        self.piece.len = self.piece.len.min(n);
+    }
+}
+
+macro_rules! common {
+    () => {
+        /// Bytes left.
+        #[inline(always)]
+        pub fn remaining(&self) -> usize {
+            self.0.remaining
+        }
+
+        /// Whether nothing is left.
+        #[inline(always)]
+        pub fn is_empty(&self) -> bool {
+            self.0.remaining == 0
+        }
+
+        /// Bytes copied (or skipped) since it was made.
+        #[inline(always)]
+        pub fn done(&self) -> usize {
+            self.0.done
+        }
+
+        /// Leaves out up to `n` bytes.
+        pub fn skip(&mut self, n: usize) {
+            self.0.skip(n);
+        }
+
+        /// Forgets all but the next `n` bytes.
+        pub fn limit(&mut self, n: usize) {
+            self.0.limit(n);
+        }
+
+        /// The contiguous user range that comes next, for a caller that brings pages in ahead; `None` for kernel memory or
+        /// when nothing is left.
+        pub fn next_user_range(&mut self) -> Option<UserSlice> {
+            self.0.refill();
+            if self.0.is_kernel() || self.0.piece.len == 0 { None } else { Some(self.0.piece) }
+        }
+    };
+}
+
+/// A source of bytes: what `write` writes.
+pub struct IoBuf<'a>(Cursor<'a>);
+
+/// A sink of bytes: where `read` reads to.
+pub struct IoBufMut<'a>(Cursor<'a>);
+
+impl<'a> IoBuf<'a> {
+    /// Over `len` user bytes at `addr`; `None`, which is EFAULT, when they do not lie below TASK_SIZE.
+    #[inline]
+    pub fn user(addr: usize, len: usize) -> Option<IoBuf<'a>> {
+        Cursor::user(addr, len).map(IoBuf)
+    }
+
+    /// Over kernel memory.
+    #[inline]
+    pub fn kernel(bytes: &'a [u8]) -> IoBuf<'a> {
+        IoBuf(Cursor::kernel(bytes.as_ptr() as usize, bytes.len()))
+    }
+
+    /// Over a checked iovec list ([`Iovecs::ranges`](super::Iovecs::ranges)).
+    pub fn iovec(ranges: &'a [UserSlice]) -> IoBuf<'a> {
+        IoBuf(Cursor::iovec(ranges))
+    }
+
+    common!();
+
+    /// Copies in as many bytes as `dst` takes and are left.
+    #[inline]
+    pub fn copy_in(&mut self, dst: &mut [u8]) -> Result<usize, Fault> {
+        // SAFETY: a slice's bytes are writable.
+        unsafe { self.copy_in_raw(dst.as_mut_ptr(), dst.len()) }
+    }
+
+    /// As [`IoBuf::copy_in`], into memory that need not be initialised.
+    #[inline]
+    pub fn copy_in_uninit(&mut self, dst: &mut [MaybeUninit<u8>]) -> Result<usize, Fault> {
+        // SAFETY: a slice's bytes are writable.
+        unsafe { self.copy_in_raw(dst.as_mut_ptr().cast(), dst.len()) }
+    }
+
+    /// Copies up to `n` bytes in to memory that is no Rust reference (a page of the page cache).
+    ///
+    /// # Safety
+    /// `dst` is valid for writes of `n` bytes and does not overlap a kernel source.
+    #[inline]
+    pub unsafe fn copy_in_raw(&mut self, dst: *mut u8, n: usize) -> Result<usize, Fault> {
+        self.0.each_piece(n, false, |addr, kernel, at, len| {
+            // SAFETY: `at + len <= n`, so the destination is in range by the caller's contract.
+            let dst = unsafe { dst.add(at) };
+            if kernel {
+                // SAFETY: the piece is a part of the slice that the buffer borrows.
+                unsafe { dst.copy_from_nonoverlapping(addr as *const u8, len) };
+                len
+            } else {
+                // SAFETY: the destination is in range.
+                unsafe { uaccess::copy_from_user(dst, addr, len) }
+            }
+        })
+    }
+
+    /// Takes one whole `T`; on a fault nothing is taken. `Ok(None)` when fewer bytes are left than it needs.
+    pub fn read_pod<T: Pod>(&mut self) -> Result<Option<T>, Fault> {
+        if self.remaining() < size_of::<T>() {
+            return Ok(None);
+        }
+        let before = Cursor { ..self.0 };
+        let mut value = T::zeroed();
+        let done = self.copy_in(value.as_bytes_mut())?;
+        if done < size_of::<T>() {
+            self.0.refill();
+            let next = self.0.piece.addr;
+            self.0 = before;
+            return Err(Fault { addr: next, write: false });
+        }
+        Ok(Some(value))
+    }
+}
+
+impl<'a> IoBufMut<'a> {
+    /// Over `len` user bytes at `addr`; `None`, which is EFAULT, when they do not lie below TASK_SIZE.
+    #[inline]
+    pub fn user(addr: usize, len: usize) -> Option<IoBufMut<'a>> {
+        Cursor::user(addr, len).map(IoBufMut)
+    }
+
+    /// Over kernel memory.
+    #[inline]
+    pub fn kernel(bytes: &'a mut [u8]) -> IoBufMut<'a> {
+        IoBufMut(Cursor::kernel(bytes.as_mut_ptr() as usize, bytes.len()))
+    }
+
+    /// Over a checked iovec list ([`Iovecs::ranges`](super::Iovecs::ranges)).
+    pub fn iovec(ranges: &'a [UserSlice]) -> IoBufMut<'a> {
+        IoBufMut(Cursor::iovec(ranges))
+    }
+
+    common!();
+
+    /// Copies out as many bytes of `src` as there is room for.
+    #[inline]
+    pub fn copy_out(&mut self, src: &[u8]) -> Result<usize, Fault> {
+        // SAFETY: a slice's bytes are readable.
+        unsafe { self.copy_out_raw(src.as_ptr(), src.len()) }
+    }
+
+    /// Copies up to `n` bytes out of memory that is no Rust reference (a page of the page cache).
+    ///
+    /// # Safety
+    /// `src` is valid for reads of `n` bytes and does not overlap a kernel destination.
+    #[inline]
+    pub unsafe fn copy_out_raw(&mut self, src: *const u8, n: usize) -> Result<usize, Fault> {
+        self.0.each_piece(n, true, |addr, kernel, at, len| {
+            // SAFETY: `at + len <= n`, so the source is in range by the caller's contract.
+            let src = unsafe { src.add(at) };
+            if kernel {
+                // SAFETY: the piece is a part of the slice that the buffer borrows mutably.
+                unsafe { (addr as *mut u8).copy_from_nonoverlapping(src, len) };
+                len
+            } else {
+                // SAFETY: the source is in range.
+                unsafe { uaccess::copy_to_user(addr, src, len) }
+            }
+        })
+    }
+
+    /// Writes up to `n` zero bytes.
+    #[inline]
+    pub fn zero(&mut self, n: usize) -> Result<usize, Fault> {
+        self.0.each_piece(n, true, |addr, kernel, _, len| {
+            if kernel {
+                // SAFETY: the piece is a part of the slice that the buffer borrows mutably.
+                unsafe { (addr as *mut u8).write_bytes(0, len) };
+                len
+            } else {
+                uaccess::clear_user(addr, len)
+            }
+        })
+    }
+
+    /// Puts one whole `T` out. `Ok(false)` when there is not room for all of it, and nothing was put. On a fault a part may have been
+    /// written, but the cursor stays before it.
+    pub fn write_pod<T: Pod>(&mut self, value: &T) -> Result<bool, Fault> {
+        if self.remaining() < size_of::<T>() {
+            return Ok(false);
+        }
+        let before = Cursor { ..self.0 };
+        let done = self.copy_out(value.as_bytes())?;
+        if done < size_of::<T>() {
+            self.0.refill();
+            let next = self.0.piece.addr;
+            self.0 = before;
+            return Err(Fault { addr: next, write: true });
+        }
+        Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::host::FakeUser;
+    use super::super::{Iovecs, UserPtr};
+    use super::*;
+    use crate::addr::{PAGE_SIZE, TASK_SIZE};
+    use crate::buf::iovec::IovecError;
+    use std::vec;
+    use vigil_abi::Errno;
+
+    #[test]
+    fn short_then_fault_then_resumed() {
+        let m = FakeUser::new(2);
+        m.poke(PAGE_SIZE - 3, b"abcdef");
+        m.protect(1, false, false);
+        let mut b = IoBuf::user(m.addr() + PAGE_SIZE - 3, 6).unwrap();
+        let mut out = [0; 10];
+        assert_eq!(b.copy_in(&mut out), Ok(3));
+        assert_eq!(b.copy_in(&mut out[3..]), Err(Fault { addr: m.addr() + PAGE_SIZE, write: false }));
+        m.protect(1, true, true);
+        assert_eq!(b.copy_in(&mut out[3..]), Ok(3));
+        assert_eq!((&out[..6], b.remaining(), b.done()), (&b"abcdef"[..], 0, 6));
+        assert_eq!(b.copy_in(&mut out), Ok(0));
+    }
+
+    #[test]
+    fn iovec_pieces_and_limits() {
+        let m = FakeUser::new(2);
+        m.poke(0, b"helloworld");
+        let a = m.addr() as u64;
+        for (i, e) in [[a, 5], [0, 0], [a + 7, 3]].iter().enumerate() {
+            UserPtr::<[u64; 2]>::new(m.addr() + 1000).index(i).write(e).unwrap();
+        }
+        let iov = Iovecs::import(UserPtr::new(m.addr() + 1000), 3).unwrap();
+        assert_eq!(iov.total(), 8);
+        let mut b = IoBuf::iovec(iov.ranges());
+        let mut out = [0; 8];
+        assert_eq!(b.copy_in(&mut out), Ok(8));
+        assert_eq!(&out, b"hellorld");
+        let mut w = IoBufMut::iovec(iov.ranges());
+        w.skip(4);
+        assert_eq!(w.copy_out(b"XYZW"), Ok(4));
+        assert_eq!(w.zero(1), Ok(0));
+        assert_eq!(m.peek(0, 10), b"hellXwoYZW");
+        let bad = |e: [u64; 2], n| {
+            UserPtr::<[u64; 2]>::new(m.addr() + 2000).write(&e).unwrap();
+            Iovecs::import(UserPtr::new(m.addr() + 2000), n).err()
+        };
+        assert_eq!(bad([a, 1 << 63], 1), Some(IovecError::Errno(Errno::EINVAL)));
+        assert_eq!(bad([TASK_SIZE as u64, 1], 1), Some(IovecError::Errno(Errno::EFAULT)));
+        assert_eq!(bad([a, 1], 1025), Some(IovecError::Errno(Errno::EINVAL)));
+        let wild = Iovecs::import(UserPtr::new(m.addr() + m.len()), 1).err();
+        assert_eq!(wild, Some(IovecError::Fault(Fault { addr: m.addr() + m.len(), write: false })));
+        let long = vec![[a, 0x7fff_0000u64], [a, 0x7fff_0000]];
+        UserPtr::<[u64; 2]>::new(m.addr() + 3000).write_slice(&long).unwrap();
+        assert_eq!(Iovecs::import(UserPtr::new(m.addr() + 3000), 2).unwrap().total(), super::super::MAX_RW_COUNT);
+    }
+
+    #[test]
+    fn kernel_memory_and_pods() {
+        let mut k = [0u8; 6];
+        let mut w = IoBufMut::kernel(&mut k);
+        assert_eq!(w.write_pod(&0x0403_0201u32), Ok(true));
+        assert_eq!(w.write_pod(&1u32), Ok(false));
+        assert_eq!(w.remaining(), 2);
+        assert_eq!(k, [1, 2, 3, 4, 0, 0]);
+        let m = FakeUser::new(1);
+        let mut b = IoBuf::user(m.addr() + PAGE_SIZE - 2, 4).unwrap();
+        assert_eq!(b.read_pod::<u32>(), Err(Fault { addr: m.addr() + PAGE_SIZE, write: false }));
+        assert_eq!(b.remaining(), 4);
+    }
+
+    #[test]
+    fn ranges_strings_and_tags() {
+        let m = FakeUser::new(1);
+        m.poke(PAGE_SIZE - 4, b"abc\0");
+        let p = UserPtr::<u8>::new(m.addr() + PAGE_SIZE - 4);
+        let mut s = [0xff; 8];
+        assert_eq!(p.read_str(&mut s), Ok(3));
+        assert_eq!(&s[..4], b"abc\0");
+        assert_eq!(p.read_str(&mut s[..3]), Ok(3), "no NUL in three bytes");
+        assert_eq!(p.strnlen(100), Ok(3));
+        m.poke(PAGE_SIZE - 1, b"d");
+        assert_eq!(p.read_str(&mut s), Err(Fault { addr: m.addr() + PAGE_SIZE, write: false }));
+        assert!(IoBuf::user(TASK_SIZE, 0).is_some());
+        assert!(IoBuf::user(TASK_SIZE, 1).is_none());
+        assert!(IoBuf::user(usize::MAX, 2).is_none());
+        assert!(!UserPtr::<u64>::new(0xffff_0000_0000_0000).read().unwrap_err().is_resolvable());
+        let tagged = m.addr() | 0x5a << 56;
+        assert!(UserPtr::<u8>::new(tagged).read().is_err(), "tags are refused unless the task enabled them");
+        assert_eq!(uaccess::untagged_addr(tagged), m.addr());
+        m.protect(0, true, false);
+        let q = UserPtr::<u32>::new(m.addr());
+        assert_eq!(q.read(), Ok(0));
+        assert_eq!(q.write(&1), Err(Fault { addr: m.addr(), write: true }));
+        m.protect(0, true, true);
+        assert_eq!(uaccess::user_cmpxchg_u32(m.addr(), 0, 5), Ok(0));
+        assert_eq!(uaccess::user_atomic_u32(uaccess::UserAtomic::Add, m.addr(), 3), Ok(5));
+        assert_eq!(uaccess::user_load_u32(m.addr()), Ok(8));
+        assert!(uaccess::user_load_u32(m.addr() + 2).is_err());
+    }
+}
