@@ -1,0 +1,304 @@
+//! One mapping of an address space: the VMA (Linux: `vm_area_struct`), its flags, and when two are one.
+
+use super::pgtable::PteProt;
+use super::rmap::RmapNode;
+use super::special::SpecialMapping;
+use vigil_abi::Errno;
+use vigil_fs::{File, Inode};
+use vigil_mem::{KArc, PAGE_SHIFT};
+
+bitflags::bitflags! {
+    /// Rights and kind of a mapping, with Linux's values (`VM_*` in `include/linux/mm.h`).
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub struct VmFlags: u32 {
+        /// PROT_READ.
+        const READ = 1;
+        /// PROT_WRITE.
+        const WRITE = 2;
+        /// PROT_EXEC.
+        const EXEC = 4;
+        /// MAP_SHARED.
+        const SHARED = 8;
+        /// mprotect may grant READ.
+        const MAYREAD = 0x10;
+        /// mprotect may grant WRITE.
+        const MAYWRITE = 0x20;
+        /// mprotect may grant EXEC.
+        const MAYEXEC = 0x40;
+        /// Writes through it may reach the file (MAP_SHARED of a file opened for writing, or shared memory).
+        const MAYSHARE = 0x80;
+        /// Grows towards lower addresses on a fault below it.
+        const GROWSDOWN = 0x100;
+        /// Pages without descriptors: device memory.
+        const PFNMAP = 0x400;
+        /// mlocked.
+        const LOCKED = 0x2000;
+        /// Device memory with side effects.
+        const IO = 0x4000;
+        /// MADV_SEQUENTIAL.
+        const SEQ_READ = 0x8000;
+        /// MADV_RANDOM.
+        const RAND_READ = 0x1_0000;
+        /// MADV_DONTFORK.
+        const DONTCOPY = 0x2_0000;
+        /// mremap may not enlarge it.
+        const DONTEXPAND = 0x4_0000;
+        /// Pages are locked when they come in, not before.
+        const LOCKONFAULT = 0x8_0000;
+        /// Its size counts in Committed_AS.
+        const ACCOUNT = 0x10_0000;
+        /// MAP_NORESERVE.
+        const NORESERVE = 0x20_0000;
+        /// MADV_WIPEONFORK.
+        const WIPEONFORK = 0x200_0000;
+        /// MADV_DONTDUMP.
+        const DONTDUMP = 0x400_0000;
+    }
+}
+
+impl VmFlags {
+    /// The flags of the three PROT bits.
+    pub fn from_prot(prot: u32) -> VmFlags {
+        VmFlags::from_bits_truncate(prot & 7)
+    }
+
+    /// Read, write and execute.
+    pub const RWX: VmFlags = VmFlags::READ.union(VmFlags::WRITE).union(VmFlags::EXEC);
+    /// What a mapping that mprotect may make anything of has.
+    pub const MAY_ALL: VmFlags = VmFlags::MAYREAD.union(VmFlags::MAYWRITE).union(VmFlags::MAYEXEC);
+
+    /// Whether writes to its pages make private copies.
+    #[inline(always)]
+    pub fn is_cow(self) -> bool {
+        self.intersection(VmFlags::SHARED | VmFlags::MAYWRITE) == VmFlags::MAYWRITE
+    }
+
+    /// Whether it counts as "data" for RLIMIT_DATA: private, writable, no stack (`is_data_mapping`).
+    pub fn is_data(self) -> bool {
+        self.intersection(VmFlags::WRITE | VmFlags::SHARED | VmFlags::GROWSDOWN) == VmFlags::WRITE
+    }
+
+    /// Whether it is reserved for in Committed_AS (`accountable_mapping`).
+    pub fn is_accountable(self) -> bool {
+        self.intersection(VmFlags::NORESERVE | VmFlags::SHARED | VmFlags::WRITE) == VmFlags::WRITE
+    }
+}
+
+/// A mapping of a file's page cache.
+pub struct FileMap {
+    /// What was mapped; keeps the file open, and names the mapping in `/proc/PID/maps`.
+    pub file: KArc<File>,
+    /// Whose pages are mapped.
+    pub inode: KArc<Inode>,
+    /// Our entry among those who map the inode.
+    pub rmap: KArc<RmapNode>,
+}
+
+/// Where a mapping's pages come from.
+pub enum Backing {
+    /// Zeroed memory.
+    Anon,
+    /// A file's page cache.
+    File(FileMap),
+    /// Kernel pages: vDSO, vvar.
+    Special(&'static SpecialMapping),
+    /// A device's memory from this page frame on.
+    Device {
+        /// What was mapped.
+        file: KArc<File>,
+        /// Frame of the mapping's page offset 0.
+        pfn: u64,
+        /// Device-nGnRE rather than Normal.
+        device: bool,
+    },
+}
+
+/// A half-open range `[start, end)` of user addresses with one set of rights and one origin.
+pub struct Vma {
+    /// First address, page-aligned.
+    pub start: usize,
+    /// Address after the last, page-aligned, above `start`.
+    pub end: usize,
+    /// Rights and kind.
+    pub flags: VmFlags,
+    /// Whether private pages may be in its tables (Linux: `anon_vma` is set): fork must copy them.
+    pub anon: bool,
+    /// Offset of `start` in the backing, in pages. For anonymous memory the page number of the address at which it was
+    /// first mapped, so that it does not change who can merge when it moves.
+    pub pgoff: u64,
+    /// Where pages come from.
+    pub backing: Backing,
+}
+
+impl Vma {
+    /// An anonymous private mapping.
+    pub fn anonymous(start: usize, end: usize, flags: VmFlags) -> Vma {
+        Vma { start, end, flags, anon: false, pgoff: (start >> PAGE_SHIFT) as u64, backing: Backing::Anon }
+    }
+
+    /// Bytes.
+    #[inline(always)]
+    pub fn len(&self) -> usize {
+        self.end - self.start
+    }
+
+    /// Pages.
+    #[inline(always)]
+    pub fn pages(&self) -> usize {
+        self.len() >> PAGE_SHIFT
+    }
+
+    /// Whether `addr` lies in it.
+    #[inline(always)]
+    pub fn contains(&self, addr: usize) -> bool {
+        self.start <= addr && addr < self.end
+    }
+
+    /// The backing's page for `addr`.
+    #[inline(always)]
+    pub fn page_index(&self, addr: usize) -> u64 {
+        self.pgoff.wrapping_add(((addr - self.start) >> PAGE_SHIFT) as u64)
+    }
+
+    /// The file that it maps, for `/proc` and for the fs layer.
+    pub fn file(&self) -> Option<&KArc<File>> {
+        match &self.backing {
+            Backing::File(f) => Some(&f.file),
+            Backing::Device { file, .. } => Some(file),
+            _ => None,
+        }
+    }
+
+    /// The page cache behind it.
+    pub fn file_map(&self) -> Option<&FileMap> {
+        match &self.backing {
+            Backing::File(f) => Some(f),
+            _ => None,
+        }
+    }
+
+    /// Whether it is anonymous memory.
+    pub fn is_anonymous(&self) -> bool {
+        matches!(self.backing, Backing::Anon)
+    }
+
+    /// The rights of its entries as the flags say; whoever maps a page takes the right to write away where the first
+    /// write must be noticed.
+    #[inline(always)]
+    pub fn pte_prot(&self) -> PteProt {
+        PteProt::user(
+            self.flags.contains(VmFlags::READ),
+            self.flags.contains(VmFlags::WRITE),
+            self.flags.contains(VmFlags::EXEC),
+        )
+    }
+
+    /// The gap that must stay free below it: a stack's guard.
+    pub fn guard_start(&self, guard: usize) -> usize {
+        if self.flags.contains(VmFlags::GROWSDOWN) { self.start.saturating_sub(guard) } else { self.start }
+    }
+
+    /// Whether a mapping of `flags` from the same origin that begins at `pgoff` could be one with us. The addresses
+    /// are the caller's to check.
+    fn same_origin(&self, other: &Vma) -> bool {
+        let backing = match (&self.backing, &other.backing) {
+            (Backing::Anon, Backing::Anon) => true,
+            (Backing::File(a), Backing::File(b)) => KArc::ptr_eq(&a.file, &b.file) && KArc::ptr_eq(&a.inode, &b.inode),
+            _ => false,
+        };
+        backing && self.flags == other.flags && !self.flags.intersects(VmFlags::PFNMAP | VmFlags::DONTEXPAND)
+    }
+
+    /// Whether `next`, which begins where we end, continues us: then the two can be one.
+    pub fn can_merge_with(&self, next: &Vma) -> bool {
+        if self.end != next.start || !self.same_origin(next) {
+            return false;
+        }
+        // Untouched anonymous memory has no page that remembers its offset, so it takes ours.
+        let offsets_free = self.is_anonymous() && (!self.anon || !next.anon);
+        offsets_free || self.pgoff.wrapping_add(self.pages() as u64) == next.pgoff
+    }
+
+    /// Takes over the range of `next` (see [`Self::can_merge_with`]); the caller drops it from the tree.
+    pub fn absorb(&mut self, next: &Vma) {
+        if self.is_anonymous() && !self.anon && next.anon {
+            self.pgoff = next.pgoff.wrapping_sub(self.pages() as u64);
+        }
+        self.end = next.end;
+        self.anon |= next.anon;
+        self.sync_rmap();
+    }
+
+    /// A second mapping of the same origin for `[start, end)` within us, with its own entry among the inode's mappers
+    /// (`mm` is the owner). ENOMEM.
+    pub fn duplicate(&self, mm: &super::Mm, start: usize, end: usize) -> Result<Vma, Errno> {
+        let pgoff = self.page_index(start);
+        let backing = match &self.backing {
+            Backing::Anon => Backing::Anon,
+            Backing::Special(s) => Backing::Special(s),
+            Backing::Device { file, pfn, device } => Backing::Device { file: file.clone(), pfn: *pfn, device: *device },
+            Backing::File(f) => {
+                let rmap = RmapNode::register(mm, &f.inode, start, end, pgoff)?;
+                Backing::File(FileMap { file: f.file.clone(), inode: f.inode.clone(), rmap })
+            }
+        };
+        Ok(Vma { start, end, flags: self.flags, anon: self.anon, pgoff, backing })
+    }
+
+    /// Moves the lower end to `start`, keeping which page is where.
+    pub fn set_start(&mut self, start: usize) {
+        let delta = (start >> PAGE_SHIFT).wrapping_sub(self.start >> PAGE_SHIFT) as u64;
+        self.pgoff = self.pgoff.wrapping_add(delta);
+        self.start = start;
+        self.sync_rmap();
+    }
+
+    /// Moves the upper end to `end`.
+    pub fn set_end(&mut self, end: usize) {
+        self.end = end;
+        self.sync_rmap();
+    }
+
+    /// Tells the inode's list of mappers our range.
+    pub fn sync_rmap(&self) {
+        if let Backing::File(f) = &self.backing {
+            f.rmap.set_range(self.start, self.end, self.pgoff);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn vma(start: usize, end: usize, flags: VmFlags) -> Vma {
+        Vma::anonymous(start, end, flags)
+    }
+
+    #[test]
+    fn neighbours_merge_only_with_equal_flags_and_fitting_offsets() {
+        let rw = VmFlags::READ | VmFlags::WRITE | VmFlags::MAY_ALL;
+        let mut a = vma(0x1000, 0x3000, rw);
+        let b = vma(0x3000, 0x4000, rw);
+        assert!(a.can_merge_with(&b));
+        assert!(!a.can_merge_with(&vma(0x4000, 0x5000, rw)), "a hole is between");
+        assert!(!a.can_merge_with(&vma(0x3000, 0x4000, VmFlags::READ)));
+        // Both touched, offsets that do not follow: a moved mapping beside another.
+        let mut moved = vma(0x3000, 0x4000, rw);
+        moved.pgoff = 77;
+        moved.anon = true;
+        a.anon = true;
+        assert!(!a.can_merge_with(&moved));
+        a.absorb(&b);
+        assert_eq!((a.start, a.end), (0x1000, 0x4000));
+    }
+
+    #[test]
+    fn a_private_writable_mapping_is_data_and_accounted_unless_noreserve() {
+        let rw = VmFlags::READ | VmFlags::WRITE | VmFlags::MAY_ALL;
+        assert!(rw.is_data() && rw.is_accountable() && rw.is_cow());
+        assert!(!(rw | VmFlags::NORESERVE).is_accountable());
+        assert!(!(rw | VmFlags::SHARED).is_data());
+        assert!(!(rw | VmFlags::GROWSDOWN).is_data());
+    }
+}
