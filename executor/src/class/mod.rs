@@ -1,63 +1,61 @@
 //! Linux's scheduling classes as pure state machines over injected time.
 //!
-//! (Skeleton: signatures only.)
+//! One [`RunQueue`] per CPU decides which [`Entity`] runs, in the order stop > (deadline) > real-time > fair > idle.
+//! Nothing here takes a lock, touches hardware, allocates or reads a clock: the executor calls it under the queue's
+//! lock with interrupts masked and hands in `now`, the tests and [`crate::sim`] call the same code over virtual time.
+//!
+//! | file | subject |
+//! |---|---|
+//! | [`entity`] | the entity that is embedded in each task, with its statistics |
+//! | [`weight`] | nice levels, load weights and Linux's fixed-point arithmetic on them |
+//! | [`tree`](self) | the fair class's ordered tree, intrusive, with a cached leftmost |
+//! | [`list`](self) | the intrusive list of the stop and real-time classes |
+//! | [`stop`](self) | the stop class: FIFO, above everything |
+//! | [`realtime`](self) | SCHED_FIFO and SCHED_RR: bitmap, quantum, bandwidth |
+//! | [`fair`](self) | SCHED_OTHER, SCHED_BATCH, SCHED_IDLE: CFS as in Linux 6.1 |
+//! | [`runqueue`] | the classes put together: enqueue, dequeue, pick, put_prev |
+//! | [`events`](self) | ticks, the next event, wake-up preemption |
+//! | [`change`](self) | changing parameters and tunables on the fly |
+//! | [`params`] | policies, parameters, order of urgency, tunables |
+//!
+//! The idle class has no entities: a [`RunQueue::pick`] that answers `None` is its pick.
+//!
+//! The life of an entity, with the methods that take each arrow:
+//!
+//! ```text
+//!            enqueue                    pick
+//!   Off ───────────────▶ Queued ─────────────────▶ Current
+//!    ▲ ◀─────────────────  │  ◀──────────────────────┘ │
+//!    │      dequeue              put_prev(Preempted,   │
+//!    │                                    Yield)       │
+//!    └─────────────────────────────────────────────────┘
+//!                   put_prev(Sleep, Dead)
+//! ```
 
-use crate::time::Nanos;
-use core::ptr::NonNull;
+mod change;
+pub mod entity;
+mod events;
+mod fair;
+mod list;
+pub mod params;
+mod realtime;
+pub mod runqueue;
+mod stop;
+mod tree;
+pub mod weight;
 
-/// How a task is scheduled (Linux: `policy`).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Policy {
-    /// SCHED_OTHER.
-    Normal,
-    /// SCHED_BATCH.
-    Batch,
-    /// SCHED_IDLE.
-    Idle,
-    /// SCHED_FIFO.
-    Fifo,
-    /// SCHED_RR.
-    RoundRobin,
-    /// The stop class.
-    Stop,
-}
-
-/// The parameters that user space can set.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Params {
-    /// The policy.
-    pub policy: Policy,
-    /// Nice value, -20..=19; fair policies only.
-    pub nice: i8,
-    /// 1..=99 for FIFO and RR (99 highest), 0 otherwise.
-    pub rt_priority: u8,
-}
-
-/// The place of a task in its class.
-#[derive(Debug)]
-pub struct Entity {
-    params: Params,
-}
-
-impl Entity {
-    /// An entity that is on no queue.
-    pub const fn new(params: Params) -> Self {
-        Entity { params }
-    }
-    /// Its parameters.
-    pub fn params(&self) -> Params {
-        self.params
-    }
-}
+pub use entity::{Entity, Stats};
+pub use params::{Class, Params, Policy, Rank, Tunables};
+pub use runqueue::RunQueue;
 
 /// Why an entity is enqueued.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Enqueue {
-    /// It slept and was woken.
+    /// It slept and was woken. Fair: placed with a sleeper's credit. Real-time: tail of its priority.
     Wakeup,
-    /// It has just been made.
+    /// It has just been made. Fair: placed one slice behind (START_DEBIT).
     New,
-    /// It comes from another CPU's queue, still runnable.
+    /// It comes from another CPU's queue, still runnable. Fair: keeps its lag. Real-time: tail of its priority.
     Migrated,
 }
 
@@ -66,9 +64,10 @@ pub enum Enqueue {
 pub enum PutPrev {
     /// It sleeps.
     Sleep,
-    /// It stays runnable and was preempted: head of its priority.
+    /// It stays runnable where it was: preempted, at a yield point, or woken while it was polled. Real-time: it keeps
+    /// its place at the head of its priority.
     Preempted,
-    /// It stays runnable and gave way itself (sched_yield): tail of its priority.
+    /// It stays runnable and gave way itself (sched_yield): tail of its priority; fair: passed over once.
     Yield,
     /// It finished.
     Dead,
@@ -79,12 +78,18 @@ pub enum PutPrev {
 pub enum PickLimit {
     /// Anything.
     Any,
-    /// Stacks are short: of the fair class, only entities whose poll is parked.
+    /// Stacks are short: of the fair class, only entities whose poll is parked ([`Entity::set_parked`]).
     FairParkedOnly,
 }
 
-/// The queues of one CPU.
-pub struct RunQueue {
-    curr: Option<NonNull<Entity>>,
-    _now: Nanos,
+/// Whether a queued entity should run instead of the current one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use = "a reschedule may be due"]
+pub enum Preempt {
+    /// No.
+    No,
+    /// Fair against fair: when the poll ends, at a yield point, or at once if EL0 was interrupted.
+    Fair,
+    /// It outranks the current one, or the CPU is idle: at once, also in the middle of a poll.
+    HigherClass,
 }

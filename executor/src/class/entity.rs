@@ -1,0 +1,249 @@
+//! The entity: the part of a task that its scheduling class works on.
+
+use super::list::Links;
+use super::params::{Class, Params, Policy, Rank};
+use super::tree::Node;
+use super::weight::{self, LoadWeight};
+use crate::time::{MSEC, Nanos};
+use core::marker::PhantomPinned;
+use core::ptr::NonNull;
+use core::sync::atomic::AtomicU64;
+
+/// Where an entity is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub(super) enum Place {
+    /// On no queue.
+    Off,
+    /// On a queue, waiting for the CPU.
+    Queued,
+    /// Running.
+    Current,
+}
+
+/// What `/proc/PID/schedstat`, `/proc/PID/sched` and `getrusage` show.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Stats {
+    /// Time spent runnable but waiting for the CPU, ns (schedstat's second figure).
+    pub run_delay: Nanos,
+    /// The longest such wait, ns.
+    pub wait_max: Nanos,
+    /// How often it got the CPU from another entity or from idle (schedstat's third figure).
+    pub timeslices: u64,
+    /// How often it gave the CPU up itself: it slept or ended (`voluntary_ctxt_switches`).
+    pub nvcsw: u64,
+    /// How often it lost the CPU while runnable, sched_yield included (`nonvoluntary_ctxt_switches`).
+    pub nivcsw: u64,
+    /// How often it was woken.
+    pub wakeups: u64,
+    /// How often it came to another CPU.
+    pub migrations: u64,
+    /// When it last got the CPU.
+    pub last_arrival: Nanos,
+    /// When it last stopped running.
+    pub last_ran: Nanos,
+    /// Since when it waits for the CPU; meaningful while it is queued.
+    pub(super) last_queued: Nanos,
+}
+
+/// The place of a task in its class.
+///
+/// Everything in it is guarded by the run queue it is on, or was last on. It does not move while it is on a queue.
+#[derive(Debug)]
+#[repr(C)]
+pub struct Entity {
+    // What the fair class touches on each pick comes first: one or two cache lines.
+    pub(super) node: Node,
+    /// Virtual run time, relative to the clock of `home`, or to zero when `home` is `None`.
+    pub(super) vruntime: u64,
+    pub(super) load: LoadWeight,
+    pub(super) exec_start: Nanos,
+    pub(super) sum_exec: Nanos,
+    /// `sum_exec` when it was last picked.
+    pub(super) prev_sum_exec: Nanos,
+    /// The `min_vruntime` of the queue that it is on, or was last on.
+    pub(super) home: Option<NonNull<AtomicU64>>,
+    pub(super) params: Params,
+    pub(super) class: Class,
+    pub(super) rank: Rank,
+    pub(super) place: Place,
+    pub(super) parked: bool,
+    /// Stop and real-time: the queue of its priority. Fair: the queue's list of parked polls.
+    pub(super) links: Links,
+    /// What is left of an RR quantum.
+    pub(super) rr_left: Nanos,
+    pub(super) stats: Stats,
+    /// Its neighbours hold pointers to it.
+    _linked: PhantomPinned,
+}
+
+// SAFETY: the pointers in it are links of a run queue, which are followed only under that queue's lock.
+unsafe impl Send for Entity {}
+
+impl Entity {
+    /// An entity that is on no queue. Parameters out of range count as the nearest that is in range.
+    pub const fn new(params: Params) -> Self {
+        let mut this = Entity {
+            node: Node::UNLINKED,
+            vruntime: 0,
+            load: weight::of_nice(0),
+            exec_start: 0,
+            sum_exec: 0,
+            prev_sum_exec: 0,
+            home: None,
+            params,
+            class: params.class(),
+            rank: params.rank(),
+            place: Place::Off,
+            parked: false,
+            links: Links::UNLINKED,
+            rr_left: 100 * MSEC,
+            stats: Stats {
+                run_delay: 0,
+                wait_max: 0,
+                timeslices: 0,
+                nvcsw: 0,
+                nivcsw: 0,
+                wakeups: 0,
+                migrations: 0,
+                last_arrival: 0,
+                last_ran: 0,
+                last_queued: 0,
+            },
+            _linked: PhantomPinned,
+        };
+        this.apply(params);
+        this
+    }
+
+    /// An entity for a child of `parent`: its parameters, placed after it. `parent` is current on the calling CPU, or
+    /// its queue is locked.
+    pub const fn fork_from(parent: &Entity) -> Self {
+        let mut this = Entity::new(parent.params);
+        this.inherit_from(parent);
+        this
+    }
+
+    /// Places this entity, which was never queued, where a child of `parent` belongs (Linux: `task_fork_fair`); its
+    /// own parameters stay. Locking as [`Entity::fork_from`].
+    pub const fn inherit_from(&mut self, parent: &Entity) {
+        self.vruntime = parent.vruntime;
+        self.home = parent.home;
+    }
+
+    /// Takes parameters over into the derived fields.
+    pub(super) const fn apply(&mut self, params: Params) {
+        let mut params = params;
+        if matches!(params.class(), Class::Realtime) {
+            if params.rt_priority < 1 {
+                params.rt_priority = 1;
+            } else if params.rt_priority > 99 {
+                params.rt_priority = 99;
+            }
+        }
+        if params.nice < -20 {
+            params.nice = -20;
+        } else if params.nice > 19 {
+            params.nice = 19;
+        }
+        self.params = params;
+        self.class = params.class();
+        self.rank = params.rank();
+        self.load = match params.policy {
+            Policy::Idle => weight::IDLE,
+            _ => weight::of_nice(params.nice),
+        };
+    }
+
+    /// Its parameters.
+    #[inline]
+    pub const fn params(&self) -> Params {
+        self.params
+    }
+
+    /// The class that serves it.
+    #[inline]
+    pub const fn class(&self) -> Class {
+        self.class
+    }
+
+    /// Its urgency against other classes and priorities.
+    #[inline(always)]
+    pub const fn rank(&self) -> Rank {
+        self.rank
+    }
+
+    /// Virtual run time, ns (`se.vruntime` of `/proc/PID/sched`).
+    #[inline]
+    pub const fn vruntime(&self) -> u64 {
+        self.vruntime
+    }
+
+    /// Its weight in the fair class.
+    #[inline]
+    pub const fn weight(&self) -> u32 {
+        self.load.weight
+    }
+
+    /// CPU time that was charged to it, ns (schedstat's first figure). While it runs, the time since the last charge
+    /// is missing: call [`super::RunQueue::update_current`] first.
+    #[inline(always)]
+    pub const fn sum_exec_runtime(&self) -> Nanos {
+        self.sum_exec
+    }
+
+    /// When it was last charged or picked.
+    #[inline]
+    pub const fn exec_start(&self) -> Nanos {
+        self.exec_start
+    }
+
+    /// Whether it is queued or current.
+    #[inline(always)]
+    pub fn on_rq(&self) -> bool {
+        self.place != Place::Off
+    }
+
+    /// Whether it is the current entity of its queue.
+    #[inline(always)]
+    pub fn is_current(&self) -> bool {
+        self.place == Place::Current
+    }
+
+    /// Counters for `/proc`.
+    #[inline]
+    pub const fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// Whether its poll is parked on a stack of its own.
+    #[inline(always)]
+    pub const fn is_parked(&self) -> bool {
+        self.parked
+    }
+
+    /// Says whether its poll is parked. Only while it is current or on no queue: a queue keeps the parked ones apart.
+    #[inline(always)]
+    pub fn set_parked(&mut self, parked: bool) {
+        debug_assert!(self.place != Place::Queued, "set_parked on a queued entity");
+        self.parked = parked;
+    }
+
+    /// Whether it is of policy SCHED_IDLE.
+    #[inline(always)]
+    pub(super) const fn is_idle_policy(&self) -> bool {
+        matches!(self.params.policy, Policy::Idle)
+    }
+}
+
+impl Stats {
+    /// A wait for the CPU ends.
+    #[inline(always)]
+    pub(super) fn waited_until(&mut self, now: Nanos) {
+        let waited = now.saturating_sub(self.last_queued);
+        self.run_delay = self.run_delay.wrapping_add(waited);
+        if waited > self.wait_max {
+            self.wait_max = waited;
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! Policies and parameters of entities, their order of urgency, and the tunables of a run queue.
+
+use super::weight;
+use crate::time::{MSEC, Nanos, SEC, USEC};
+
+/// How a task is scheduled (Linux: `policy`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Policy {
+    /// SCHED_OTHER.
+    Normal,
+    /// SCHED_BATCH: fair, but its wake-ups preempt nobody.
+    Batch,
+    /// SCHED_IDLE: fair with weight 3, preempted by any other fair task that wakes.
+    Idle,
+    /// SCHED_FIFO.
+    Fifo,
+    /// SCHED_RR.
+    RoundRobin,
+    /// The stop class: one kernel task per CPU that does what must not wait (migration, hotplug).
+    Stop,
+}
+
+/// The scheduling classes, most urgent first. Deadline's place is between stop and real-time.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[repr(u8)]
+pub enum Class {
+    /// [`Policy::Stop`].
+    Stop,
+    /// [`Policy::Fifo`] and [`Policy::RoundRobin`].
+    Realtime,
+    /// [`Policy::Normal`], [`Policy::Batch`] and [`Policy::Idle`].
+    Fair,
+}
+
+/// The parameters that user space can set.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Params {
+    /// The policy.
+    pub policy: Policy,
+    /// Nice value, -20..=19; fair policies only.
+    pub nice: i8,
+    /// 1..=99 for FIFO and RR (99 highest), 0 otherwise.
+    pub rt_priority: u8,
+}
+
+impl Params {
+    /// SCHED_OTHER, nice 0.
+    pub const DEFAULT: Params = Params::normal(0);
+    /// The stop class.
+    pub const STOP: Params = Params { policy: Policy::Stop, nice: 0, rt_priority: 0 };
+
+    /// SCHED_OTHER with `nice` (-20..=19).
+    pub const fn normal(nice: i8) -> Params {
+        Params { policy: Policy::Normal, nice, rt_priority: 0 }
+    }
+    /// SCHED_FIFO with `rt_priority` (1..=99).
+    pub const fn fifo(rt_priority: u8) -> Params {
+        Params { policy: Policy::Fifo, nice: 0, rt_priority }
+    }
+    /// SCHED_RR with `rt_priority` (1..=99).
+    pub const fn round_robin(rt_priority: u8) -> Params {
+        Params { policy: Policy::RoundRobin, nice: 0, rt_priority }
+    }
+
+    /// The class that serves this policy.
+    #[inline(always)]
+    pub const fn class(&self) -> Class {
+        match self.policy {
+            Policy::Stop => Class::Stop,
+            Policy::Fifo | Policy::RoundRobin => Class::Realtime,
+            Policy::Normal | Policy::Batch | Policy::Idle => Class::Fair,
+        }
+    }
+
+    /// Linux's kernel-internal priority (`task_struct.prio`): 0..=98 real-time, 100..=139 fair; lower is more urgent.
+    /// The stop task shows 0, as it pretends to be FIFO 99 plus. Field 18 of `/proc/PID/stat` is this minus 100.
+    pub const fn prio(&self) -> u8 {
+        match self.class() {
+            Class::Stop => 0,
+            Class::Realtime => 99u8.saturating_sub(self.rt_priority),
+            Class::Fair => 120u8.saturating_add_signed(self.nice),
+        }
+    }
+
+    /// How urgent it is against other classes and real-time priorities.
+    #[inline]
+    pub const fn rank(&self) -> Rank {
+        match self.class() {
+            Class::Stop => Rank::STOP,
+            Class::Realtime => Rank(RANK_RT_BASE.saturating_sub(self.rt_priority)),
+            Class::Fair => Rank::FAIR,
+        }
+    }
+
+    /// The weight of its share of the fair class (1024 at nice 0); real-time entities count as nice -20 nowhere: 0.
+    pub const fn weight(&self) -> u32 {
+        match self.policy {
+            Policy::Idle => weight::IDLE.weight,
+            Policy::Normal | Policy::Batch => weight::of_nice(self.nice).weight,
+            _ => 0,
+        }
+    }
+}
+
+/// Rank of real-time priority 0 (which no entity has); priority 99 is the most urgent real-time rank.
+const RANK_RT_BASE: u8 = 101;
+
+/// Urgency across the classes: the lower outranks. All fair entities have one rank: between them vruntime decides.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Rank(pub u8);
+
+impl Rank {
+    /// The stop class.
+    pub const STOP: Rank = Rank(0);
+    /// The deadline class's place.
+    pub const DEADLINE: Rank = Rank(1);
+    /// The fair class.
+    pub const FAIR: Rank = Rank(RANK_RT_BASE);
+    /// Nothing runs.
+    pub const IDLE: Rank = Rank(u8::MAX);
+
+    /// Whether it should run instead of `other` at once.
+    #[inline(always)]
+    pub const fn outranks(self, other: Rank) -> bool {
+        self.0 < other.0
+    }
+}
+
+/// What an administrator can tune; every queue has its copy ([`super::RunQueue::set_tunables`]).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Tunables {
+    /// The period in which each of up to `latency / min_granularity` fair entities runs once (debugfs `latency_ns`).
+    pub latency: Nanos,
+    /// The shortest fair slice (debugfs `min_granularity_ns`).
+    pub min_granularity: Nanos,
+    /// The shortest slice of a SCHED_IDLE entity beside others (debugfs `idle_min_granularity_ns`).
+    pub idle_min_granularity: Nanos,
+    /// By how much a woken fair entity must be behind to preempt (debugfs `wakeup_granularity_ns`).
+    pub wakeup_granularity: Nanos,
+    /// The quantum of SCHED_RR (`sched_rr_timeslice_ms`).
+    pub rr_timeslice: Nanos,
+    /// The period of real-time bandwidth (`sched_rt_period_us`); more than 0.
+    pub rt_period: Nanos,
+    /// What real-time may use of each period (`sched_rt_runtime_us`); `None` (-1) does not limit it.
+    pub rt_runtime: Option<Nanos>,
+}
+
+impl Tunables {
+    /// Linux's defaults on a machine with `nr_cpus` CPUs: the fair class's times grow by 1 + log2(min(nr_cpus, 8))
+    /// (`SCHED_TUNABLESCALING_LOG`).
+    pub const fn for_cpus(nr_cpus: usize) -> Tunables {
+        let cpus = if nr_cpus == 0 {
+            1
+        } else if nr_cpus > 8 {
+            8
+        } else {
+            nr_cpus
+        };
+        let factor = 1 + cpus.ilog2() as Nanos;
+        Tunables {
+            latency: 6 * MSEC * factor,
+            min_granularity: 750 * USEC * factor,
+            idle_min_granularity: 750 * USEC,
+            wakeup_granularity: MSEC * factor,
+            rr_timeslice: 100 * MSEC,
+            rt_period: SEC,
+            rt_runtime: Some(950 * MSEC),
+        }
+    }
+
+    /// Up to how many entities share one `latency` (Linux: `sched_nr_latency`).
+    pub(super) const fn nr_latency(&self) -> u32 {
+        let n = if self.min_granularity == 0 { 8 } else { self.latency.div_ceil(self.min_granularity) };
+        if n > u32::MAX as u64 { u32::MAX } else { n as u32 }
+    }
+}

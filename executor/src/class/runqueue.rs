@@ -1,0 +1,261 @@
+//! The run queue of one CPU: the classes in their order, and the four transitions of an entity.
+
+use super::entity::{Entity, Place};
+use super::fair::FairRq;
+use super::params::{Class, Rank, Tunables};
+use super::realtime::RtRq;
+use super::stop::StopRq;
+use super::{Enqueue, PickLimit, PutPrev};
+use crate::time::Nanos;
+use core::ptr::NonNull;
+use core::sync::atomic::Ordering::Relaxed;
+
+/// The queues of one CPU.
+///
+/// The executor keeps it in a static, under a lock that masks interrupts. It may neither move nor be dropped as long
+/// as an entity lives that was ever on it: entities remember the clock of their queue.
+#[derive(Debug)]
+pub struct RunQueue {
+    pub(super) curr: Option<NonNull<Entity>>,
+    /// The entity that the last `put_prev` requeued, until the next pick: picked again, it was not switched.
+    requeued: Option<NonNull<Entity>>,
+    pub(super) fair: FairRq,
+    pub(super) stop: StopRq,
+    pub(super) rt: RtRq,
+    pub(super) tunables: Tunables,
+    nr_switches: u64,
+}
+
+// SAFETY: its pointers lead to entities, which are `Send` and touched only under this queue's lock.
+unsafe impl Send for RunQueue {}
+
+impl RunQueue {
+    /// An empty queue with the tunables of a machine with one CPU.
+    pub const fn new() -> Self {
+        let tunables = Tunables::for_cpus(1);
+        RunQueue {
+            curr: None,
+            requeued: None,
+            fair: FairRq::new(&tunables),
+            stop: StopRq::new(),
+            rt: RtRq::new(&tunables),
+            tunables,
+            nr_switches: 0,
+        }
+    }
+
+    /// Puts an entity on the queue. Ask [`RunQueue::should_preempt`] afterwards.
+    ///
+    /// # Safety
+    /// `e` is on no queue, and stays valid and unmoved until it is off this one; the queue that it was on before still
+    /// exists. No reference to `e` is held across the call.
+    #[inline]
+    pub unsafe fn enqueue(&mut self, e: NonNull<Entity>, why: Enqueue, now: Nanos) {
+        // The queue's clock must be right before somebody is placed by it.
+        self.update_current(now);
+        // SAFETY: valid by contract; each reference ends before the next one begins.
+        unsafe {
+            let this = e.as_ptr();
+            debug_assert!((*this).place == Place::Off, "enqueued twice");
+            let stats = &mut (*this).stats;
+            stats.last_queued = now;
+            match why {
+                Enqueue::Wakeup => stats.wakeups = stats.wakeups.wrapping_add(1),
+                Enqueue::Migrated => stats.migrations = stats.migrations.wrapping_add(1),
+                Enqueue::New => {}
+            }
+            match (*this).class {
+                Class::Fair => self.fair.enqueue(e, why, now),
+                Class::Realtime => self.rt.enqueue(e, false),
+                Class::Stop => self.stop.enqueue(e),
+            }
+            (*this).place = Place::Queued;
+        }
+    }
+
+    /// Takes a queued entity, which is not the current one, off: to migrate it.
+    ///
+    /// # Safety
+    /// `e` is on this queue and not current. No reference to `e` is held across the call.
+    pub unsafe fn dequeue(&mut self, e: NonNull<Entity>, now: Nanos) {
+        self.update_current(now);
+        if self.requeued == Some(e) {
+            self.requeued = None;
+        }
+        // SAFETY: valid by contract.
+        unsafe {
+            let this = e.as_ptr();
+            debug_assert!((*this).place == Place::Queued, "dequeued while not queued");
+            match (*this).class {
+                Class::Fair => {
+                    self.fair.dequeue(e);
+                    self.fair.disown(e);
+                }
+                Class::Realtime => self.rt.dequeue(e),
+                Class::Stop => self.stop.dequeue(e),
+            }
+            (*this).place = Place::Off;
+            (*this).stats.waited_until(now);
+        }
+    }
+
+    /// Chooses the entity that runs next and makes it current. `None`: the CPU is idle.
+    /// There is no current entity at the time of the call: [`RunQueue::put_prev`] comes first.
+    #[inline]
+    pub fn pick(&mut self, limit: PickLimit, now: Nanos) -> Option<NonNull<Entity>> {
+        debug_assert!(self.curr.is_none(), "pick without put_prev");
+        let e = if self.stop.nr | self.rt.nr == 0 { None } else { self.pick_urgent(now) };
+        let e = match (e, limit) {
+            (Some(e), _) => Some(e),
+            (None, PickLimit::Any) => self.fair.pick(),
+            (None, PickLimit::FairParkedOnly) => self.fair.pick_parked(),
+        };
+        let requeued = self.requeued.take();
+        let e = e?;
+        // SAFETY: it is on the queue, hence valid; the reference ends with this function.
+        let this = unsafe { &mut *e.as_ptr() };
+        this.place = Place::Current;
+        this.exec_start = now;
+        if requeued == Some(e) {
+            // It goes on as if it had not stopped: no switch, and its slice goes on, too.
+            this.stats.nivcsw = this.stats.nivcsw.wrapping_sub(1);
+        } else {
+            this.prev_sum_exec = this.sum_exec;
+            this.stats.waited_until(now);
+            this.stats.timeslices = this.stats.timeslices.wrapping_add(1);
+            this.stats.last_arrival = now;
+            self.nr_switches = self.nr_switches.wrapping_add(1);
+        }
+        self.curr = Some(e);
+        Some(e)
+    }
+
+    fn pick_urgent(&mut self, now: Nanos) -> Option<NonNull<Entity>> {
+        self.stop.pick().or_else(|| self.rt.pick(now))
+    }
+
+    /// Charges the current entity, and requeues it or takes it off. Nothing is current afterwards. No effect when
+    /// nothing is.
+    #[inline]
+    pub fn put_prev(&mut self, why: PutPrev, now: Nanos) {
+        self.update_current(now);
+        let Some(e) = self.curr.take() else { return };
+        // SAFETY: the current entity is on the queue, hence valid.
+        unsafe {
+            let this = e.as_ptr();
+            let class = (*this).class;
+            let stats = &mut (*this).stats;
+            stats.last_ran = now;
+            if matches!(why, PutPrev::Sleep | PutPrev::Dead) {
+                stats.nvcsw = stats.nvcsw.wrapping_add(1);
+                (*this).place = Place::Off;
+                match class {
+                    Class::Fair => self.fair.dequeue_current(e),
+                    Class::Realtime => self.rt.dequeue(e),
+                    Class::Stop => self.stop.dequeue(e),
+                }
+                return;
+            }
+            stats.nivcsw = stats.nivcsw.wrapping_add(1);
+            stats.last_queued = now;
+            (*this).place = Place::Queued;
+            self.requeued = Some(e);
+            let gives_way = why == PutPrev::Yield;
+            match class {
+                Class::Fair => {
+                    if gives_way {
+                        self.fair.set_skip(e);
+                    }
+                    self.fair.requeue_current(e);
+                }
+                Class::Realtime if gives_way => self.rt.to_tail(e),
+                // A quantum that ended unnoticed ends here.
+                Class::Realtime => _ = self.rt.end_quantum(e),
+                Class::Stop if gives_way => self.stop.to_tail(e),
+                Class::Stop => {}
+            }
+        }
+    }
+
+    /// Charges the current entity for the time since it was last charged or picked.
+    #[inline]
+    pub fn update_current(&mut self, now: Nanos) {
+        let Some(e) = self.curr else { return };
+        // SAFETY: the current entity is on the queue, hence valid.
+        unsafe {
+            let this = e.as_ptr();
+            let start = (*this).exec_start;
+            // Clocks of two CPUs may differ by a little: time never runs backwards here.
+            if now <= start {
+                return;
+            }
+            let delta = now - start;
+            (*this).exec_start = now;
+            (*this).sum_exec = (*this).sum_exec.wrapping_add(delta);
+            match (*this).class {
+                Class::Fair => self.fair.charge(e, delta),
+                Class::Realtime => self.rt.charge(e, start, now),
+                Class::Stop => {}
+            }
+        }
+    }
+
+    /// The entity that runs.
+    #[inline(always)]
+    pub fn current(&self) -> Option<NonNull<Entity>> {
+        self.curr
+    }
+
+    /// The rank of the entity that runs, [`Rank::IDLE`] when none does.
+    #[inline]
+    pub fn current_rank(&self) -> Rank {
+        // SAFETY: the current entity is on the queue, hence valid.
+        self.curr.map_or(Rank::IDLE, |e| unsafe { (*e.as_ptr()).rank })
+    }
+
+    /// How many entities are runnable, the current one included.
+    #[inline]
+    pub fn nr_running(&self) -> usize {
+        (self.stop.nr as usize).saturating_add(self.rt.nr as usize).saturating_add(self.fair.nr as usize)
+    }
+
+    /// Whether an entity besides the current one could run now: throttled real-time entities do not count.
+    #[inline]
+    pub fn has_runnable(&self) -> bool {
+        let rt = if self.rt.is_throttled() { 0 } else { self.rt.nr as usize };
+        let mut n = (self.stop.nr as usize).saturating_add(self.fair.nr as usize).saturating_add(rt);
+        if let Some(e) = self.curr {
+            // SAFETY: the current entity is on the queue, hence valid.
+            let class = unsafe { (*e.as_ptr()).class };
+            if class != Class::Realtime || !self.rt.is_throttled() {
+                n = n.saturating_sub(1);
+            }
+        }
+        n > 0
+    }
+
+    /// The sum of the weights of the runnable fair entities, for the placement of wakes.
+    #[inline]
+    pub fn load(&self) -> u64 {
+        self.fair.load
+    }
+
+    /// The fair class's clock: monotone; no fair entity that stays on the queue is behind it by more than a sleeper's
+    /// credit.
+    #[inline]
+    pub fn min_vruntime(&self) -> u64 {
+        self.fair.min_vruntime.load(Relaxed)
+    }
+
+    /// How often the CPU went from one entity to another, or from idle to one (`/proc/stat` ctxt, per CPU).
+    #[inline]
+    pub fn nr_switches(&self) -> u64 {
+        self.nr_switches
+    }
+}
+
+impl Default for RunQueue {
+    fn default() -> Self {
+        RunQueue::new()
+    }
+}

@@ -1,0 +1,328 @@
+//! The fair class's timeline: an intrusive red-black tree of entities ordered by vruntime, with a cached leftmost.
+//!
+//! Equal keys keep the order in which they came. Keys wrap: two of them are compared by the sign of their difference.
+//! Empty trees and trees of one or two entities, the common case, take a few instructions and no rebalancing.
+
+use super::entity::Entity;
+use core::ptr::NonNull;
+
+type Link = Option<NonNull<Entity>>;
+
+/// An entity's links in the tree.
+#[derive(Debug)]
+pub(super) struct Node {
+    parent: Link,
+    left: Link,
+    right: Link,
+    red: bool,
+}
+
+impl Node {
+    pub(super) const UNLINKED: Node = Node { parent: None, left: None, right: None, red: false };
+}
+
+/// Whether virtual time `a` is before `b`.
+#[inline(always)]
+pub(super) const fn before(a: u64, b: u64) -> bool {
+    (a.wrapping_sub(b) as i64) < 0
+}
+
+/// The tree.
+#[derive(Debug)]
+pub(super) struct Tree {
+    root: Link,
+    first: Link,
+}
+
+/// # Safety
+/// `e` is valid, and no reference to its node exists.
+#[inline(always)]
+unsafe fn node(e: NonNull<Entity>) -> *mut Node {
+    // SAFETY: by the caller's contract `e` points to an entity.
+    unsafe { &raw mut (*e.as_ptr()).node }
+}
+
+/// # Safety
+/// A `Some` is valid.
+#[inline(always)]
+unsafe fn is_red(e: Link) -> bool {
+    // SAFETY: by the caller's contract.
+    e.is_some_and(|e| unsafe { (*node(e)).red })
+}
+
+impl Tree {
+    pub(super) const fn new() -> Self {
+        Tree { root: None, first: None }
+    }
+
+    /// The entity with the smallest vruntime.
+    #[inline(always)]
+    pub(super) fn first(&self) -> Link {
+        self.first
+    }
+
+    /// The one after `e` in the order.
+    ///
+    /// # Safety
+    /// `e` is in a tree.
+    pub(super) unsafe fn next(e: NonNull<Entity>) -> Link {
+        // SAFETY: everything that is linked to `e` is in the tree, hence valid.
+        unsafe {
+            if let Some(right) = (*node(e)).right {
+                return Some(Self::leftmost(right));
+            }
+            let mut child = e;
+            let mut up = (*node(e)).parent;
+            while let Some(p) = up {
+                if (*node(p)).left == Some(child) {
+                    return Some(p);
+                }
+                child = p;
+                up = (*node(p)).parent;
+            }
+            None
+        }
+    }
+
+    /// # Safety
+    /// `e` is in a tree.
+    #[inline]
+    unsafe fn leftmost(mut e: NonNull<Entity>) -> NonNull<Entity> {
+        // SAFETY: links of a tree lead to valid entities.
+        while let Some(left) = unsafe { (*node(e)).left } {
+            e = left;
+        }
+        e
+    }
+
+    /// Puts an entity in, after those with the same vruntime.
+    ///
+    /// # Safety
+    /// `e` is valid, in no tree, does not move and keeps its vruntime until it is removed.
+    #[inline]
+    pub(super) unsafe fn insert(&mut self, e: NonNull<Entity>) {
+        // SAFETY: `e` is valid by contract, the others are in the tree.
+        unsafe {
+            let key = (*e.as_ptr()).vruntime;
+            let mut parent = None;
+            let mut at = self.root;
+            let mut is_first = true;
+            let mut to_left = false;
+            while let Some(p) = at {
+                parent = at;
+                to_left = before(key, (*p.as_ptr()).vruntime);
+                if to_left {
+                    at = (*node(p)).left;
+                } else {
+                    at = (*node(p)).right;
+                    is_first = false;
+                }
+            }
+            *node(e) = Node { parent, left: None, right: None, red: parent.is_some() };
+            if is_first {
+                self.first = Some(e);
+            }
+            match parent {
+                None => self.root = Some(e),
+                Some(p) => {
+                    if to_left {
+                        (*node(p)).left = Some(e);
+                    } else {
+                        (*node(p)).right = Some(e);
+                    }
+                    if (*node(p)).red {
+                        self.rebalance_insert(e);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes an entity out.
+    ///
+    /// # Safety
+    /// `e` is in this tree.
+    #[inline]
+    pub(super) unsafe fn remove(&mut self, e: NonNull<Entity>) {
+        // SAFETY: `e` is in the tree, so all that its links lead to is valid.
+        unsafe {
+            if self.first == Some(e) {
+                self.first = Self::next(e);
+            }
+            let Node { parent, left, right, red } = core::ptr::replace(node(e), Node::UNLINKED);
+            // `hole` took the place that lost a node of colour `lost_red`; it may be empty, so its parent is kept.
+            let (hole, hole_parent, lost_red) = match (left, right) {
+                (None, child) | (child, None) => {
+                    self.replace_child(parent, e, child);
+                    if let Some(c) = child {
+                        (*node(c)).parent = parent;
+                    }
+                    (child, parent, red)
+                }
+                (Some(l), Some(r)) => {
+                    let heir = Self::leftmost(r);
+                    let heir_red = (*node(heir)).red;
+                    let heir_child = (*node(heir)).right;
+                    let hole_parent = if heir == r {
+                        heir
+                    } else {
+                        let p = (*node(heir)).parent;
+                        self.replace_child(p, heir, heir_child);
+                        if let Some(c) = heir_child {
+                            (*node(c)).parent = p;
+                        }
+                        (*node(heir)).right = Some(r);
+                        (*node(r)).parent = Some(heir);
+                        // Below `r` there is a parent: `heir` is not `r`.
+                        p.unwrap_or(heir)
+                    };
+                    self.replace_child(parent, e, Some(heir));
+                    (*node(heir)).parent = parent;
+                    (*node(heir)).left = Some(l);
+                    (*node(l)).parent = Some(heir);
+                    (*node(heir)).red = red;
+                    (heir_child, Some(hole_parent), heir_red)
+                }
+            };
+            if !lost_red && self.root.is_some() {
+                self.rebalance_remove(hole, hole_parent);
+            }
+        }
+    }
+
+    /// Makes `new` the child of `parent` (or the root) that `old` was.
+    ///
+    /// # Safety
+    /// `old` is (or, with its node cleared, was) a child of `parent`.
+    #[inline(always)]
+    unsafe fn replace_child(&mut self, parent: Link, old: NonNull<Entity>, new: Link) {
+        match parent {
+            None => self.root = new,
+            // SAFETY: `p` is in the tree.
+            Some(p) => unsafe {
+                if (*node(p)).left == Some(old) {
+                    (*node(p)).left = new;
+                } else {
+                    (*node(p)).right = new;
+                }
+            },
+        }
+    }
+
+    /// Rotates `x` down: to the left if `left`, so that its right child takes its place; else mirrored.
+    ///
+    /// # Safety
+    /// `x` is in this tree, and has the child that takes its place.
+    unsafe fn rotate(&mut self, x: NonNull<Entity>, left: bool) {
+        // SAFETY: links of the tree.
+        unsafe {
+            let Some(y) = (if left { (*node(x)).right } else { (*node(x)).left }) else { return };
+            let inner = if left { (*node(y)).left } else { (*node(y)).right };
+            let parent = (*node(x)).parent;
+            if left {
+                (*node(x)).right = inner;
+                (*node(y)).left = Some(x);
+            } else {
+                (*node(x)).left = inner;
+                (*node(y)).right = Some(x);
+            }
+            if let Some(i) = inner {
+                (*node(i)).parent = Some(x);
+            }
+            (*node(y)).parent = parent;
+            self.replace_child(parent, x, Some(y));
+            (*node(x)).parent = Some(y);
+        }
+    }
+
+    /// Restores the colours after the red `e` was put under a red parent.
+    ///
+    /// # Safety
+    /// `e` is in this tree.
+    #[cold]
+    unsafe fn rebalance_insert(&mut self, mut e: NonNull<Entity>) {
+        // SAFETY: links of the tree.
+        unsafe {
+            while let Some(mut p) = (*node(e)).parent
+                && (*node(p)).red
+                // A red node is not the root: it has a parent.
+                && let Some(g) = (*node(p)).parent
+            {
+                let p_is_left = (*node(g)).left == Some(p);
+                let uncle = if p_is_left { (*node(g)).right } else { (*node(g)).left };
+                if let Some(u) = uncle
+                    && (*node(u)).red
+                {
+                    (*node(p)).red = false;
+                    (*node(u)).red = false;
+                    (*node(g)).red = true;
+                    e = g;
+                    continue;
+                }
+                let e_is_left = (*node(p)).left == Some(e);
+                if e_is_left != p_is_left {
+                    self.rotate(p, p_is_left);
+                    core::mem::swap(&mut e, &mut p);
+                }
+                (*node(p)).red = false;
+                (*node(g)).red = true;
+                self.rotate(g, !p_is_left);
+                break;
+            }
+            if let Some(root) = self.root {
+                (*node(root)).red = false;
+            }
+        }
+    }
+
+    /// Restores the colours where the paths through `hole` (a child of `parent`, or the root) miss a black node.
+    ///
+    /// # Safety
+    /// `hole` and `parent` are in this tree.
+    unsafe fn rebalance_remove(&mut self, mut hole: Link, mut parent: Link) {
+        // SAFETY: links of the tree.
+        unsafe {
+            while !is_red(hole)
+                && let Some(p) = parent
+            {
+                let is_left = (*node(p)).left == hole;
+                // A path that missed a black node has a sibling path with one: the sibling exists.
+                let Some(mut s) = (if is_left { (*node(p)).right } else { (*node(p)).left }) else { return };
+                if (*node(s)).red {
+                    (*node(s)).red = false;
+                    (*node(p)).red = true;
+                    self.rotate(p, is_left);
+                    let Some(new) = (if is_left { (*node(p)).right } else { (*node(p)).left }) else { return };
+                    s = new;
+                }
+                let (near, far) =
+                    if is_left { ((*node(s)).left, (*node(s)).right) } else { ((*node(s)).right, (*node(s)).left) };
+                if !is_red(near) && !is_red(far) {
+                    (*node(s)).red = true;
+                    hole = Some(p);
+                    parent = (*node(p)).parent;
+                    continue;
+                }
+                if let Some(n) = near
+                    && !is_red(far)
+                {
+                    (*node(n)).red = false;
+                    (*node(s)).red = true;
+                    self.rotate(s, !is_left);
+                    s = n;
+                }
+                (*node(s)).red = (*node(p)).red;
+                (*node(p)).red = false;
+                let far = if is_left { (*node(s)).right } else { (*node(s)).left };
+                if let Some(f) = far {
+                    (*node(f)).red = false;
+                }
+                self.rotate(p, is_left);
+                return;
+            }
+            if let Some(h) = hole {
+                (*node(h)).red = false;
+            }
+        }
+    }
+}
