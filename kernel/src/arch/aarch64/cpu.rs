@@ -1,0 +1,65 @@
+//! Per-CPU set-up at EL1 after the MMU is on, and a CPU's identity.
+
+use core::arch::asm;
+
+/// CNTKCTL_EL1: EL0 may read CNTVCT (EL0VCTEN, bit 1).
+const CNTKCTL_EL0VCTEN: u64 = 1 << 1;
+/// CNTKCTL_EL1: the event stream is on (EVNTEN, bit 2), so that a WFE never waits longer than about 100 µs.
+const CNTKCTL_EVNTEN: u64 = 1 << 2;
+/// SCTLR_EL1.SPAN: with 0 an exception to EL1 sets PSTATE.PAN.
+const SCTLR_SPAN: u64 = 1 << 23;
+
+macro_rules! read_sysreg {
+    ($name:literal) => {{
+        let v: u64;
+        // SAFETY: a read of a system register without side effects.
+        unsafe { asm!(concat!("mrs {}, ", $name), out(reg) v, options(nomem, nostack, preserves_flags)) };
+        v
+    }};
+}
+pub(crate) use read_sysreg;
+
+/// The affinity fields of MPIDR_EL1, as in the device tree's `reg` of a CPU.
+pub fn mpidr() -> u64 {
+    read_sysreg!("mpidr_el1") & 0xff_00ff_ffff
+}
+
+/// MIDR_EL1: implementer, variant, architecture, part, revision.
+pub fn midr() -> u64 {
+    read_sysreg!("midr_el1")
+}
+
+/// Stops this CPU for ever.
+pub fn park() -> ! {
+    loop {
+        // SAFETY: masks exceptions and waits.
+        unsafe { asm!("msr daifset, #0xf", "wfi", options(nostack)) };
+    }
+}
+
+/// Sets up what belongs to a CPU and not to the system: counter access from EL0, the event stream, PAN, the PMU.
+/// Exceptions masked; each CPU once when it starts.
+pub fn init_this_cpu() {
+    let freq = vigil_executor::arch::counter_frequency();
+    // The event stream's divider: the counter bit whose toggling is nearest to 10 kHz (Linux: arch_timer_evtstrm_enable).
+    let ratio = (freq / 10_000 / 2).max(1);
+    let bit = u64::from(ratio.ilog2()).min(15);
+    let kctl = CNTKCTL_EL0VCTEN | CNTKCTL_EVNTEN | bit << 4;
+    let mmfr1 = read_sysreg!("id_aa64mmfr1_el1");
+    let dfr0 = read_sysreg!("id_aa64dfr0_el1");
+    let sctlr = read_sysreg!("sctlr_el1") & !SCTLR_SPAN;
+    // SAFETY: none of these registers affects memory that Rust knows of; PAN concerns user memory only, which is
+    // accessed by the uaccess module alone.
+    unsafe {
+        asm!("msr cntkctl_el1, {}", in(reg) kctl, options(nostack, preserves_flags));
+        if (mmfr1 >> 20) & 0xf != 0 {
+            asm!("msr sctlr_el1, {}", "isb", in(reg) sctlr, options(nostack, preserves_flags));
+            // MSR PAN, #1: assemblers know it only with FEAT_PAN enabled.
+            asm!(".inst 0xd500419f", options(nostack, preserves_flags));
+        }
+        let pmu = (dfr0 >> 8) & 0xf;
+        if pmu != 0 && pmu != 0xf {
+            asm!("msr pmuserenr_el0, xzr", options(nostack, preserves_flags));
+        }
+    }
+}

@@ -1,0 +1,360 @@
+//! EL0: the user context, the way into EL0 and the ways out of it.
+//!
+//! While a thread runs in EL0, SP_EL1 points at its [`UserContext`]: the vectors store straight into it, then take up
+//! the kernel stack where [`enter_user`] left it. Three ways lead back:
+//!
+//! ```text
+//!   EL0 ──SVC──►  save caller-saved ── table ── fast call ──┬─ done, no work ─► restore, ERET   (no Rust frame is left)
+//!       ──abort─►  "                   try_fault ───────────┤
+//!       ──IRQ──►   "                   IRQ stack ───────────┤
+//!                                                           └─ not yet, or work ─► save the rest, return to enter_user's
+//!                                                              caller: the thread's future
+//! ```
+//!
+//! A fast call is a plain function with the arguments in x0–x5 and the context in x6. It either completes or returns
+//! [`NOT_YET`] *before any side effect*; then the future serves the call from the start. Interrupts are on in a fast call,
+//! and its stack can be parked like any other poll.
+
+use core::arch::global_asm;
+use core::mem::offset_of;
+use core::sync::atomic::AtomicU32;
+use vigil_executor::stack::{CONTEXT_SIZE, STACK_SIZE};
+
+/// What a fast call returns when it would have to wait. No system call's result has this value.
+pub const NOT_YET: i64 = i64::MIN;
+
+/// The registers of a thread while it is not in EL0, and what the vectors need to leave EL0.
+#[repr(C, align(16))]
+#[derive(Debug)]
+pub struct UserContext {
+    /// x0–x30.
+    pub x: [u64; 31],
+    /// SP_EL0.
+    pub sp: u64,
+    /// The address at which EL0 goes on (ELR_EL1).
+    pub pc: u64,
+    /// SPSR_EL1: EL0t with interrupts on, and the flags.
+    pub pstate: u64,
+    /// SP_EL1 of the kernel frame that entered EL0.
+    kernel_sp: u64,
+    /// ESR_EL1 of the last exception that was not a system call.
+    pub esr: u64,
+    /// FAR_EL1 of the same.
+    pub far: u64,
+    /// What must be done before the thread may enter EL0 again (`WORK_*`); zero on the fast path.
+    pub work: AtomicU32,
+    /// Non-zero: no fast calls (tracing, fault injection).
+    pub trace: AtomicU32,
+    /// x0 as it was at the system call, for restarts.
+    pub orig_x0: u64,
+    /// The number of the system call that is being served, or -1.
+    pub syscall: i64,
+    /// TPIDR_EL0 while the thread is not on a CPU.
+    pub tls: u64,
+}
+
+/// A signal may be pending.
+pub const WORK_SIGNAL: u32 = 1;
+/// The thread group is stopping or exiting, or an exec wants this thread gone.
+pub const WORK_STOP: u32 = 2;
+/// Something must be done at the exit to EL0 (task work: put of a file, timers).
+pub const WORK_TASK: u32 = 4;
+
+/// PSTATE of a new thread: EL0t, all interrupts unmasked, flags clear.
+pub const PSTATE_EL0: u64 = 0;
+/// The bits of PSTATE that user space may set through a signal frame: NZCV, and SSBS.
+pub const PSTATE_USER: u64 = 0xf000_0000 | 1 << 12;
+
+impl UserContext {
+    /// All zero: EL0 at address 0.
+    pub const fn new() -> Self {
+        UserContext {
+            x: [0; 31],
+            sp: 0,
+            pc: 0,
+            pstate: PSTATE_EL0,
+            kernel_sp: 0,
+            esr: 0,
+            far: 0,
+            work: AtomicU32::new(0),
+            trace: AtomicU32::new(0),
+            orig_x0: 0,
+            syscall: -1,
+            tls: 0,
+        }
+    }
+
+    /// Copies the registers that a clone inherits.
+    pub fn copy_registers(&mut self, from: &UserContext) {
+        self.x = from.x;
+        self.sp = from.sp;
+        self.pc = from.pc;
+        self.pstate = from.pstate;
+        self.tls = from.tls;
+    }
+}
+
+impl Default for UserContext {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Why EL0 was left.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u64)]
+pub enum Trap {
+    /// SVC; the call was not served, nothing happened yet.
+    Syscall = TRAP_SYSCALL,
+    /// A fast call was served (x0 holds its result) or an interrupt was taken, and there is work before EL0.
+    Work = TRAP_WORK,
+    /// Any other synchronous exception; see `esr` and `far`.
+    Exception = TRAP_EXCEPTION,
+    /// An SError that EL0 caused.
+    SError = TRAP_SERROR,
+}
+
+const TRAP_SYSCALL: u64 = 0;
+const TRAP_WORK: u64 = 1;
+const TRAP_EXCEPTION: u64 = 2;
+const TRAP_SERROR: u64 = 3;
+
+unsafe extern "C" {
+    fn vigil_enter_user(ctx: *mut UserContext) -> u64;
+}
+
+/// Runs the thread in EL0 until something needs its future.
+///
+/// Interrupts are masked on entry, after the caller has seen that there is no work; they are on at the return.
+///
+/// # Safety
+/// The address space, TPIDR_EL0 and FP state of the thread are on this CPU; `ctx` is that of the current task and stays
+/// where it is.
+pub unsafe fn enter_user(ctx: *mut UserContext) -> Trap {
+    // SAFETY: by the caller's contract.
+    match unsafe { vigil_enter_user(ctx) } {
+        TRAP_SYSCALL => Trap::Syscall,
+        TRAP_WORK => Trap::Work,
+        TRAP_SERROR => Trap::SError,
+        _ => Trap::Exception,
+    }
+}
+
+/// Bytes of the frame that `vigil_enter_user` keeps: x19–x30.
+const KERNEL_FRAME: usize = 96;
+
+global_asm!(
+    r#"
+    .macro save_caller_saved
+        stp     x0, x1, [sp, #0]
+        stp     x2, x3, [sp, #16]
+        stp     x4, x5, [sp, #32]
+        stp     x6, x7, [sp, #48]
+        stp     x8, x9, [sp, #64]
+        stp     x10, x11, [sp, #80]
+        stp     x12, x13, [sp, #96]
+        stp     x14, x15, [sp, #112]
+        stp     x16, x17, [sp, #128]
+        stp     x18, x19, [sp, #144]
+        stp     x29, x30, [sp, #232]
+        mrs     x9, elr_el1
+        mrs     x10, spsr_el1
+        mrs     x11, sp_el0
+        mov     x19, sp                         // x19: the UserContext, until EL0 again
+        ldr     x12, [x19, #{KSP}]
+        stp     x9, x10, [x19, #{PC}]
+        str     x11, [x19, #{SP}]
+    .endm
+
+    // EL0, AArch64, synchronous.
+    .balign 64
+    .global vigil_el0_sync
+vigil_el0_sync:
+    save_caller_saved
+    mrs     x13, esr_el1
+    mov     sp, x12
+    mov     x29, x12                            // the record of vigil_enter_user's frame: back-traces go on
+    lsr     x14, x13, #26
+    cmp     x14, #0x15                          // SVC from AArch64
+    b.ne    el0_other
+    ldr     w13, [x19, #{TRACE}]
+    cmp     x8, #{NR}
+    b.hs    el0_slow_syscall
+    cbnz    w13, el0_slow_syscall
+    csel    x9, x8, xzr, lo                     // no speculative index beyond the table
+    csdb
+    adrp    x10, {TABLE}
+    add     x10, x10, :lo12:{TABLE}
+    ldr     x10, [x10, x9, lsl #3]
+    mov     x6, x19
+    cbz     x10, el0_slow_syscall
+    msr     daifclr, #2
+    blr     x10
+    mov     x9, #{NOT_YET}
+    cmp     x0, x9
+    msr     daifset, #2
+    b.eq    el0_slow_syscall
+    mov     x9, sp
+    and     x9, x9, #{STACK_BASE}
+    mov     x12, #{QUIET}
+    ldr     x10, [x9, #{CONTEXT}]
+    ldr     w11, [x19, #{WORK}]
+    cmp     x10, x12
+    ccmp    w11, #0, #0, eq
+    b.ne    el0_call_then_work
+    ldp     x9, x10, [x19, #{PC}]
+    mov     sp, x19
+    msr     elr_el1, x9
+    msr     spsr_el1, x10
+    ldr     x1, [sp, #8]
+    b       el0_restore_from_x2
+
+el0_call_then_work:
+    str     x0, [x19, #0]
+    mov     x0, #{TRAP_WORK}
+    b       el0_to_future
+
+el0_slow_syscall:
+    mov     x0, #{TRAP_SYSCALL}
+    b       el0_to_future
+
+    // An abort: try to resolve it here. x13: ESR.
+el0_other:
+    mrs     x2, far_el1
+    stp     x13, x2, [x19, #{ESR}]
+    mov     x0, x19
+    mov     x1, x13
+    msr     daifclr, #2
+    bl      {FAULT}
+    msr     daifset, #2
+    cbnz    w0, el0_check_and_restore
+    mov     x0, #{TRAP_EXCEPTION}
+    b       el0_to_future
+
+    .balign 64
+    .global vigil_el0_irq
+vigil_el0_irq:
+    save_caller_saved
+    mrs     x9, tpidr_el1
+    ldr     x9, [x9, #{IRQ_SP}]
+    mov     sp, x9
+    mov     x29, x12
+    mov     x0, x12
+    bl      {IRQ}
+    ldr     x12, [x19, #{KSP}]
+    mov     sp, x12
+
+    // Interrupts are masked: whatever comes now comes after ERET.
+el0_check_and_restore:
+    mov     x9, sp
+    and     x9, x9, #{STACK_BASE}
+    mov     x12, #{QUIET}
+    ldr     x10, [x9, #{CONTEXT}]
+    ldr     w11, [x19, #{WORK}]
+    cmp     x10, x12
+    ccmp    w11, #0, #0, eq
+    b.ne    el0_work
+    ldp     x9, x10, [x19, #{PC}]
+    mov     sp, x19
+    msr     elr_el1, x9
+    msr     spsr_el1, x10
+    ldp     x0, x1, [sp, #0]
+el0_restore_from_x2:
+    ldp     x2, x3, [sp, #16]
+    ldp     x4, x5, [sp, #32]
+    ldp     x6, x7, [sp, #48]
+    ldp     x8, x9, [sp, #64]
+    ldp     x10, x11, [sp, #80]
+    ldp     x12, x13, [sp, #96]
+    ldp     x14, x15, [sp, #112]
+    ldp     x16, x17, [sp, #128]
+    ldp     x18, x19, [sp, #144]
+    ldp     x29, x30, [sp, #232]
+    eret
+    dsb     nsh                                 // nothing is executed speculatively beyond ERET
+    isb
+
+el0_work:
+    mov     x0, #{TRAP_WORK}
+    b       el0_to_future
+
+    .balign 64
+    .global vigil_el0_serror
+vigil_el0_serror:
+    save_caller_saved
+    mrs     x13, esr_el1
+    mov     sp, x12
+    mrs     x2, far_el1
+    stp     x13, x2, [x19, #{ESR}]
+    mov     x0, #{TRAP_SERROR}
+
+    // Back to the caller of enter_user with x0: the callee-saved registers of EL0 into the context, the kernel's back.
+el0_to_future:
+    stp     x20, x21, [x19, #160]
+    stp     x22, x23, [x19, #176]
+    stp     x24, x25, [x19, #192]
+    stp     x26, x27, [x19, #208]
+    str     x28, [x19, #224]
+    ldp     x29, x30, [sp, #0]
+    ldp     x19, x20, [sp, #16]
+    ldp     x21, x22, [sp, #32]
+    ldp     x23, x24, [sp, #48]
+    ldp     x25, x26, [sp, #64]
+    ldp     x27, x28, [sp, #80]
+    add     sp, sp, #{KERNEL_FRAME}
+    msr     daifclr, #2
+    ret
+
+    // u64 vigil_enter_user(UserContext *)
+    .global vigil_enter_user
+vigil_enter_user:
+    sub     sp, sp, #{KERNEL_FRAME}
+    stp     x29, x30, [sp, #0]
+    stp     x19, x20, [sp, #16]
+    stp     x21, x22, [sp, #32]
+    stp     x23, x24, [sp, #48]
+    stp     x25, x26, [sp, #64]
+    stp     x27, x28, [sp, #80]
+    mov     x9, sp
+    str     x9, [x0, #{KSP}]
+    mov     sp, x0
+    ldp     x9, x10, [sp, #{PC}]
+    ldr     x11, [sp, #{SP}]
+    msr     elr_el1, x9
+    msr     spsr_el1, x10
+    msr     sp_el0, x11
+    ldp     x20, x21, [sp, #160]
+    ldp     x22, x23, [sp, #176]
+    ldp     x24, x25, [sp, #192]
+    ldp     x26, x27, [sp, #208]
+    ldr     x28, [sp, #224]
+    ldp     x0, x1, [sp, #0]
+    b       el0_restore_from_x2
+    "#,
+    KSP = const offset_of!(UserContext, kernel_sp),
+    PC = const offset_of!(UserContext, pc),
+    SP = const offset_of!(UserContext, sp),
+    ESR = const offset_of!(UserContext, esr),
+    WORK = const offset_of!(UserContext, work),
+    TRACE = const offset_of!(UserContext, trace),
+    NR = const crate::syscall::table::NR_CALLS,
+    NOT_YET = const NOT_YET,
+    STACK_BASE = const !(STACK_SIZE as i64 - 1),
+    CONTEXT = const STACK_SIZE - CONTEXT_SIZE,
+    QUIET = const vigil_executor::context::QUIET,
+    IRQ_SP = const offset_of!(vigil_executor::cpu::CpuLocal, irq_sp),
+    TRAP_SYSCALL = const TRAP_SYSCALL,
+    TRAP_WORK = const TRAP_WORK,
+    TRAP_EXCEPTION = const TRAP_EXCEPTION,
+    TRAP_SERROR = const TRAP_SERROR,
+    KERNEL_FRAME = const KERNEL_FRAME,
+    TABLE = sym crate::syscall::table::FAST,
+    FAULT = sym super::trap::vigil_el0_fault,
+    IRQ = sym super::trap::vigil_el0_irq_handler,
+);
+
+const _: () = {
+    assert!(offset_of!(UserContext, sp) == 248);
+    assert!(offset_of!(UserContext, pc) == 256);
+    assert!(offset_of!(UserContext, far) == offset_of!(UserContext, esr) + 8);
+};

@@ -1,0 +1,174 @@
+//! The FP/SIMD registers of threads: given to a thread at its first use after a switch, saved when it leaves the CPU.
+//!
+//! The kernel is built for softfloat and never touches v0–v31. CPACR_EL1.FPEN traps EL0's first FP instruction after a
+//! switch; the trap loads the registers, unless they still hold this thread's (nobody else used FP on this CPU since, and
+//! the thread used it nowhere else). When a thread that has FP enabled is switched out, a park included, the registers
+//! are saved at once, so that another CPU may load them; they stay valid here until somebody else's are loaded.
+
+use crate::task::thread::Thread;
+use core::arch::{asm, naked_asm};
+use core::cell::UnsafeCell;
+use core::ptr::null_mut;
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering::Relaxed};
+use vigil_executor::cpu::{CpuId, MAX_CPUS, PerCpu};
+
+/// v0–v31, FPSR and FPCR: the layout of the kernel's save area, and of `fpsimd_context` from `vregs` on.
+#[repr(C, align(16))]
+#[derive(Clone)]
+pub struct FpRegisters {
+    /// v0–v31.
+    pub v: [u128; 32],
+    /// FPSR.
+    pub fpsr: u32,
+    /// FPCR.
+    pub fpcr: u32,
+}
+
+impl FpRegisters {
+    /// All zero: what exec leaves.
+    pub const fn new() -> Self {
+        FpRegisters { v: [0; 32], fpsr: 0, fpcr: 0 }
+    }
+}
+
+impl Default for FpRegisters {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The FP state of a thread.
+pub struct FpState {
+    registers: UnsafeCell<FpRegisters>,
+    /// The CPU whose registers were last loaded from or saved to this state; `u32::MAX` when the memory alone is right.
+    cpu: AtomicU32,
+}
+
+// SAFETY: the registers are touched by the thread itself, or by the executor that switches it, or before it first runs.
+unsafe impl Sync for FpState {}
+
+impl FpState {
+    /// The state of a thread that has just been made, or has done exec.
+    pub const fn new() -> Self {
+        FpState { registers: UnsafeCell::new(FpRegisters::new()), cpu: AtomicU32::new(u32::MAX) }
+    }
+}
+
+impl Default for FpState {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+struct CpuFp {
+    /// Whose state the registers hold.
+    owner: AtomicPtr<FpState>,
+    /// Whether EL0 may use FP now.
+    enabled: AtomicBool,
+}
+
+static CPU_FP: PerCpu<CpuFp> =
+    PerCpu::new([const { CpuFp { owner: AtomicPtr::new(null_mut()), enabled: AtomicBool::new(false) } }; MAX_CPUS]);
+
+const FPEN_TRAP_EL0: u64 = 1 << 20;
+const FPEN_ALL: u64 = 3 << 20;
+
+fn set_cpacr(value: u64) {
+    // SAFETY: FPEN decides only whether EL0 traps; the kernel uses FP nowhere but in the two functions below, at EL1.
+    unsafe { asm!("msr cpacr_el1, {}", in(reg) value, options(nostack, preserves_flags)) };
+}
+
+/// Makes EL0's next FP instruction trap. Once per CPU at start.
+pub fn init_cpu() {
+    set_cpacr(FPEN_TRAP_EL0);
+}
+
+/// The thread used FP without having it: gives it the registers. In its own poll; interrupts are masked here.
+pub fn trap(thread: &Thread) {
+    vigil_executor::arch::without_irqs(|| {
+        let cpu = CPU_FP.this();
+        let here = CpuId::current().index() as u32;
+        let state = &thread.fp;
+        set_cpacr(FPEN_ALL);
+        // SAFETY: ISB: EL1 may use FP from here on. The registers are loaded from this thread's own state.
+        unsafe {
+            asm!("isb", options(nostack, preserves_flags));
+            if cpu.owner.load(Relaxed) != core::ptr::from_ref(state).cast_mut() || state.cpu.load(Relaxed) != here {
+                vigil_fp_load(state.registers.get());
+            }
+        }
+        cpu.owner.store(core::ptr::from_ref(state).cast_mut(), Relaxed);
+        state.cpu.store(here, Relaxed);
+        cpu.enabled.store(true, Relaxed);
+    });
+}
+
+/// The thread leaves the CPU: saves what it may have changed. Interrupts masked.
+#[inline]
+pub fn switch_out(thread: &Thread) {
+    let cpu = CPU_FP.this();
+    if !cpu.enabled.load(Relaxed) {
+        return;
+    }
+    // SAFETY: the registers are this thread's while FP is enabled for it.
+    unsafe { vigil_fp_save(thread.fp.registers.get()) };
+    cpu.enabled.store(false, Relaxed);
+    set_cpacr(FPEN_TRAP_EL0);
+}
+
+/// Calls `f` with the thread's registers in memory, and makes the memory the only truth afterwards.
+///
+/// For signal frames, clone, exec and core dumps. The caller is the thread itself, or holds it stopped.
+pub fn with_registers<R>(thread: &Thread, f: impl FnOnce(&mut FpRegisters) -> R) -> R {
+    vigil_executor::arch::without_irqs(|| {
+        let cpu = CPU_FP.this();
+        if cpu.enabled.load(Relaxed) && cpu.owner.load(Relaxed) == core::ptr::from_ref(&thread.fp).cast_mut() {
+            switch_out(thread);
+        }
+        thread.fp.cpu.store(u32::MAX, Relaxed);
+    });
+    // SAFETY: FP is disabled for the thread, so only this flow touches the memory.
+    f(unsafe { &mut *thread.fp.registers.get() })
+}
+
+/// A thread's state is about to be freed: no CPU may take a new one at the same address for it.
+pub fn forget(state: &FpState) {
+    let p = core::ptr::from_ref(state).cast_mut();
+    for cpu in CPU_FP.iter() {
+        let _ = cpu.owner.compare_exchange(p, null_mut(), Relaxed, Relaxed);
+    }
+}
+
+/// # Safety
+/// FP is enabled at EL1; `to` is valid for writes.
+#[unsafe(naked)]
+unsafe extern "C" fn vigil_fp_save(to: *mut FpRegisters) {
+    naked_asm!(
+        ".arch_extension fp",
+        ".arch_extension simd",
+        "stp q0, q1, [x0, #0]", "stp q2, q3, [x0, #32]", "stp q4, q5, [x0, #64]", "stp q6, q7, [x0, #96]",
+        "stp q8, q9, [x0, #128]", "stp q10, q11, [x0, #160]", "stp q12, q13, [x0, #192]", "stp q14, q15, [x0, #224]",
+        "stp q16, q17, [x0, #256]", "stp q18, q19, [x0, #288]", "stp q20, q21, [x0, #320]", "stp q22, q23, [x0, #352]",
+        "stp q24, q25, [x0, #384]", "stp q26, q27, [x0, #416]", "stp q28, q29, [x0, #448]", "stp q30, q31, [x0, #480]",
+        "mrs x1, fpsr", "mrs x2, fpcr",
+        "stp w1, w2, [x0, #512]",
+        "ret",
+    )
+}
+
+/// # Safety
+/// FP is enabled at EL1; `from` is valid for reads.
+#[unsafe(naked)]
+unsafe extern "C" fn vigil_fp_load(from: *const FpRegisters) {
+    naked_asm!(
+        ".arch_extension fp",
+        ".arch_extension simd",
+        "ldp q0, q1, [x0, #0]", "ldp q2, q3, [x0, #32]", "ldp q4, q5, [x0, #64]", "ldp q6, q7, [x0, #96]",
+        "ldp q8, q9, [x0, #128]", "ldp q10, q11, [x0, #160]", "ldp q12, q13, [x0, #192]", "ldp q14, q15, [x0, #224]",
+        "ldp q16, q17, [x0, #256]", "ldp q18, q19, [x0, #288]", "ldp q20, q21, [x0, #320]", "ldp q22, q23, [x0, #352]",
+        "ldp q24, q25, [x0, #384]", "ldp q26, q27, [x0, #416]", "ldp q28, q29, [x0, #448]", "ldp q30, q31, [x0, #480]",
+        "ldp w1, w2, [x0, #512]",
+        "msr fpsr, x1", "msr fpcr, x2",
+        "ret",
+    )
+}

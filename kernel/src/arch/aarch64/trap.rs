@@ -1,0 +1,159 @@
+//! What the vectors call: interrupts, aborts, and everything that should not have happened.
+
+use super::entry::UserContext;
+use super::uaccess;
+use super::vectors::ExceptionFrame;
+use crate::debug::oops;
+use crate::irq;
+use crate::mm::{Access, FaultStop};
+use crate::task::thread::Thread;
+use vigil_executor::arch;
+use vigil_executor::context::{Context, HARDIRQ_OFFSET, StackKind};
+use vigil_executor::executor::{self, Stopped};
+use vigil_executor::preempt;
+use vigil_executor::stack::{CONTEXT_SIZE, STACK_SIZE};
+
+/// Exception classes of ESR_ELx.EC (Arm ARM D17.2.37).
+pub mod ec {
+    /// FP/SIMD access trapped by CPACR_EL1.
+    pub const FP_ACCESS: u64 = 0x07;
+    /// Illegal execution state.
+    pub const ILLEGAL_STATE: u64 = 0x0e;
+    /// SVC from AArch64.
+    pub const SVC64: u64 = 0x15;
+    /// MSR, MRS or system instruction trapped.
+    pub const SYSREG: u64 = 0x18;
+    /// SVE access trapped.
+    pub const SVE: u64 = 0x19;
+    /// SME access trapped.
+    pub const SME: u64 = 0x1d;
+    /// Instruction abort from EL0.
+    pub const IABORT_EL0: u64 = 0x20;
+    /// Instruction abort from EL1.
+    pub const IABORT_EL1: u64 = 0x21;
+    /// PC alignment fault.
+    pub const PC_ALIGN: u64 = 0x22;
+    /// Data abort from EL0.
+    pub const DABORT_EL0: u64 = 0x24;
+    /// Data abort from EL1.
+    pub const DABORT_EL1: u64 = 0x25;
+    /// SP alignment fault.
+    pub const SP_ALIGN: u64 = 0x26;
+    /// Trapped floating-point exception.
+    pub const FP_EXCEPTION: u64 = 0x2c;
+    /// Breakpoint, hardware, from EL0.
+    pub const BREAKPOINT_EL0: u64 = 0x30;
+    /// Single step from EL0.
+    pub const STEP_EL0: u64 = 0x32;
+    /// Watchpoint from EL0.
+    pub const WATCHPOINT_EL0: u64 = 0x34;
+    /// BRK instruction.
+    pub const BRK64: u64 = 0x3c;
+}
+
+/// The exception class of `esr`.
+pub const fn class(esr: u64) -> u64 {
+    esr >> 26 & 0x3f
+}
+
+/// The kind of access that an abort's ESR describes. A cache maintenance by VA counts as a read (ESR.CM).
+pub const fn access_of(esr: u64) -> Access {
+    const WNR: u64 = 1 << 6;
+    const CM: u64 = 1 << 8;
+    match class(esr) {
+        ec::IABORT_EL0 | ec::IABORT_EL1 => Access::Exec,
+        _ if esr & WNR != 0 && esr & CM == 0 => Access::Write,
+        _ => Access::Read,
+    }
+}
+
+/// Whether an abort's fault status is one that the page tables can cure: translation, access flag, permission.
+pub const fn is_table_fault(esr: u64) -> bool {
+    matches!(esr >> 2 & 0xf, 1..=3)
+}
+
+/// An exception from EL0 that is no system call. Returns `true` when EL0 may go on: a page was put in, or FP was given.
+/// Called from the vectors with interrupts on, on the thread's stack; it may be preempted like any poll.
+pub extern "C" fn vigil_el0_fault(ctx: &UserContext, esr: u64, far: u64) -> bool {
+    // SAFETY: the vectors pass the context of the thread that runs on this stack.
+    let thread = unsafe { Thread::of_context(ctx) };
+    match class(esr) {
+        ec::FP_ACCESS => {
+            super::fpsimd::trap(thread);
+            true
+        }
+        ec::DABORT_EL0 | ec::IABORT_EL0 if is_table_fault(esr) => {
+            let Some(mm) = thread.mm() else { return false };
+            match mm.try_fault(far as usize, access_of(esr), true, thread.stack_limit()) {
+                Ok(fault) => {
+                    thread.count_fault(fault.major);
+                    true
+                }
+                // The future asks again, and then waits or makes the signal.
+                Err(FaultStop::Retry | FaultStop::Signal(_)) => false,
+            }
+        }
+        _ => false,
+    }
+}
+
+/// The context block of the stack that `sp` points into.
+fn context_of(sp: usize) -> &'static Context {
+    // SAFETY: the vectors pass an SP inside a kernel stack, which has an initialised context block at its top.
+    unsafe { &*(((sp | (STACK_SIZE - 1)) + 1 - CONTEXT_SIZE) as *const Context) }
+}
+
+/// An interrupt from EL0: on the IRQ stack, interrupts masked. `sp` is the thread's kernel SP. The flags that it leaves
+/// in that stack's context block decide whether EL0 is entered again.
+pub extern "C" fn vigil_el0_irq_handler(sp: usize) {
+    let interrupted = context_of(sp);
+    interrupt(interrupted, true);
+    let _ = executor::irq_exit(interrupted, true);
+}
+
+/// An interrupt from EL1, likewise. Returns 1 when the interrupted poll is to be parked.
+pub extern "C" fn vigil_el1_irq(sp: usize) -> u32 {
+    let interrupted = context_of(sp);
+    interrupt(interrupted, false);
+    (executor::irq_exit(interrupted, false) == Stopped::Park) as u32
+}
+
+/// The hard interrupt and, unless it came in a bottom half or with bottom halves off, the softirqs.
+#[inline(always)]
+fn interrupt(interrupted: &Context, from_el0: bool) {
+    let ctx = Context::here();
+    ctx.add(HARDIRQ_OFFSET);
+    irq::handle(from_el0);
+    ctx.sub(HARDIRQ_OFFSET);
+    if interrupted.kind() != StackKind::Irq && !interrupted.softirqs_off() {
+        crate::softirq::irq_exit();
+    }
+}
+
+/// Parks the interrupted poll: on its own stack, interrupts masked. Returns when it is resumed.
+pub extern "C" fn vigil_preempt_irq() {
+    preempt::preempt_irq();
+}
+
+/// A synchronous exception at EL1. A fault of a user access goes on at its fix-up; anything else is a bug.
+pub extern "C" fn vigil_el1_sync(frame: &mut ExceptionFrame) {
+    if class(frame.esr) == ec::DABORT_EL1
+        && let Some(fixup) = uaccess::fixup(frame.pc)
+    {
+        frame.pc = fixup;
+        return;
+    }
+    oops::el1_exception(frame);
+}
+
+/// SP pointed below its stack. On the emergency stack; `sp` is what it was.
+pub extern "C" fn vigil_stack_overflow(frame: &ExceptionFrame, sp: usize) -> ! {
+    arch::irq_disable();
+    oops::stack_overflow(frame, sp)
+}
+
+/// An exception that this kernel never causes, or an SError.
+pub extern "C" fn vigil_bad_exception(frame: &ExceptionFrame) -> ! {
+    arch::irq_disable();
+    oops::bad_vector(frame)
+}

@@ -1,0 +1,282 @@
+//! Access to user memory from EL1: unprivileged loads and stores (LDTR/STTR, Arm ARM C3.2.5) with fix-up.
+//!
+//! LDTR and STTR are checked as EL0 would be, so a kernel address that slipped through the range check faults, and PAN
+//! stays on. A fault that the tables cannot satisfy is not resolved here: the access ends at the table entry's fix-up,
+//! the caller sees how much was done, awaits `fault_in` outside its locks and retries (DESIGN.md rule 6).
+//!
+//! The copy loops move 32 bytes at a time; a fault inside a chunk falls back to a loop over its bytes, so that the count
+//! of what was copied is exact to the byte, as on Linux.
+//!
+//! There are no unprivileged exclusives: the futex operations clear PAN around an LDXR/STLXR pair, where the CPU has PAN.
+
+use core::arch::global_asm;
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+/// Non-zero on a CPU with FEAT_PAN; set by the feature detection before the first user access.
+#[unsafe(no_mangle)]
+static VIGIL_HAS_PAN: AtomicU32 = AtomicU32::new(0);
+
+/// Tells the futex operations that PSTATE.PAN exists.
+pub fn set_has_pan() {
+    VIGIL_HAS_PAN.store(1, Relaxed);
+}
+
+/// One range of instructions that may fault on a user address, and where to go on then.
+#[repr(C)]
+struct Entry {
+    start: i32,
+    end: i32,
+    fixup: i32,
+}
+
+unsafe extern "C" {
+    static vigil_fixups: [Entry; 0];
+    static vigil_fixups_end: [Entry; 0];
+}
+
+/// Where to go on after a fault at `pc`, or `None` when `pc` is no user access.
+pub fn fixup(pc: u64) -> Option<u64> {
+    // Offsets are relative to the table, so the table needs no relocation.
+    let base = (&raw const vigil_fixups) as u64;
+    let mut p = (&raw const vigil_fixups).cast::<Entry>();
+    let end = (&raw const vigil_fixups_end).cast::<Entry>();
+    let offset = pc.wrapping_sub(base) as i64;
+    while p < end {
+        // SAFETY: `p` runs over the entries that the assembly below laid out between the two symbols.
+        let e = unsafe { &*p };
+        if (e.start as i64..e.end as i64).contains(&offset) {
+            return Some(base.wrapping_add(e.fixup as i64 as u64));
+        }
+        p = p.wrapping_add(1);
+    }
+    None
+}
+
+global_asm!(
+    r#"
+    .macro fixup_range start, end, fixup
+    .pushsection .rodata.fixups, "a"
+    .balign 4
+    .word   \start - vigil_fixups
+    .word   \end - vigil_fixups
+    .word   \fixup - vigil_fixups
+    .popsection
+    .endm
+
+    .pushsection .rodata.fixups, "a"
+    .balign 4
+    .global vigil_fixups
+vigil_fixups:
+    .popsection
+
+    .section .text.uaccess, "ax"
+
+    // usize vigil_copy_from_user(u8 *to, usize from_user, usize n): bytes not copied
+    .balign 64
+    .global vigil_copy_from_user
+vigil_copy_from_user:
+    cmp     x2, #32
+    b.lo    2f
+1:
+10: ldtr    x3, [x1]
+    ldtr    x4, [x1, #8]
+    ldtr    x5, [x1, #16]
+    ldtr    x6, [x1, #24]
+11: stp     x3, x4, [x0], #16
+    stp     x5, x6, [x0], #16
+    add     x1, x1, #32
+    sub     x2, x2, #32
+    cmp     x2, #32
+    b.hs    1b
+2:  cmp     x2, #8
+    b.lo    3f
+12: ldtr    x3, [x1]
+13: str     x3, [x0], #8
+    add     x1, x1, #8
+    sub     x2, x2, #8
+    b       2b
+3:  cbz     x2, 4f
+14: ldtrb   w3, [x1]
+15: strb    w3, [x0], #1
+    add     x1, x1, #1
+    sub     x2, x2, #1
+    b       3b
+4:  mov     x0, x2
+    ret
+    fixup_range 10b, 11b, 3b
+    fixup_range 12b, 13b, 3b
+    fixup_range 14b, 15b, 4b
+
+    // usize vigil_copy_to_user(usize to_user, const u8 *from, usize n): bytes not copied
+    .balign 64
+    .global vigil_copy_to_user
+vigil_copy_to_user:
+    cmp     x2, #32
+    b.lo    2f
+1:  ldp     x3, x4, [x1]
+    ldp     x5, x6, [x1, #16]
+10: sttr    x3, [x0]
+    sttr    x4, [x0, #8]
+    sttr    x5, [x0, #16]
+    sttr    x6, [x0, #24]
+11: add     x0, x0, #32
+    add     x1, x1, #32
+    sub     x2, x2, #32
+    cmp     x2, #32
+    b.hs    1b
+2:  cmp     x2, #8
+    b.lo    3f
+    ldr     x3, [x1]
+12: sttr    x3, [x0]
+13: add     x0, x0, #8
+    add     x1, x1, #8
+    sub     x2, x2, #8
+    b       2b
+3:  cbz     x2, 4f
+    ldrb    w3, [x1]
+14: sttrb   w3, [x0]
+15: add     x0, x0, #1
+    add     x1, x1, #1
+    sub     x2, x2, #1
+    b       3b
+4:  mov     x0, x2
+    ret
+    fixup_range 10b, 11b, 3b
+    fixup_range 12b, 13b, 3b
+    fixup_range 14b, 15b, 4b
+
+    // usize vigil_clear_user(usize to_user, usize n): bytes not cleared
+    .balign 16
+    .global vigil_clear_user
+vigil_clear_user:
+    cmp     x1, #32
+    b.lo    2f
+1:
+10: sttr    xzr, [x0]
+    sttr    xzr, [x0, #8]
+    sttr    xzr, [x0, #16]
+    sttr    xzr, [x0, #24]
+11: add     x0, x0, #32
+    sub     x1, x1, #32
+    cmp     x1, #32
+    b.hs    1b
+2:  cbz     x1, 4f
+12: sttrb   wzr, [x0]
+13: add     x0, x0, #1
+    sub     x1, x1, #1
+    b       2b
+4:  mov     x0, x1
+    ret
+    fixup_range 10b, 11b, 2b
+    fixup_range 12b, 13b, 4b
+
+    // isize vigil_strncpy_from_user(u8 *to, usize from_user, usize n): length without the NUL; n if there is none
+    // within n bytes; -14 (EFAULT). Eight bytes at a time while no fault is met; `to` has room for n bytes.
+    .balign 16
+    .global vigil_strncpy_from_user
+vigil_strncpy_from_user:
+    mov     x7, x0
+    mov     x5, #0x0101010101010101
+1:  cmp     x2, #8
+    b.lo    3f
+10: ldtr    x3, [x1]
+11: sub     x4, x3, x5
+    bic     x4, x4, x3
+    ands    x4, x4, #0x8080808080808080
+    str     x3, [x0]
+    b.ne    2f
+    add     x0, x0, #8
+    add     x1, x1, #8
+    sub     x2, x2, #8
+    b       1b
+2:  rbit    x4, x4
+    clz     x4, x4
+    add     x0, x0, x4, lsr #3
+    b       5f
+3:  cbz     x2, 5f
+12: ldtrb   w3, [x1]
+13: strb    w3, [x0]
+    cbz     w3, 5f
+    add     x0, x0, #1
+    add     x1, x1, #1
+    sub     x2, x2, #1
+    b       3b
+5:  sub     x0, x0, x7
+    ret
+6:  mov     x0, #-14
+    ret
+    fixup_range 10b, 11b, 3b
+    fixup_range 12b, 13b, 6b
+
+    // i32 vigil_user_load_u32(usize addr, u32 *out): 0 or -14
+    .global vigil_user_load_u32
+vigil_user_load_u32:
+10: ldtr    w2, [x0]
+11: str     w2, [x1]
+    mov     w0, #0
+    ret
+    fixup_range 10b, 11b, user_fault
+
+user_fault:
+    mov     w0, #-14
+    ret
+
+    .macro pan value
+    adrp    x9, VIGIL_HAS_PAN
+    ldr     w9, [x9, :lo12:VIGIL_HAS_PAN]
+    cbz     w9, 19f
+    .inst   0xd500409f | (\value << 8)          // msr pan, #value
+19:
+    .endm
+
+user_fault_pan:
+    pan     1
+    mov     w0, #-14
+    ret
+
+    // i32 vigil_user_cmpxchg_u32(usize addr, u32 old, u32 new, u32 *found): 0 or -14. Sequentially consistent.
+    .global vigil_user_cmpxchg_u32
+vigil_user_cmpxchg_u32:
+    pan     0
+10: ldaxr   w4, [x0]
+    cmp     w4, w1
+    b.ne    1f
+    stlxr   w5, w2, [x0]
+11: cbnz    w5, 10b
+1:  dmb     ish
+    str     w4, [x3]
+    pan     1
+    mov     w0, #0
+    ret
+    fixup_range 10b, 11b, user_fault_pan
+
+    // i32 vigil_user_<op>_u32(usize addr, u32 operand, u32 *old): 0 or -14
+    .macro user_rmw name, insn:vararg
+    .global vigil_user_\name\()_u32
+vigil_user_\name\()_u32:
+    pan     0
+10: ldaxr   w4, [x0]
+    \insn
+    stlxr   w6, w5, [x0]
+11: cbnz    w6, 10b
+    dmb     ish
+    str     w4, [x2]
+    pan     1
+    mov     w0, #0
+    ret
+    fixup_range 10b, 11b, user_fault_pan
+    .endm
+
+    user_rmw xchg, mov w5, w1
+    user_rmw add, add w5, w4, w1
+    user_rmw or, orr w5, w4, w1
+    user_rmw andn, bic w5, w4, w1
+    user_rmw xor, eor w5, w4, w1
+
+    .pushsection .rodata.fixups, "a"
+    .global vigil_fixups_end
+vigil_fixups_end:
+    .popsection
+    .text
+    "#
+);

@@ -1,0 +1,2 @@
+//! Debugging.
+pub mod semihosting;
