@@ -1,1 +1,39 @@
-//! QEMU harness and comparison with Linux.
+//! The tests that need a machine, as data: what to type or run, and what a user would see. `cargo xtask test` drives them through
+//! the same command that users type (`cargo xtask run`), under Vigil and, with `--kernel linux`, under Debian's Linux: a case
+//! that fails there is a wrong case.
+//!
+//! To add one: write it in [`cases`], name what it needs of the kernel, run `cargo xtask test NAME --kernel linux`, then without.
+pub mod case;
+mod matrix;
+mod programs;
+mod shell;
+
+pub use case::{Ability, Case, Fixture, How, Input, Output};
+
+/// What the kernel can do by now. A case that needs more is not run under Vigil (it is under Linux), and is reported as "not yet".
+///
+/// Whoever lands an ability adds it here in the same commit.
+pub const ABILITIES: &[Ability] = &[];
+
+/// All cases.
+pub fn cases() -> Vec<Case> {
+    let mut all = shell::cases();
+    all.extend(programs::cases());
+    all.extend(matrix::cases());
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn names_are_unique_and_can_be_typed() {
+        let mut seen = BTreeSet::new();
+        for case in cases() {
+            assert!(case.name.chars().all(|c| c.is_ascii_alphanumeric() || "-/.".contains(c)), "{}", case.name);
+            assert!(seen.insert(case.name.clone()), "{} is there twice", case.name);
+        }
+    }
+}

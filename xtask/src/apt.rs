@@ -21,9 +21,11 @@ impl Apt {
             bail!("Debian's arm64 packages are fetched with apt-get and dpkg-deb, which this machine does not have");
         }
         let dir = ctx.cache.join("apt");
-        for sub in ["state/lists/partial", "cache/archives/partial", "unpacked"] {
+        for sub in ["state/lists/partial", "cache/archives/partial", "unpacked", "answers"] {
             std::fs::create_dir_all(dir.join(sub))?;
         }
+        let apt = Apt { dir: dir.clone() };
+        let _lock = apt.lock()?;
         std::fs::write(dir.join("state/status"), "")?;
         let d = dir.display();
         let mut conf = format!(
@@ -35,12 +37,35 @@ impl Apt {
             conf.push_str("APT::Sandbox::User \"root\";\n");
         }
         std::fs::write(dir.join("apt.conf"), conf)?;
-        let apt = Apt { dir };
         let fresh = std::fs::metadata(apt.dir.join("updated")).and_then(|m| m.modified()).is_ok_and(|t| t.elapsed().is_ok_and(|age| age < LISTS_AGE));
         if !fresh {
             apt.update()?;
         }
         Ok(apt)
+    }
+
+    /// Several of us may run at once (tests), and apt does not like that: whoever calls it holds this lock, until the file is closed.
+    fn lock(&self) -> Result<std::fs::File> {
+        let file = std::fs::File::create(self.dir.join("lock"))?;
+        rustix::fs::flock(&file, rustix::fs::FlockOperation::LockExclusive)?;
+        Ok(file)
+    }
+
+    /// What apt said about a question, remembered until the package lists are read again: it takes half a second to answer.
+    fn remembered(&self, question: &str, ask: impl FnOnce() -> Result<String>) -> Result<String> {
+        let file = self.dir.join("answers").join(question);
+        let time = |path: &Path| std::fs::metadata(path).and_then(|m| m.modified());
+        if let (Ok(answered), Ok(updated)) = (time(&file), time(&self.dir.join("updated")))
+            && answered > updated
+        {
+            return Ok(std::fs::read_to_string(&file)?);
+        }
+        let _lock = self.lock()?;
+        let answer = ask()?;
+        let temporary = file.with_extension(format!("tmp{}", std::process::id()));
+        std::fs::write(&temporary, &answer)?;
+        std::fs::rename(&temporary, &file)?;
+        Ok(answer)
     }
 
     fn command(&self, tool: &str) -> Command {
@@ -70,16 +95,20 @@ impl Apt {
 
     /// The concrete kernel package behind `linux-image-arm64`, such as `linux-image-6.1.0-50-arm64`.
     pub fn linux_image(&self) -> Result<String> {
-        let (_, text) = ui::capture(self.command("apt-cache").args(["depends", "linux-image-arm64"]))?;
-        let name = text.lines().find_map(|l| l.trim().strip_prefix("Depends: ").filter(|p| p.starts_with("linux-image-")));
-        Ok(name.context("no linux-image-arm64 in this machine's apt sources (is it Debian?)")?.to_string())
+        self.remembered("linux-image", || {
+            let (_, text) = ui::capture(self.command("apt-cache").args(["depends", "linux-image-arm64"]))?;
+            let name = text.lines().find_map(|l| l.trim().strip_prefix("Depends: ").filter(|p| p.starts_with("linux-image-")));
+            Ok(name.context("no linux-image-arm64 in this machine's apt sources (is it Debian?)")?.to_string())
+        })
     }
 
     /// The version of a package that would be fetched now.
     pub fn version(&self, package: &str) -> Result<String> {
-        let (_, text) = ui::capture(self.command("apt-cache").args(["show", "--no-all-versions", package]))?;
-        let version = text.lines().find_map(|l| l.strip_prefix("Version: "));
-        Ok(version.with_context(|| format!("no package {package} for arm64"))?.to_string())
+        self.remembered(&format!("{package}.version"), || {
+            let (_, text) = ui::capture(self.command("apt-cache").args(["show", "--no-all-versions", package]))?;
+            let version = text.lines().find_map(|l| l.strip_prefix("Version: "));
+            Ok(version.with_context(|| format!("no package {package} for arm64"))?.to_string())
+        })
     }
 
     /// Fetches one package without its dependencies and gives the .deb's path.
@@ -89,8 +118,10 @@ impl Apt {
         if let Some(deb) = find(&self.version(package)?) {
             return Ok(deb);
         }
+        let lock = self.lock()?;
         ui::say(&format!("fetching {package} (arm64)"));
         self.get(&format!("fetching {package}"), &["download", package], &debs)?;
+        drop(lock);
         find(&self.version(package)?).with_context(|| format!("apt-get did not leave {package} in {}", debs.display()))
     }
 
@@ -118,6 +149,7 @@ impl Apt {
     pub fn with_dependencies(&self, packages: &[String]) -> Result<Vec<PathBuf>> {
         let debs = self.dir.join("cache/archives");
         let names: Vec<&str> = packages.iter().map(String::as_str).collect();
+        let _lock = self.lock()?;
         let simulate = [&["-s", "--no-install-recommends", "install"][..], &names].concat();
         let plan = self.get("working out the dependencies", &simulate, &debs)?;
         ui::say(&format!("fetching {} with their dependencies (arm64)", names.join(" ")));

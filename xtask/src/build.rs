@@ -35,15 +35,20 @@ pub fn kernel(ctx: &Ctx, debug: bool) -> Result<Kernel> {
 }
 
 /// Builds `userland/init` (bare-metal target: no library, no floating point) and gives the ELF's path.
-pub fn init(ctx: &Ctx) -> Result<PathBuf> {
+/// `as_is`: only when it is not there yet.
+pub fn init(ctx: &Ctx, as_is: bool) -> Result<PathBuf> {
     let toolchain = setup::kernel_toolchain()?;
     let target_dir = kernel_target_dir(ctx, &toolchain).join("userland");
+    let elf = target_dir.join(KERNEL_TARGET).join("release/init");
+    if as_is && elf.exists() {
+        return Ok(elf);
+    }
     let mut cargo = toolchain.cargo("build");
     // RUSTFLAGS replaces the kernel's flags of .cargo/config.toml, which a user program must not have.
     cargo.env("RUSTFLAGS", "-Cforce-frame-pointers=yes").args(["--release", "--package", "vigil-init"]);
     cargo.arg("--target-dir").arg(&target_dir).current_dir(ctx.root.join("userland"));
     run_cargo("building init", &mut cargo)?;
-    Ok(target_dir.join(KERNEL_TARGET).join("release/init"))
+    Ok(elf)
 }
 
 fn kernel_target_dir(ctx: &Ctx, toolchain: &Toolchain) -> PathBuf {

@@ -1,6 +1,7 @@
 //! The tool around Vigil: builds the kernel, boots it, runs programs on it, tests it and measures it, and sets up what it needs.
 mod apt;
 mod build;
+mod cases;
 mod cpio;
 mod ctx;
 mod elf;
@@ -11,6 +12,7 @@ mod qemu;
 mod run;
 mod setup;
 mod streams;
+mod test;
 mod ui;
 
 use anyhow::Result;
@@ -41,6 +43,8 @@ enum Cmd {
         #[arg(long)]
         debug: bool,
     },
+    /// Run the tests: on this machine, with loom, and in QEMU; the last line is `N passed, N failed`
+    Test(test::TestArgs),
     /// Make a root file system of Debian arm64 packages with their dependencies, without touching this machine
     Rootfs {
         /// Debian package names
@@ -72,6 +76,7 @@ fn main_result(cli: Cli) -> Result<i32> {
             ui::say(&format!("{} (symbols: {})", kernel.image.display(), kernel.elf.display()));
             Ok(0)
         }
+        Cmd::Test(args) => test::test(&ctx, &args),
         Cmd::Rootfs { packages, out } => apt::rootfs(&ctx, &packages, &out).map(|()| 0),
     }
 }

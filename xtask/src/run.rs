@@ -78,6 +78,9 @@ pub struct RunArgs {
     /// Build the kernel with debug assertions
     #[arg(long)]
     pub debug: bool,
+    /// Take init and target/Image as the last build left them
+    #[arg(long, hide = true)]
+    pub no_build: bool,
     /// Program of this machine to run in the guest, and its arguments; without, a shell
     #[arg(last = true, value_name = "PROGRAM")]
     pub program: Vec<String>,
@@ -96,6 +99,7 @@ impl RunArgs {
             log: None,
             release: false,
             debug: false,
+            no_build: false,
             program,
         }
     }
@@ -136,6 +140,7 @@ pub fn run(ctx: &Ctx, args: &RunArgs) -> Result<i32> {
     };
     let image = match &linux {
         Some(linux) => linux.image.clone(),
+        None if args.no_build => ctx.target.join("Image"),
         None => build::kernel(ctx, args.debug)?.image,
     };
     let mut append = "console=ttyAMA0 rdinit=/init panic=-1".to_string();
@@ -169,7 +174,7 @@ fn tree(ctx: &Ctx, args: &RunArgs, linux: Option<&Linux>, tty: bool, user_exit: 
     if let Some(name) = args.program.first().filter(|n| n.contains('/') && !Path::new(n).exists()) {
         return Err(Failure::new(127, format!("{name}: no such file")).into());
     }
-    let mut tree = initramfs::base(ctx, &build::init(ctx)?, rootfs)?;
+    let mut tree = initramfs::base(ctx, &build::init(ctx, args.no_build)?, rootfs)?;
     if let Some(name) = args.program.first() {
         let mut env = args.env.clone();
         let path = initramfs::add_program(ctx, &mut tree, name, rootfs, &mut env)?;

@@ -1,0 +1,164 @@
+//! `cargo xtask test`: host tests, loom, and the machine tests of the crate `vigil-tests`; the last line is `N passed, N failed`.
+use crate::ctx::Ctx;
+use crate::run::KernelChoice;
+use crate::{build, cases, ui};
+use anyhow::Result;
+use clap::Args;
+use std::process::Command;
+use std::time::Instant;
+use vigil_tests::{ABILITIES, Case};
+
+/// Options of `test`.
+#[derive(Args, Clone, Debug)]
+pub struct TestArgs {
+    /// Only tests whose names contain this: host, loom, qemu, shell, run, boot, gate, or a part of a case's name
+    pub filter: Option<String>,
+    /// The long ones, too
+    #[arg(long)]
+    pub long: bool,
+    /// Run the machine tests on this kernel; on Linux all of them run, to check the tests themselves
+    #[arg(long, value_enum, default_value = "vigil")]
+    pub kernel: KernelChoice,
+    /// Show the names without running anything
+    #[arg(long)]
+    pub list: bool,
+}
+
+/// Counts, and prints a line per result.
+#[derive(Default, Clone, Copy)]
+pub struct Tally {
+    /// Tests that did what they should.
+    pub passed: usize,
+    /// Tests that did not.
+    pub failed: usize,
+}
+
+impl Tally {
+    /// Adds another tally.
+    pub fn add(&mut self, other: Tally) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+    }
+
+    fn one(passed: bool) -> Tally {
+        Tally { passed: passed.into(), failed: (!passed).into() }
+    }
+}
+
+/// The cases of the crate `vigil-tests` that shall run, and how many wait for the kernel.
+pub fn select(filter: Option<&str>, long: bool, kernel: KernelChoice) -> (Vec<Case>, usize) {
+    let wanted = |case: &Case| filter.is_none_or(|f| f == "qemu" || case.name.contains(f)) && (long || !case.long);
+    let (ready, waiting): (Vec<Case>, Vec<Case>) =
+        vigil_tests::cases().into_iter().filter(wanted).partition(|c| kernel == KernelChoice::Linux || ABILITIES.contains(&c.needs));
+    (ready, waiting.len())
+}
+
+/// Runs the tests; the exit status is 0 only when none failed.
+pub fn test(ctx: &Ctx, args: &TestArgs) -> Result<i32> {
+    let start = Instant::now();
+    let filter = args.filter.as_deref();
+    let group = |name: &str| filter.is_none_or(|f| f == name);
+    let (cases, waiting) = select(filter, args.long, args.kernel);
+    if args.list {
+        for name in ["host", "loom", "kernel"].iter().filter(|n| group(n)) {
+            println!("{name}");
+        }
+        cases.iter().for_each(|c| println!("{}", c.name));
+        return Ok(0);
+    }
+    let mut tally = Tally::default();
+    let on_vigil = args.kernel == KernelChoice::Vigil;
+    if on_vigil && group("host") {
+        tally.add(host(ctx, None));
+    }
+    if on_vigil && group("loom") {
+        tally.add(loom(ctx));
+    }
+    if let Some(word) = filter.filter(|f| on_vigil && !["host", "loom", "kernel", "qemu"].contains(f))
+        && cases.is_empty()
+        && waiting == 0
+    {
+        // Not one of ours: the name of a host test.
+        tally.add(host(ctx, Some(word)));
+    }
+    if on_vigil && (group("kernel") || !cases.is_empty()) {
+        // Both profiles must build; the release one stays as target/Image.
+        for debug in [true, false] {
+            let built = build::kernel(ctx, debug);
+            if let Err(error) = &built {
+                ui::say(&format!("{error:#}"));
+            }
+            let passed = line(built.is_ok(), &format!("kernel/build-{}", if debug { "debug" } else { "release" }), None);
+            tally.add(passed);
+        }
+    }
+    // The harness itself is tested on Debian's kernel in each whole run.
+    if on_vigil && filter.is_none() {
+        let harness = ["run/stdin-cat-1MiB", "run/streams-separate", "shell/first-lines"];
+        let chosen = vigil_tests::cases().into_iter().filter(|c| harness.contains(&c.name.as_str())).collect();
+        tally.add(cases::run(ctx, chosen, KernelChoice::Linux, "linux/")?);
+    }
+    tally.add(cases::run(ctx, cases, args.kernel, if on_vigil { "" } else { "linux/" })?);
+    if waiting > 0 {
+        println!("{waiting} cases wait for abilities that the kernel does not have yet (tests/src/lib.rs)");
+    }
+    println!("{:.0} s", start.elapsed().as_secs_f32());
+    println!("{} passed, {} failed", tally.passed, tally.failed);
+    Ok(i32::from(tally.failed > 0))
+}
+
+/// Prints one result.
+pub fn line(passed: bool, name: &str, seconds: Option<f32>) -> Tally {
+    let seconds = seconds.map(|s| format!("  ({s:.1} s)")).unwrap_or_default();
+    println!("{}  {name}{seconds}", if passed { "ok    " } else { "FAILED" });
+    Tally::one(passed)
+}
+
+/// `cargo test` of the workspace.
+fn host(ctx: &Ctx, word: Option<&str>) -> Tally {
+    let mut cargo = Command::new("cargo");
+    cargo.args(["test", "--workspace", "--no-fail-fast"]).arg("--target-dir").arg(&ctx.target).args(word).current_dir(&ctx.root);
+    cargo_test("host", &mut cargo)
+}
+
+/// The executor's loom tests: every interleaving of its state transitions and wait primitives.
+fn loom(ctx: &Ctx) -> Tally {
+    let manifest = std::fs::read_to_string(ctx.root.join("executor/Cargo.toml")).unwrap_or_default();
+    if !manifest.contains("loom") {
+        return Tally::default();
+    }
+    let mut cargo = Command::new("cargo");
+    cargo.args(["test", "--package", "vigil-executor", "--release", "--lib", "--tests", "--no-fail-fast"]).env("RUSTFLAGS", "--cfg loom");
+    cargo.arg("--target-dir").arg(ctx.target.join("loom")).current_dir(&ctx.root);
+    // Link-time optimisation buys nothing here and costs minutes.
+    cargo.env("CARGO_PROFILE_RELEASE_LTO", "off").env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");
+    if std::env::var_os("LOOM_MAX_PREEMPTIONS").is_none() {
+        cargo.env("LOOM_MAX_PREEMPTIONS", "2");
+    }
+    cargo_test("loom", &mut cargo)
+}
+
+/// Runs `cargo test` and counts what it says; a build that fails is one failure.
+fn cargo_test(name: &str, cargo: &mut Command) -> Tally {
+    let start = Instant::now();
+    cargo.env("CARGO_TERM_COLOR", "never");
+    let announced = ui::announce_if_slow(&format!("{name} tests"));
+    let result = ui::capture(cargo);
+    drop(announced);
+    let (ok, text) = match result {
+        Ok(result) => result,
+        Err(error) => (false, format!("{error:#}")),
+    };
+    let mut tally = Tally::default();
+    for result in text.lines().filter_map(|l| l.trim().strip_prefix("test result: ")) {
+        let count = |word: &str| result.split(|c: char| !c.is_alphanumeric()).collect::<Vec<_>>().windows(2).find(|w| w[1] == word).and_then(|w| w[0].parse().ok());
+        tally.passed += count("passed").unwrap_or(0);
+        tally.failed += count("failed").unwrap_or(0);
+    }
+    if !ok {
+        print!("{text}");
+        tally.failed = tally.failed.max(1);
+    }
+    println!("{}  {name}: {} passed, {} failed  ({:.1} s)", if ok { "ok    " } else { "FAILED" }, tally.passed, tally.failed, start.elapsed().as_secs_f32());
+    tally
+}
