@@ -1,4 +1,28 @@
 //! Waiting: sites, modes, and the wait queue.
+//!
+//! A wait is: enter a node in a [`WaitQueue`], look at the condition, return `Pending`; a wake takes the node out and
+//! wakes its task, which looks at the condition again. "Wake" means "something happened", never "yours happened": every
+//! wait has a condition, and checks it before it checks for a signal (Linux: `___wait_event`).
+//!
+//! Nodes are in the waiting future (or wherever the caller of [`WaitNode`] keeps them), so neither waiting nor waking
+//! allocates. A future that is dropped takes its node out; if it had consumed an exclusive wake, it passes it on.
+//!
+//! | what | for |
+//! |---|---|
+//! | [`WaitQueue::wait_until`], `.._exclusive`, `.._deadline` | leaf waits of system calls |
+//! | [`WaitNode`] | many nodes of one task on many queues: poll, select, epoll, futex |
+//! | [`WaitQueue::wake`], `wake_one`, `wake_all` | any context, hard interrupts included |
+
+mod future;
+mod list;
+mod node;
+mod queue;
+
+pub use future::{Waited, WaitDeadline, WaitUntil};
+pub(crate) use list::List;
+pub use node::{Register, WaitNode, WakeFn};
+pub(crate) use node::{GRANTED, IDLE, LINKED, WOKEN};
+pub use queue::WaitQueue;
 
 /// A place in the source where a task can wait; static, so that a waiting task can be explained without its stack.
 #[derive(Debug)]

@@ -1,0 +1,115 @@
+//! Sleeping: the deadline inside a future.
+
+use super::base;
+use super::entry::{Action, Entry, FIRED, IDLE, QUEUED};
+use crate::atomic::Ordering;
+use crate::task;
+use crate::time::{Nanos, now};
+use crate::wait::{Interrupted, WaitMode, WaitSite};
+use core::future::Future;
+use core::pin::Pin;
+use core::task::{Context, Poll};
+
+/// A deadline that wakes the polling task. Not started before it is polled; dropping it cancels it.
+pub(crate) struct Alarm {
+    deadline: Option<Nanos>,
+    slack: Nanos,
+    entry: Entry,
+}
+
+impl Alarm {
+    /// `None` never expires.
+    #[inline]
+    pub(crate) fn new(deadline: Option<Nanos>, slack: Nanos) -> Alarm {
+        Alarm { deadline, slack, entry: Entry::new(Action::Wake(None)) }
+    }
+
+    /// Whether the deadline has passed; if not, `cx` is woken when it does.
+    pub(crate) fn poll_expired(self: Pin<&mut Self>, cx: &mut Context<'_>) -> bool {
+        let this = self.into_ref();
+        let Some(deadline) = this.deadline else { return false };
+        match this.entry.state.load(Ordering::Acquire) {
+            FIRED => true,
+            _ if now() >= deadline => true,
+            IDLE => {
+                let waker = cx.waker().clone();
+                // SAFETY: structural pinning of `entry`.
+                let entry = unsafe { this.map_unchecked(|a| &a.entry) };
+                base::start(entry, deadline, this.slack, |action| *action = Action::Wake(Some(waker)));
+                false
+            }
+            _ => {
+                // Queued, and polled for another reason: the future may have moved to another task.
+                let (queued, old) = base::with_action(&this.entry, |action, queued| match action {
+                    Action::Wake(Some(w)) if queued && !w.will_wake(cx.waker()) => {
+                        (queued, Some(core::mem::replace(w, cx.waker().clone())))
+                    }
+                    _ => (queued, None),
+                });
+                drop(old);
+                !queued
+            }
+        }
+    }
+}
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        if self.entry.state.load(Ordering::Acquire) == QUEUED {
+            base::cancel(&self.entry);
+        }
+    }
+}
+
+/// The future of [`sleep_until`].
+#[must_use = "futures do nothing unless awaited"]
+pub struct SleepUntil {
+    alarm: Alarm,
+    site: &'static WaitSite,
+    mode: WaitMode,
+    waiting: bool,
+}
+
+/// Sleeps until `deadline` (CLOCK_MONOTONIC), at most `slack` nanoseconds longer by intent, or until an interrupt of
+/// `mode`. A deadline that has passed returns at once.
+#[inline]
+pub fn sleep_until(site: &'static WaitSite, deadline: Nanos, slack: Nanos, mode: WaitMode) -> SleepUntil {
+    SleepUntil { alarm: Alarm::new(Some(deadline), slack), site, mode, waiting: false }
+}
+
+impl SleepUntil {
+    fn end_wait(&mut self) {
+        if self.waiting {
+            self.waiting = false;
+            if let Some(task) = task::current() {
+                task.end_wait();
+            }
+        }
+    }
+}
+
+impl Future for SleepUntil {
+    type Output = Result<(), Interrupted>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        // SAFETY: `alarm` is pinned structurally; nothing is moved out.
+        let this = unsafe { self.get_unchecked_mut() };
+        // SAFETY: as above.
+        if unsafe { Pin::new_unchecked(&mut this.alarm) }.poll_expired(cx) {
+            this.end_wait();
+            return Poll::Ready(Ok(()));
+        }
+        this.waiting = true;
+        if task::current().is_some_and(|t| t.begin_wait(this.site, this.mode)) {
+            this.end_wait();
+            return Poll::Ready(Err(Interrupted));
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for SleepUntil {
+    fn drop(&mut self) {
+        self.end_wait();
+    }
+}

@@ -1,0 +1,305 @@
+//! One CPU's timers: the tree, the comparator, and the interrupt.
+
+use super::callback::Timer;
+use super::entry::{Action, ByExpiry, Entry, FIRED, IDLE, MOVING, QUEUED};
+use crate::arch;
+use crate::atomic::{AtomicU64, Ordering, const_unless_loom, loom_static};
+use crate::cpu::{CpuId, MAX_CPUS, PerCpu};
+use crate::platform;
+use crate::sync::{LockClass, SpinIrqGuard, SpinLock};
+use crate::time::{Nanos, now};
+use core::pin::Pin;
+use core::ptr;
+use intrusive_collections::{RBTree, UnsafeRef};
+
+/// "No event".
+const NEVER: Nanos = Nanos::MAX;
+/// How often one interrupt looks at the clock again before it lets other work run (Linux: hrtimer_interrupt, 3).
+const ROUNDS: u32 = 3;
+/// How far ahead the comparator is set when timers come due faster than they can be run.
+const HANG_DELAY: Nanos = 100 * crate::time::USEC;
+
+static TIMER_BASE: LockClass = LockClass::new("hrtimer_base");
+
+/// What the lock guards.
+pub(super) struct Tree {
+    tree: RBTree<ByExpiry>,
+    /// The entry whose callback runs now, on this CPU.
+    running: *const Entry,
+}
+
+// SAFETY: used under the base's lock, on whichever CPU.
+unsafe impl Send for Tree {}
+
+/// The timers of one CPU.
+pub(super) struct Base {
+    cpu: usize,
+    tree: SpinLock<Tree>,
+    /// Hard expiry of the first entry. Written under the lock.
+    first: AtomicU64,
+    /// The executor's event. Its own CPU only, interrupts masked.
+    slice: AtomicU64,
+    /// What stands in the comparator. Its own CPU only, interrupts masked.
+    programmed: AtomicU64,
+}
+
+impl Base {
+    const_unless_loom! {
+        fn new(cpu: usize) -> Base {
+            Base {
+                cpu,
+                tree: SpinLock::new(&TIMER_BASE, Tree { tree: RBTree::new(ByExpiry::NEW), running: ptr::null() }),
+                first: AtomicU64::new(NEVER),
+                slice: AtomicU64::new(NEVER),
+                programmed: AtomicU64::new(NEVER),
+            }
+        }
+    }
+}
+
+loom_static! {
+    /// Each CPU's.
+    static BASES: PerCpu<Base> = PerCpu::new([
+        Base::new(0), Base::new(1), Base::new(2), Base::new(3), Base::new(4), Base::new(5), Base::new(6), Base::new(7),
+    ]);
+}
+const _: () = assert!(MAX_CPUS == 8, "one initialiser for each CPU above");
+
+impl Base {
+    /// The first entry changed.
+    fn refresh(&self, tree: &Tree) {
+        let first = tree.tree.front().get().map_or(NEVER, |e| {
+            // SAFETY: we hold the lock (`tree` is what it guards).
+            e.inner.with(|p| unsafe { (*p).hard })
+        });
+        self.first.store(first, Ordering::Relaxed);
+    }
+
+    /// # Safety
+    /// `entry` is guarded by this base, is in no tree and is pinned until it is taken out.
+    unsafe fn insert(&self, tree: &mut Tree, entry: &Entry, soft: Nanos, slack: Nanos) {
+        let hard = soft.saturating_add(slack).min(NEVER - 1);
+        // SAFETY: by the contract nobody else looks at it; it lives until it is taken out.
+        unsafe {
+            entry.inner.with_mut(|p| {
+                (*p).soft = soft;
+                (*p).hard = hard;
+            });
+            entry.state.store(QUEUED, Ordering::Relaxed);
+            tree.tree.insert(UnsafeRef::from_raw(entry));
+        }
+        if hard < self.first.load(Ordering::Relaxed) {
+            self.first.store(hard, Ordering::Relaxed);
+        }
+    }
+
+    /// # Safety
+    /// `entry` is in this base's tree.
+    unsafe fn remove(&self, tree: &mut Tree, entry: &Entry) {
+        // SAFETY: by the contract.
+        unsafe { tree.tree.cursor_mut_from_ptr(entry).remove() };
+        entry.state.store(IDLE, Ordering::Relaxed);
+        self.refresh(tree);
+    }
+
+    /// Programs the comparator if something earlier than what stands in it has come. This CPU's, interrupts masked.
+    fn arm(&self) {
+        let event = self.first.load(Ordering::Relaxed).min(self.slice.load(Ordering::Relaxed));
+        if event < self.programmed.load(Ordering::Relaxed) {
+            self.programmed.store(event, Ordering::Relaxed);
+            if let Some(p) = platform::get() {
+                p.program_timer(Some(event));
+            }
+        }
+    }
+}
+
+/// Locks the base that guards `entry`.
+fn lock_of(entry: &Entry) -> (&'static Base, SpinIrqGuard<'static, Tree>) {
+    loop {
+        let cpu = entry.cpu.load(Ordering::Acquire);
+        if cpu != MOVING {
+            let base: &'static Base = bases().of(cpu_id(cpu));
+            let tree = base.tree.lock_irq();
+            if entry.cpu.load(Ordering::Relaxed) == cpu {
+                return (base, tree);
+            }
+        }
+        arch::relax();
+    }
+}
+
+fn bases() -> &'static PerCpu<Base> {
+    &BASES
+}
+
+fn cpu_id(cpu: u32) -> CpuId {
+    CpuId::new(cpu as usize).unwrap_or(CpuId::BOOT)
+}
+
+/// Starts `entry`, or starts it anew, on this CPU; `prepare` changes its inner part on the way.
+pub(super) fn start(entry: Pin<&Entry>, soft: Nanos, slack: Nanos, prepare: impl FnOnce(&mut Action)) {
+    let irq = arch::irq_save();
+    let entry = entry.get_ref();
+    let here = bases().this();
+    let (base, mut tree) = lock_of(entry);
+    // SAFETY: the entry is guarded by `base`, whose lock we hold; it is pinned.
+    unsafe {
+        if entry.state.load(Ordering::Relaxed) == QUEUED {
+            base.remove(&mut tree, entry);
+        }
+        entry.inner.with_mut(|p| prepare(&mut (*p).action));
+        if base.cpu == here.cpu || ptr::eq(tree.running, entry) {
+            // While its callback runs elsewhere it stays there, so that a cancel finds both in one place. That CPU
+            // programs its comparator when the callback has returned.
+            base.insert(&mut tree, entry, soft, slack);
+            drop(tree);
+        } else {
+            entry.cpu.store(MOVING, Ordering::Relaxed);
+            drop(tree);
+            let mut tree = here.tree.lock_irq();
+            here.insert(&mut tree, entry, soft, slack);
+            entry.cpu.store(here.cpu as u32, Ordering::Release);
+        }
+    }
+    here.arm();
+    arch::irq_restore(irq);
+}
+
+/// How a cancel ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Cancelled {
+    /// It was waiting and is not any more.
+    Yes,
+    /// It was not waiting.
+    WasIdle,
+    /// Its callback runs, on the CPU of this number.
+    Running(usize),
+}
+
+/// Takes `entry` out.
+pub(super) fn cancel(entry: &Entry) -> Cancelled {
+    let (base, mut tree) = lock_of(entry);
+    if entry.state.load(Ordering::Relaxed) == QUEUED {
+        // SAFETY: queued, in the base that guards it.
+        unsafe { base.remove(&mut tree, entry) };
+        // Running and queued again: the callback started it anew, or somebody else did.
+        if !ptr::eq(tree.running, entry) {
+            return Cancelled::Yes;
+        }
+    }
+    if ptr::eq(tree.running, entry) { Cancelled::Running(base.cpu) } else { Cancelled::WasIdle }
+}
+
+/// Runs `f` on the action of `entry` under its base's lock, with whether it is queued.
+pub(super) fn with_action<R>(entry: &Entry, f: impl FnOnce(&mut Action, bool) -> R) -> R {
+    let (_base, tree) = lock_of(entry);
+    let queued = entry.state.load(Ordering::Acquire) == QUEUED;
+    // SAFETY: we hold the lock that guards it.
+    let r = entry.inner.with_mut(|p| f(unsafe { &mut (*p).action }, queued));
+    drop(tree);
+    r
+}
+
+/// The timer interrupt of this CPU: fires everything that is due, programs the comparator, and says whether the
+/// executor's event ([`set_slice`]) was due; it is cleared then. Interrupts masked, in hard-interrupt context.
+pub fn interrupt(now_at_entry: Nanos) -> bool {
+    let base = bases().this();
+    base.programmed.store(NEVER, Ordering::Relaxed);
+    let mut t = now_at_entry;
+    for _ in 0..ROUNDS {
+        expire(base, t);
+        // Callbacks take time, and what came due meanwhile would only interrupt again.
+        t = now().max(t);
+        if base.first.load(Ordering::Relaxed) > t {
+            break;
+        }
+    }
+    let slice = base.slice.load(Ordering::Relaxed) <= t;
+    if slice {
+        base.slice.store(NEVER, Ordering::Relaxed);
+    }
+    if base.first.load(Ordering::Relaxed) <= t {
+        // Timers come due as fast as they run: leave the CPU to others for a moment.
+        let event = t.saturating_add(HANG_DELAY);
+        base.programmed.store(event, Ordering::Relaxed);
+        if let Some(p) = platform::get() {
+            p.program_timer(Some(event));
+        }
+    } else {
+        reprogram();
+    }
+    slice
+}
+
+/// Fires what may fire at `t`.
+fn expire(base: &Base, t: Nanos) {
+    let mut tree = base.tree.lock_irq();
+    loop {
+        let Some(entry) = tree.tree.front().clone_pointer() else { break };
+        let entry: *const Entry = UnsafeRef::into_raw(entry);
+        // SAFETY: queued entries are alive; we hold the lock. After FIRED was stored, or the lock let go, the entry
+        // may be gone and is not touched.
+        unsafe {
+            if (*entry).inner.with(|p| (*p).soft) > t {
+                break;
+            }
+            base.remove(&mut tree, &*entry);
+            let call = (*entry).inner.with_mut(|p| match &mut (*p).action {
+                Action::Call(f) => Ok(*f),
+                Action::Wake(waker) => Err(waker.take()),
+            });
+            match call {
+                Err(waker) => {
+                    (*entry).state.store(FIRED, Ordering::Release);
+                    if let Some(waker) = waker {
+                        waker.wake();
+                    }
+                }
+                Ok(f) => {
+                    tree.running = entry;
+                    drop(tree);
+                    // A cancel waits while `running` names the entry, so its owner is alive during the call; unless
+                    // the call itself frees it, and it is not looked at afterwards.
+                    f(Timer::of_entry(&*entry));
+                    tree = base.tree.lock_irq();
+                    tree.running = ptr::null();
+                }
+            }
+        }
+    }
+    base.refresh(&tree);
+}
+
+/// Programs this CPU's comparator for its next event, or stops it. Interrupts masked.
+pub fn reprogram() {
+    let base = bases().this();
+    let event = base.first.load(Ordering::Relaxed).min(base.slice.load(Ordering::Relaxed));
+    base.programmed.store(event, Ordering::Relaxed);
+    if let Some(p) = platform::get() {
+        p.program_timer((event != NEVER).then_some(event));
+    }
+}
+
+/// This CPU's next event, for the idle loop.
+pub fn next_event() -> Option<Nanos> {
+    let base = bases().this();
+    let event = base.first.load(Ordering::Relaxed).min(base.slice.load(Ordering::Relaxed));
+    (event != NEVER).then_some(event)
+}
+
+/// The executor's next event of this CPU: the end of a slice, a quantum, a bandwidth period. Replaces the one before.
+/// Costs two stores and two compares unless the event is earlier than what the comparator stands at. Interrupts masked.
+#[inline]
+pub fn set_slice(deadline: Option<Nanos>) {
+    let base = bases().this();
+    base.slice.store(deadline.unwrap_or(NEVER), Ordering::Relaxed);
+    base.arm();
+}
+
+/// The soft expiry with which `entry` was started last.
+pub(super) fn deadline(entry: &Entry) -> Nanos {
+    let (_base, _tree) = lock_of(entry);
+    // SAFETY: we hold the lock that guards it.
+    entry.inner.with(|p| unsafe { (*p).soft })
+}

@@ -1,0 +1,217 @@
+//! The futures of a wait: condition, signal, deadline, in this order.
+
+use super::node::WaitNode;
+use super::queue::{WaitQueue, registration};
+use super::{Interrupted, WaitMode, WaitSite};
+use crate::task;
+use core::future::Future;
+use core::pin::Pin;
+use core::task::{Context, Poll, ready};
+
+/// How a wait with a deadline ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Waited<T> {
+    /// The condition became true.
+    Ready(T),
+    /// The deadline passed first.
+    TimedOut,
+    /// A signal came first.
+    Interrupted,
+}
+
+/// The part of the wait futures that does not depend on the condition.
+struct Waiting<'a> {
+    queue: &'a WaitQueue,
+    node: WaitNode,
+    site: &'static WaitSite,
+    mode: WaitMode,
+    exclusive: bool,
+    /// The task's wait word is set.
+    waiting: bool,
+}
+
+impl<'a> Waiting<'a> {
+    fn new(queue: &'a WaitQueue, site: &'static WaitSite, mode: WaitMode, exclusive: bool) -> Self {
+        Waiting { queue, node: WaitNode::new(), site, mode, exclusive, waiting: false }
+    }
+
+    /// One poll. `expired` is asked after the condition and before the signal (Linux: a timeout that is used up ends
+    /// the wait although a signal is pending).
+    #[inline]
+    fn poll<T>(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        condition: &mut impl FnMut() -> Option<T>,
+        mut expired: impl FnMut(&mut Context<'_>) -> bool,
+    ) -> Poll<Waited<T>> {
+        // SAFETY: the node is not moved out of; the rest is not pinned.
+        let this = unsafe { self.get_unchecked_mut() };
+        // SAFETY: `this` is pinned.
+        let node = unsafe { Pin::new_unchecked(&this.node) };
+        // In the queue already: then the condition is worth a look only once the waker is known to be right.
+        if !node.is_linked() {
+            // First poll, or woken: it may be true, and then no node is needed.
+            if let Some(value) = condition() {
+                return Poll::Ready(this.finish(Waited::Ready(value)));
+            }
+            // SAFETY: only this future registers the node; the queue is borrowed for its life.
+            unsafe {
+                node.unregister();
+                node.register(this.queue, u32::MAX, registration(this.exclusive), Some(cx.waker()));
+            }
+        } else if !this.queue.update_waker(&this.node, cx.waker()) {
+            // Woken between the two looks.
+            // SAFETY: as above.
+            unsafe {
+                node.unregister();
+                node.register(this.queue, u32::MAX, registration(this.exclusive), Some(cx.waker()));
+            }
+        }
+        if let Some(value) = condition() {
+            return Poll::Ready(this.finish(Waited::Ready(value)));
+        }
+        if expired(cx) {
+            this.give_up();
+            return Poll::Ready(Waited::TimedOut);
+        }
+        this.waiting = true;
+        if task::current().is_some_and(|t| t.begin_wait(this.site, this.mode)) {
+            this.give_up();
+            return Poll::Ready(Waited::Interrupted);
+        }
+        Poll::Pending
+    }
+
+    /// The condition is true: a wake that came with it is used up.
+    fn finish<T>(&mut self, result: Waited<T>) -> Waited<T> {
+        // SAFETY: pinned since it was registered, and nobody else registers it.
+        unsafe { Pin::new_unchecked(&self.node).unregister() };
+        self.end_wait();
+        result
+    }
+
+    /// Ends without the condition: an exclusive wake that was consumed goes to the next waiter.
+    fn give_up(&mut self) {
+        // SAFETY: as in `finish`.
+        let woken = unsafe { Pin::new_unchecked(&self.node).unregister() };
+        if woken && self.exclusive {
+            self.queue.wake_one();
+        }
+        self.end_wait();
+    }
+
+    fn end_wait(&mut self) {
+        if self.waiting {
+            self.waiting = false;
+            if let Some(task) = task::current() {
+                task.end_wait();
+            }
+        }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.give_up();
+    }
+}
+
+/// The future of [`WaitQueue::wait_until`].
+#[must_use = "futures do nothing unless awaited"]
+pub struct WaitUntil<'a, F> {
+    waiting: Waiting<'a>,
+    condition: F,
+}
+
+impl<T, F: FnMut() -> Option<T>> Future for WaitUntil<'_, F> {
+    type Output = Result<T, Interrupted>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        // SAFETY: `waiting` is pinned structurally, `condition` is not.
+        let (waiting, condition) = unsafe {
+            let this = self.get_unchecked_mut();
+            (Pin::new_unchecked(&mut this.waiting), &mut this.condition)
+        };
+        Poll::Ready(match ready!(waiting.poll(cx, condition, |_| false)) {
+            Waited::Ready(value) => Ok(value),
+            Waited::TimedOut | Waited::Interrupted => Err(Interrupted),
+        })
+    }
+}
+
+/// The future of [`WaitQueue::wait_until_deadline`].
+#[must_use = "futures do nothing unless awaited"]
+pub struct WaitDeadline<'a, F> {
+    waiting: Waiting<'a>,
+    condition: F,
+    alarm: crate::timer::Alarm,
+}
+
+impl<T, F: FnMut() -> Option<T>> Future for WaitDeadline<'_, F> {
+    type Output = Waited<T>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        // SAFETY: `waiting` and `alarm` are pinned structurally, `condition` is not.
+        let (waiting, condition, mut alarm) = unsafe {
+            let this = self.get_unchecked_mut();
+            (Pin::new_unchecked(&mut this.waiting), &mut this.condition, Pin::new_unchecked(&mut this.alarm))
+        };
+        waiting.poll(cx, condition, |cx| alarm.as_mut().poll_expired(cx))
+    }
+}
+
+impl WaitQueue {
+    /// Waits until `condition` gives a value, or an interrupt of `mode` comes. The condition is called in the poll,
+    /// with nothing held, once before the node is entered and again after each wake; it may take locks and consume
+    /// what it finds. All waiters of this kind are woken by each wake.
+    #[inline]
+    pub fn wait_until<T, F: FnMut() -> Option<T>>(
+        &self,
+        site: &'static WaitSite,
+        mode: WaitMode,
+        condition: F,
+    ) -> WaitUntil<'_, F> {
+        WaitUntil { waiting: Waiting::new(self, site, mode, false), condition }
+    }
+
+    /// As [`wait_until`](Self::wait_until), exclusively: a wake of one wakes the first of these only.
+    #[inline]
+    pub fn wait_until_exclusive<T, F: FnMut() -> Option<T>>(
+        &self,
+        site: &'static WaitSite,
+        mode: WaitMode,
+        condition: F,
+    ) -> WaitUntil<'_, F> {
+        WaitUntil { waiting: Waiting::new(self, site, mode, true), condition }
+    }
+
+    /// As [`wait_until`](Self::wait_until), not beyond `deadline` (CLOCK_MONOTONIC; `None`: no limit) by more than
+    /// `slack` nanoseconds.
+    #[inline]
+    pub fn wait_until_deadline<T, F: FnMut() -> Option<T>>(
+        &self,
+        site: &'static WaitSite,
+        mode: WaitMode,
+        deadline: Option<crate::time::Nanos>,
+        slack: crate::time::Nanos,
+        condition: F,
+    ) -> WaitDeadline<'_, F> {
+        let alarm = crate::timer::Alarm::new(deadline, slack);
+        WaitDeadline { waiting: Waiting::new(self, site, mode, false), condition, alarm }
+    }
+
+    /// Exclusive and with a deadline.
+    #[inline]
+    pub fn wait_until_exclusive_deadline<T, F: FnMut() -> Option<T>>(
+        &self,
+        site: &'static WaitSite,
+        mode: WaitMode,
+        deadline: Option<crate::time::Nanos>,
+        slack: crate::time::Nanos,
+        condition: F,
+    ) -> WaitDeadline<'_, F> {
+        let alarm = crate::timer::Alarm::new(deadline, slack);
+        WaitDeadline { waiting: Waiting::new(self, site, mode, true), condition, alarm }
+    }
+}
