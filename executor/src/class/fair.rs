@@ -199,6 +199,14 @@ impl FairRq {
         unsafe {
             self.adopt(e);
             self.place(e, why, now);
+            if self.nr == 1
+                && let Some(curr) = self.curr
+            {
+                // Its slice begins now: alone it had none to use up. Otherwise a wakee that may not preempt (BATCH,
+                // or too little behind) would get the CPU all the same, for Linux only at its next tick.
+                let curr = curr.as_ptr();
+                (*curr).prev_sum_exec = (*curr).sum_exec;
+            }
             self.account_enqueue(e);
             self.insert(e);
         }

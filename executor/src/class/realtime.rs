@@ -161,14 +161,16 @@ impl RtRq {
     /// `e` is on this queue.
     #[inline]
     pub(super) unsafe fn charge(&mut self, e: NonNull<Entity>, start: Nanos, now: Nanos) {
-        let mut start = start;
-        if now >= self.period_end {
-            self.used = self.used.saturating_add(self.period_end.saturating_sub(start));
-            self.new_period(now);
-            start = start.max(self.period_end.saturating_sub(self.period));
-        }
         let delta = now.saturating_sub(start);
-        self.used = self.used.saturating_add(delta);
+        if now >= self.period_end {
+            let before = self.period_end.saturating_sub(start).min(delta);
+            self.used = self.used.saturating_add(before);
+            self.new_period(now);
+            let after = now.saturating_sub(start.max(self.period_end.saturating_sub(self.period)));
+            self.used = self.used.saturating_add(after);
+        } else {
+            self.used = self.used.saturating_add(delta);
+        }
         if let Some(runtime) = self.runtime
             && self.used >= runtime
             // A runtime of the whole period is no limit (Linux: `sched_rt_runtime_exceeded`).
