@@ -3,6 +3,13 @@
 //! Numbers and layouts that programs see: error and system-call numbers, flags, structures. Nothing here decides
 //! anything; the kernel and the tests on an x86-64 host use the same arm64 values.
 //!
+//! | module | calls |
+//! |---|---|
+//! | [`mod@errno`], [`nr`] | error numbers, system-call numbers |
+//! | [`fcntl`], [`stat`], [`mount`], [`ioctl`], [`termios`], [`poll`] | files |
+//! | [`process`], [`signal`], [`sigframe`], [`futex`], [`time`], [`auxv`] | processes and threads |
+//! | [`mm`], [`misc`] | memory; uname, sysinfo, syslog |
+//!
 //! Every structure is [`Pod`]: any bytes are a value of it and no padding leaks. The kernel's build compares sizes,
 //! offsets and values with `linux-raw-sys` at compile time.
 #![no_std]
@@ -12,9 +19,23 @@ extern crate std;
 
 #[macro_use]
 mod macros;
+pub mod auxv;
 pub mod errno;
+pub mod fcntl;
+pub mod futex;
+pub mod ioctl;
+pub mod misc;
+pub mod mm;
+pub mod mount;
 pub mod nr;
 pub mod pod;
+pub mod poll;
+pub mod process;
+pub mod sigframe;
+pub mod signal;
+pub mod stat;
+pub mod termios;
+pub mod time;
 
 pub use errno::{Errno, Result};
 pub use pod::Pod;
