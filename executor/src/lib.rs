@@ -44,6 +44,8 @@ pub mod executor;
 pub mod inbox;
 pub mod platform;
 pub mod preempt;
+#[cfg(not(target_os = "none"))]
+pub mod sim;
 pub mod stack;
 pub mod sync;
 pub mod task;
