@@ -1,7 +1,9 @@
 //! The tool around Vigil: builds the kernel, boots it, runs programs on it, tests it and measures it, and sets up what it needs.
 mod apt;
+mod bench;
 mod build;
 mod cases;
+mod counts;
 mod cpio;
 mod ctx;
 mod elf;
@@ -14,6 +16,7 @@ mod setup;
 mod streams;
 mod test;
 mod ui;
+mod userland;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -45,6 +48,8 @@ enum Cmd {
     },
     /// Run the tests: on this machine, with loom, and in QEMU; the last line is `N passed, N failed`
     Test(test::TestArgs),
+    /// Measure instructions per operation under Debian's Linux and under Vigil, and show them side by side
+    Bench(bench::BenchArgs),
     /// Make a root file system of Debian arm64 packages with their dependencies, without touching this machine
     Rootfs {
         /// Debian package names
@@ -77,6 +82,7 @@ fn main_result(cli: Cli) -> Result<i32> {
             Ok(0)
         }
         Cmd::Test(args) => test::test(&ctx, &args),
+        Cmd::Bench(args) => bench::bench(&ctx, &args),
         Cmd::Rootfs { packages, out } => apt::rootfs(&ctx, &packages, &out).map(|()| 0),
     }
 }

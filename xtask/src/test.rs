@@ -1,12 +1,12 @@
 //! `cargo xtask test`: host tests, loom, and the machine tests of the crate `vigil-tests`; the last line is `N passed, N failed`.
 use crate::ctx::Ctx;
 use crate::run::KernelChoice;
-use crate::{build, cases, ui};
+use crate::{bench, build, cases, ui, userland};
 use anyhow::Result;
 use clap::Args;
 use std::process::Command;
 use std::time::Instant;
-use vigil_tests::{ABILITIES, Case};
+use vigil_tests::{ABILITIES, Ability, Case};
 
 /// Options of `test`.
 #[derive(Args, Clone, Debug)]
@@ -60,7 +60,7 @@ pub fn test(ctx: &Ctx, args: &TestArgs) -> Result<i32> {
     let group = |name: &str| filter.is_none_or(|f| f == name);
     let (cases, waiting) = select(filter, args.long, args.kernel);
     if args.list {
-        for name in ["host", "loom", "kernel"].iter().filter(|n| group(n)) {
+        for name in ["host", "loom", "kernel", "gate"].iter().filter(|n| group(n)) {
             println!("{name}");
         }
         cases.iter().for_each(|c| println!("{}", c.name));
@@ -74,7 +74,7 @@ pub fn test(ctx: &Ctx, args: &TestArgs) -> Result<i32> {
     if on_vigil && group("loom") {
         tally.add(loom(ctx));
     }
-    if let Some(word) = filter.filter(|f| on_vigil && !["host", "loom", "kernel", "qemu"].contains(f))
+    if let Some(word) = filter.filter(|f| on_vigil && !["host", "loom", "kernel", "qemu", "gate"].contains(f))
         && cases.is_empty()
         && waiting == 0
     {
@@ -99,12 +99,31 @@ pub fn test(ctx: &Ctx, args: &TestArgs) -> Result<i32> {
         tally.add(cases::run(ctx, chosen, KernelChoice::Linux, "linux/")?);
     }
     tally.add(cases::run(ctx, cases, args.kernel, if on_vigil { "" } else { "linux/" })?);
+    if on_vigil && group("gate") && ABILITIES.contains(&Ability::Programs) {
+        tally.add(gate(ctx));
+    }
     if waiting > 0 {
         println!("{waiting} cases wait for abilities that the kernel does not have yet (tests/src/lib.rs)");
     }
     println!("{:.0} s", start.elapsed().as_secs_f32());
     println!("{} passed, {} failed", tally.passed, tally.failed);
     Ok(i32::from(tally.failed > 0))
+}
+
+/// core-gate: no operation takes 2 % more instructions than stored, on matching versions.
+fn gate(ctx: &Ctx) -> Tally {
+    let start = Instant::now();
+    let result = userland::program(ctx, "vigil-ubench", "ubench")
+        .and_then(|ubench| bench::measure(&ubench, KernelChoice::Vigil, bench::LEAN, &[]))
+        .and_then(|counts| bench::growth(ctx, &counts));
+    let lines = match result {
+        Ok(None) => return Tally::default(),
+        Ok(Some(lines)) => lines,
+        Err(error) => vec![format!("{error:#}")],
+    };
+    let tally = line(lines.is_empty(), "gate", Some(start.elapsed().as_secs_f32()));
+    lines.iter().for_each(|l| println!("        {l}"));
+    tally
 }
 
 /// Prints one result.
