@@ -83,7 +83,7 @@ pub enum PickLimit {
 }
 
 /// Whether a queued entity should run instead of the current one.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, PartialOrd, Ord)]
 #[must_use = "a reschedule may be due"]
 pub enum Preempt {
     /// No.

@@ -326,3 +326,93 @@ impl Tree {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::class::Params;
+    use proptest::prelude::*;
+    use std::boxed::Box;
+    use std::vec::Vec;
+
+    /// Entities in boxes, which go when the test ends.
+    struct Pool(Vec<NonNull<Entity>>);
+
+    impl Pool {
+        fn new(keys: &[u64]) -> Pool {
+            let make = |key: &u64| {
+                let mut e = Box::new(Entity::new(Params::DEFAULT));
+                e.vruntime = *key;
+                NonNull::from(Box::leak(e))
+            };
+            Pool(keys.iter().map(make).collect())
+        }
+    }
+
+    impl Drop for Pool {
+        fn drop(&mut self) {
+            for e in self.0.drain(..) {
+                // SAFETY: leaked in `new`, and the tree that held it is not used any more.
+                drop(unsafe { Box::from_raw(e.as_ptr()) });
+            }
+        }
+    }
+
+    /// Checks the subtree's links and colours; its black height and its entities in order.
+    fn check(at: Link, parent: Link, order: &mut Vec<NonNull<Entity>>) -> usize {
+        let Some(e) = at else { return 1 };
+        // SAFETY: entities of a pool that lives.
+        let n = unsafe { &*node(e) };
+        assert_eq!(n.parent, parent);
+        // SAFETY: as above.
+        let red_child = unsafe { is_red(n.left) || is_red(n.right) };
+        assert!(!(n.red && red_child), "red below red");
+        let left = check(n.left, at, order);
+        order.push(e);
+        let right = check(n.right, at, order);
+        assert_eq!(left, right, "black heights differ");
+        left + usize::from(!n.red)
+    }
+
+    fn check_tree(tree: &Tree, expected: &[NonNull<Entity>]) {
+        let mut order = Vec::new();
+        check(tree.root, None, &mut order);
+        assert_eq!(order, expected);
+        assert_eq!(tree.first(), expected.first().copied());
+        for (i, e) in expected.iter().enumerate() {
+            // SAFETY: it is in the tree.
+            assert_eq!(unsafe { Tree::next(*e) }, expected.get(i + 1).copied());
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// Against a sorted vector, with equal keys and keys on both sides of the wrap.
+        #[test]
+        fn keeps_the_order(
+            keys in prop::collection::vec((0u64..40).prop_map(|k| k.wrapping_sub(20)), 1..64),
+            ops in prop::collection::vec(0usize..64, 1..300),
+        ) {
+            let pool = Pool::new(&keys);
+            let mut tree = Tree::new();
+            let mut model: Vec<NonNull<Entity>> = Vec::new();
+            for i in ops {
+                let e = pool.0[i % pool.0.len()];
+                // SAFETY: entities of a pool that lives; the model knows whether it is in the tree.
+                unsafe {
+                    if let Some(at) = model.iter().position(|x| *x == e) {
+                        tree.remove(e);
+                        model.remove(at);
+                    } else {
+                        tree.insert(e);
+                        let key = e.as_ref().vruntime;
+                        let at = model.iter().position(|x| before(key, x.as_ref().vruntime)).unwrap_or(model.len());
+                        model.insert(at, e);
+                    }
+                }
+                check_tree(&tree, &model);
+            }
+        }
+    }
+}
