@@ -26,4 +26,8 @@
 extern crate std;
 
 pub mod dt;
+pub mod irq;
+pub mod irqchip;
 pub mod model;
+pub mod serial;
+pub mod timer;

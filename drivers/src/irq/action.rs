@@ -1,0 +1,75 @@
+//! What a driver hangs on a line.
+
+use super::Virq;
+use core::ptr::null_mut;
+use core::sync::atomic::AtomicPtr;
+
+/// Whether an interrupt was the handler's device's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum IrqReturn {
+    /// The device did not ask for attention.
+    None,
+    /// It did, and got it.
+    Handled,
+}
+
+bitflags::bitflags! {
+    /// How a driver uses a line.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub struct IrqFlags: u32 {
+        /// Others may use the line as well (Linux: IRQF_SHARED).
+        const SHARED = 1 << 0;
+        /// Leave the line off; the driver calls `enable_irq` (IRQF_NO_AUTOEN).
+        const NO_AUTOEN = 1 << 1;
+    }
+}
+
+/// A handler on an interrupt line. Lives for ever: in a `static`, or in a leaked box that [`super::free_irq`]'s caller
+/// may take back afterwards.
+pub struct IrqAction {
+    /// As in `/proc/interrupts`.
+    pub(super) name: &'static str,
+    /// Runs in the hard interrupt: no allocation, IRQ-safe locks only, held briefly.
+    pub(super) handler: fn(Virq, *const ()) -> IrqReturn,
+    /// What the handler gets.
+    pub(super) dev: *const (),
+    pub(super) flags: IrqFlags,
+    /// The next on the same line. Stays as it was when the node is taken out, so that a walk that stands on it goes on.
+    pub(super) next: AtomicPtr<IrqAction>,
+}
+
+// SAFETY: `dev` is only passed on to the handler, whose author promises in `new` that any CPU may run it.
+unsafe impl Send for IrqAction {}
+// SAFETY: as above; the link is atomic.
+unsafe impl Sync for IrqAction {}
+
+impl IrqAction {
+    /// A handler called `name`, not on any line yet.
+    ///
+    /// # Safety
+    /// `handler` can be called with `dev` on any CPU, in a hard interrupt, from the request of the line until
+    /// [`super::free_irq`] returns.
+    pub const unsafe fn new(
+        name: &'static str,
+        handler: fn(Virq, *const ()) -> IrqReturn,
+        dev: *const (),
+        flags: IrqFlags,
+    ) -> Self {
+        IrqAction { name, handler, dev, flags, next: AtomicPtr::new(null_mut()) }
+    }
+
+    /// A handler that needs no device pointer: all of its state is in statics.
+    pub const fn of_static(name: &'static str, handler: fn(Virq, *const ()) -> IrqReturn, flags: IrqFlags) -> Self {
+        IrqAction { name, handler, dev: core::ptr::null(), flags, next: AtomicPtr::new(null_mut()) }
+    }
+
+    /// A handler that works on `device`, which any CPU may use for ever.
+    pub const fn for_device<T: Sync>(
+        name: &'static str,
+        handler: fn(Virq, *const ()) -> IrqReturn,
+        device: &'static T,
+        flags: IrqFlags,
+    ) -> Self {
+        IrqAction { name, handler, dev: (&raw const *device).cast(), flags, next: AtomicPtr::new(null_mut()) }
+    }
+}

@@ -1,0 +1,159 @@
+//! The way of one interrupt from its line to its handlers.
+//!
+//! A handler of a line that is not per-CPU never runs on two CPUs at once: with [`Flow::FastEoi`] the controller keeps
+//! the line active until its end is signalled, with the others `running` does. [`super::free_irq`] relies on `running`:
+//!
+//! ```text
+//!   CPU a, interrupt                      CPU b, free_irq
+//!   running = 1        (SeqCst)           action list = without it   (SeqCst)
+//!   walk action list   (SeqCst)           wait until running == 0    (SeqCst)
+//! ```
+//!
+//! One of the two sees the other. On arm64 these are STLR and LDAR, no barrier instruction.
+
+use super::desc::{IrqDesc, SPURIOUS, desc};
+use super::domain::{Flow, IrqDomain};
+use super::{IrqReturn, Virq};
+use core::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
+
+/// Of how many interrupts [`UNHANDLED_LIMIT`] must be unhandled for a line to be switched off (Linux `note_interrupt`).
+const SPURIOUS_WINDOW: u32 = 100_000;
+const UNHANDLED_LIMIT: u32 = 99_900;
+
+/// An interrupt of line `hwirq` of the root controller, whose end the caller signals afterwards. Inlined into its loop.
+#[inline(always)]
+pub(crate) fn handle_root(domain: &'static IrqDomain, hwirq: u32) {
+    match domain.find(hwirq) {
+        Some(virq) => run_flow(desc(virq), virq),
+        None => unmapped(domain, hwirq),
+    }
+}
+
+/// An interrupt of line `hwirq` of a controller that is itself connected to a line: called by that line's handler.
+///
+/// Hard interrupt, interrupts masked.
+pub fn handle_domain_irq(domain: &'static IrqDomain, hwirq: u32) {
+    handle_root(domain, hwirq);
+}
+
+#[inline(always)]
+fn run_flow(d: &IrqDesc, virq: Virq) {
+    d.count();
+    match d.flow() {
+        Flow::PerCpu => {
+            let handled = run_actions(d, virq, Acquire);
+            check(d, virq, handled);
+        }
+        Flow::FastEoi => {
+            d.running.store(1, SeqCst);
+            let handled = run_actions(d, virq, SeqCst);
+            d.running.store(0, Release);
+            check(d, virq, handled);
+        }
+        Flow::Level => level(d, virq),
+        Flow::Edge => edge(d, virq),
+        Flow::None => note_spurious(),
+    }
+}
+
+/// Runs the handlers; whether one of them recognised its device.
+#[inline(always)]
+fn run_actions(d: &IrqDesc, virq: Virq, order: core::sync::atomic::Ordering) -> bool {
+    let mut handled = false;
+    let mut action = d.first(order);
+    while let Some(a) = action {
+        handled |= (a.handler)(virq, a.dev) == IrqReturn::Handled;
+        // SAFETY: links are null or came from `&'static IrqAction`s.
+        action = unsafe { a.next.load(Acquire).as_ref() };
+    }
+    handled
+}
+
+#[cold]
+fn level(d: &IrqDesc, virq: Virq) {
+    let (Some(domain), hwirq) = (d.domain(), d.hwirq.load(Relaxed)) else { return };
+    domain.chip().mask(hwirq);
+    domain.chip().ack(hwirq);
+    if d.running.compare_exchange(0, 1, SeqCst, Relaxed).is_err() {
+        return;
+    }
+    let handled = run_actions(d, virq, SeqCst);
+    d.running.store(0, Release);
+    check(d, virq, handled);
+    // Under the lock: a `disable_irq` that came meanwhile must stay in force.
+    let state = d.state.lock_irq();
+    if state.depth == 0 {
+        domain.chip().unmask(hwirq);
+    }
+}
+
+#[cold]
+fn edge(d: &IrqDesc, virq: Virq) {
+    let (Some(domain), hwirq) = (d.domain(), d.hwirq.load(Relaxed)) else { return };
+    domain.chip().ack(hwirq);
+    loop {
+        match d.running.compare_exchange(0, 1, SeqCst, Relaxed) {
+            Ok(_) => break,
+            // Whoever runs the handlers runs them once more.
+            Err(_) if d.running.compare_exchange(1, 2, SeqCst, Relaxed) != Err(0) => return,
+            Err(_) => {}
+        }
+    }
+    loop {
+        let handled = run_actions(d, virq, SeqCst);
+        check(d, virq, handled);
+        if d.running.compare_exchange(1, 0, Release, Relaxed).is_ok() {
+            return;
+        }
+        d.running.store(1, SeqCst);
+    }
+}
+
+/// Looks after lines that keep asking for nothing. Costs a handled interrupt two instructions.
+#[inline(always)]
+fn check(d: &IrqDesc, virq: Virq, handled: bool) {
+    if !handled || d.unhandled.load(Relaxed) != 0 {
+        note_interrupt(d, virq, handled);
+    }
+}
+
+#[cold]
+fn note_interrupt(d: &IrqDesc, virq: Virq, handled: bool) {
+    let mut state = d.state.lock_irq();
+    if d.first(Relaxed).is_none() {
+        SPURIOUS.fetch_add(1, Relaxed);
+        mask_line(d);
+        return;
+    }
+    if !handled {
+        d.unhandled.fetch_add(1, Relaxed);
+    }
+    state.calls += 1;
+    if state.calls < SPURIOUS_WINDOW {
+        return;
+    }
+    state.calls = 0;
+    if d.unhandled.swap(0, Relaxed) > UNHANDLED_LIMIT {
+        log::error!("irq {}: nobody cared; disabling it", virq.get());
+        state.depth += 1;
+        mask_line(d);
+    }
+}
+
+fn mask_line(d: &IrqDesc) {
+    if let Some(domain) = d.domain() {
+        domain.chip().mask(d.hwirq.load(Relaxed));
+    }
+}
+
+#[cold]
+fn unmapped(domain: &'static IrqDomain, hwirq: u32) {
+    SPURIOUS.fetch_add(1, Relaxed);
+    domain.chip().mask(hwirq);
+}
+
+/// Counts an interrupt that came from nowhere.
+#[cold]
+pub(crate) fn note_spurious() {
+    SPURIOUS.fetch_add(1, Relaxed);
+}

@@ -1,0 +1,90 @@
+//! Interrupts from one CPU to others.
+
+use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
+use vigil_executor::cpu::{CpuId, CpuMask, MAX_CPUS};
+
+/// What one CPU asks of another; the value is the number of the software-generated interrupt.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Ipi {
+    /// Look at your inbox.
+    Reschedule = 0,
+    /// Run the queued function calls.
+    CallFunction = 1,
+    /// Stop, for good.
+    Stop = 2,
+    /// A timer of yours expired, which another CPU watched for you.
+    TimerBroadcast = 3,
+    /// Run the work that was queued in an interrupt.
+    IrqWork = 4,
+}
+
+/// How many kinds there are.
+const KINDS: usize = 5;
+
+impl Ipi {
+    /// All of them, in the order of `/proc/interrupts`.
+    pub const ALL: [Ipi; KINDS] =
+        [Ipi::Reschedule, Ipi::CallFunction, Ipi::Stop, Ipi::TimerBroadcast, Ipi::IrqWork];
+
+    /// Its description in `/proc/interrupts`, as Linux has it.
+    pub const fn description(self) -> &'static str {
+        match self {
+            Ipi::Reschedule => "Rescheduling interrupts",
+            Ipi::CallFunction => "Function call interrupts",
+            Ipi::Stop => "CPU stop interrupts",
+            Ipi::TimerBroadcast => "Timer broadcast interrupts",
+            Ipi::IrqWork => "IRQ work interrupts",
+        }
+    }
+}
+
+#[repr(align(64))]
+struct Counts([AtomicU32; KINDS]);
+
+static COUNTS: [Counts; MAX_CPUS] = [const { Counts([const { AtomicU32::new(0) }; KINDS]) }; MAX_CPUS];
+
+/// How often `cpu` got `ipi`.
+pub fn ipi_count(ipi: Ipi, cpu: CpuId) -> u32 {
+    COUNTS[cpu.index()].0[ipi as usize].load(Relaxed)
+}
+
+fn ignore(_: Ipi) {}
+static HANDLER: AtomicPtr<()> = AtomicPtr::new(ignore as *mut ());
+
+fn nobody(_: CpuMask, _: Ipi) {}
+static SENDER: AtomicPtr<()> = AtomicPtr::new(nobody as *mut ());
+
+/// Sets what runs when an IPI came: in the hard interrupt, interrupts masked, after its end was signalled.
+pub fn set_ipi_handler(handler: fn(Ipi)) {
+    HANDLER.store(handler as *mut (), Release);
+}
+
+/// Sets the root controller's way of sending one.
+pub(crate) fn set_ipi_sender(sender: fn(CpuMask, Ipi)) {
+    SENDER.store(sender as *mut (), Release);
+}
+
+/// Interrupts every CPU of `mask`. What was written before is seen by their handlers. Any context; does not wait.
+/// A CPU that is not up, or before the interrupt controller is: nothing.
+#[inline]
+pub fn send_ipi(mask: CpuMask, ipi: Ipi) {
+    vigil_executor::arch::ipi_barrier();
+    // SAFETY: `SENDER` only ever holds pointers made of `fn(CpuMask, Ipi)` items.
+    let send: fn(CpuMask, Ipi) = unsafe { core::mem::transmute(SENDER.load(Acquire)) };
+    send(mask, ipi);
+}
+
+/// Handles software-generated interrupt `sgi`. Called by the root controller's loop, after the end was signalled.
+#[inline(always)]
+pub(crate) fn handle_ipi(sgi: u32) {
+    let Some(&ipi) = Ipi::ALL.get(sgi as usize) else {
+        super::note_spurious();
+        return;
+    };
+    let count = &COUNTS[CpuId::current().index() % MAX_CPUS].0[ipi as usize];
+    count.store(count.load(Relaxed).wrapping_add(1), Relaxed);
+    // SAFETY: `HANDLER` only ever holds pointers made of `fn(Ipi)` items.
+    let handler: fn(Ipi) = unsafe { core::mem::transmute(HANDLER.load(Relaxed)) };
+    handler(ipi);
+}
