@@ -5,13 +5,14 @@
 //! would be lost when a poll migrates between the load and the store (`spec/preemption.md`, bug 1).
 //!
 //! The count has Linux's layout (`include/linux/preempt.h`), and, as on Linux's arm64, need-resched is an inverted word
-//! beside it, so that one 64-bit compare with zero answers "preemption is possible and wanted".
+//! half-word beside it. The first 64 bits of the block are count, need-resched and the lazy wish, so that the way to EL0
+//! tests all three with one load: [`QUIET`].
 
 use crate::arch;
 use crate::task::Task;
 use core::cell::Cell;
 use core::marker::PhantomData;
-use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering::Relaxed, compiler_fence};
+use core::sync::atomic::{AtomicPtr, AtomicU16, AtomicU32, AtomicUsize, Ordering::Relaxed, compiler_fence};
 
 /// One preempt-off section.
 pub const PREEMPT_OFFSET: u32 = 1;
@@ -21,6 +22,8 @@ pub const SOFTIRQ_OFFSET: u32 = 1 << 8;
 pub const HARDIRQ_OFFSET: u32 = 1 << 16;
 /// One level of NMI or SError.
 pub const NMI_OFFSET: u32 = 1 << 20;
+/// The first 64 bits of a context block with count 0 and no wish to reschedule (little-endian: no_resched is 1).
+pub const QUIET: u64 = 1 << 32;
 const SOFTIRQ_MASK: u32 = 0xff << 8;
 const HARDIRQ_MASK: u32 = 0xf << 16;
 const NMI_MASK: u32 = 0xf << 20;
@@ -44,10 +47,14 @@ pub const MAX_HELD: usize = 24;
 /// which leave it as they found it apart from `need_resched`.
 #[repr(C, align(64))]
 pub struct Context {
-    /// Preempt count, Linux's layout. First, so that assembly and the two words' 64-bit test find it at offset 0.
+    /// Preempt count, Linux's layout. First: see [`QUIET`].
     preempt_count: AtomicU32,
     /// 0 when a reschedule is wanted, 1 when not.
-    no_resched: AtomicU32,
+    no_resched: AtomicU16,
+    /// 1 when a reschedule is wanted at the end of the poll or on the way to EL0, but not in the middle of it.
+    lazy_resched: AtomicU16,
+    /// Why the poll gives way (`YieldKind`).
+    yield_kind: AtomicU32,
     /// The task whose poll runs on this stack; null in the executor loop.
     current: AtomicPtr<Task>,
     /// SP of the flow while it is parked.
@@ -56,8 +63,6 @@ pub struct Context {
     home_cpu: AtomicU32,
     /// The link of the stack pool, while the stack is free.
     pub(crate) pool_next: AtomicPtr<Context>,
-    /// What the executor loop that owns this flow must do next; see `preempt`.
-    pub(crate) poll_started: Cell<u64>,
     /// Locks that this flow holds, newest last: (lock class, lock address). Used with debug checks on.
     pub(crate) held: Cell<[(usize, usize); MAX_HELD]>,
     pub(crate) held_len: Cell<usize>,
@@ -71,13 +76,14 @@ impl Context {
     pub const fn new(kind: StackKind) -> Self {
         Context {
             preempt_count: AtomicU32::new(0),
-            no_resched: AtomicU32::new(1),
+            no_resched: AtomicU16::new(1),
+            lazy_resched: AtomicU16::new(0),
+            yield_kind: AtomicU32::new(0),
             current: AtomicPtr::new(core::ptr::null_mut()),
             saved_sp: AtomicUsize::new(0),
             kind,
             home_cpu: AtomicU32::new(0),
             pool_next: AtomicPtr::new(core::ptr::null_mut()),
-            poll_started: Cell::new(0),
             held: Cell::new([(0, 0); MAX_HELD]),
             held_len: Cell::new(0),
         }
@@ -130,6 +136,49 @@ impl Context {
         self.no_resched.store(1, Relaxed);
     }
 
+    /// Asks for a reschedule at the end of the poll, at a yield point or on the way to EL0.
+    #[inline(always)]
+    pub fn set_lazy_resched(&self) {
+        self.lazy_resched.store(1, Relaxed);
+    }
+
+    /// Whether a reschedule of either kind is wanted: what a yield point asks.
+    #[inline(always)]
+    pub fn resched_wanted(&self) -> bool {
+        self.need_resched() || self.lazy_resched.load(Relaxed) != 0
+    }
+
+    /// Withdraws both wishes; the executor loop, before it drains.
+    #[inline(always)]
+    pub(crate) fn clear_resched(&self) {
+        self.no_resched.store(1, Relaxed);
+        self.lazy_resched.store(0, Relaxed);
+    }
+
+    /// Notes why the poll is about to give way.
+    pub(crate) fn set_yield_kind(&self, kind: crate::executor::YieldKind) {
+        self.yield_kind.store(kind as u32, Relaxed);
+    }
+
+    /// Why the poll gave way; `Preempted` unless it said otherwise.
+    pub(crate) fn take_yield_kind(&self) -> crate::executor::YieldKind {
+        if self.yield_kind.load(Relaxed) == 0 {
+            return crate::executor::YieldKind::Preempted;
+        }
+        self.yield_kind.store(0, Relaxed);
+        crate::executor::YieldKind::Yield
+    }
+
+    /// Makes the block of a stack that was left for good as good as new.
+    #[cfg(target_os = "none")]
+    pub(crate) fn reset(&self) {
+        self.preempt_count.store(0, Relaxed);
+        self.clear_resched();
+        self.yield_kind.store(0, Relaxed);
+        self.set_current(core::ptr::null());
+        self.held_len.set(0);
+    }
+
     /// Whether the count is zero and a reschedule is wanted.
     #[inline(always)]
     pub fn should_resched(&self) -> bool {
@@ -146,6 +195,12 @@ impl Context {
     #[inline(always)]
     pub fn set_current(&self, task: *const Task) {
         self.current.store(task.cast_mut(), Relaxed);
+    }
+
+    /// Whether a softirq runs in this flow, or it has bottom halves off.
+    #[inline(always)]
+    pub fn softirqs_off(&self) -> bool {
+        self.count() & SOFTIRQ_MASK != 0
     }
 
     /// What this stack is for.

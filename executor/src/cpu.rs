@@ -2,7 +2,7 @@
 
 use crate::arch;
 use crate::context::PreemptGuard;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// The most CPUs that one image drives.
 pub const MAX_CPUS: usize = 8;
@@ -34,25 +34,36 @@ impl CpuId {
     }
 }
 
-/// What TPIDR_EL1 points at: the CPU's number.
+/// What TPIDR_EL1 points at: the CPU's number, and what the vectors need before they have a stack.
 #[repr(C, align(64))]
 #[derive(Debug)]
 pub struct CpuLocal {
-    id: CpuId,
+    /// The CPU.
+    pub id: CpuId,
+    /// SP with which hard interrupts start: below the context block of the CPU's IRQ stack.
+    pub irq_sp: AtomicUsize,
+    /// The same of the emergency stack, on which a stack overflow is reported.
+    pub emergency_sp: AtomicUsize,
+}
+
+impl CpuLocal {
+    const fn new(id: CpuId) -> Self {
+        CpuLocal { id, irq_sp: AtomicUsize::new(0), emergency_sp: AtomicUsize::new(0) }
+    }
 }
 
 static LOCALS: [CpuLocal; MAX_CPUS] = {
-    let mut a = [const { CpuLocal { id: CpuId(0) } }; MAX_CPUS];
+    let mut a = [const { CpuLocal::new(CpuId(0)) }; MAX_CPUS];
     let mut i = 0;
     while i < MAX_CPUS {
-        a[i] = CpuLocal { id: CpuId(i as u32) };
+        a[i] = CpuLocal::new(CpuId(i as u32));
         i += 1;
     }
     a
 };
 
 /// The block that TPIDR_EL1 of CPU `id` must point at.
-pub fn local_of(id: CpuId) -> *const CpuLocal {
+pub fn local_of(id: CpuId) -> &'static CpuLocal {
     &LOCALS[id.index()]
 }
 

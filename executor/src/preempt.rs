@@ -1,3 +1,176 @@
-//! (Skeleton.)
-/// (Skeleton.)
-pub fn preempt_schedule() {}
+//! Preemption of a poll: its stack is parked, a spare one takes over.
+//!
+//! ```text
+//!        stack A (poll of T)                    stack B (spare)                       later, on any CPU, from stack C
+//!   ──── poll of T ──┐ preempt
+//!                    │ pop B, to_publish = T
+//!                    └─ switch ───────────────► finish_switch: T on the queue, PARKED
+//!                                               executor loop: pick, poll, pick …
+//!                                                                                     pick T: clear PARKED, to_free = C
+//!   ◄──────────────────────────────────────────────────────────────────────── switch ─┘
+//!   finish_switch: C back to its pool
+//!   ──── poll of T goes on
+//! ```
+//!
+//! * T is published only after its stack was left: otherwise another CPU could resume a live stack (bug 3 of
+//!   `spec/preemption.md`).
+//! * A poll is parked only for a higher class or a higher real-time rank. Fair against fair waits for the poll's end, a
+//!   yield point, or the way to EL0; that wish is the lazy flag of the context block (Linux: TIF_NEED_RESCHED_LAZY).
+//! * Without a spare stack the poll goes on. It does not come to that by fair tasks: with `pool::LOW_MARK` stacks left
+//!   the fair class resumes what it has parked before it polls anything new, so the last ones are for nesting among the
+//!   classes above it.
+//!
+//! Two places park: [`preempt_irq`], from the vectors, and [`preempt_schedule`], from the last guard's drop.
+
+use crate::arch;
+use crate::class::Preempt;
+#[cfg(target_os = "none")]
+use crate::class::PutPrev;
+use crate::context::{Context, StackKind};
+use crate::executor::{CpuExec, EXEC, drain};
+use crate::task::Task;
+use crate::time;
+use core::ptr::null_mut;
+#[cfg(target_os = "none")]
+use core::ptr::{NonNull, null};
+use core::sync::atomic::Ordering::*;
+
+unsafe extern "C" {
+    /// Saves the callee-saved registers on this stack and SP in `*save`, and goes on at `sp`: the top of a fresh stack
+    /// made by `vigil_fresh_stack`, or what an earlier call saved. Supplied by the architecture.
+    #[cfg(target_os = "none")]
+    fn vigil_switch_stack(save: *mut usize, sp: usize);
+    /// The SP with which `vigil_switch_stack` enters `entry` on the unused stack whose context block is `context`.
+    #[cfg(target_os = "none")]
+    fn vigil_fresh_stack(context: usize, entry: usize) -> usize;
+}
+
+/// The base of each spare stack.
+#[cfg(target_os = "none")]
+extern "C" fn spare_entry() -> ! {
+    finish_switch();
+    crate::executor::run()
+}
+
+/// Asks the classes, after taking in the inbox, whether the current task of this CPU should give way, and notes a wish
+/// that has to wait in `ctx`. Interrupts masked.
+pub(crate) fn reschedule_check(exec: &CpuExec, ctx: &Context) -> Preempt {
+    ctx.clear_need_resched();
+    let now = time::now();
+    let mut rq = exec.rq.lock();
+    let mut verdict = drain(exec, &mut rq, now);
+    if exec.tick_due.swap(false, Relaxed) && rq.tick(now) {
+        verdict = verdict.max(Preempt::Fair);
+    }
+    if rq.is_outranked() {
+        // Also what an earlier call found while preemption was off: its wish was cleared above.
+        verdict = Preempt::HigherClass;
+    }
+    drop(rq);
+    if verdict == Preempt::Fair {
+        ctx.set_lazy_resched();
+    }
+    verdict
+}
+
+/// The last guard is gone and a reschedule is wanted: takes in the inbox, and parks this poll if it is outranked.
+///
+/// Does nothing in the executor loop, in an interrupt, or with interrupts masked: there the loop, the interrupt's exit,
+/// or the next preemption point does it.
+#[cold]
+#[inline(never)]
+pub fn preempt_schedule() {
+    let ctx = Context::here();
+    if ctx.kind() != StackKind::Cpu || ctx.current().is_null() || arch::irqs_disabled() {
+        return;
+    }
+    while ctx.should_resched() {
+        arch::irq_disable();
+        if reschedule_check(EXEC.this(), ctx) == Preempt::HigherClass {
+            park(ctx);
+        }
+        arch::irq_enable();
+    }
+}
+
+/// From the vectors: [`irq_exit`](crate::executor::irq_exit) said `Park`. On the interrupted stack, interrupts masked.
+pub fn preempt_irq() {
+    let ctx = Context::here();
+    ctx.clear_need_resched();
+    park(ctx);
+}
+
+/// Leaves this stack to its poll and goes on in an executor loop on a spare one. Returns when the poll is resumed.
+#[cfg(target_os = "none")]
+fn park(ctx: &'static Context) {
+    let exec = EXEC.this();
+    let current = ctx.current();
+    // SAFETY: the current task is alive while it is current.
+    let task = unsafe { &*current };
+    let Some(spare) = exec.pool.pop() else {
+        // No stack: the poll goes on. The wish stays, for its end and for the way to EL0.
+        ctx.set_lazy_resched();
+        return;
+    };
+    exec.parks.fetch_add(1, Relaxed);
+    (task.hooks().switch_out)(task);
+    task.parked_on.store(core::ptr::from_ref(ctx).cast_mut(), Relaxed);
+    exec.to_publish.set(current);
+    // SAFETY: the spare is nobody's; the switch returns here with this stack intact when the poll is resumed.
+    unsafe {
+        let sp = vigil_fresh_stack(spare.as_ptr() as usize, spare_entry as *const () as usize);
+        vigil_switch_stack(ctx.saved_sp_ptr(), sp);
+    }
+    finish_switch();
+}
+
+/// On a host there is one stack per simulated CPU: the wish waits for the poll's end.
+#[cfg(not(target_os = "none"))]
+fn park(ctx: &'static Context) {
+    ctx.set_lazy_resched();
+}
+
+/// Goes back to the parked poll of `task`; this stack is given back. Interrupts masked. Does not return.
+pub(crate) fn resume(exec: &CpuExec, task: &Task) {
+    let target = task.parked_on.swap(null_mut(), Relaxed);
+    // SAFETY: the entity is this CPU's current one; interrupts are masked, and its queue's lock guards only its place.
+    unsafe { task.entity_ptr().as_mut() }.set_parked(false);
+    task.state.resume();
+    exec.to_free.set(Context::here());
+    (task.hooks().switch_in)(task);
+    #[cfg(target_os = "none")]
+    {
+        let mut never_used = 0;
+        // SAFETY: `target` is the context block of the stack that `park` left, and PARKED was set after it was left.
+        unsafe { vigil_switch_stack(&mut never_used, (*target).saved_sp()) };
+    }
+    #[cfg(not(target_os = "none"))]
+    let _ = target;
+    unreachable!("the stack of an abandoned executor loop was entered again");
+}
+
+/// The first code on a stack after a switch: publishes the poll that was left, gives back the stack that was left.
+/// Interrupts masked.
+#[cfg(target_os = "none")]
+fn finish_switch() {
+    // Not the caller's: the poll may have been resumed on another CPU.
+    let exec = EXEC.this();
+    let parked = exec.to_publish.replace(null());
+    // SAFETY: a parked task is alive: it is not dead.
+    if let Some(task) = unsafe { parked.as_ref() } {
+        let now = time::now();
+        let mut rq = exec.rq.lock();
+        // SAFETY: the entity is this queue's current one, and the lock is held.
+        unsafe { task.entity_ptr().as_mut() }.set_parked(true);
+        task.state.park();
+        rq.put_prev(PutPrev::Preempted, now);
+    }
+    if let Some(stack) = NonNull::new(exec.to_free.replace(null()).cast_mut()) {
+        // SAFETY: nobody runs on that stack any more.
+        let home = unsafe { stack.as_ref() }.home_cpu();
+        let home = crate::cpu::CpuId::new(home as usize).unwrap_or(crate::cpu::CpuId::BOOT);
+        // SAFETY: as above; its flow is over, so its count and current start anew.
+        unsafe { stack.as_ref().reset() };
+        EXEC.of(home).pool.push(stack);
+    }
+}

@@ -1,10 +1,14 @@
 //! Sizes of a kernel stack, shared with the assembly that sets SP.
 //!
-//! A stack is `STACK_SIZE` bytes, aligned to its size, with a guard page below it. Its last `CONTEXT_SIZE` bytes are
+//! A stack is `STACK_SIZE` bytes, aligned to `STACK_ALIGN`, with a guard page below it. Its last `CONTEXT_SIZE` bytes are
 //! the [`Context`](crate::context::Context): at the top, so that an overflow meets the guard page and not the header.
 
-/// Bytes of one kernel stack, and its alignment. Unoptimised frames are larger, hence more with checks on.
+/// Bytes of one kernel stack. Unoptimised frames are larger, hence more with checks on.
 pub const STACK_SIZE: usize = if cfg!(debug_assertions) { 32 << 10 } else { 16 << 10 };
+
+/// The alignment of every stack. Twice the size: bit log2(`STACK_SIZE`) of SP is clear inside a stack and set in the
+/// guard below it, so that the vectors detect an overflow with one bit test, before they touch memory.
+pub const STACK_ALIGN: usize = 2 * STACK_SIZE;
 
 /// Bytes at the top of each stack that hold its context block.
 pub const CONTEXT_SIZE: usize = 1024;

@@ -54,6 +54,8 @@ pub struct Task {
     vtable: &'static VTable,
     /// The CPU on whose queue it is, or last was. Written by the enqueuer under that queue's lock.
     cpu: AtomicU32,
+    /// 1 until it is first put on a run queue.
+    fresh: AtomicU32,
     interrupt: AtomicU32,
     affinity: AtomicU64,
     /// The place in its class. Touched only under the lock of the run queue of `cpu`.
@@ -170,6 +172,16 @@ impl Task {
     #[inline]
     pub(crate) fn set_cpu(&self, cpu: CpuId) {
         self.cpu.store(cpu.index() as u32, Relaxed);
+    }
+
+    /// Whether this is its first enqueue; the answer is yes once.
+    #[inline]
+    pub(crate) fn take_fresh(&self) -> bool {
+        if self.fresh.load(Relaxed) == 0 {
+            return false;
+        }
+        self.fresh.store(0, Relaxed);
+        true
     }
 
     /// The CPUs on which it may run.
@@ -357,6 +369,7 @@ impl Spawned {
             link: AtomicPtr::new(core::ptr::null_mut()),
             vtable: const { &VTable { poll: poll::<F>, drop_future: drop_future::<F>, layout: Layout::new::<KTask<F>>() } },
             cpu: AtomicU32::new(CpuId::current().index() as u32),
+            fresh: AtomicU32::new(1),
             interrupt: AtomicU32::new(0),
             affinity: AtomicU64::new(CpuMask::ALL.0),
             entity: UnsafeCell::new(Entity::new(params)),

@@ -4,7 +4,6 @@
 //! further up the same stack. PSTATE is not saved: both sides run with interrupts masked.
 
 use core::arch::naked_asm;
-use vigil_executor::context::Context;
 
 /// Bytes that a switch pushes: x19–x30.
 const SWITCH_FRAME: usize = 96;
@@ -42,12 +41,12 @@ pub unsafe extern "C" fn vigil_switch_stack(save: *mut usize, sp: usize) {
 /// # Safety
 /// Nobody runs on the stack; `context` is its context block.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vigil_fresh_stack(context: *const Context, entry: extern "C" fn() -> !) -> usize {
-    let sp = context as usize - SWITCH_FRAME;
+pub unsafe extern "C" fn vigil_fresh_stack(context: usize, entry: usize) -> usize {
+    let sp = context - SWITCH_FRAME;
     let frame = sp as *mut [usize; SWITCH_FRAME / 8];
     let mut words = [0; SWITCH_FRAME / 8];
     // {x29, x30}: a back-trace ends at a zero frame pointer; `ret` goes to x30.
-    words[1] = entry as usize;
+    words[1] = entry;
     // SAFETY: the bytes below the context block belong to the stack, which is the caller's.
     unsafe { frame.write(words) };
     sp

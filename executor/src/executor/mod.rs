@@ -1,0 +1,264 @@
+//! The per-CPU executor: inbox, run queue, stack pool, and the loop that joins them.
+//!
+//! ```text
+//!   wake() ──push──► inbox ──drain──► run queue ──pick──► poll ──┬─ Pending: sleep, or requeue if woken meanwhile
+//!   (any CPU,        (lock-free)      (rq lock, IRQs masked)     ├─ Ready: drop the future, DEAD, give the reference back
+//!    any context)                                                └─ preempted in the middle: park (see `preempt`)
+//! ```
+//!
+//! * [`push_runnable`], [`push_new`]: the wake side. Lock-free.
+//! * [`run`]: the loop, in `run.rs`.
+//! * [`pool`]: spare stacks.
+//! * [`yield_now`], [`cond_resched`]: points at which a poll gives way by itself.
+//!
+//! The lock of a run queue is innermost in the lock order, and two of them are taken by ascending CPU. It is taken with
+//! interrupts masked, held for one transition, and never while a future is polled or dropped.
+
+pub mod pool;
+mod run;
+mod yielding;
+
+pub use run::{Stopped, irq_exit, run};
+pub use yielding::{YieldKind, YieldNow, cond_resched, yield_now};
+
+use crate::class::{Enqueue, Entity, Params, Preempt, RunQueue};
+use crate::context::{Context, IrqGuard, PreemptGuard};
+use crate::cpu::{AtomicCpuMask, CpuId, CpuMask, MAX_CPUS, ONLINE, PerCpu};
+use crate::inbox::Inbox;
+use crate::lock_class;
+use crate::platform;
+use crate::sync::SpinLock;
+use crate::task::{Task, TaskRef};
+use crate::time::{self, Nanos};
+use core::cell::Cell;
+use core::ptr::{NonNull, null};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
+
+/// What one CPU schedules with.
+pub(crate) struct CpuExec {
+    pub(crate) inbox: Inbox,
+    pub(crate) rq: SpinLock<RunQueue>,
+    pub(crate) pool: pool::StackPool,
+    /// The task whose stack has just been left, to be put on the run queue by the code on the new stack.
+    #[cfg_attr(not(target_os = "none"), expect(dead_code, reason = "no stack is switched on a host"))]
+    pub(crate) to_publish: Cell<*const Task>,
+    /// The stack that has just been left for good.
+    pub(crate) to_free: Cell<*const Context>,
+    /// The slice timer has fired and the class has not been asked yet.
+    pub(crate) tick_due: AtomicBool,
+    /// Nanoseconds spent idle, and polls begun: statistics.
+    pub(crate) idle_time: AtomicU64,
+    pub(crate) polls: AtomicU64,
+    pub(crate) parks: AtomicU64,
+}
+
+// SAFETY: the cells are touched only by their own CPU with interrupts masked; everything else is atomic or locked.
+unsafe impl Sync for CpuExec {}
+
+impl CpuExec {
+    const fn new() -> Self {
+        CpuExec {
+            inbox: Inbox::new(),
+            rq: SpinLock::new(lock_class!("rq"), RunQueue::new()),
+            pool: pool::StackPool::new(),
+            to_publish: Cell::new(null()),
+            to_free: Cell::new(null()),
+            tick_due: AtomicBool::new(false),
+            idle_time: AtomicU64::new(0),
+            polls: AtomicU64::new(0),
+            parks: AtomicU64::new(0),
+        }
+    }
+}
+
+pub(crate) static EXEC: PerCpu<CpuExec> = PerCpu::new([const { CpuExec::new() }; MAX_CPUS]);
+
+/// CPUs that wait for an interrupt, or are about to. A waker that sees its target here prefers it.
+pub(crate) static IDLE: AtomicCpuMask = AtomicCpuMask::new();
+
+/// Puts a task that its caller has just made runnable on the inbox of the CPU that suits it, and tells that CPU.
+///
+/// Called by [`Task::wake`] between the state transition and the end of its preempt-off section.
+#[inline]
+pub(crate) fn push_runnable(task: &Task, _guard: &PreemptGuard) {
+    let here = CpuId::current();
+    push_to(task, select_cpu(task, here), here);
+}
+
+/// Puts a task that has just been made on an inbox: an idle CPU's if there is one (Linux: SD_BALANCE_FORK's outcome on
+/// one domain), this one's otherwise.
+pub(crate) fn push_new(task: &Task, _guard: &PreemptGuard) {
+    let here = CpuId::current();
+    let allowed = task.affinity().0 & ONLINE.load().0;
+    let idle = CpuMask(allowed & IDLE.load().0);
+    let cpu = match idle.first() {
+        Some(cpu) => cpu,
+        None if allowed == 0 || CpuMask(allowed).contains(here) => here,
+        None => CpuMask(allowed).first().unwrap_or(here),
+    };
+    task.set_cpu(cpu);
+    push_to(task, cpu, here);
+}
+
+/// Pushes `task` to `cpu`'s inbox. `here` is the current CPU.
+#[inline]
+pub(crate) fn push_to(task: &Task, cpu: CpuId, here: CpuId) {
+    let was_empty = EXEC.of(cpu).inbox.push(NonNull::from(task));
+    if cpu == here {
+        Context::here().set_need_resched();
+    } else if was_empty {
+        // A non-empty inbox has an IPI under way already, or its CPU has not yet finished the drain that empties it.
+        if let Some(p) = platform::get() {
+            p.send_reschedule(cpu);
+        }
+    }
+}
+
+/// The CPU for a woken task (Linux: select_task_rq): its last one if that idles, else an idle one, else its last one.
+#[inline]
+fn select_cpu(task: &Task, here: CpuId) -> CpuId {
+    let prev = task.cpu();
+    let idle = IDLE.load();
+    let allowed = task.affinity();
+    if allowed.contains(prev) && (idle.0 == 0 || idle.contains(prev)) {
+        return prev;
+    }
+    let online = CpuMask(allowed.0 & ONLINE.load().0);
+    if let Some(cpu) = CpuMask(idle.0 & online.0).first() {
+        return cpu;
+    }
+    if online.contains(prev) {
+        prev
+    } else {
+        online.first().unwrap_or(here)
+    }
+}
+
+/// Moves what waits in this CPU's inbox to its run queue, and says whether the current task should give way.
+///
+/// Interrupts are masked; `rq` is this CPU's, locked.
+pub(crate) fn drain(exec: &CpuExec, rq: &mut RunQueue, now: Nanos) -> Preempt {
+    let mut verdict = Preempt::No;
+    let here = CpuId::current();
+    for task in exec.inbox.take() {
+        // SAFETY: a queued task is alive: the executor's reference goes only after DEAD.
+        let task = unsafe { task.as_ref() };
+        let allowed = CpuMask(task.affinity().0 & ONLINE.load().0);
+        if allowed.0 != 0 && !allowed.contains(here) {
+            // The affinity changed after the waker had looked.
+            if let Some(cpu) = allowed.first() {
+                push_to(task, cpu, here);
+                continue;
+            }
+        }
+        let why = if task.take_fresh() {
+            Enqueue::New
+        } else if task.cpu() == here {
+            Enqueue::Wakeup
+        } else {
+            Enqueue::Migrated
+        };
+        task.set_cpu(here);
+        let entity = task.entity_ptr();
+        // SAFETY: the task is in no queue (it came from an inbox) and lives until it is dequeued.
+        unsafe { rq.enqueue(entity, why, now) };
+        verdict = verdict.max(rq.should_preempt(entity, now));
+    }
+    verdict
+}
+
+/// Runs `f` on the entity of `task` with the lock of the run queue that it belongs to; `f` gets the queue as well.
+///
+/// For everything that changes or reads class parameters: `sched_setscheduler`, `nice`, `/proc/PID/schedstat`.
+pub fn with_entity<R>(task: &Task, f: impl FnOnce(&mut RunQueue, NonNull<Entity>, Nanos) -> R) -> R {
+    loop {
+        let cpu = task.cpu();
+        let mut rq = EXEC.of(cpu).rq.lock_irq();
+        if task.cpu() == cpu {
+            return f(&mut rq, task.entity_ptr(), time::now());
+        }
+        // It moved between the read and the lock.
+    }
+}
+
+/// Changes how `task` is scheduled, and reschedules its CPU when the order of its queue changed.
+pub fn set_params(task: &Task, params: Params) {
+    let guard = PreemptGuard::new();
+    let (cpu, resched) = with_entity(task, |rq, entity, now| {
+        // SAFETY: the entity belongs to this queue, whose lock is held.
+        (task.cpu(), unsafe { rq.set_params(entity, params, now) })
+    });
+    if resched {
+        if cpu == CpuId::current() {
+            Context::here().set_need_resched();
+        } else if let Some(p) = platform::get() {
+            p.send_reschedule(cpu);
+        }
+    }
+    drop(guard);
+}
+
+/// The parameters of `task`.
+pub fn params(task: &Task) -> Params {
+    // SAFETY: the entity is read under its queue's lock.
+    with_entity(task, |_, entity, _| unsafe { entity.as_ref().params() })
+}
+
+/// Run time of `task` so far, in nanoseconds, the present stay on its CPU included.
+pub fn run_time(task: &Task) -> Nanos {
+    with_entity(task, |rq, entity, now| {
+        if rq.current() == Some(entity) {
+            rq.update_current(now);
+        }
+        // SAFETY: the entity is read under its queue's lock.
+        unsafe { entity.as_ref().sum_exec_runtime() }
+    })
+}
+
+/// The number of runnable tasks on `cpu`, the current one included.
+pub fn nr_running(cpu: CpuId) -> usize {
+    EXEC.of(cpu).rq.lock_irq().nr_running()
+}
+
+/// Statistics of one CPU's executor since boot.
+#[derive(Clone, Copy, Debug)]
+pub struct CpuStat {
+    /// Nanoseconds without a task.
+    pub idle: Nanos,
+    /// Polls begun.
+    pub polls: u64,
+    /// Polls parked in the middle.
+    pub parks: u64,
+    /// Spare stacks in the pool now.
+    pub spare_stacks: usize,
+}
+
+/// The statistics of `cpu`.
+pub fn stat(cpu: CpuId) -> CpuStat {
+    let exec = EXEC.of(cpu);
+    CpuStat {
+        idle: exec.idle_time.load(Relaxed),
+        polls: exec.polls.load(Relaxed),
+        parks: exec.parks.load(Relaxed),
+        spare_stacks: exec.pool.len(),
+    }
+}
+
+/// Prepares this CPU's executor: `nr_cpus` scales the class's latencies. Before [`run`], on the CPU itself.
+pub fn init_cpu(nr_cpus: usize) {
+    let _irq = IrqGuard::new();
+    EXEC.this().rq.lock().set_nr_cpus(nr_cpus);
+}
+
+/// A reference to the task that is current in `cpu`'s run queue: for the tick's accounting and SysRq.
+pub fn current_of(cpu: CpuId) -> Option<TaskRef> {
+    let rq = EXEC.of(cpu).rq.lock_irq();
+    // SAFETY: a task that is current in a queue is alive while the queue is locked.
+    rq.current().map(|e| TaskRef::from_task(unsafe { Task::of_entity(e).as_ref() }))
+}
+
+/// The slice deadline of this CPU has passed (`timer::interrupt` said so): [`irq_exit`] asks the classes. Interrupts
+/// masked.
+pub fn slice_expired() {
+    EXEC.this().tick_due.store(true, Relaxed);
+}

@@ -1,0 +1,215 @@
+//! The loop of one CPU, and what an interrupt's exit asks of it.
+
+use super::{CpuExec, EXEC, IDLE, drain, pool, push_to, yielding::YieldKind};
+use crate::arch;
+use crate::class::{Enqueue, PickLimit, Preempt, PutPrev};
+use crate::context::{Context, StackKind};
+use crate::cpu::{CpuId, CpuMask, ONLINE};
+use crate::preempt;
+use crate::task::state::AfterPending;
+use crate::task::{Task, reaper, waker};
+use crate::time::{self, Nanos};
+use crate::timer;
+use core::ptr::NonNull;
+use core::sync::atomic::Ordering::*;
+use core::task::{Context as PollContext, Poll};
+
+/// How the loop left a task.
+enum Left {
+    /// There was none.
+    Nothing,
+    /// It returned `Pending`.
+    Pending(NonNull<Task>),
+    /// It returned `Ready` and its future is dropped.
+    Dead(NonNull<Task>),
+}
+
+/// The executor loop: never returns. Entered once at the base of each CPU's first stack, and at the base of each spare
+/// stack that takes over when a poll is parked.
+///
+/// No value with a destructor lives in this frame while a task is picked: when a parked poll is resumed from here, this
+/// stack is given back and the frame is never unwound.
+pub fn run() -> ! {
+    let mut left = Left::Nothing;
+    loop {
+        arch::irq_disable();
+        // The poll may have moved to another CPU: everything that belongs to a CPU is read again.
+        let exec = EXEC.this();
+        let ctx = Context::here();
+        if reaper::is_pending() {
+            arch::irq_enable();
+            reaper::reap();
+            arch::irq_disable();
+        }
+        // Before the drain: a wake after it sets the flag again.
+        ctx.clear_resched();
+        let now = time::now();
+        let dead;
+        let next = {
+            let mut rq = exec.rq.lock();
+            dead = settle(exec, &mut rq, core::mem::replace(&mut left, Left::Nothing), now);
+            // Whatever the verdict: the pick below decides.
+            let _ = drain(exec, &mut rq, now);
+            if exec.tick_due.swap(false, Relaxed) {
+                rq.tick(now);
+            }
+            let limit = if exec.pool.len() <= pool::LOW_MARK { PickLimit::FairParkedOnly } else { PickLimit::Any };
+            // With nothing parked here the missing stacks are elsewhere, and waiting for them could be for ever.
+            let picked = rq.pick(limit, now).or_else(|| if limit == PickLimit::Any { None } else { rq.pick(PickLimit::Any, now) });
+            // Also when idle: real-time throttling ends by it.
+            let event = rq.next_event(now);
+            drop(rq);
+            timer::set_slice(event);
+            picked
+        };
+        if let Some(task) = dead {
+            // SAFETY: the task is in no queue any more, and this is the executor's reference.
+            unsafe { task.as_ref().put() };
+        }
+        match next {
+            // SAFETY: an entity in a run queue is that of a live task.
+            Some(entity) => left = run_task(exec, ctx, unsafe { Task::of_entity(entity) }),
+            None => idle(exec, now),
+        }
+    }
+}
+
+/// Does with the task that the loop has just polled what its state asks for. Returns a task that is dead.
+#[inline]
+fn settle(
+    exec: &CpuExec,
+    rq: &mut crate::class::RunQueue,
+    left: Left,
+    now: Nanos,
+) -> Option<NonNull<Task>> {
+    let _ = exec;
+    match left {
+        Left::Nothing => None,
+        Left::Dead(task) => {
+            rq.put_prev(PutPrev::Dead, now);
+            // SAFETY: the executor's reference keeps it alive.
+            unsafe { task.as_ref() }.state.finish();
+            Some(task)
+        }
+        Left::Pending(ptr) => {
+            // SAFETY: as above; the state decides below who owns it next.
+            let task = unsafe { ptr.as_ref() };
+            if task.state.is_notified() {
+                let here = CpuId::current();
+                let allowed = CpuMask(task.affinity().0 & ONLINE.load().0);
+                match allowed.first() {
+                    Some(cpu) if !allowed.contains(here) => {
+                        // It may not stay here: it leaves through the other CPU's inbox.
+                        rq.put_prev(PutPrev::Sleep, now);
+                        let _ = task.state.after_pending();
+                        push_to(task, cpu, here);
+                    }
+                    _ => {
+                        let why = match Context::here().take_yield_kind() {
+                            YieldKind::Yield => PutPrev::Yield,
+                            YieldKind::Preempted => PutPrev::Preempted,
+                        };
+                        rq.put_prev(why, now);
+                        let after = task.state.after_pending();
+                        debug_assert_eq!(after, AfterPending::Requeue);
+                    }
+                }
+                return None;
+            }
+            // Off the queue before the state says IDLE: from then on another CPU may enqueue it on its own.
+            rq.put_prev(PutPrev::Sleep, now);
+            if task.state.after_pending() == AfterPending::Requeue {
+                // SAFETY: it has just been taken off, and NOTIFIED without RUN makes it ours to enqueue.
+                unsafe { rq.enqueue(task.entity_ptr(), Enqueue::Wakeup, now) };
+            }
+            None
+        }
+    }
+}
+
+/// Polls `task`, or resumes its parked poll. Interrupts are masked on entry and on return.
+#[inline]
+fn run_task(exec: &CpuExec, ctx: &'static Context, ptr: NonNull<Task>) -> Left {
+    // SAFETY: a picked task is alive; RUN, taken below, is what gives access to the future.
+    let task = unsafe { ptr.as_ref() };
+    if !task.parked_on.load(Relaxed).is_null() {
+        preempt::resume(exec, task);
+    }
+    exec.polls.fetch_add(1, Relaxed);
+    task.state.start_poll();
+    ctx.set_current(task);
+    (task.hooks().switch_in)(task);
+    arch::irq_enable();
+    let waker = waker::borrowed(task);
+    // SAFETY: RUN is held; no reference into the task is kept across the poll but the shared header.
+    let result = unsafe { task.poll(&mut PollContext::from_waker(&waker)) };
+    if result.is_ready() {
+        // With interrupts on and still charged to the task: the destructor may be long and may wake others.
+        // SAFETY: RUN is held, and a future that returned Ready is not polled again.
+        unsafe { task.drop_future() };
+    }
+    debug_check(ctx);
+    arch::irq_disable();
+    (task.hooks().switch_out)(task);
+    ctx.set_current(core::ptr::null());
+    match result {
+        Poll::Ready(()) => Left::Dead(ptr),
+        Poll::Pending => Left::Pending(ptr),
+    }
+}
+
+/// Rule 3: no guard crosses an await. A poll that comes back with preemption off or interrupts masked has leaked one.
+#[inline(always)]
+fn debug_check(ctx: &Context) {
+    debug_assert_eq!(ctx.count(), 0, "a poll returned with preemption off");
+    debug_assert!(!arch::irqs_disabled(), "a poll returned with interrupts masked");
+}
+
+/// Waits for work. Interrupts are masked on entry; they are taken before it returns.
+fn idle(exec: &CpuExec, since: Nanos) {
+    let here = CpuId::current();
+    IDLE.insert(here);
+    // The idle bit is set before this look, and a waker pushes before it looks at the bit (both SeqCst): whoever comes
+    // second sees the other. An IPI that arrives now is pending and ends the WFI although it is masked.
+    if exec.inbox.is_empty() {
+        timer::reprogram();
+        arch::wait_for_interrupt();
+    }
+    IDLE.remove(here);
+    exec.idle_time.fetch_add(time::now().saturating_sub(since), Relaxed);
+    arch::irq_enable();
+}
+
+/// What the vector does after an interrupt.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use = "a wanted reschedule must happen"]
+pub enum Stopped {
+    /// Go on with what was interrupted.
+    No,
+    /// Park the interrupted poll: call [`preempt::preempt_irq`] on its stack.
+    Park,
+}
+
+/// The end of a hard interrupt, after its softirqs: takes in the wakes and decides whether what was interrupted should
+/// give way. Interrupts masked; `interrupted` is the context block of the interrupted stack.
+///
+/// EL0 is treated as a poll that gives way at its exit: the flags are set and the return path sees them.
+#[inline]
+pub fn irq_exit(interrupted: &Context, from_el0: bool) -> Stopped {
+    let exec = EXEC.this();
+    // Wakes in the interrupt left their wish in this stack's block; it is answered here.
+    Context::here().clear_need_resched();
+    if exec.inbox.is_empty() && !exec.tick_due.load(Relaxed) && !interrupted.need_resched() {
+        return Stopped::No;
+    }
+    if interrupted.current().is_null() {
+        // The loop itself was interrupted: it drains before it picks. It must not go on to sleep.
+        interrupted.set_need_resched();
+        return Stopped::No;
+    }
+    if preempt::reschedule_check(exec, interrupted) < Preempt::HigherClass {
+        return Stopped::No;
+    }
+    interrupted.set_need_resched();
+    if !from_el0 && interrupted.count() == 0 && interrupted.kind() == StackKind::Cpu { Stopped::Park } else { Stopped::No }
+}

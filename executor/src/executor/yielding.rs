@@ -1,0 +1,56 @@
+//! Yield points: how a poll gives way by itself.
+
+use crate::context::Context;
+use crate::task;
+use core::future::Future;
+use core::pin::Pin;
+use core::task::{Context as PollContext, Poll};
+
+/// Why a task gives way.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u32)]
+pub enum YieldKind {
+    /// It was preempted: it stays at the head of its priority.
+    Preempted = 0,
+    /// It asked to go behind its peers (sched_yield).
+    Yield = 1,
+}
+
+/// Gives way once; the future of [`yield_now`].
+#[must_use = "futures do nothing unless polled"]
+pub struct YieldNow {
+    kind: YieldKind,
+    done: bool,
+}
+
+/// Lets the class choose again. The task stays runnable.
+pub fn yield_now(kind: YieldKind) -> YieldNow {
+    YieldNow { kind, done: false }
+}
+
+impl Future for YieldNow {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut PollContext<'_>) -> Poll<()> {
+        if self.done {
+            return Poll::Ready(());
+        }
+        self.done = true;
+        match task::current() {
+            // Not through wake(): that pushes on an inbox and may park inside the yield (`spec/preemption.md`, bug 8).
+            Some(current) => {
+                Context::here().set_yield_kind(self.kind);
+                current.state.notify_self();
+            }
+            None => cx.waker().wake_by_ref(),
+        }
+        Poll::Pending
+    }
+}
+
+/// A yield point in a long loop: gives way only when another task should run (Linux: cond_resched).
+pub async fn cond_resched() {
+    if Context::here().resched_wanted() {
+        yield_now(YieldKind::Preempted).await;
+    }
+}

@@ -1,0 +1,73 @@
+//! System calls: the table, and the way of one call.
+//!
+//! A call is one of three shapes (rule 7 of DESIGN.md):
+//!
+//! * `sync`: a plain function that never waits. It is tried in the vector; a fault of a user access makes it start over
+//!   in the thread's future, after the page was brought in, so it has **no side effect before its last user access** that
+//!   can fail for want of a page.
+//! * `both`: a plain function that is tried in the vector and may answer [`Stop::NotYet`], and an async one that serves
+//!   the call from the start when it did.
+//! * `slow`: an async function only.
+//!
+//! | file | calls |
+//! |---|---|
+//! | [`table`] | numbers to functions |
+//! | [`user`] | user memory from async code: copy, await the fault, retry |
+//! | one file per group | see `table` |
+
+pub mod table;
+pub mod user;
+
+mod cred;
+mod fd;
+mod file;
+mod futex;
+mod info;
+mod memory;
+mod path;
+mod poll;
+mod process;
+mod rw;
+mod sched;
+mod signal;
+mod time;
+
+pub use table::serve;
+
+use vigil_abi::Errno;
+use vigil_mem::{AllocError, Fault};
+
+/// Arguments of a call: x0–x5.
+pub type Args = [u64; 6];
+
+/// Why a plain function did not complete.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stop {
+    /// The call's error.
+    Errno(Errno),
+    /// A user access faulted: bring the page in and call again.
+    Fault(Fault),
+    /// It would have to wait, and nothing happened yet.
+    NotYet,
+}
+
+impl From<Errno> for Stop {
+    fn from(e: Errno) -> Self {
+        Stop::Errno(e)
+    }
+}
+
+impl From<Fault> for Stop {
+    fn from(f: Fault) -> Self {
+        Stop::Fault(f)
+    }
+}
+
+impl From<AllocError> for Stop {
+    fn from(e: AllocError) -> Self {
+        Stop::Errno(e.into())
+    }
+}
+
+/// The result of a plain function.
+pub type SysResult = Result<usize, Stop>;

@@ -1,0 +1,45 @@
+//! Processes and threads: making them, running them, ending them, and their signals.
+//!
+//! ```text
+//!   Process ──threads──► Thread ──task──► executor Task ──future──► user::run(thread)
+//!      │                    │                                          loop { enter EL0; serve; signals }
+//!      ├─ signals, sighand  ├─ user context, FP state
+//!      ├─ limits, timers    ├─ mm, files, fs, cred (shared by clone flags)
+//!      └─ parent, children (under TASKS)
+//! ```
+//!
+//! | file | subject |
+//! |---|---|
+//! | [`thread`], [`process`], [`pid`], [`limits`], [`owned`] | the objects |
+//! | [`user`] | the future of a thread: into EL0 and out of it |
+//! | [`clone`], [`exit`], [`wait`] | a life |
+//! | [`exec`] | programs |
+//! | [`signal`] | signals |
+//! | [`switch`] | what the executor calls when it enters or leaves a thread |
+
+pub mod exec;
+
+#[cfg(target_os = "none")]
+pub mod clone;
+#[cfg(target_os = "none")]
+pub mod exit;
+#[cfg(target_os = "none")]
+pub mod init;
+#[cfg(target_os = "none")]
+pub mod limits;
+#[cfg(target_os = "none")]
+pub mod owned;
+#[cfg(target_os = "none")]
+pub mod pid;
+#[cfg(target_os = "none")]
+pub mod process;
+#[cfg(target_os = "none")]
+pub mod signal;
+#[cfg(target_os = "none")]
+pub mod switch;
+#[cfg(target_os = "none")]
+pub mod thread;
+#[cfg(target_os = "none")]
+pub mod user;
+#[cfg(target_os = "none")]
+pub mod wait;

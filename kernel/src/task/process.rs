@@ -1,0 +1,287 @@
+//! The process (Linux: thread group, `signal_struct`): threads, children, parent, exit state.
+//!
+//! Relations between processes are all under one lock, [`TASKS`] (Linux: `tasklist_lock`): parent and children, the
+//! list of threads, process groups and sessions, zombies. It is a spin lock, innermost but for run queues and signal
+//! locks; nothing that can wait or allocate happens under it, so whoever makes a child reserves the parent's place
+//! first. A [`Relations`] can be reached only with the lock's contents in hand, which the types enforce.
+
+use super::limits::Limits;
+use super::pid::PidTable;
+use super::signal::{ProcessSignals, SigHand};
+use super::thread::Thread;
+use crate::time::itimer::ProcessTimers;
+use core::cell::UnsafeCell;
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering::*};
+use vigil_executor::lock_class;
+use vigil_executor::sync::{SpinGuard, SpinLock};
+use vigil_executor::wait::WaitQueue;
+use vigil_mem::{AllocError, KArc, KVec};
+
+/// Everything under the lock of the process tree.
+pub struct Tasks {
+    /// Numbers to threads and processes.
+    pub pids: PidTable,
+}
+
+/// The lock of the process tree.
+pub static TASKS: SpinLock<Tasks> = SpinLock::new(lock_class!("tasklist"), Tasks { pids: PidTable::new() });
+
+/// Locks the process tree.
+pub fn tasks() -> SpinGuard<'static, Tasks> {
+    TASKS.lock()
+}
+
+/// What a process is doing about ending.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Life {
+    /// Its threads run.
+    Running,
+    /// All threads are gone; its parent has not waited for it.
+    Zombie,
+    /// Waited for; only counts keep it.
+    Reaped,
+}
+
+/// Relatives of a process. Under [`TASKS`].
+pub struct Relations {
+    /// `None` only for the first process, and for what is reaped.
+    pub parent: Option<KArc<Process>>,
+    /// Living and zombie children, oldest first.
+    pub children: KVec<KArc<Process>>,
+    /// Living threads, the leader first while it lives. A dead leader stays until the last thread is gone.
+    pub threads: KVec<KArc<Thread>>,
+    /// Process group.
+    pub pgrp: u32,
+    /// Session.
+    pub session: u32,
+    /// The controlling terminal's device number; 0: none.
+    pub tty: u64,
+    /// Signal for the parent at the end (clone's low byte; SIGCHLD for fork); 0: none.
+    pub exit_signal: u32,
+    /// Where its life is.
+    pub life: Life,
+    /// Wait status as wait4 returns it, once it is a zombie.
+    pub status: i32,
+    /// A stop or continue that the parent has not been told of by wait4 (`WIFSTOPPED` status or 0xffff).
+    pub wait_event: i32,
+    /// It has done an exec since fork (setpgid's EACCES).
+    pub did_exec: bool,
+    /// It adopts orphaned descendants (PR_SET_CHILD_SUBREAPER).
+    pub subreaper: bool,
+    /// CPU time of children waited for, nanoseconds: user, system; and their faults: minor, major.
+    pub children_time: [u64; 2],
+    /// Faults of children waited for.
+    pub children_faults: [u64; 2],
+    /// CPU time of threads that have ended: user, system.
+    pub dead_time: [u64; 2],
+    /// Faults of threads that have ended.
+    pub dead_faults: [u64; 2],
+}
+
+/// A process.
+pub struct Process {
+    /// Thread group number: the tid of its leader.
+    pub pid: u32,
+    relations: UnsafeCell<Relations>,
+    /// Signals sent to the process as a whole.
+    pub signals: ProcessSignals,
+    /// Actions; shared with others by CLONE_SIGHAND, replaced by exec.
+    pub sighand: SpinLock<KArc<SigHand>>,
+    /// Resource limits.
+    pub limits: Limits,
+    /// Where wait4 callers of this process wait for its children.
+    pub child_wait: WaitQueue,
+    /// Interval timers and POSIX timers.
+    pub timers: ProcessTimers,
+    /// Set once: all threads are to end with `group_exit_code`.
+    pub group_exit: AtomicBool,
+    /// The wait status of a group exit.
+    pub group_exit_code: AtomicI32,
+    /// Threads that have not yet ended.
+    pub live_threads: AtomicU32,
+    /// Where an exec waits for its sibling threads to end.
+    pub thread_exit: WaitQueue,
+    /// The thread that does an exec and wants the others gone: its tid, or 0.
+    pub exec_thread: AtomicU32,
+    /// OOM score adjustment, -1000..=1000.
+    pub oom_score_adj: AtomicI32,
+    /// Where a vfork parent waits: 1 while the child still uses its memory.
+    pub vfork_wait: WaitQueue,
+    /// Set when the vfork child has let go of the memory.
+    pub vfork_done: AtomicBool,
+    /// CLOCK_MONOTONIC at its start.
+    pub start_time: u64,
+    /// Soft limit of RLIMIT_CPU that was signalled last, seconds.
+    pub cpu_limit_seen: AtomicU64,
+    /// PR_SET_DUMPABLE.
+    pub dumpable: AtomicU32,
+    /// PR_SET_NO_NEW_PRIVS.
+    pub no_new_privs: AtomicBool,
+    /// Signal to get when the parent dies (PR_SET_PDEATHSIG).
+    pub pdeath_signal: AtomicU32,
+}
+
+// SAFETY: `relations` is reached only with the lock's contents, see `relations`; the rest is `Sync`.
+unsafe impl Sync for Process {}
+// SAFETY: nothing in it is bound to a flow.
+unsafe impl Send for Process {}
+
+impl Process {
+    /// A process without threads. `limits` are copied by the caller.
+    pub fn new(pid: u32, sighand: KArc<SigHand>, limits: Limits, exit_signal: u32) -> Self {
+        Process {
+            pid,
+            relations: UnsafeCell::new(Relations {
+                parent: None,
+                children: KVec::new(),
+                threads: KVec::new(),
+                pgrp: pid,
+                session: pid,
+                tty: 0,
+                exit_signal,
+                life: Life::Running,
+                status: 0,
+                wait_event: 0,
+                did_exec: false,
+                subreaper: false,
+                children_time: [0; 2],
+                children_faults: [0; 2],
+                dead_time: [0; 2],
+                dead_faults: [0; 2],
+            }),
+            signals: ProcessSignals::new(),
+            sighand: SpinLock::new(lock_class!("process.sighand"), sighand),
+            limits,
+            child_wait: WaitQueue::new(),
+            timers: ProcessTimers::new(),
+            group_exit: AtomicBool::new(false),
+            group_exit_code: AtomicI32::new(0),
+            live_threads: AtomicU32::new(1),
+            thread_exit: WaitQueue::new(),
+            exec_thread: AtomicU32::new(0),
+            oom_score_adj: AtomicI32::new(0),
+            vfork_wait: WaitQueue::new(),
+            vfork_done: AtomicBool::new(false),
+            start_time: vigil_executor::time::now(),
+            cpu_limit_seen: AtomicU64::new(0),
+            dumpable: AtomicU32::new(1),
+            no_new_privs: AtomicBool::new(false),
+            pdeath_signal: AtomicU32::new(0),
+        }
+    }
+
+    /// Its relatives, with the tree locked for reading them.
+    #[inline]
+    pub fn relations<'a>(&'a self, _tasks: &'a Tasks) -> &'a Relations {
+        // SAFETY: a shared borrow of the lock's contents: no exclusive one, and so no `relations_mut`, exists meanwhile.
+        unsafe { &*self.relations.get() }
+    }
+
+    /// Its relatives, with the tree locked for changing them.
+    #[allow(clippy::mut_from_ref)]
+    #[inline]
+    pub fn relations_mut<'a>(&'a self, _tasks: &'a mut Tasks) -> &'a mut Relations {
+        // SAFETY: the exclusive borrow of the lock's contents lasts as long as the result: there is no other.
+        unsafe { &mut *self.relations.get() }
+    }
+
+    /// Its signal actions.
+    pub fn sighand(&self) -> KArc<SigHand> {
+        self.sighand.lock().clone()
+    }
+
+    /// Process group.
+    pub fn pgrp(&self) -> u32 {
+        self.relations(&tasks()).pgrp
+    }
+
+    /// Session.
+    pub fn session(&self) -> u32 {
+        self.relations(&tasks()).session
+    }
+
+    /// Its parent's pid; 0 for the first process.
+    pub fn parent_pid(&self) -> u32 {
+        self.relations(&tasks()).parent.as_ref().map_or(0, |p| p.pid)
+    }
+
+    /// Reserves a place among the children, so that adding one under the lock cannot fail.
+    ///
+    /// The memory is allocated outside the lock; another thread of the process may use the place up, hence the loop.
+    pub fn reserve_child(&self) -> Result<(), AllocError> {
+        loop {
+            let wanted = {
+                let guard = tasks();
+                let children = &self.relations(&guard).children;
+                if children.capacity() > children.len() {
+                    return Ok(());
+                }
+                (children.len() * 2).max(4)
+            };
+            let mut bigger = KVec::try_with_capacity(wanted)?;
+            let mut guard = tasks();
+            let children = &mut self.relations_mut(&mut guard).children;
+            if bigger.capacity() > children.len() {
+                for child in children.drain(..) {
+                    bigger.push_reserved(child);
+                }
+                core::mem::swap(children, &mut bigger);
+            }
+            drop(guard);
+            // `bigger`, now the old storage, is freed here, outside the lock.
+        }
+    }
+
+    /// The same for threads.
+    pub fn reserve_thread(&self) -> Result<(), AllocError> {
+        loop {
+            let wanted = {
+                let guard = tasks();
+                let threads = &self.relations(&guard).threads;
+                if threads.capacity() > threads.len() {
+                    return Ok(());
+                }
+                (threads.len() * 2).max(1)
+            };
+            let mut bigger = KVec::try_with_capacity(wanted)?;
+            let mut guard = tasks();
+            let threads = &mut self.relations_mut(&mut guard).threads;
+            if bigger.capacity() > threads.len() {
+                for thread in threads.drain(..) {
+                    bigger.push_reserved(thread);
+                }
+                core::mem::swap(threads, &mut bigger);
+            }
+            drop(guard);
+        }
+    }
+
+    /// Calls `f` for each living thread, with the tree locked.
+    pub fn for_each_thread(&self, mut f: impl FnMut(&KArc<Thread>)) {
+        let guard = tasks();
+        for thread in self.relations(&guard).threads.iter() {
+            f(thread);
+        }
+    }
+
+    /// A living thread: the leader if it lives, else any.
+    pub fn any_thread(&self) -> Option<KArc<Thread>> {
+        self.relations(&tasks()).threads.first().cloned()
+    }
+
+    /// Whether a group exit is under way.
+    #[inline]
+    pub fn is_exiting(&self) -> bool {
+        self.group_exit.load(Acquire)
+    }
+}
+
+/// The thread numbered `tid`.
+pub fn find_thread(tid: u32) -> Option<KArc<Thread>> {
+    tasks().pids.thread(tid)
+}
+
+/// The process numbered `pid`, zombies included.
+pub fn find_process(pid: u32) -> Option<KArc<Process>> {
+    tasks().pids.process(pid)
+}

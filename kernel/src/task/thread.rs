@@ -1,0 +1,286 @@
+//! The thread: what Linux's `task_struct` holds, less what the executor's task and the process hold.
+
+use super::owned::Owned;
+use super::process::Process;
+use super::signal::ThreadSignals;
+use crate::arch::aarch64::entry::{UserContext, WORK_TASK};
+use crate::arch::aarch64::fpsimd::{self, FpState};
+use crate::mm::Mm;
+use core::cell::UnsafeCell;
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering::*};
+use vigil_abi::Errno;
+use vigil_executor::task::{Task, TaskRef};
+use vigil_fs::{Cred, FdTable, FsStruct};
+use vigil_mem::KArc;
+
+/// A thread of user space.
+///
+/// The user context comes first: the vectors hand out its address, and the thread is found from it without a load.
+#[repr(C)]
+pub struct Thread {
+    context: UnsafeCell<UserContext>,
+    /// FP/SIMD registers.
+    pub fp: FpState,
+    /// Its number (Linux: `pid`), unique in the system.
+    pub tid: u32,
+    /// Its thread group.
+    pub process: KArc<Process>,
+    task: spin::Once<TaskRef>,
+    mm: Owned<Mm>,
+    files: Owned<FdTable>,
+    fs: Owned<FsStruct>,
+    cred: Owned<Cred>,
+    /// Blocked and pending signals, alternate stack.
+    pub signals: ThreadSignals,
+    /// Where to store 0 and wake a futex when the thread ends (CLONE_CHILD_CLEARTID, set_tid_address); 0: nowhere.
+    pub clear_child_tid: AtomicUsize,
+    /// Where to store the tid when the thread first runs (CLONE_CHILD_SETTID); 0: nowhere.
+    pub set_child_tid: AtomicUsize,
+    /// Head of the list of robust futexes, and its length as given.
+    pub robust_list: AtomicUsize,
+    /// Execution domain flags (`personality`).
+    pub personality: AtomicU32,
+    /// Bits for the parent's wait4: why and how it ended. Valid once it is dead.
+    pub exit_code: AtomicI32,
+    /// The thread is to end before it sees EL0 again; `exit_code` is set.
+    pub exiting: AtomicBool,
+    /// Faults that needed no I/O.
+    pub min_faults: AtomicU64,
+    /// Faults that did.
+    pub maj_faults: AtomicU64,
+    /// Nanoseconds spent in slow system calls and faults.
+    pub system_time: AtomicU64,
+    /// Timer slack in nanoseconds (PR_SET_TIMERSLACK): 50 000 by default.
+    pub timer_slack: AtomicU64,
+    /// CLOCK_MONOTONIC at its start.
+    pub start_time: u64,
+}
+
+// SAFETY: the context is touched by the thread itself, by the vectors on its behalf, and by whoever holds it stopped.
+unsafe impl Sync for Thread {}
+// SAFETY: nothing in it is bound to a CPU or a flow.
+unsafe impl Send for Thread {}
+
+const _: () = assert!(core::mem::offset_of!(Thread, context) == 0);
+
+/// What a new thread starts with.
+pub struct ThreadParts {
+    /// Its number.
+    pub tid: u32,
+    /// Its group.
+    pub process: KArc<Process>,
+    /// Address space; `None` for the first process until its exec.
+    pub mm: Option<KArc<Mm>>,
+    /// Descriptors.
+    pub files: KArc<FdTable>,
+    /// Root, working directory, umask.
+    pub fs: KArc<FsStruct>,
+    /// Identity.
+    pub cred: KArc<Cred>,
+    /// Signal state.
+    pub signals: ThreadSignals,
+}
+
+impl Thread {
+    /// A thread of `parts` with an empty user context.
+    pub fn new(parts: ThreadParts) -> Self {
+        Thread {
+            context: UnsafeCell::new(UserContext::new()),
+            fp: FpState::new(),
+            tid: parts.tid,
+            process: parts.process,
+            task: spin::Once::new(),
+            mm: Owned::new(parts.mm),
+            files: Owned::new(Some(parts.files)),
+            fs: Owned::new(Some(parts.fs)),
+            cred: Owned::new(Some(parts.cred)),
+            signals: parts.signals,
+            clear_child_tid: AtomicUsize::new(0),
+            set_child_tid: AtomicUsize::new(0),
+            robust_list: AtomicUsize::new(0),
+            personality: AtomicU32::new(0),
+            exit_code: AtomicI32::new(0),
+            exiting: AtomicBool::new(false),
+            min_faults: AtomicU64::new(0),
+            maj_faults: AtomicU64::new(0),
+            system_time: AtomicU64::new(0),
+            timer_slack: AtomicU64::new(50_000),
+            start_time: vigil_executor::time::now(),
+        }
+    }
+
+    /// The thread whose user context is at `ctx`.
+    ///
+    /// # Safety
+    /// `ctx` is the context of a thread that lives as long as the returned reference is used.
+    #[inline(always)]
+    pub unsafe fn of_context<'a>(ctx: *const UserContext) -> &'a Thread {
+        // SAFETY: the context is the thread's first field.
+        unsafe { &*ctx.cast::<Thread>() }
+    }
+
+    /// The thread that `task` runs, or `None` for a kernel task.
+    pub fn of_task(task: &Task) -> Option<&Thread> {
+        // SAFETY: the owner of every task with a non-null owner is its thread, alive as long as its future.
+        unsafe { task.owner().cast::<Thread>().as_ref() }
+    }
+
+    /// The thread whose system call or fault is being served.
+    pub fn current() -> Option<&'static Thread> {
+        Thread::of_task(vigil_executor::task::current()?)
+    }
+
+    /// The address of its user context, for the way into EL0.
+    #[inline(always)]
+    pub fn context_ptr(&self) -> *mut UserContext {
+        self.context.get()
+    }
+
+    /// Its user context.
+    ///
+    /// # Safety
+    /// The caller is the thread itself, outside EL0, or the thread does not run; and keeps no second reference.
+    #[allow(clippy::mut_from_ref)]
+    #[inline(always)]
+    pub unsafe fn context(&self) -> &mut UserContext {
+        // SAFETY: by the caller's contract.
+        unsafe { &mut *self.context.get() }
+    }
+
+    /// The executor's task; set before the thread runs.
+    #[inline]
+    pub fn task(&self) -> Option<&Task> {
+        self.task.get().map(|t| &**t)
+    }
+
+    /// Ties the thread to its task, once.
+    pub fn set_task(&self, task: TaskRef) {
+        self.task.call_once(|| task);
+    }
+
+    /// Its address space: only for the thread itself.
+    #[inline(always)]
+    pub fn mm(&self) -> Option<&Mm> {
+        // SAFETY: see the contract in the doc comment; a `replace` is done by the thread itself in exec and exit, which
+        // hold no reference across it.
+        unsafe { self.mm.get() }
+    }
+
+    /// Its address space, for anybody.
+    pub fn share_mm(&self) -> Option<KArc<Mm>> {
+        self.mm.share()
+    }
+
+    /// Swaps its address space; the caller switches the hardware.
+    pub fn replace_mm(&self, mm: Option<KArc<Mm>>) -> Option<KArc<Mm>> {
+        self.mm.replace(mm)
+    }
+
+    /// Its descriptors: only for the thread itself. EBADF's cause when it is exiting.
+    #[inline(always)]
+    pub fn files(&self) -> Result<&FdTable, Errno> {
+        // SAFETY: as for `mm`.
+        unsafe { self.files.get() }.ok_or(Errno::EBADF)
+    }
+
+    /// Its descriptors, for anybody.
+    pub fn share_files(&self) -> Option<KArc<FdTable>> {
+        self.files.share()
+    }
+
+    /// Swaps its descriptors.
+    pub fn replace_files(&self, files: Option<KArc<FdTable>>) -> Option<KArc<FdTable>> {
+        self.files.replace(files)
+    }
+
+    /// Root, working directory, umask: only for the thread itself.
+    #[inline(always)]
+    pub fn fs(&self) -> Result<&FsStruct, Errno> {
+        // SAFETY: as for `mm`.
+        unsafe { self.fs.get() }.ok_or(Errno::ENOENT)
+    }
+
+    /// The same for anybody.
+    pub fn share_fs(&self) -> Option<KArc<FsStruct>> {
+        self.fs.share()
+    }
+
+    /// Swaps it.
+    pub fn replace_fs(&self, fs: Option<KArc<FsStruct>>) -> Option<KArc<FsStruct>> {
+        self.fs.replace(fs)
+    }
+
+    /// Its identity: only for the thread itself.
+    #[inline(always)]
+    pub fn cred(&self) -> Result<&Cred, Errno> {
+        // SAFETY: as for `mm`.
+        unsafe { self.cred.get() }.ok_or(Errno::EPERM)
+    }
+
+    /// Its identity, for anybody; `None` only while it is being freed.
+    pub fn share_cred(&self) -> Option<KArc<Cred>> {
+        self.cred.share()
+    }
+
+    /// Swaps it.
+    pub fn replace_cred(&self, cred: KArc<Cred>) -> Option<KArc<Cred>> {
+        self.cred.replace(Some(cred))
+    }
+
+    /// RLIMIT_STACK, for stack growth.
+    pub fn stack_limit(&self) -> u64 {
+        self.process.limits.soft(super::limits::STACK)
+    }
+
+    /// Counts a fault.
+    #[inline]
+    pub fn count_fault(&self, major: bool) {
+        let counter = if major { &self.maj_faults } else { &self.min_faults };
+        counter.store(counter.load(Relaxed).wrapping_add(1), Relaxed);
+    }
+
+    /// Sets bits of the work word (`WORK_*`), which the way to EL0 tests.
+    pub fn set_work(&self, bits: u32) {
+        // SAFETY: the word is atomic, and reached without a reference to the rest of the context.
+        unsafe { (*core::ptr::addr_of!((*self.context.get()).work)).fetch_or(bits, SeqCst) };
+    }
+
+    /// Takes bits off the work word; returns those that were set.
+    pub fn take_work(&self, bits: u32) -> u32 {
+        // SAFETY: as above.
+        unsafe { (*core::ptr::addr_of!((*self.context.get()).work)).fetch_and(!bits, SeqCst) & bits }
+    }
+
+    /// The work word.
+    #[inline(always)]
+    pub fn work(&self) -> u32 {
+        // SAFETY: as above.
+        unsafe { (*core::ptr::addr_of!((*self.context.get()).work)).load(Relaxed) }
+    }
+
+    /// Asks for deferred work at the exit to EL0.
+    pub fn set_task_work(&self) {
+        self.set_work(WORK_TASK);
+    }
+
+    /// Run time so far, nanoseconds.
+    pub fn run_time(&self) -> u64 {
+        self.task().map_or(0, vigil_executor::executor::run_time)
+    }
+
+    /// Its name (`comm`).
+    pub fn comm(&self) -> [u8; 16] {
+        self.task().map_or([0; 16], Task::name)
+    }
+
+    /// Whether it leads its group.
+    pub fn is_leader(&self) -> bool {
+        self.tid == self.process.pid
+    }
+}
+
+impl Drop for Thread {
+    fn drop(&mut self) {
+        fpsimd::forget(&self.fp);
+    }
+}

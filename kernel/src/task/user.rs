@@ -1,0 +1,149 @@
+//! The future of a thread: into EL0, and what has to be done between two stays there.
+//!
+//! ```text
+//!   run ─► exit_to_user_work ─► EL0 ─┬─ Syscall   ─► serve(call).await ──┐
+//!            ▲                       ├─ Exception ─► fault or signal ────┤
+//!            │                       └─ Work ─────────────────────────────┤
+//!            └────────────────────────────────────────────────────────────┘
+//!   until the thread is exiting ─► exit::finish(thread).await
+//! ```
+
+use super::thread::Thread;
+use super::{exit, signal};
+use crate::arch::aarch64::entry::{Trap, WORK_SIGNAL, WORK_STOP, WORK_TASK, enter_user};
+use crate::arch::aarch64::trap::{access_of, class, ec, is_table_fault};
+use crate::mm::FaultError;
+use crate::syscall;
+use core::sync::atomic::Ordering::*;
+use vigil_abi::Errno;
+use vigil_executor::arch;
+use vigil_executor::context::Context;
+use vigil_executor::executor::{YieldKind, yield_now};
+use vigil_executor::time;
+use vigil_mem::{KArc, UserPtr};
+
+/// Runs `thread` until it exits.
+pub async fn run(thread: KArc<Thread>) {
+    let tid_address = thread.set_child_tid.load(Relaxed);
+    if tid_address != 0 {
+        // As Linux's schedule_tail: a bad address is ignored.
+        let _ = syscall::user::put(&thread, UserPtr::<u32>::new(tid_address), &thread.tid).await;
+    }
+    loop {
+        if exit_to_user_work(&thread).await {
+            break;
+        }
+        arch::irq_disable();
+        // Once more with interrupts masked: what comes after this look interrupts EL0.
+        if Context::here().resched_wanted() || thread.work() != 0 {
+            arch::irq_enable();
+            continue;
+        }
+        // SAFETY: the hooks have put the thread's state on this CPU; the context is in the thread, which is pinned by
+        // its count.
+        match unsafe { enter_user(thread.context_ptr()) } {
+            Trap::Syscall => system_call(&thread).await,
+            Trap::Exception => exception(&thread).await,
+            Trap::SError => signal::force_fault(&thread, signal::SIGBUS, signal::BUS_OBJERR, 0),
+            Trap::Work => {
+                // A fast call leaves nothing to restart.
+                // SAFETY: the thread itself, outside EL0.
+                unsafe { thread.context() }.syscall = -1;
+            }
+        }
+    }
+    exit::finish(thread).await;
+}
+
+/// Serves the system call in the user context.
+async fn system_call(thread: &Thread) {
+    let begun = time::now();
+    let (nr, args) = {
+        // SAFETY: the thread itself, outside EL0.
+        let context = unsafe { thread.context() };
+        context.orig_x0 = context.x[0];
+        context.syscall = context.x[8] as i64;
+        (context.x[8] as usize, [context.x[0], context.x[1], context.x[2], context.x[3], context.x[4], context.x[5]])
+    };
+    let result = syscall::serve(thread, nr, args).await;
+    // SAFETY: as above.
+    let context = unsafe { thread.context() };
+    // exec and sigreturn have replaced the whole context, and say so here.
+    if context.syscall >= 0 {
+        context.x[0] = result as u64;
+        if Errno::from_raw(-(result as i32)).is_some_and(|e| result < 0 && e.is_restart()) {
+            thread.set_work(WORK_SIGNAL);
+        }
+    }
+    let spent = time::now().saturating_sub(begun);
+    thread.system_time.store(thread.system_time.load(Relaxed).wrapping_add(spent), Relaxed);
+}
+
+/// An exception that the vectors could not settle: waits for the page, or makes the signal that Linux makes.
+async fn exception(thread: &Thread) {
+    let (esr, far, pc) = {
+        // SAFETY: the thread itself, outside EL0.
+        let context = unsafe { thread.context() };
+        context.syscall = -1;
+        (context.esr, context.far as usize, context.pc as usize)
+    };
+    match class(esr) {
+        ec::DABORT_EL0 | ec::IABORT_EL0 if is_table_fault(esr) => page_fault(thread, esr, far).await,
+        ec::DABORT_EL0 | ec::IABORT_EL0 => signal::abort(thread, esr, far),
+        ec::BRK64 => signal::force_fault(thread, signal::SIGTRAP, signal::TRAP_BRKPT, pc),
+        ec::PC_ALIGN => signal::force_fault(thread, signal::SIGBUS, signal::BUS_ADRALN, far),
+        ec::SP_ALIGN => signal::force_fault(thread, signal::SIGBUS, signal::BUS_ADRALN, pc),
+        ec::STEP_EL0 => signal::force_fault(thread, signal::SIGTRAP, signal::TRAP_TRACE, pc),
+        ec::BREAKPOINT_EL0 | ec::WATCHPOINT_EL0 => {
+            signal::force_fault(thread, signal::SIGTRAP, signal::TRAP_HWBKPT, far)
+        }
+        ec::FP_EXCEPTION => signal::floating_point(thread, esr, pc),
+        ec::SYSREG => {
+            // SAFETY: as above.
+            let context = unsafe { thread.context() };
+            if !crate::arch::aarch64::sysreg_emulation::emulate(context, esr) {
+                signal::force_fault(thread, signal::SIGILL, signal::ILL_ILLOPC, pc);
+            }
+        }
+        // Unknown instructions, illegal states, SVE, SME: none of them exist for user space here.
+        _ => signal::force_fault(thread, signal::SIGILL, signal::ILL_ILLOPC, pc),
+    }
+}
+
+async fn page_fault(thread: &Thread, esr: u64, far: usize) {
+    let Some(mm) = thread.share_mm() else {
+        return signal::force_fault(thread, signal::SIGSEGV, signal::SEGV_MAPERR, far);
+    };
+    match mm.handle_fault(far, access_of(esr), thread.stack_limit()).await {
+        Ok(fault) => thread.count_fault(fault.major),
+        Err(FaultError::Signal(s)) => signal::force_fault(thread, s.signo, s.code, s.addr),
+        // A fatal signal is pending; the way to EL0 finds it.
+        Err(FaultError::Interrupted) => {}
+        Err(FaultError::Oom) => crate::mm::oom::out_of_memory(thread).await,
+    }
+}
+
+/// Does what is asked for before EL0. Returns `true` when the thread is to end.
+async fn exit_to_user_work(thread: &Thread) -> bool {
+    loop {
+        if thread.exiting.load(Relaxed) || thread.process.is_exiting() {
+            return true;
+        }
+        if Context::here().resched_wanted() {
+            yield_now(YieldKind::Preempted).await;
+            continue;
+        }
+        let work = thread.work();
+        if work == 0 {
+            return false;
+        }
+        if work & WORK_TASK != 0 {
+            thread.take_work(WORK_TASK);
+            crate::time::itimer::expire(thread);
+        }
+        if work & (WORK_SIGNAL | WORK_STOP) != 0 {
+            thread.take_work(WORK_SIGNAL | WORK_STOP);
+            signal::handle(thread).await;
+        }
+    }
+}
