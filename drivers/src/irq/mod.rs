@@ -25,6 +25,9 @@ mod flow;
 mod ipi;
 mod manage;
 
+#[cfg(test)]
+mod tests;
+
 
 pub use action::{IrqAction, IrqFlags, IrqReturn};
 pub use desc::{IrqInfo, for_each_desc, spurious_count};

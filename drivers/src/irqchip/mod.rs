@@ -13,6 +13,8 @@ mod gicv3_sysreg;
 #[path = "gicv3_sysreg_host.rs"]
 mod gicv3_sysreg;
 
+#[cfg(test)]
+mod tests;
 
 use crate::dt::Tree;
 use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
