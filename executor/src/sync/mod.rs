@@ -12,13 +12,22 @@
 //! the table of classes. Locks with `Mode`s of waiting (`lock`, `lock_killable`, `lock_interruptible`) check the
 //! condition before the signal: who got the lock has it, even when a signal came at the same moment.
 
+mod completion;
+mod grant;
 pub mod lockdep;
+mod mutex;
 mod raw;
+mod rwsem;
 mod rwspin;
+mod semaphore;
 mod seqlock;
 mod spinlock;
 
+pub use completion::Completion;
 pub use lockdep::LockClass;
+pub use mutex::{Mutex, MutexGuard};
 pub use rwspin::{RwReadGuard, RwReadIrqGuard, RwSpinLock, RwWriteGuard, RwWriteIrqGuard};
+pub use rwsem::{RwSem, RwSemReadGuard, RwSemWriteGuard};
+pub use semaphore::Semaphore;
 pub use seqlock::{SeqCount, SeqData, SeqLock, SeqWriteGuard};
 pub use spinlock::{SpinBhGuard, SpinGuard, SpinIrqGuard, SpinLock};

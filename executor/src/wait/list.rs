@@ -3,6 +3,7 @@
 use super::node::{IDLE, LINKED, WaitNode};
 use crate::atomic::Ordering;
 use core::ptr::{self, NonNull};
+use core::task::Waker;
 
 /// The ends of the list; everything in it is guarded by the lock around it.
 #[derive(Debug)]
@@ -112,5 +113,23 @@ impl List {
             node.as_ref().state.store(IDLE, Ordering::Relaxed);
         }
         true
+    }
+
+    /// Gives the linked `node` another waker, when its future has moved to another task; returns the one before, for
+    /// the caller to drop outside of the lock. `Err` if the node is not in any more.
+    ///
+    /// # Safety
+    /// As [`List::cancel`].
+    pub(crate) unsafe fn update_waker(&mut self, node: NonNull<WaitNode>, waker: &Waker) -> Result<Option<Waker>, ()> {
+        // SAFETY: by the contract; linked, and the list's lock is held: the inner part is ours.
+        unsafe {
+            if node.as_ref().state.load(Ordering::Acquire) != LINKED {
+                return Err(());
+            }
+            Ok(node.as_ref().inner.with_mut(|p| match &mut (*p).waker {
+                Some(w) if w.will_wake(waker) => None,
+                slot => slot.replace(waker.clone()),
+            }))
+        }
     }
 }

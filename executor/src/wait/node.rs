@@ -60,10 +60,10 @@ impl Register {
 pub(crate) struct Inner {
     pub(super) next: *const WaitNode,
     pub(super) prev: *const WaitNode,
-    pub(super) how: Register,
+    pub(crate) how: Register,
     /// Events that it waits for; for the async locks: what is wanted of the lock.
     pub(crate) key: u32,
-    pub(super) waker: Option<Waker>,
+    pub(crate) waker: Option<Waker>,
     call: Option<WakeFn>,
 }
 

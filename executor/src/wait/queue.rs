@@ -136,21 +136,9 @@ impl WaitQueue {
 
     /// Gives the linked `node` another waker, when its future moved to another task. `false` if it is not in any more.
     pub(super) fn update_waker(&self, node: &WaitNode, waker: &core::task::Waker) -> bool {
-        let list = self.list.lock_irq();
-        if !node.is_linked() {
-            return false;
-        }
-        let old = node.inner.with_mut(|p| {
-            // SAFETY: linked, and we hold the lock.
-            let slot = unsafe { &mut (*p).waker };
-            match slot {
-                Some(w) if w.will_wake(waker) => None,
-                _ => slot.replace(waker.clone()),
-            }
-        });
-        drop(list);
-        drop(old);
-        true
+        // SAFETY: the node is linked here, if at all.
+        let old = unsafe { self.list.lock_irq().update_waker(NonNull::from(node), waker) };
+        old.is_ok()
     }
 }
 

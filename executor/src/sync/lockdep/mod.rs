@@ -104,6 +104,11 @@ impl Tracked {
         check::acquire(class, addr as usize, how);
         Held { addr: addr as usize }
     }
+
+    /// The lock, which waits by sleeping, is about to be awaited: no spinning lock may be held (Linux: might_sleep).
+    pub(crate) fn might_wait(&self) {
+        check::might_wait(self.class);
+    }
 }
 
 #[cfg(not(all(debug_assertions, not(loom))))]
@@ -121,4 +126,7 @@ impl Tracked {
     pub(crate) fn acquire_as(&self, _class: &'static LockClass, _addr: *const (), _how: Acquire) -> Held {
         Held {}
     }
+
+    #[inline(always)]
+    pub(crate) fn might_wait(&self) {}
 }

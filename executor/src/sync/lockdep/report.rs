@@ -14,6 +14,8 @@ pub enum Kind {
     IrqInconsistent,
     /// A class that is taken in hard interrupts waits, through a chain, for one that is held with interrupts on.
     IrqInversion,
+    /// A lock that waits by sleeping is awaited while preemption is off.
+    AtomicWait,
     /// More locks are held than the table has places for.
     TooDeep,
     /// A lock is let go that the flow does not hold, or is still held where none may be.
@@ -54,6 +56,7 @@ impl fmt::Display for Report {
             Kind::Recursion => "possible recursive locking",
             Kind::IrqInconsistent => "inconsistent lock state: taken in a hard interrupt and held with interrupts on",
             Kind::IrqInversion => "interrupt-safe lock waits for an interrupt-unsafe one",
+            Kind::AtomicWait => "sleeping lock awaited with preemption off",
             Kind::TooDeep => "too many locks held",
             Kind::Imbalance => "lock imbalance",
         };

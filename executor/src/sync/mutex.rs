@@ -1,0 +1,204 @@
+//! The async mutex: its holder may await, its waiters cost no stack (Linux: struct mutex).
+//!
+//! Taking a free mutex is one compare-and-swap, also when others wait ("barging"): a strict hand-over would make each
+//! contended section as long as a wake-up. But a waiter that was woken and lost the race asks for a hand-off: it goes to
+//! the head of the line, and the next unlock makes it the owner. So nobody waits for more than two sections beyond those
+//! of the waiters before him. Linux's mutex has the same policy.
+
+use super::grant::{AcquireLock, AsyncLock, Waiters, dismiss};
+use super::lockdep::{LockClass, Tracked};
+use crate::atomic::{AtomicU32, Ordering, UnsafeCell, const_unless_loom};
+use crate::wait::{GRANTED, Interrupted, List, WOKEN, WaitMode, WaitSite};
+use core::ops::{Deref, DerefMut};
+
+/// Somebody owns it.
+const LOCKED: u32 = 1;
+/// The list is not empty.
+const WAITERS: u32 = 2;
+/// The next unlock makes the first waiter the owner.
+const HANDOFF: u32 = 4;
+
+/// The word and the waiters.
+struct RawMutex {
+    state: AtomicU32,
+    waiters: Waiters,
+}
+
+/// A value that one task at a time may use, across awaits.
+pub struct Mutex<T> {
+    raw: RawMutex,
+    class: Tracked,
+    value: UnsafeCell<T>,
+}
+
+// SAFETY: one owner at a time; the value moves between tasks and CPUs.
+unsafe impl<T: Send> Sync for Mutex<T> {}
+// SAFETY: it owns its value.
+unsafe impl<T: Send> Send for Mutex<T> {}
+
+impl<T> Mutex<T> {
+    const_unless_loom! {
+        /// A free mutex of `class` around `value`.
+        pub fn new(class: &'static LockClass, value: T) -> Self {
+            Mutex {
+                raw: RawMutex { state: AtomicU32::new(0), waiters: Waiters::new() },
+                class: Tracked::new(class),
+                value: UnsafeCell::new(value),
+            }
+        }
+    }
+
+    /// Takes it if it is free. Any context but an interrupt that its owner's unlock may be in.
+    #[inline]
+    pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+        self.raw.try_acquire(0).then(|| MutexGuard { lock: self })
+    }
+
+    /// Takes it, however long that lasts.
+    #[inline]
+    pub async fn lock(&self, site: &'static WaitSite) -> MutexGuard<'_, T> {
+        // An uninterruptible wait ends in no other way.
+        while self.acquire(site, WaitMode::Uninterruptible).await.is_err() {}
+        MutexGuard { lock: self }
+    }
+
+    /// Takes it, unless a fatal signal comes first.
+    #[inline]
+    pub async fn lock_killable(&self, site: &'static WaitSite) -> Result<MutexGuard<'_, T>, Interrupted> {
+        self.acquire(site, WaitMode::Killable).await?;
+        Ok(MutexGuard { lock: self })
+    }
+
+    /// Takes it, unless a signal comes first.
+    #[inline]
+    pub async fn lock_interruptible(&self, site: &'static WaitSite) -> Result<MutexGuard<'_, T>, Interrupted> {
+        self.acquire(site, WaitMode::Interruptible).await?;
+        Ok(MutexGuard { lock: self })
+    }
+
+    #[inline]
+    async fn acquire(&self, site: &'static WaitSite, mode: WaitMode) -> Result<(), Interrupted> {
+        self.class.might_wait();
+        if self.raw.try_acquire(0) { Ok(()) } else { AcquireLock::new(&self.raw, 0, site, mode).await }
+    }
+
+    /// Whether somebody owns it at this moment.
+    pub fn is_locked(&self) -> bool {
+        self.raw.state.load(Ordering::Relaxed) & LOCKED != 0
+    }
+
+    /// The value, without locking.
+    pub fn get_mut(&mut self) -> &mut T {
+        // SAFETY: `&mut self` excludes all owners.
+        self.value.with_mut(|p| unsafe { &mut *p })
+    }
+}
+
+impl AsyncLock for RawMutex {
+    fn waiters(&self) -> &Waiters {
+        &self.waiters
+    }
+
+    #[inline(always)]
+    fn try_acquire(&self, _want: u32) -> bool {
+        let mut s = self.state.load(Ordering::Relaxed);
+        while s & LOCKED == 0 {
+            match self.state.compare_exchange_weak(s, s | LOCKED, Ordering::Acquire, Ordering::Relaxed) {
+                Ok(_) => return true,
+                Err(now) => s = now,
+            }
+        }
+        false
+    }
+
+    fn acquire_or_mark(&self, _list: &List, _want: u32, again: bool) -> bool {
+        let mark = if again { WAITERS | HANDOFF } else { WAITERS };
+        let mut s = self.state.load(Ordering::Relaxed);
+        loop {
+            let free = s & LOCKED == 0;
+            let next = if free { s | LOCKED } else { s | mark };
+            match self.state.compare_exchange_weak(s, next, Ordering::Acquire, Ordering::Relaxed) {
+                Ok(_) => return free,
+                Err(now) => s = now,
+            }
+        }
+    }
+
+    fn after_leave(&self, list: &mut List, woken: bool) {
+        if list.is_empty() {
+            self.state.fetch_and(!(WAITERS | HANDOFF), Ordering::Relaxed);
+        } else if woken && self.state.load(Ordering::Relaxed) & LOCKED == 0 {
+            // The wake that the leaver consumed was for whoever waits first.
+            self.wake_first(list);
+        }
+    }
+
+    #[inline(always)]
+    fn release(&self, _want: u32) {
+        if self.state.compare_exchange(LOCKED, 0, Ordering::Release, Ordering::Relaxed).is_err() {
+            self.release_slow();
+        }
+    }
+}
+
+impl RawMutex {
+    #[cold]
+    fn release_slow(&self) {
+        self.waiters.with(|list| {
+            let s = self.state.load(Ordering::Relaxed);
+            match list.first() {
+                Some(node) if s & HANDOFF != 0 => {
+                    // LOCKED stays set: it changes its owner, not its state. The lock of the list orders the owners.
+                    // SAFETY: first in the list.
+                    unsafe { dismiss(list, node, GRANTED) };
+                    let clear = if list.is_empty() { WAITERS | HANDOFF } else { HANDOFF };
+                    self.state.fetch_and(!clear, Ordering::Relaxed);
+                }
+                _ => {
+                    self.state.fetch_and(!LOCKED, Ordering::Release);
+                    self.wake_first(list);
+                }
+            }
+        });
+    }
+
+    fn wake_first(&self, list: &mut List) {
+        if let Some(node) = list.first() {
+            // SAFETY: first in the list.
+            unsafe { dismiss(list, node, WOKEN) };
+        }
+        if list.is_empty() {
+            self.state.fetch_and(!(WAITERS | HANDOFF), Ordering::Relaxed);
+        }
+    }
+}
+
+/// The mutex is owned. `Send`: may live across awaits and migrate with its task.
+#[must_use = "the mutex is owned only while the guard lives"]
+pub struct MutexGuard<'a, T> {
+    lock: &'a Mutex<T>,
+}
+
+impl<T> Deref for MutexGuard<'_, T> {
+    type Target = T;
+    #[inline(always)]
+    fn deref(&self) -> &T {
+        // SAFETY: the guard's existence is the ownership.
+        self.lock.value.with(|p| unsafe { &*p })
+    }
+}
+
+impl<T> DerefMut for MutexGuard<'_, T> {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: the guard's existence is the ownership.
+        self.lock.value.with_mut(|p| unsafe { &mut *p })
+    }
+}
+
+impl<T> Drop for MutexGuard<'_, T> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        self.lock.raw.release(0);
+    }
+}
