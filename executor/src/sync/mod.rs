@@ -17,11 +17,13 @@ mod grant;
 pub mod lockdep;
 mod mutex;
 mod raw;
+pub mod rcu;
 mod rwsem;
 mod rwspin;
 mod semaphore;
 mod seqlock;
 mod spinlock;
+pub mod srcu;
 
 pub use completion::Completion;
 pub use lockdep::LockClass;

@@ -1,0 +1,162 @@
+//! Callbacks after a grace period, queued on the CPU that asked.
+
+use super::{GRACE, request};
+use crate::atomic::{AtomicU64, Ordering, const_unless_loom, loom_static};
+use crate::cpu::{CpuId, CpuMask, MAX_CPUS, PerCpu};
+use crate::sync::{LockClass, SpinLock};
+use core::cell::Cell;
+use core::ptr::{NonNull, null_mut};
+
+/// No callback.
+const NONE: u64 = u64::MAX;
+/// How many callbacks one [`run_callbacks`] runs (Linux: rcutree.blimit is 10, more when they pile up).
+const BATCH: usize = 32;
+
+static RCU_CALLBACKS: LockClass = LockClass::new("rcu_callbacks");
+
+/// The link of a callback, inside the object that is to be freed (Linux: rcu_head).
+#[derive(Debug)]
+pub struct RcuHead {
+    next: Cell<*mut RcuHead>,
+    function: Cell<Option<unsafe fn(NonNull<RcuHead>)>>,
+    target: Cell<u64>,
+}
+
+// SAFETY: the cells belong to the caller before `call_rcu`, to the list's lock after it, and to the callback last.
+unsafe impl Sync for RcuHead {}
+// SAFETY: as above.
+unsafe impl Send for RcuHead {}
+
+impl RcuHead {
+    /// A head that is not queued.
+    pub const fn new() -> Self {
+        RcuHead { next: Cell::new(null_mut()), function: Cell::new(None), target: Cell::new(0) }
+    }
+}
+
+impl Default for RcuHead {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// FIFO; targets ascend, because each was the newest when it was queued.
+struct List {
+    first: *mut RcuHead,
+    last: *mut RcuHead,
+}
+
+// SAFETY: used under its lock.
+unsafe impl Send for List {}
+
+struct Queue {
+    list: SpinLock<List>,
+    /// The target of the first callback, or NONE. Written under the lock.
+    first_target: AtomicU64,
+}
+
+impl Queue {
+    const_unless_loom! {
+        fn new() -> Queue {
+            Queue {
+                list: SpinLock::new(&RCU_CALLBACKS, List { first: null_mut(), last: null_mut() }),
+                first_target: AtomicU64::new(NONE),
+            }
+        }
+    }
+}
+
+loom_static! {
+    static QUEUES: PerCpu<Queue> = PerCpu::new([
+        Queue::new(), Queue::new(), Queue::new(), Queue::new(), Queue::new(), Queue::new(), Queue::new(), Queue::new(),
+    ]);
+}
+const _: () = assert!(MAX_CPUS == 8, "one initialiser for each CPU above");
+
+fn queues() -> &'static PerCpu<Queue> {
+    &QUEUES
+}
+
+/// Calls `function` with `head` after a grace period, in an executor loop, with interrupts on and no task current; it
+/// may not wait. Any context; never allocates.
+///
+/// # Safety
+/// `head` is not queued and stays valid until `function` is called; `function` may be called on any CPU.
+pub unsafe fn call_rcu(head: NonNull<RcuHead>, function: unsafe fn(NonNull<RcuHead>)) {
+    let target = GRACE.snapshot();
+    // SAFETY: by the contract the head is the caller's.
+    unsafe {
+        head.as_ref().next.set(null_mut());
+        head.as_ref().function.set(Some(function));
+        head.as_ref().target.set(target);
+    }
+    // Another CPU's queue would do as well, so the number may be old by now.
+    let queue = queues().this();
+    let mut list = queue.list.lock_irq();
+    match NonNull::new(list.last) {
+        // SAFETY: queued heads are alive, and guarded by the lock.
+        Some(last) => unsafe { last.as_ref().next.set(head.as_ptr()) },
+        None => {
+            list.first = head.as_ptr();
+            queue.first_target.store(target, Ordering::Relaxed);
+        }
+    }
+    list.last = head.as_ptr();
+    drop(list);
+    request(target);
+}
+
+/// Whether callbacks of this CPU can run. Two loads.
+#[inline]
+pub fn has_ready() -> bool {
+    queues().this().first_target.load(Ordering::Relaxed) <= GRACE.completed()
+}
+
+/// CPUs with callbacks that can run at sequence number `seq`.
+pub(super) fn ready_cpus(seq: u64) -> CpuMask {
+    let mut mask = 0;
+    for (cpu, queue) in queues().iter().enumerate() {
+        if queue.first_target.load(Ordering::Relaxed) <= seq {
+            mask |= 1 << cpu;
+        }
+    }
+    CpuMask(mask)
+}
+
+/// Runs callbacks of this CPU whose grace period is over, at most a batch; `true` if more are ready.
+pub fn run_callbacks() -> bool {
+    run_callbacks_of(CpuId::current())
+}
+
+/// As [`run_callbacks`], of `cpu`: a CPU that went offline leaves its callbacks to others.
+pub fn run_callbacks_of(cpu: CpuId) -> bool {
+    let queue = queues().of(cpu);
+    for _ in 0..BATCH {
+        let mut list = queue.list.lock_irq();
+        let seq = GRACE.completed();
+        let Some(head) = NonNull::new(list.first) else { return false };
+        // SAFETY: queued heads are alive, and guarded by the lock. The head is the callback's once it is out.
+        let function = unsafe {
+            if head.as_ref().target.get() > seq {
+                return false;
+            }
+            list.first = head.as_ref().next.get();
+            head.as_ref().function.take()
+        };
+        let target = match NonNull::new(list.first) {
+            // SAFETY: queued.
+            Some(next) => unsafe { next.as_ref().target.get() },
+            None => {
+                list.last = null_mut();
+                NONE
+            }
+        };
+        queue.first_target.store(target, Ordering::Relaxed);
+        drop(list);
+        if let Some(function) = function {
+            // SAFETY: `call_rcu`'s caller promised that the function takes this head.
+            unsafe { function(head) };
+        }
+    }
+    queue.first_target.load(Ordering::Relaxed) <= GRACE.completed()
+}

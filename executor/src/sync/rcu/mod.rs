@@ -1,0 +1,184 @@
+//! RCU: readers that never wait and write nothing shared; updaters wait until all readers of the old have left.
+//!
+//! A read-side section is a preempt-off section ([`read_lock`]), so a CPU whose preempt count is zero is in none: that
+//! is a *quiescent state*. A grace period is over when each CPU has been seen in one since it began, or idles, or is
+//! offline. Parked polls need no attention: a poll is parked only at count zero.
+//!
+//! | who | calls |
+//! |---|---|
+//! | executor loop, at count 0; interrupt exit that interrupted count 0 or EL0; entry from EL0 | [`quiescent`] |
+//! | idle loop around WFI; CPU start and stop | [`idle_exit`], [`idle_enter`] |
+//! | executor loop, between polls | [`run_callbacks`] when [`has_ready`] |
+//!
+//! CPUs that run in EL0 or in one long poll are sent a reschedule interrupt when a grace period has lasted
+//! [`FORCE_AFTER`].
+
+mod callbacks;
+mod grace;
+mod pointer;
+
+pub use callbacks::{RcuHead, call_rcu, has_ready, run_callbacks};
+pub use grace::Grace;
+pub use pointer::Rcu;
+
+use crate::arch;
+use crate::atomic::{Ordering, loom_static};
+use crate::context::{Context, PreemptGuard};
+use crate::cpu::{CpuId, CpuMask};
+use crate::platform;
+use crate::time::{MSEC, Nanos, now};
+use crate::timer::Timer;
+use crate::wait::{WaitMode, WaitSite};
+use core::pin::Pin;
+
+/// How long a grace period may last before the CPUs that it waits for are interrupted (Linux: 3 jiffies).
+pub const FORCE_AFTER: Nanos = 4 * MSEC;
+
+loom_static! {
+    /// The machine of the whole system.
+    static GRACE: Grace = Grace::new();
+}
+loom_static! {
+    static FORCE: Timer = Timer::new(force);
+}
+
+/// What was read of an [`Rcu`] pointer stays valid while this lives. Preemption is off; not `Send`.
+#[must_use = "what was read is protected only while the guard lives"]
+pub struct RcuGuard {
+    _preempt: PreemptGuard,
+}
+
+/// Begins a read-side section. Any context; nests. A handful of instructions.
+#[inline(always)]
+pub fn read_lock() -> RcuGuard {
+    RcuGuard { _preempt: PreemptGuard::new() }
+}
+
+/// This CPU is in no read-side section at this moment. A load and a test, unless a grace period waits for this CPU.
+/// The caller is on `cpu` and cannot migrate.
+#[inline(always)]
+pub fn quiescent(cpu: CpuId) {
+    if GRACE.waits_for(bit(cpu)) {
+        report(cpu);
+    }
+}
+
+#[cold]
+fn report(cpu: CpuId) {
+    if GRACE.quiescent(bit(cpu)) {
+        ended();
+    }
+}
+
+/// `cpu` stops running anything: idle, or going offline. Interrupts masked. Until [`idle_exit`] it may not begin a
+/// read-side section: also not in an interrupt, so the idle loop calls `idle_exit` after WFI and before it unmasks.
+#[inline]
+pub fn idle_enter(cpu: CpuId) {
+    if GRACE.idle_enter(bit(cpu)) {
+        ended();
+    }
+}
+
+/// `cpu` runs again, or for the first time. Interrupts masked.
+#[inline]
+pub fn idle_exit(cpu: CpuId) {
+    GRACE.idle_exit(bit(cpu));
+}
+
+/// Waits until all read-side sections that had begun before the call have ended. Updaters replace a pointer, await
+/// this, and free what it pointed to.
+pub async fn synchronize(site: &'static WaitSite) {
+    wait(site, false).await;
+}
+
+/// As [`synchronize`], and interrupts the CPUs that are waited for at once (Linux: synchronize_rcu_expedited).
+pub async fn synchronize_expedited(site: &'static WaitSite) {
+    wait(site, true).await;
+}
+
+async fn wait(site: &'static WaitSite, expedited: bool) {
+    let target = GRACE.snapshot();
+    request(target);
+    // A poll at count zero is itself a quiescent state of its CPU: with one CPU the wait is over here.
+    let irq = arch::irq_save();
+    if Context::here().count() == 0 {
+        quiescent(CpuId::current());
+    }
+    arch::irq_restore(irq);
+    if expedited && !GRACE.is_done(target) {
+        kick();
+    }
+    while GRACE.wait_end(site, WaitMode::Uninterruptible, target).await.is_err() {}
+}
+
+/// Whether all readers of `cookie` = [`poll_state`] have left; for callers that look now and then instead of waiting.
+pub fn poll_done(cookie: u64) -> bool {
+    GRACE.is_done(cookie)
+}
+
+/// A cookie for [`poll_done`]; starts a grace period if none is under way.
+pub fn poll_state() -> u64 {
+    let target = GRACE.snapshot();
+    request(target);
+    target
+}
+
+fn bit(cpu: CpuId) -> u64 {
+    1 << cpu.index()
+}
+
+/// Sees to it that a grace period that satisfies `target` will run.
+fn request(target: u64) {
+    if GRACE.request(target) {
+        ended();
+    }
+    if GRACE.pending() != 0 && !FORCE.is_queued() {
+        force_timer().start(now().saturating_add(FORCE_AFTER), MSEC);
+    }
+}
+
+fn force_timer() -> Pin<&'static Timer> {
+    let timer: &'static Timer = &FORCE;
+    Pin::static_ref(timer)
+}
+
+/// A grace period ended (and perhaps others after it): tell the CPUs whose callbacks can run now.
+fn ended() {
+    let mask = callbacks::ready_cpus(GRACE.completed());
+    let irq = arch::irq_save();
+    let others = CpuMask(mask.0 & !bit(CpuId::current()));
+    if mask != others {
+        // Our own executor loop looks after the current poll or interrupt.
+        Context::here().set_need_resched();
+    }
+    arch::irq_restore(irq);
+    if others.0 != 0 {
+        if let Some(p) = platform::get() {
+            p.send_reschedule_mask(others);
+        }
+    }
+}
+
+/// Interrupts the CPUs that the grace period waits for.
+fn kick() {
+    let mask = GRACE.pending() & crate::cpu::ONLINE.load().0;
+    if mask != 0 {
+        if let Some(p) = platform::get() {
+            p.send_reschedule_mask(CpuMask(mask));
+        }
+    }
+}
+
+/// The grace period has lasted too long.
+fn force(_timer: &Timer) {
+    if GRACE.pending() != 0 {
+        kick();
+        force_timer().start(now().saturating_add(FORCE_AFTER), MSEC);
+    }
+}
+
+/// Grace periods that ended since boot, for statistics.
+pub fn completed() -> u64 {
+    core::sync::atomic::fence(Ordering::Acquire);
+    GRACE.completed() / 2
+}
