@@ -26,10 +26,6 @@ pub(super) enum Place {
 pub struct Stats {
     /// Time spent runnable but waiting for the CPU, ns (schedstat's second figure).
     pub run_delay: Nanos,
-    /// The longest such wait, ns.
-    pub wait_max: Nanos,
-    /// How often it got the CPU from another entity or from idle (schedstat's third figure).
-    pub timeslices: u64,
     /// How often it gave the CPU up itself: it slept or ended (`voluntary_ctxt_switches`).
     pub nvcsw: u64,
     /// How often it lost the CPU while runnable, sched_yield included (`nonvoluntary_ctxt_switches`).
@@ -38,10 +34,6 @@ pub struct Stats {
     pub wakeups: u64,
     /// How often it came to another CPU.
     pub migrations: u64,
-    /// When it last got the CPU.
-    pub last_arrival: Nanos,
-    /// When it last stopped running.
-    pub last_ran: Nanos,
     /// Since when it waits for the CPU; meaningful while it is queued.
     pub(super) last_queued: Nanos,
 }
@@ -100,14 +92,10 @@ impl Entity {
             rr_left: 100 * MSEC,
             stats: Stats {
                 run_delay: 0,
-                wait_max: 0,
-                timeslices: 0,
                 nvcsw: 0,
                 nivcsw: 0,
                 wakeups: 0,
                 migrations: 0,
-                last_arrival: 0,
-                last_ran: 0,
                 last_queued: 0,
             },
             _linked: PhantomPinned,
@@ -192,7 +180,14 @@ impl Entity {
         self.sum_exec
     }
 
-    /// When it was last charged or picked.
+    /// How often it got the CPU from another entity or from idle (schedstat's third figure).
+    #[inline]
+    pub fn timeslices(&self) -> u64 {
+        // Every stay on the CPU but one that still lasts has ended in a switch.
+        self.stats.nvcsw.wrapping_add(self.stats.nivcsw).wrapping_add(u64::from(self.is_current()))
+    }
+
+    /// When it was last picked or charged: while it does not run, when it stopped running.
     #[inline]
     pub const fn exec_start(&self) -> Nanos {
         self.exec_start
@@ -240,10 +235,6 @@ impl Stats {
     /// A wait for the CPU ends.
     #[inline(always)]
     pub(super) fn waited_until(&mut self, now: Nanos) {
-        let waited = now.saturating_sub(self.last_queued);
-        self.run_delay = self.run_delay.wrapping_add(waited);
-        if waited > self.wait_max {
-            self.wait_max = waited;
-        }
+        self.run_delay = self.run_delay.wrapping_add(now.saturating_sub(self.last_queued));
     }
 }

@@ -12,8 +12,11 @@ impl RunQueue {
     pub fn should_preempt(&mut self, e: NonNull<Entity>, now: Nanos) -> Preempt {
         // SAFETY: the caller has just enqueued it, so it is valid.
         let (rank, class) = unsafe { ((*e.as_ptr()).rank, (*e.as_ptr()).class) };
-        if class == Class::Realtime && self.rt.pick(now).is_none() {
-            return Preempt::No;
+        if class == Class::Realtime {
+            self.rt.roll(now);
+            if self.rt.is_throttled() {
+                return Preempt::No;
+            }
         }
         let Some(curr) = self.curr else { return Preempt::HigherClass };
         // SAFETY: the current entity is on the queue, hence valid.
@@ -24,7 +27,7 @@ impl RunQueue {
         if class != Class::Fair || curr_class != Class::Fair {
             return Preempt::No;
         }
-        self.update_current(now);
+        self.charge_current(now);
         // SAFETY: both are on the fair queue.
         if unsafe { self.fair.check_preempt(curr, e) } { Preempt::Fair } else { Preempt::No }
     }
@@ -58,8 +61,7 @@ impl RunQueue {
 
     /// When [`RunQueue::tick`] must next be called; `None` when the current entity may run on for ever, or the CPU may
     /// idle on. Valid until the next enqueue, dequeue, pick or change of parameters. A tick that comes earlier does no
-    /// harm, so a timer that is armed for an earlier time may stay. Charge first ([`RunQueue::update_current`], or any
-    /// call that does) if the current entity has run since.
+    /// harm, so a timer that is armed for an earlier time may stay.
     pub fn next_event(&self, now: Nanos) -> Option<Nanos> {
         let own = self.curr.and_then(|curr| {
             // SAFETY: the current entity is on the queue of its class, hence valid.

@@ -16,7 +16,7 @@ use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// After a sleep of 2^43 ns (2.4 h) or more, vruntimes are too far apart to be compared: such an entity is placed anew.
-const LONG_SLEEP: Nanos = 1 << 43;
+const LONG_SLEEP: i64 = 1 << 43;
 
 /// The fair class's queue.
 #[derive(Debug)]
@@ -27,6 +27,8 @@ pub(super) struct FairRq {
     next: Option<NonNull<Entity>>,
     last: Option<NonNull<Entity>>,
     skip: Option<NonNull<Entity>>,
+    /// Whether any of the three may be set: the common case takes one test.
+    has_buddies: bool,
     pub(super) nr: u32,
     /// How many of them are SCHED_IDLE.
     nr_idle: u32,
@@ -61,6 +63,7 @@ impl FairRq {
             next: None,
             last: None,
             skip: None,
+            has_buddies: false,
             nr: 0,
             nr_idle: 0,
             load: 0,
@@ -181,8 +184,8 @@ impl FairRq {
             Enqueue::Wakeup => {
                 let credit =
                     if this.is_idle_policy() { self.tunables.min_granularity } else { self.tunables.latency };
-                let slept = now.saturating_sub(this.exec_start);
-                (min.wrapping_sub(credit / 2), this.exec_start != 0 && slept > LONG_SLEEP)
+                let slept = now.wrapping_sub(this.exec_start) as i64;
+                (min.wrapping_sub(credit / 2), slept > LONG_SLEEP)
             }
             Enqueue::Migrated => return,
         };
@@ -310,11 +313,18 @@ impl FairRq {
         if self.nr > 1 {
             self.clear_buddies(e);
             self.skip = Some(e);
+            self.has_buddies = true;
         }
     }
 
     #[inline(always)]
     pub(super) fn clear_buddies(&mut self, e: NonNull<Entity>) {
+        if self.has_buddies {
+            self.forget_buddy(e);
+        }
+    }
+
+    fn forget_buddy(&mut self, e: NonNull<Entity>) {
         let e = Some(e);
         if self.next == e {
             self.next = None;
@@ -325,6 +335,7 @@ impl FairRq {
         if self.skip == e {
             self.skip = None;
         }
+        self.has_buddies = self.next.is_some() || self.last.is_some() || self.skip.is_some();
     }
 
     /// By how much `e` must be behind to be worth a preemption, in its virtual time.
@@ -349,22 +360,25 @@ impl FairRq {
     /// Takes the entity that is to run out of the tree and makes it current.
     #[inline]
     pub(super) fn pick(&mut self) -> Option<NonNull<Entity>> {
-        let left = self.tree.first()?;
-        let mut e = left;
-        if self.next.is_some() || self.last.is_some() || self.skip.is_some() {
-            e = self.pick_buddy(left);
-            self.clear_buddies(e);
+        if self.has_buddies {
+            return self.pick_buddy();
         }
-        // SAFETY: it is in the tree.
-        unsafe { self.remove(e) };
+        let e = self.tree.pop_first()?;
+        // SAFETY: it was queued, hence valid, and on the list if it is parked.
+        unsafe {
+            if (*e.as_ptr()).parked {
+                self.parked.remove(e);
+            }
+        }
         self.curr = Some(e);
         Some(e)
     }
 
     /// Linux's `pick_next_entity`, with the current entity already in the tree.
-    #[cold]
-    fn pick_buddy(&self, left: NonNull<Entity>) -> NonNull<Entity> {
-        // SAFETY: buddies are queued, as all in the tree: valid, and only read here.
+    #[inline(never)]
+    fn pick_buddy(&mut self) -> Option<NonNull<Entity>> {
+        let left = self.tree.first()?;
+        // SAFETY: buddies are queued, as all in the tree: valid, and only read until one is removed.
         unsafe {
             let fair = |e: NonNull<Entity>| self.preempt_entity(e.as_ref(), left.as_ref()) < 1;
             let mut e = left;
@@ -383,7 +397,10 @@ impl FairRq {
             {
                 e = last;
             }
-            e
+            self.forget_buddy(e);
+            self.remove(e);
+            self.curr = Some(e);
+            Some(e)
         }
     }
 
@@ -415,6 +432,7 @@ impl FairRq {
             w.params.policy == Policy::Normal && self.preempt_entity(c, w) == 1
         };
         if wins {
+            self.has_buddies = true;
             if !w.is_idle_policy() {
                 self.next = Some(e);
             }

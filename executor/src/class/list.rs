@@ -4,7 +4,7 @@ use super::entity::Entity;
 use core::ptr::NonNull;
 
 /// The links of an entity. Which list they belong to follows from its class.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Links {
     prev: Option<NonNull<Entity>>,
     next: Option<NonNull<Entity>>,
@@ -88,7 +88,7 @@ impl List {
     pub(super) unsafe fn remove(&mut self, e: NonNull<Entity>) {
         // SAFETY: `e` and its neighbours are in the list, hence valid.
         unsafe {
-            let Links { prev, next } = core::ptr::replace(links(e), Links::UNLINKED);
+            let Links { prev, next } = *links(e);
             match prev {
                 Some(p) => (*links(p)).next = next,
                 None => self.head = next,

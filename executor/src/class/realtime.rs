@@ -159,7 +159,7 @@ impl RtRq {
     ///
     /// # Safety
     /// `e` is on this queue.
-    #[inline]
+    #[inline(never)]
     pub(super) unsafe fn charge(&mut self, e: NonNull<Entity>, start: Nanos, now: Nanos) {
         let delta = now.saturating_sub(start);
         if now >= self.period_end {

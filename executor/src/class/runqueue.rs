@@ -51,8 +51,6 @@ impl RunQueue {
     /// exists. No reference to `e` is held across the call.
     #[inline]
     pub unsafe fn enqueue(&mut self, e: NonNull<Entity>, why: Enqueue, now: Nanos) {
-        // The queue's clock must be right before somebody is placed by it.
-        self.update_current(now);
         // SAFETY: valid by contract; each reference ends before the next one begins.
         unsafe {
             let this = e.as_ptr();
@@ -65,7 +63,11 @@ impl RunQueue {
                 Enqueue::New => {}
             }
             match (*this).class {
-                Class::Fair => self.fair.enqueue(e, why, now),
+                Class::Fair => {
+                    // The clock must be right before somebody is placed by it.
+                    self.charge_current(now);
+                    self.fair.enqueue(e, why, now);
+                }
                 Class::Realtime => self.rt.enqueue(e, false),
                 Class::Stop => self.stop.enqueue(e),
             }
@@ -122,8 +124,6 @@ impl RunQueue {
         } else {
             this.prev_sum_exec = this.sum_exec;
             this.stats.waited_until(now);
-            this.stats.timeslices = this.stats.timeslices.wrapping_add(1);
-            this.stats.last_arrival = now;
             self.nr_switches = self.nr_switches.wrapping_add(1);
         }
         self.curr = Some(e);
@@ -138,14 +138,13 @@ impl RunQueue {
     /// nothing is.
     #[inline]
     pub fn put_prev(&mut self, why: PutPrev, now: Nanos) {
-        self.update_current(now);
+        self.charge_current(now);
         let Some(e) = self.curr.take() else { return };
         // SAFETY: the current entity is on the queue, hence valid.
         unsafe {
             let this = e.as_ptr();
             let class = (*this).class;
             let stats = &mut (*this).stats;
-            stats.last_ran = now;
             if matches!(why, PutPrev::Sleep | PutPrev::Dead) {
                 stats.nvcsw = stats.nvcsw.wrapping_add(1);
                 (*this).place = Place::Off;
@@ -178,8 +177,13 @@ impl RunQueue {
     }
 
     /// Charges the current entity for the time since it was last charged or picked.
-    #[inline]
     pub fn update_current(&mut self, now: Nanos) {
+        self.charge_current(now);
+    }
+
+    /// The hot paths' [`RunQueue::update_current`].
+    #[inline(always)]
+    pub(super) fn charge_current(&mut self, now: Nanos) {
         let Some(e) = self.curr else { return };
         // SAFETY: the current entity is on the queue, hence valid.
         unsafe {

@@ -9,7 +9,7 @@ use core::ptr::NonNull;
 type Link = Option<NonNull<Entity>>;
 
 /// An entity's links in the tree.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Node {
     parent: Link,
     left: Link,
@@ -103,53 +103,71 @@ impl Tree {
     pub(super) unsafe fn insert(&mut self, e: NonNull<Entity>) {
         // SAFETY: `e` is valid by contract, the others are in the tree.
         unsafe {
+            let Some(mut parent) = self.root else {
+                *node(e) = Node::UNLINKED;
+                self.root = Some(e);
+                self.first = Some(e);
+                return;
+            };
             let key = (*e.as_ptr()).vruntime;
-            let mut parent = None;
-            let mut at = self.root;
             let mut is_first = true;
-            let mut to_left = false;
-            while let Some(p) = at {
-                parent = at;
-                to_left = before(key, (*p.as_ptr()).vruntime);
-                if to_left {
-                    at = (*node(p)).left;
+            let slot = loop {
+                let slot = if before(key, (*parent.as_ptr()).vruntime) {
+                    &raw mut (*node(parent)).left
                 } else {
-                    at = (*node(p)).right;
                     is_first = false;
+                    &raw mut (*node(parent)).right
+                };
+                match *slot {
+                    Some(child) => parent = child,
+                    None => break slot,
                 }
-            }
-            *node(e) = Node { parent, left: None, right: None, red: parent.is_some() };
+            };
+            *slot = Some(e);
+            *node(e) = Node { parent: Some(parent), left: None, right: None, red: true };
             if is_first {
                 self.first = Some(e);
             }
-            match parent {
-                None => self.root = Some(e),
-                Some(p) => {
-                    if to_left {
-                        (*node(p)).left = Some(e);
-                    } else {
-                        (*node(p)).right = Some(e);
-                    }
-                    if (*node(p)).red {
-                        self.rebalance_insert(e);
-                    }
-                }
+            if (*node(parent)).red {
+                self.rebalance_insert(e);
             }
         }
+    }
+
+    /// Takes the first entity out.
+    #[inline(always)]
+    pub(super) fn pop_first(&mut self) -> Link {
+        let e = self.first?;
+        // SAFETY: it is in the tree, so what its links lead to is valid.
+        unsafe {
+            let Node { parent, right, red, .. } = *node(e);
+            // It has no left child; so a right one can only be a red leaf, and is the next.
+            self.first = right.or(parent);
+            match parent {
+                None => self.root = right,
+                Some(p) => (*node(p)).left = right,
+            }
+            if let Some(r) = right {
+                (*node(r)).parent = parent;
+                (*node(r)).red = false;
+            } else if !red && parent.is_some() {
+                self.rebalance_remove(None, parent);
+            }
+        }
+        Some(e)
     }
 
     /// Takes an entity out.
     ///
     /// # Safety
     /// `e` is in this tree.
-    #[inline]
     pub(super) unsafe fn remove(&mut self, e: NonNull<Entity>) {
         // SAFETY: `e` is in the tree, so all that its links lead to is valid.
         unsafe {
             if self.first == Some(e) {
                 self.first = Self::next(e);
             }
-            let Node { parent, left, right, red } = core::ptr::replace(node(e), Node::UNLINKED);
+            let Node { parent, left, right, red } = *node(e);
             // `hole` took the place that lost a node of colour `lost_red`; it may be empty, so its parent is kept.
             let (hole, hole_parent, lost_red) = match (left, right) {
                 (None, child) | (child, None) => {
@@ -279,6 +297,7 @@ impl Tree {
     ///
     /// # Safety
     /// `hole` and `parent` are in this tree.
+    #[cold]
     unsafe fn rebalance_remove(&mut self, mut hole: Link, mut parent: Link) {
         // SAFETY: links of the tree.
         unsafe {
@@ -402,7 +421,11 @@ mod tests {
                 // SAFETY: entities of a pool that lives; the model knows whether it is in the tree.
                 unsafe {
                     if let Some(at) = model.iter().position(|x| *x == e) {
-                        tree.remove(e);
+                        if at == 0 && i >= 8 {
+                            assert_eq!(tree.pop_first(), Some(e));
+                        } else {
+                            tree.remove(e);
+                        }
                         model.remove(at);
                     } else {
                         tree.insert(e);
