@@ -27,7 +27,7 @@ impl RunQueue {
         if class != Class::Fair || curr_class != Class::Fair {
             return Preempt::No;
         }
-        self.charge_current(now);
+        self.charge_current(now, true);
         // SAFETY: both are on the fair queue.
         if unsafe { self.fair.check_preempt(curr, e) } { Preempt::Fair } else { Preempt::No }
     }

@@ -94,23 +94,31 @@ impl FairRq {
                 (None, None) => return,
             }
         };
+        self.advance_to(smallest);
+    }
+
+    #[inline(always)]
+    fn advance_to(&mut self, smallest: u64) {
         if before(self.min_vruntime.load(Relaxed), smallest) {
             self.min_vruntime.store(smallest, Relaxed);
         }
     }
 
-    /// Charges the current entity for a stay of `delta` on the CPU.
+    /// Charges the current entity for a stay of `delta` on the CPU. It `stays` on the queue, or
+    /// [`FairRq::dequeue_current`] follows, which moves the clock itself.
     ///
     /// # Safety
     /// `e` is the current entity.
     #[inline(always)]
-    pub(super) unsafe fn charge(&mut self, e: NonNull<Entity>, delta: Nanos) {
+    pub(super) unsafe fn charge(&mut self, e: NonNull<Entity>, delta: Nanos, stays: bool) {
         // SAFETY: valid by contract.
         unsafe {
             let this = e.as_ptr();
             (*this).vruntime = (*this).vruntime.wrapping_add(calc_delta_fair(delta, (*this).load));
         }
-        self.update_min_vruntime();
+        if stays {
+            self.update_min_vruntime();
+        }
     }
 
     /// The share of the period that `e` may run at a stretch (Linux: `sched_slice`).
@@ -292,9 +300,11 @@ impl FairRq {
     pub(super) unsafe fn dequeue_current(&mut self, e: NonNull<Entity>) {
         self.clear_buddies(e);
         self.curr = None;
-        // SAFETY: passed on.
-        unsafe { self.account_dequeue(e) };
-        self.update_min_vruntime();
+        // SAFETY: passed on; the leftmost is queued, hence valid, too.
+        unsafe {
+            self.account_dequeue(e);
+            self.advance_to(vruntime(self.tree.first().unwrap_or(e)));
+        }
     }
 
     /// Puts the current entity back into the tree.
@@ -361,7 +371,11 @@ impl FairRq {
     #[inline]
     pub(super) fn pick(&mut self) -> Option<NonNull<Entity>> {
         if self.has_buddies {
-            return self.pick_buddy();
+            match self.tree.first() {
+                // The usual buddy: who has just preempted by waking, and is leftmost anyway.
+                Some(left) if self.next == Some(left) => self.forget_buddy(left),
+                _ => return self.pick_buddy(),
+            }
         }
         let e = self.tree.pop_first()?;
         // SAFETY: it was queued, hence valid, and on the list if it is parked.

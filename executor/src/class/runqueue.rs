@@ -65,7 +65,7 @@ impl RunQueue {
             match (*this).class {
                 Class::Fair => {
                     // The clock must be right before somebody is placed by it.
-                    self.charge_current(now);
+                    self.charge_current(now, true);
                     self.fair.enqueue(e, why, now);
                 }
                 Class::Realtime => self.rt.enqueue(e, false),
@@ -138,14 +138,15 @@ impl RunQueue {
     /// nothing is.
     #[inline]
     pub fn put_prev(&mut self, why: PutPrev, now: Nanos) {
-        self.charge_current(now);
+        let leaves = matches!(why, PutPrev::Sleep | PutPrev::Dead);
+        self.charge_current(now, !leaves);
         let Some(e) = self.curr.take() else { return };
         // SAFETY: the current entity is on the queue, hence valid.
         unsafe {
             let this = e.as_ptr();
             let class = (*this).class;
             let stats = &mut (*this).stats;
-            if matches!(why, PutPrev::Sleep | PutPrev::Dead) {
+            if leaves {
                 stats.nvcsw = stats.nvcsw.wrapping_add(1);
                 (*this).place = Place::Off;
                 match class {
@@ -178,12 +179,12 @@ impl RunQueue {
 
     /// Charges the current entity for the time since it was last charged or picked.
     pub fn update_current(&mut self, now: Nanos) {
-        self.charge_current(now);
+        self.charge_current(now, true);
     }
 
-    /// The hot paths' [`RunQueue::update_current`].
+    /// The hot paths' [`RunQueue::update_current`]; `stays` as in [`FairRq::charge`].
     #[inline(always)]
-    pub(super) fn charge_current(&mut self, now: Nanos) {
+    pub(super) fn charge_current(&mut self, now: Nanos, stays: bool) {
         let Some(e) = self.curr else { return };
         // SAFETY: the current entity is on the queue, hence valid.
         unsafe {
@@ -197,7 +198,7 @@ impl RunQueue {
             (*this).exec_start = now;
             (*this).sum_exec = (*this).sum_exec.wrapping_add(delta);
             match (*this).class {
-                Class::Fair => self.fair.charge(e, delta),
+                Class::Fair => self.fair.charge(e, delta, stays),
                 Class::Realtime => self.rt.charge(e, start, now),
                 Class::Stop => {}
             }
