@@ -1,4 +1,5 @@
 //! The tool around Vigil: builds the kernel, boots it, runs programs on it, tests it and measures it, and sets up what it needs.
+mod accept;
 mod apt;
 mod bench;
 mod build;
@@ -48,6 +49,8 @@ enum Cmd {
     },
     /// Run the tests: on this machine, with loom, and in QEMU; the last line is `N passed, N failed`
     Test(test::TestArgs),
+    /// Run the acceptance checks of an issue; each prints its figure beside its target
+    Accept(accept::AcceptArgs),
     /// Measure instructions per operation under Debian's Linux and under Vigil, and show them side by side
     Bench(bench::BenchArgs),
     /// Make a root file system of Debian arm64 packages with their dependencies, without touching this machine
@@ -83,6 +86,7 @@ fn main_result(cli: Cli) -> Result<i32> {
         }
         Cmd::Test(args) => test::test(&ctx, &args),
         Cmd::Bench(args) => bench::bench(&ctx, &args),
+        Cmd::Accept(args) => accept::accept(&ctx, &args),
         Cmd::Rootfs { packages, out } => apt::rootfs(&ctx, &packages, &out).map(|()| 0),
     }
 }

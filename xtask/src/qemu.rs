@@ -47,23 +47,6 @@ pub struct Machine {
 pub const ICOUNT: [&str; 6] = ["-icount", "shift=0,sleep=off", "-seed", "1", "-rtc", "base=2024-01-01,clock=vm"];
 
 impl Machine {
-    /// The machine that the defaults describe.
-    pub fn standard() -> Machine {
-        Machine {
-            board: "virt".to_string(),
-            smp: None,
-            mem: "512M".to_string(),
-            cpu: "cortex-a72".to_string(),
-            gic: 3,
-            el2: false,
-            append: String::new(),
-            disk: Vec::new(),
-            icount: false,
-            gdb: false,
-            qemu_arg: Vec::new(),
-        }
-    }
-
     /// Number of CPUs that the options ask for.
     pub fn cpus(&self) -> u32 {
         self.smp.unwrap_or(if self.icount { 1 } else { 2 })

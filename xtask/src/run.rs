@@ -86,25 +86,6 @@ pub struct RunArgs {
     pub program: Vec<String>,
 }
 
-impl RunArgs {
-    /// The arguments that `run` has by itself, with this kernel and program.
-    pub fn standard(kernel: KernelChoice, program: Vec<String>) -> RunArgs {
-        RunArgs {
-            machine: Machine::standard(),
-            kernel,
-            initramfs: None,
-            rootfs: None,
-            env: Vec::new(),
-            timeout: None,
-            log: None,
-            release: false,
-            debug: false,
-            no_build: false,
-            program,
-        }
-    }
-}
-
 /// What happened, as the waiting thread hears it.
 enum Event {
     Ended(std::io::Result<ExitStatus>),

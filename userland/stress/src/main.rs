@@ -1,0 +1,41 @@
+//! What a kernel must survive, each as a subcommand that prints `name value` lines and ends with 0 when all was well:
+//!
+//! `storm N T` N times fork, exec and exit, and T threads · `blocked T` kernel memory per thread blocked in `read` ·
+//! `oom one|many` fill the memory · `leak R` memory after R rounds of everything · `fuzz-elf N` N mutated programs ·
+//! `cyclic N` wake-up latency at FIFO 95 · as PID 1: time since power-on, then the machine is switched off.
+mod fuzz;
+mod memory;
+mod sys;
+mod timing;
+
+use std::process::ExitCode;
+
+fn number(text: Option<&String>, default: u32) -> u32 {
+    text.and_then(|t| t.parse().ok()).unwrap_or(default)
+}
+
+fn main() -> ExitCode {
+    let start = timing::now_ns();
+    if std::process::id() == 1 {
+        println!("boot_ns {start}");
+        sys::power_off();
+    }
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let result = match arguments.first().map(String::as_str) {
+        Some("exit") => Ok(()),
+        Some("storm") => memory::storm(number(arguments.get(1), 10_000), number(arguments.get(2), 1000)),
+        Some("blocked") => memory::blocked(number(arguments.get(1), 1000)),
+        Some("oom") => memory::out_of_memory(if arguments.get(1).is_some_and(|a| a == "many") { 16 } else { 1 }),
+        Some("leak") => memory::leak(number(arguments.get(1), 5)),
+        Some("fuzz-elf") => fuzz::programs(number(arguments.get(1), 10_000)),
+        Some("cyclic") => timing::cyclic(number(arguments.get(1), 3000)),
+        _ => Err("which one? storm, blocked, oom, leak, fuzz-elf, cyclic".to_string()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("stress: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
