@@ -66,7 +66,8 @@ struct SimCpu {
 
 /// A machine.
 pub struct Sim {
-    cpus: Vec<Box<SimCpu>>,
+    // Never grows: a run queue may not move.
+    cpus: Vec<SimCpu>,
     tasks: Vec<NonNull<SimTask>>,
     now: Nanos,
     tick: Option<Nanos>,
@@ -78,7 +79,7 @@ impl Sim {
         let cpu = || {
             let mut rq = RunQueue::new();
             rq.set_nr_cpus(nr_cpus);
-            Box::new(SimCpu { rq, sleepers: BinaryHeap::new(), idle: 0, log: Vec::new() })
+            SimCpu { rq, sleepers: BinaryHeap::new(), idle: 0, log: Vec::new() }
         };
         Sim { cpus: (0..nr_cpus).map(|_| cpu()).collect(), tasks: Vec::new(), now: 0, tick: None }
     }

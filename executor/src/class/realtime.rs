@@ -99,7 +99,7 @@ impl RtRq {
 
     /// # Safety
     /// `e` is on this queue.
-    pub(super) unsafe fn to_tail(&mut self, e: NonNull<Entity>) {
+    pub(super) unsafe fn requeue_tail(&mut self, e: NonNull<Entity>) {
         // SAFETY: it is on the queue, and on none between the two calls.
         unsafe {
             let list = &mut self.queue[priority(e) as usize];
@@ -216,7 +216,7 @@ impl RtRq {
             if self.is_alone(e) {
                 return false;
             }
-            self.to_tail(e);
+            self.requeue_tail(e);
             true
         }
     }

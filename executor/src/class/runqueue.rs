@@ -168,10 +168,10 @@ impl RunQueue {
                     }
                     self.fair.requeue_current(e);
                 }
-                Class::Realtime if gives_way => self.rt.to_tail(e),
+                Class::Realtime if gives_way => self.rt.requeue_tail(e),
                 // A quantum that ended unnoticed ends here.
                 Class::Realtime => _ = self.rt.end_quantum(e),
-                Class::Stop if gives_way => self.stop.to_tail(e),
+                Class::Stop if gives_way => self.stop.requeue_tail(e),
                 Class::Stop => {}
             }
         }

@@ -39,7 +39,7 @@ impl StopRq {
 
     /// # Safety
     /// `e` is on this queue.
-    pub(super) unsafe fn to_tail(&mut self, e: NonNull<Entity>) {
+    pub(super) unsafe fn requeue_tail(&mut self, e: NonNull<Entity>) {
         // SAFETY: it is on the queue, and on none between the two calls.
         unsafe {
             self.list.remove(e);

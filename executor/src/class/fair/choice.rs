@@ -1,0 +1,150 @@
+//! Who of the fair class runs: the pick with its buddies, and wake-up preemption.
+
+use super::super::entity::Entity;
+use super::super::params::Policy;
+use super::super::tree::{Tree, before};
+use super::super::weight::calc_delta_fair;
+use super::FairRq;
+use core::ptr::NonNull;
+
+impl FairRq {
+    /// `e` yields: it is passed over at the next pick if that is not too unfair (Linux: `yield_task_fair`).
+    pub(in crate::class) fn set_skip(&mut self, e: NonNull<Entity>) {
+        if self.nr > 1 {
+            self.clear_buddies(e);
+            self.skip = Some(e);
+            self.has_buddies = true;
+        }
+    }
+
+    #[inline(always)]
+    pub(in crate::class) fn clear_buddies(&mut self, e: NonNull<Entity>) {
+        if self.has_buddies {
+            self.forget_buddy(e);
+        }
+    }
+
+    fn forget_buddy(&mut self, e: NonNull<Entity>) {
+        let e = Some(e);
+        if self.next == e {
+            self.next = None;
+        }
+        if self.last == e {
+            self.last = None;
+        }
+        if self.skip == e {
+            self.skip = None;
+        }
+        self.has_buddies = self.next.is_some() || self.last.is_some() || self.skip.is_some();
+    }
+
+    /// By how much `e` must be behind to be worth a preemption, in its virtual time.
+    #[inline]
+    fn wakeup_gran(&self, e: &Entity) -> u64 {
+        calc_delta_fair(self.tunables.wakeup_granularity, e.load)
+    }
+
+    /// Linux's `wakeup_preempt_entity`: 1 if `e` should run rather than `curr`, 0 if `curr` is ahead but by less than
+    /// a granularity, -1 if it is not ahead.
+    fn preempt_entity(&self, curr: &Entity, e: &Entity) -> i32 {
+        let ahead = curr.vruntime.wrapping_sub(e.vruntime) as i64;
+        if ahead <= 0 {
+            -1
+        } else if ahead as u64 > self.wakeup_gran(e) {
+            1
+        } else {
+            0
+        }
+    }
+
+    /// Takes the entity that is to run out of the tree and makes it current.
+    #[inline]
+    pub(in crate::class) fn pick(&mut self) -> Option<NonNull<Entity>> {
+        if self.has_buddies {
+            match self.tree.first() {
+                // The usual buddy: who has just preempted by waking, and is leftmost anyway.
+                Some(left) if self.next == Some(left) => self.forget_buddy(left),
+                _ => return self.pick_buddy(),
+            }
+        }
+        let e = self.tree.pop_first()?;
+        // SAFETY: it was queued, hence valid, and on the list if it is parked.
+        unsafe {
+            if (*e.as_ptr()).parked {
+                self.parked.remove(e);
+            }
+        }
+        self.curr = Some(e);
+        Some(e)
+    }
+
+    /// Linux's `pick_next_entity`, with the current entity already in the tree.
+    #[inline(never)]
+    fn pick_buddy(&mut self) -> Option<NonNull<Entity>> {
+        let left = self.tree.first()?;
+        // SAFETY: buddies are queued, as all in the tree: valid, and only read until one is removed.
+        unsafe {
+            let fair = |e: NonNull<Entity>| self.preempt_entity(e.as_ref(), left.as_ref()) < 1;
+            let mut e = left;
+            if self.skip == Some(left)
+                && let Some(second) = Tree::next(left)
+                && fair(second)
+            {
+                e = second;
+            }
+            if let Some(next) = self.next
+                && fair(next)
+            {
+                e = next;
+            } else if let Some(last) = self.last
+                && fair(last)
+            {
+                e = last;
+            }
+            self.forget_buddy(e);
+            self.remove(e);
+            self.curr = Some(e);
+            Some(e)
+        }
+    }
+
+    /// As [`FairRq::pick`], of those whose poll is parked; linear in their number, which the stacks limit.
+    #[cold]
+    pub(in crate::class) fn pick_parked(&mut self) -> Option<NonNull<Entity>> {
+        // SAFETY: they are queued, hence valid, and only read; the one that is picked is in the tree.
+        unsafe {
+            let e = self.parked.min_by(|a, b| before(a.vruntime, b.vruntime))?;
+            self.clear_buddies(e);
+            self.remove(e);
+            self.curr = Some(e);
+            Some(e)
+        }
+    }
+
+    /// Whether the queued `e` should run rather than the current `curr`, which is charged
+    /// (Linux: `check_preempt_wakeup`). Marks buddies.
+    ///
+    /// # Safety
+    /// Both are on this queue.
+    pub(in crate::class) unsafe fn check_preempt(&mut self, curr: NonNull<Entity>, e: NonNull<Entity>) -> bool {
+        // SAFETY: valid by contract, and only read.
+        let (c, w) = unsafe { (curr.as_ref(), e.as_ref()) };
+        let wins = if c.is_idle_policy() && !w.is_idle_policy() {
+            true
+        } else {
+            // Batch and idle wake-ups preempt nobody.
+            w.params.policy == Policy::Normal && self.preempt_entity(c, w) == 1
+        };
+        if wins {
+            self.has_buddies = true;
+            if !w.is_idle_policy() {
+                self.next = Some(e);
+            }
+            // With many entities, who was preempted comes back before its cache is cold.
+            if self.nr >= self.nr_latency && !c.is_idle_policy() {
+                self.last = Some(curr);
+            }
+        }
+        wins
+    }
+}
