@@ -52,14 +52,14 @@ pub(crate) use const_unless_loom;
 
 /// A static whose value holds atomics of this module; under loom it is made anew for each execution.
 macro_rules! loom_static {
-    ($(#[$m:meta])* $vis:vis static $name:ident: $ty:ty = $init:expr;) => {
+    ($(#[$m:meta])* static $name:ident: $ty:ty = $init:expr;) => {
         #[cfg(not(loom))]
         $(#[$m])*
-        $vis static $name: $ty = $init;
+        static $name: $ty = $init;
         #[cfg(loom)]
         loom::lazy_static! {
             $(#[$m])*
-            $vis static ref $name: $ty = $init;
+            static ref $name: $ty = $init;
         }
     };
 }

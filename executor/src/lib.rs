@@ -40,10 +40,17 @@ pub mod arch;
 pub mod class;
 pub mod context;
 pub mod cpu;
+#[cfg(not(loom))]
+pub mod executor;
+#[cfg(loom)]
+#[path = "loom_executor.rs"]
 pub mod executor;
 pub mod inbox;
 pub mod platform;
+#[cfg(not(loom))]
 pub mod preempt;
+#[cfg(loom)]
+pub use executor as preempt;
 #[cfg(not(target_os = "none"))]
 pub mod sim;
 pub mod stack;

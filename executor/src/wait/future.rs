@@ -68,7 +68,9 @@ impl<'a> Waiting<'a> {
             }
         }
         if let Some(value) = condition() {
-            return Poll::Ready(this.finish(Waited::Ready(value)));
+            // The condition was true by itself. A wake that came all the same was for the next unit of it.
+            this.give_up();
+            return Poll::Ready(Waited::Ready(value));
         }
         if expired(cx) {
             this.give_up();
@@ -82,7 +84,7 @@ impl<'a> Waiting<'a> {
         Poll::Pending
     }
 
-    /// The condition is true: a wake that came with it is used up.
+    /// The condition was true when the wake had come: the wake is used up.
     fn finish<T>(&mut self, result: Waited<T>) -> Waited<T> {
         // SAFETY: pinned since it was registered, and nobody else registers it.
         unsafe { Pin::new_unchecked(&self.node).unregister() };
@@ -90,7 +92,7 @@ impl<'a> Waiting<'a> {
         result
     }
 
-    /// Ends without the condition: an exclusive wake that was consumed goes to the next waiter.
+    /// Leaves the queue; an exclusive wake that was consumed without need goes to the next waiter.
     fn give_up(&mut self) {
         // SAFETY: as in `finish`.
         let woken = unsafe { Pin::new_unchecked(&self.node).unregister() };
