@@ -112,8 +112,14 @@ impl RunQueue {
             (None, PickLimit::Any) => self.fair.pick(),
             (None, PickLimit::FairParkedOnly) => self.fair.pick_parked(),
         };
+        let Some(e) = e else {
+            // Under a limit the caller may try again without; otherwise the CPU goes idle, and waits count.
+            if limit == PickLimit::Any {
+                self.requeued = None;
+            }
+            return None;
+        };
         let requeued = self.requeued.take();
-        let e = e?;
         // SAFETY: it is on the queue, hence valid; the reference ends with this function.
         let this = unsafe { &mut *e.as_ptr() };
         this.place = Place::Current;

@@ -46,14 +46,14 @@ impl FairRq {
         let (floor, long) = match why {
             // The running period is promised to those who are there.
             Enqueue::New => (min.wrapping_add(calc_delta_fair(self.slice(this), this.load)), false),
-            // A sleeper gets half a period of credit, not more, however long it slept.
-            Enqueue::Wakeup => {
+            // A sleeper gets half a period of credit, not more, however long it slept; one that was moved has its lag,
+            // which is no more than that unless it slept between the queues.
+            Enqueue::Wakeup | Enqueue::Migrated => {
                 let credit =
                     if this.is_idle_policy() { self.tunables.min_granularity } else { self.tunables.latency };
                 let slept = now.wrapping_sub(this.exec_start) as i64;
                 (min.wrapping_sub(credit / 2), slept > LONG_SLEEP)
             }
-            Enqueue::Migrated => return,
         };
         let own = this.vruntime;
         // SAFETY: valid by contract.
