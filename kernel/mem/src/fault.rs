@@ -3,7 +3,7 @@
 //! Linux knows it as `/proc/PID/fail-nth`. A flow is a task's poll; outside of a poll (boot, tests on a host) it is the
 //! stack. While nobody injects, an allocation pays one relaxed load of a static.
 
-use core::sync::atomic::{AtomicUsize, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use vigil_executor::context::Context;
 
 /// How many flows may inject at once; more are refused.
@@ -14,11 +14,13 @@ struct Slot {
     flow: AtomicUsize,
     /// Allocations until the failing one; 0: it has happened.
     left: AtomicU32,
+    /// The failure has happened and nobody has asked about it.
+    fired: AtomicBool,
 }
 
 static ACTIVE: AtomicU32 = AtomicU32::new(0);
 static INJECTED: AtomicUsize = AtomicUsize::new(0);
-static TABLE: [Slot; SLOTS] = [const { Slot { flow: AtomicUsize::new(0), left: AtomicU32::new(0) } }; SLOTS];
+static TABLE: [Slot; SLOTS] = [const { Slot { flow: AtomicUsize::new(0), left: AtomicU32::new(0), fired: AtomicBool::new(false) } }; SLOTS];
 
 /// The flow that this code belongs to: the task, or the stack when there is none.
 fn this_flow() -> usize {
@@ -42,6 +44,7 @@ pub fn set_flow(flow: usize, n: u32) -> bool {
     for slot in &TABLE {
         if slot.flow.load(Ordering::Relaxed) == 0 {
             slot.left.store(n, Ordering::Relaxed);
+            slot.fired.store(false, Ordering::Relaxed);
             if slot.flow.compare_exchange(0, flow, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
                 ACTIVE.fetch_add(1, Ordering::Relaxed);
                 return true;
@@ -78,6 +81,16 @@ pub fn injected() -> usize {
     INJECTED.load(Ordering::Relaxed)
 }
 
+/// Whether the current flow's failure has just happened; once. An allocator that would wait and try again asks this
+/// first, so that an injected failure is seen by the caller.
+pub fn take_fired() -> bool {
+    if ACTIVE.load(Ordering::Relaxed) == 0 {
+        return false;
+    }
+    let flow = this_flow();
+    TABLE.iter().any(|s| s.flow.load(Ordering::Acquire) == flow && s.fired.swap(false, Ordering::Relaxed))
+}
+
 /// Whether this allocation is the one that must fail. Every allocator asks at its entry.
 #[inline(always)]
 pub fn should_fail() -> bool {
@@ -100,6 +113,7 @@ fn should_fail_slow() -> bool {
     }
     slot.left.store(left - 1, Ordering::Relaxed);
     if left == 1 {
+        slot.fired.store(true, Ordering::Relaxed);
         INJECTED.fetch_add(1, Ordering::Relaxed);
     }
     left == 1

@@ -13,6 +13,9 @@
 //! | [`addr`] | physical and virtual addresses, page frame numbers, the linear map |
 //! | [`buf`] | user pointers, cursors over user and kernel memory |
 //! | [`fault`] | the fault injector |
+//! | [`memblock`] | memory before the page allocator runs |
+//! | [`page`], [`page_alloc`] | page descriptors; zones, buddy system, per-CPU lists, reclaim, counters |
+//! | [`percpu`] | per-CPU state under masked interrupts, counters |
 #![no_std]
 
 #[cfg(any(test, not(target_os = "none")))]
@@ -20,14 +23,21 @@ extern crate std;
 extern crate alloc;
 
 pub mod addr;
+mod arch;
 pub mod buf;
 pub mod error;
 pub mod fault;
 mod heap;
+#[cfg(not(target_os = "none"))]
+pub mod host;
 mod karc;
 mod kbox;
 mod kstring;
 mod kvec;
+pub mod memblock;
+pub mod page;
+pub mod page_alloc;
+pub mod percpu;
 
 pub use addr::{PAGE_SHIFT, PAGE_SIZE, Pfn, PhysAddr, TASK_SIZE, VirtAddr, phys_to_virt, virt_to_phys};
 pub use buf::{IoBuf, IoBufMut, Iovecs, UserBuf, UserBufMut, UserPtr, UserSlice};
@@ -36,4 +46,6 @@ pub use karc::{KArc, KWeak};
 pub use kbox::KBox;
 pub use kstring::{KString, SliceWriter};
 pub use kvec::KVec;
+pub use page::{Page, PageFlags, PageRef};
+pub use page_alloc::{Gfp, alloc_pages, alloc_pages_wait, free_pages};
 pub use vigil_abi::{Errno, Pod};

@@ -1,0 +1,148 @@
+//! The per-CPU lists: single pages by migrate type, taken and given under masked interrupts, without a lock.
+//!
+//! Last in, first out, so that a page is still in the cache. One set of lists serves all zones: pages of the preferred
+//! zone go through it; the others take the slow path. Pages here count as free in the statistics but not for the
+//! watermarks, as on Linux.
+
+use super::buddy::{MigrateType, pageblock_type};
+use super::gfp::Gfp;
+use super::zone::{self, Watermark};
+use super::reclaim;
+use crate::page::Page;
+use crate::page::links::Links;
+use crate::percpu::Local;
+use core::ptr::null_mut;
+use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use vigil_executor::cpu::{MAX_CPUS, PerCpu};
+
+/// Pages moved at once. Linux: 63 for zones of 1 GiB and more; less here, to keep the longest section with interrupts
+/// masked short.
+const BATCH: usize = 31;
+/// Above it a batch is given back.
+const HIGH: usize = 6 * BATCH;
+
+struct Lists {
+    heads: [*mut Links; MigrateType::COUNT],
+}
+
+// SAFETY: the pages on the lists belong to the lists' CPU, which alone reaches them.
+unsafe impl Send for Lists {}
+
+static PCP: Local<Lists> = Local::new([const { Lists { heads: [null_mut(); MigrateType::COUNT] } }; MAX_CPUS]);
+/// Pages on each CPU's lists. Written by its CPU under masked interrupts, read by anybody.
+static COUNT: PerCpu<AtomicUsize> = PerCpu::new([const { AtomicUsize::new(0) }; MAX_CPUS]);
+
+impl Lists {
+    #[inline(always)]
+    fn pop(&mut self, mt: usize) -> Option<&'static Page> {
+        let links = self.heads[mt];
+        if links.is_null() {
+            return None;
+        }
+        // SAFETY: the lists contain pages' links only.
+        let page = unsafe { Page::from_links(links) };
+        self.heads[mt] = page.links.single_next();
+        // The owner may use the links for a list of its own, and null says "on none".
+        page.links.set_single_next(null_mut());
+        Some(page)
+    }
+
+    #[inline(always)]
+    fn push(&mut self, mt: usize, page: &'static Page) {
+        page.links.set_single_next(self.heads[mt]);
+        self.heads[mt] = core::ptr::from_ref(&page.links).cast_mut();
+    }
+}
+
+/// Adds to this CPU's count. Interrupts masked.
+#[inline(always)]
+fn count(change: isize) -> usize {
+    let c = COUNT.this();
+    let now = c.load(Relaxed).wrapping_add_signed(change);
+    c.store(now, Relaxed);
+    now
+}
+
+/// Takes a page from this CPU's list, refilling it; `None` when the zone must be asked (another zone is wanted, or it
+/// does not give any under its watermark).
+#[inline(always)]
+pub(super) fn alloc(gfp: Gfp) -> Option<&'static Page> {
+    if gfp.contains(Gfp::DMA32) {
+        return None;
+    }
+    let mt = gfp.migrate_type() as usize;
+    PCP.with(|l| {
+        if let Some(page) = l.pop(mt) {
+            count(-1);
+            return Some(page);
+        }
+        refill(l, gfp)
+    })
+}
+
+#[cold]
+#[inline(never)]
+fn refill(l: &mut Lists, gfp: Gfp) -> Option<&'static Page> {
+    let mt = gfp.migrate_type();
+    let zone = zone::preferred()?;
+    let mut got = 0;
+    // Never from the reserve: what lies on a list is anybody's. Who may use it takes single pages, the slow way.
+    zone.take_batch(BATCH, mt, |page| {
+        l.push(mt as usize, page);
+        got += 1;
+    });
+    if gfp.contains(Gfp::KSWAPD) && zone.free() < zone.mark(Watermark::Low) {
+        reclaim::wake_kswapd();
+    }
+    let page = l.pop(mt as usize)?;
+    count(got - 1);
+    Some(page)
+}
+
+/// Puts a page on this CPU's list, spilling a batch when it is long.
+#[inline(always)]
+pub(super) fn free(page: &'static Page) {
+    let pfn = page.pfn().get();
+    if !zone::is_preferred(pfn) {
+        return zone::free_block(page, 0);
+    }
+    // SAFETY: an allocated page has a descriptor.
+    let mt = unsafe { pageblock_type(pfn) } as usize;
+    PCP.with(|l| {
+        l.push(mt, page);
+        if count(1) > HIGH {
+            spill(l, BATCH);
+        }
+    });
+}
+
+#[cold]
+#[inline(never)]
+fn spill(l: &mut Lists, pages: usize) {
+    let Some(zone) = zone::preferred() else { return };
+    let mut given = 0isize;
+    // The longest list gives most: take in turn from those that have any.
+    zone.give_batch(|| {
+        if given as usize == pages {
+            return None;
+        }
+        for i in 0..MigrateType::COUNT {
+            if let Some(page) = l.pop((given as usize + i) % MigrateType::COUNT) {
+                given += 1;
+                return Some(page);
+            }
+        }
+        None
+    });
+    count(-given);
+}
+
+/// Gives all pages of this CPU back.
+pub(super) fn drain_local() {
+    PCP.with(|l| spill(l, usize::MAX));
+}
+
+/// Pages on the lists of all CPUs.
+pub(super) fn total() -> usize {
+    COUNT.iter().map(|c| c.load(Relaxed)).sum()
+}
