@@ -1,7 +1,7 @@
 //! Drives the cases of `vigil-tests` through `cargo xtask run`, as a user would, two at a time.
 use crate::apt::Apt;
-use crate::build;
 use crate::ctx::Ctx;
+use crate::{build, initramfs, linux};
 use crate::run::KernelChoice;
 use crate::test::{Tally, line};
 use anyhow::{Context, Result, bail};
@@ -22,7 +22,12 @@ pub fn run(ctx: &Ctx, cases: Vec<Case>, kernel: KernelChoice, prefix: &str) -> R
     }
     let dir = ctx.target.join("cases").join(std::process::id().to_string());
     let apt = Apt::new(ctx)?;
+    // Everything that a run would announce is done before: the cases look at standard error.
     build::init(ctx, false)?;
+    initramfs::fetch(&apt)?;
+    if kernel == KernelChoice::Linux {
+        linux::fetch(ctx)?;
+    }
     for case in &cases {
         prepare(&apt, &dir, case)?;
     }

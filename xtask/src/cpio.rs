@@ -139,14 +139,14 @@ mod tests {
         let build = |names: &[&str]| {
             let mut tree = Tree::new();
             for name in names {
-                tree.file(name, 0o755, name.as_bytes().to_vec());
+                tree.file(name, 0o755, b"data".to_vec());
             }
             tree.link("/bin/sh", "busybox");
             tree.chardev("/dev/console", 0o600, 5, 1);
             tree.archive()
         };
         let archive = build(&["/bin/busybox", "/etc/passwd"]);
-        assert_eq!(archive, build(&["etc/passwd", "bin/busybox"]));
+        assert!(archive == build(&["etc/passwd", "bin/busybox"]), "the order or a slash makes a difference");
         assert!(archive.len().is_multiple_of(512));
         let Ok(mut cpio) = Command::new("cpio").args(["-it", "--quiet"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn() else {
             return;

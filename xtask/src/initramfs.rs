@@ -12,6 +12,14 @@ const HOME: &str = "/root";
 /// Marks the end of the output streams; followed by random digits so that no program prints it.
 pub const NONCE_PREFIX: &str = "\u{1}vigil:end:";
 
+/// Packages whose libraries most programs need.
+const LIBRARIES: [&str; 4] = ["libc6", "libgcc-s1", "libstdc++6", "zlib1g"];
+
+/// Fetches what the trees below are made of.
+pub fn fetch(apt: &Apt) -> Result<()> {
+    LIBRARIES.iter().chain(&["busybox-static"]).try_for_each(|package| apt.unpacked(package).map(drop))
+}
+
 /// The program that init runs.
 pub struct Program {
     /// Path in the guest.
@@ -113,7 +121,7 @@ pub fn add_program(ctx: &Ctx, tree: &mut Tree, name: &str, rootfs: Option<&Path>
         if wanted.interpreter.is_some() || !wanted.libraries.is_empty() {
             let mut roots: Vec<PathBuf> = rootfs.iter().map(|p| p.to_path_buf()).collect();
             if let Ok(apt) = Apt::new(ctx) {
-                for package in ["libc6", "libgcc-s1", "libstdc++6", "zlib1g"] {
+                for package in LIBRARIES {
                     roots.push(apt.unpacked(package)?);
                 }
             }
