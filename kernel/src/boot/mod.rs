@@ -1,20 +1,29 @@
-//! Booting, the part that every architecture shares.
+//! Booting, from the entry code to `kernel_main`: command line, early console, CPU features, memory.
+//!
+//! | module | what is there |
+//! |---|---|
+//! | [`cmdline`] | words of the command line, as Linux splits them |
+//! | [`params`] | the parameters, typed; what init gets |
+//! | `earlycon` | the polled console |
+//! | `memory` | from the device tree to the heap |
+//! | `info` | what `kernel_main` gets to know |
+//! | `start` | the order of all this |
+//!
+//! Everything here runs on the boot CPU alone with interrupts masked.
 
-/// Goes on where the architecture's entry code ends.
+pub mod cmdline;
+pub mod params;
+
 #[cfg(target_os = "none")]
-pub fn start() -> ! {
-    use crate::arch::aarch64::{boot, mmu, mmu_layout::FixSlot, pgtable_kernel::Prot};
-    let u = unsafe { mmu::set_fixmap(FixSlot::Earlycon, 0x0900_0000, Prot::DEVICE) } as *mut u8;
-    let a = boot::boot_args();
-    struct W(*mut u8);
-    impl core::fmt::Write for W {
-        fn write_str(&mut self, s: &str) -> core::fmt::Result {
-            for b in s.bytes() { unsafe { self.0.write_volatile(b) } }
-            Ok(())
-        }
-    }
-    let _ = core::fmt::Write::write_fmt(&mut W(u), format_args!("hello {:x?} text {:x}\n", a, mmu::text_start()));
-    crate::debug::semihosting::enable();
-    crate::debug::semihosting::exit(0);
-    crate::arch::aarch64::cpu::park()
-}
+pub mod earlycon;
+#[cfg(target_os = "none")]
+pub mod info;
+#[cfg(target_os = "none")]
+mod memory;
+#[cfg(target_os = "none")]
+mod start;
+
+#[cfg(target_os = "none")]
+pub use info::{BootInfo, CpuInfo};
+#[cfg(target_os = "none")]
+pub use start::start;

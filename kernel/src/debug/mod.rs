@@ -1,2 +1,27 @@
-//! Debugging.
+//! Debugging: the kernel log and its readers, consoles, panic, back-traces, symbols, semihosting.
+//!
+//! | module | what is there |
+//! |---|---|
+//! | [`ring`] | the lock-free record ring |
+//! | [`printk`] | levels, `pr_*` macros, the `log` crate's backend |
+//! | [`console`] | where messages are shown; the console lock, which nobody waits for |
+//! | [`kmsg`] | `/dev/kmsg` and syslog(2) |
+//! | [`ratelimit`] | `pr_ratelimited!` |
+//! | [`kallsyms`] | names of kernel addresses |
+//! | `backtrace`, `panic` | last words (kernel target only) |
+//! | [`semihosting`] | the emulator's exit |
+//!
+//! Nothing here blocks, allocates, or takes a lock that another CPU may hold for long.
+
+pub mod console;
+pub mod kallsyms;
+pub mod kmsg;
+pub mod printk;
+pub mod ratelimit;
+pub mod ring;
 pub mod semihosting;
+
+#[cfg(target_os = "none")]
+pub mod backtrace;
+#[cfg(target_os = "none")]
+pub mod panic;

@@ -1,5 +1,6 @@
 //! Per-CPU set-up at EL1 after the MMU is on, and a CPU's identity.
 
+use super::features_mitigation::Mitigations;
 use core::arch::asm;
 
 /// CNTKCTL_EL1: EL0 may read CNTVCT (EL0VCTEN, bit 1).
@@ -13,7 +14,7 @@ macro_rules! read_sysreg {
     ($name:literal) => {{
         let v: u64;
         // SAFETY: a read of a system register without side effects.
-        unsafe { asm!(concat!("mrs {}, ", $name), out(reg) v, options(nomem, nostack, preserves_flags)) };
+        unsafe { core::arch::asm!(concat!("mrs {}, ", $name), out(reg) v, options(nomem, nostack, preserves_flags)) };
         v
     }};
 }
@@ -27,6 +28,23 @@ pub fn mpidr() -> u64 {
 /// MIDR_EL1: implementer, variant, architecture, part, revision.
 pub fn midr() -> u64 {
     read_sysreg!("midr_el1")
+}
+
+/// REVIDR_EL1.
+pub fn revidr() -> u64 {
+    read_sysreg!("revidr_el1")
+}
+
+static MITIGATIONS: spin::Once<Mitigations> = spin::Once::new();
+
+/// Stores the decision on mitigations; the first one stands.
+pub fn set_mitigations(m: Mitigations) {
+    MITIGATIONS.call_once(|| m);
+}
+
+/// The decision on mitigations. `None` only before the features were read.
+pub fn mitigations() -> Option<&'static Mitigations> {
+    MITIGATIONS.get()
 }
 
 /// Stops this CPU for ever.

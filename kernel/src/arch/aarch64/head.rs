@@ -401,6 +401,7 @@ boot_stacks_end:
     .section .boot.pgtables, "aw", @nobits
     .balign 4096
     .space  4096 * 16
+    .text                               // what the compiler puts behind this block belongs there
 "#,
     image_flags = const IMAGE_FLAGS,
     idmap_block = const IDMAP_BLOCK,

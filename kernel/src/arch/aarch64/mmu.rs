@@ -1,16 +1,14 @@
 //! The kernel's own page tables (TTBR1): making them at boot, and changing them while the kernel runs.
 //!
-//! Three ways to reach a table: at its physical address before the jump to the virtual one ([`build_kernel_tables`]),
+//! Three ways to reach a table: at its physical address before the jump to the virtual one (`build_kernel_tables`),
 //! through the fixmap until the linear map exists, through the linear map afterwards. Rights are those of
 //! DESIGN.md 5: text RX, rodata R, everything else NX; `selftest` proves it over all tables.
 //!
-//! Locks: after boot every change holds `KERNEL_TABLES` (innermost but for the zone lock: a table page may be allocated
-//! under it, with interrupts on or off). Kernel mappings are only ever added or removed, never changed in place, so
-//! break-before-make holds by construction; a removal invalidates on all CPUs before it returns.
+//! This file has the image, the fixmap and the identity map; [`super::mmu_kernel`] the linear map and what is mapped later.
 
 use super::boot::BootArgs;
 use super::mmu_layout::{FIXMAP_BASE, FIXMAP_FDT, FixSlot, BLOCK_2M, PAGE_SIZE};
-use super::pgtable_kernel::{self as pt, ADDR_MASK, ENTRIES, Granule, Leaf, MapError, Prot, Tables};
+use super::pgtable_kernel::{self as pt, ADDR_MASK, ENTRIES, Granule, MapError, Prot, Tables};
 use super::mmu_tlb as tlb_kernel;
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -22,7 +20,7 @@ const POOL_TABLES: usize = 48;
 #[repr(C, align(4096))]
 struct Pool(UnsafeCell<[[u64; ENTRIES]; POOL_TABLES]>);
 
-// SAFETY: changed by the boot CPU while it is alone, and under `KERNEL_TABLES` afterwards.
+// SAFETY: changed by the boot CPU while it is alone, and under the lock of `mmu_kernel` afterwards.
 unsafe impl Sync for Pool {}
 
 /// The first table is level 0 (Linux: swapper_pg_dir).
@@ -98,10 +96,11 @@ pub fn idmap_root() -> u64 {
 }
 
 /// Takes tables from the pool and reaches them where the code runs now.
-struct PoolTables;
+pub(super) struct PoolTables;
 
 impl PoolTables {
-    fn entry(table: u64, index: usize) -> Option<*mut u64> {
+    /// The entry's address, if the table is in the pool.
+    pub(super) fn entry(table: u64, index: usize) -> Option<*mut u64> {
         let base = kimage_to_phys(POOL.0.get() as usize);
         let at = table.checked_sub(base)? as usize;
         if at >= size_of::<Pool>() || index >= ENTRIES {
@@ -255,9 +254,4 @@ pub fn map_fdt(dtb: u64) -> Option<usize> {
     pt::map(&mut t, kernel_root(), FIXMAP_FDT, base, 2 * BLOCK_2M, Prot::RODATA, Granule::Largest).ok()?;
     tlb_kernel::publish();
     Some(FIXMAP_FDT + (dtb - base) as usize)
-}
-
-/// The leaf that maps `va` in the kernel's tables. Any context; races with a concurrent unmap are the caller's.
-pub fn lookup(va: usize) -> Option<Leaf> {
-    pt::lookup(&mut PoolTables, kernel_root(), va)
 }

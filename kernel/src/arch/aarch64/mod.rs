@@ -7,12 +7,18 @@
 //! | `head` | entry in assembly: EL2 → EL1, identity map, MMU, relocation | MMU off |
 //! | `boot` | first Rust code, at the load address and then at the virtual one | boot CPU |
 //! | `kaslr` | where the image goes | boot CPU |
-//! | `mmu`, `mmu_tlb` | the kernel's tables and their changes | |
+//! | `mmu` | the image's tables, the fixmap, the identity map of starting CPUs | boot CPU |
+//! | `mmu_kernel`, `mmu_tlb` | linear map, ioremap, pages for vmalloc; TLB | |
+//! | `selftest` | proof that nothing is writable and executable | boot CPU |
+//! | [`features`], [`features_mitigation`] | HWCAP, emulated ID registers, speculation mitigations | pure, host-tested |
+//! | `psci` | power off, reset, CPU_ON | |
 //! | `cpu`, `cache` | per-CPU registers, cache maintenance | |
 //! | `smp` | starting the other CPUs | |
 //!
 //! Page tables of user space, ASIDs and user TLB flushes belong to [`crate::mm`].
 
+pub mod features;
+pub mod features_mitigation;
 pub mod mmu_layout;
 pub mod pgtable_kernel;
 
@@ -29,6 +35,12 @@ pub mod kaslr;
 #[cfg(target_os = "none")]
 pub mod mmu;
 #[cfg(target_os = "none")]
+pub mod mmu_kernel;
+#[cfg(target_os = "none")]
 pub mod mmu_tlb;
+#[cfg(target_os = "none")]
+pub mod psci;
+#[cfg(target_os = "none")]
+pub mod selftest;
 #[cfg(target_os = "none")]
 pub mod smp;

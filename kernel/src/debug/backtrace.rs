@@ -1,0 +1,83 @@
+//! Back-traces by frame pointers.
+//!
+//! Each frame record is {x29 of the caller, return address}; a chain ends at x29 = 0, which every stack's base has. A record
+//! must lie in mapped kernel memory and above the one before it, on the same stack or where the chain of an interrupt
+//! leads; anything else ends the trace, so a broken stack cannot break the panic that prints it.
+
+use super::kallsyms;
+use crate::arch::aarch64::{mmu, mmu_kernel};
+use core::fmt::Write;
+use vigil_executor::stack::STACK_SIZE;
+
+/// Most frames that are printed.
+const MAX_FRAMES: usize = 40;
+
+/// A kernel address as `symbol+0x10/0xaddr`, or the number alone when it has no name.
+#[derive(Clone, Copy, Debug)]
+pub struct Symbol(pub usize);
+
+impl core::fmt::Display for Symbol {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let name = self
+            .0
+            .checked_sub(mmu::text_start())
+            .filter(|_| self.0 < mmu::text_end())
+            .and_then(|o| kallsyms::kernel()?.find(u32::try_from(o).ok()?));
+        match name {
+            Some((name, offset)) => write!(f, "{name}+{offset:#x}"),
+            None => write!(f, "{:#018x}", self.0),
+        }
+    }
+}
+
+/// Calls `f` with each return address of the chain that starts at the frame record `fp`.
+pub fn walk(mut fp: usize, mut f: impl FnMut(usize)) {
+    for _ in 0..MAX_FRAMES {
+        if fp == 0 || fp & 7 != 0 || mmu_kernel::lookup(fp).is_none() || mmu_kernel::lookup(fp.wrapping_add(8)).is_none() {
+            return;
+        }
+        // SAFETY: both words are mapped (checked above), and aligned. The stack of another flow may change meanwhile: the
+        // values are only checked and printed.
+        let (next, ret) = unsafe { ((fp as *const usize).read_volatile(), (fp as *const usize).add(1).read_volatile()) };
+        if ret == 0 {
+            return;
+        }
+        f(ret);
+        // On one stack frames ascend; a jump to another stack happens where an interrupt switched.
+        let same_stack = (next ^ fp) & !(STACK_SIZE - 1) == 0;
+        if same_stack && next <= fp {
+            return;
+        }
+        fp = next;
+    }
+}
+
+/// Logs the chain that starts at `fp`, after the place `pc` itself when it is not 0, as Linux's "Call trace:".
+pub fn print(pc: usize, fp: usize) {
+    crate::pr_emerg!("Call trace:");
+    if pc != 0 {
+        crate::pr_emerg!(" {}", Symbol(pc));
+    }
+    // A return address is behind its call: minus 4 names the caller even when the call was its last instruction.
+    walk(fp, |ret| crate::pr_emerg!(" {}", Symbol(ret.wrapping_sub(4))));
+}
+
+/// Writes the chain that starts at `fp`, one address per line (`/proc/PID/stack` of a parked task).
+pub fn write_to(w: &mut dyn Write, fp: usize) -> core::fmt::Result {
+    let mut result = Ok(());
+    walk(fp, |ret| {
+        if result.is_ok() {
+            result = writeln!(w, "[<0>] {}", Symbol(ret.wrapping_sub(4)));
+        }
+    });
+    result
+}
+
+/// The frame record of the caller's caller.
+#[inline(always)]
+pub fn frame_pointer() -> usize {
+    let fp: usize;
+    // SAFETY: a read of x29.
+    unsafe { core::arch::asm!("mov {}, x29", out(reg) fp, options(nomem, nostack, preserves_flags)) };
+    fp
+}

@@ -1,0 +1,150 @@
+//! Consoles: where messages are shown, and who shows them.
+//!
+//! Each console remembers the next record that it has to show. Whoever stores a record tries to take the console lock;
+//! the one who has it shows everything, so a message that comes while another CPU (or the interrupted code below us)
+//! is showing is shown by that one. Nobody waits: a printk in an interrupt handler or an NMI cannot deadlock.
+
+use super::printk::{self, Line, LOG};
+use super::ring::{MAX_TEXT, Meta, Missing};
+use core::fmt::Write;
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::{Acquire, Relaxed, Release, SeqCst}};
+use vigil_executor::context::PreemptGuard;
+
+/// Something that shows text.
+pub trait Console: Sync {
+    /// Its name and number, as in `console=`: `ttyAMA0`.
+    fn name(&self) -> &str;
+    /// Shows `bytes`; the console adds CR before LF if it needs one. Any context, panic included: polled, bounded waits.
+    fn write(&self, bytes: &[u8]);
+}
+
+/// How a console is registered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// An early console: shows everything from the beginning, and stops when a real console is there.
+    Boot,
+    /// A real one: shows the log from the beginning if no boot console did.
+    Normal,
+}
+
+struct Slot {
+    console: spin::Once<(&'static dyn Console, Kind)>,
+    enabled: AtomicBool,
+    seq: AtomicU64,
+}
+
+const SLOTS: usize = 4;
+static CONSOLES: [Slot; SLOTS] =
+    [const { Slot { console: spin::Once::new(), enabled: AtomicBool::new(false), seq: AtomicU64::new(0) } }; SLOTS];
+static LOCKED: AtomicBool = AtomicBool::new(false);
+/// A panic goes ahead without the lock: its holder may be stopped, or below us on this very CPU.
+static BUSTED: AtomicBool = AtomicBool::new(false);
+static KEEP_BOOT: AtomicBool = AtomicBool::new(false);
+
+/// `keep_bootcon`: boot consoles stay when a real one comes.
+pub fn keep_boot_consoles() {
+    KEEP_BOOT.store(true, Relaxed);
+}
+
+/// Adds a console; `false` when there are four already. The log that it has not shown is shown at once.
+pub fn register(console: &'static dyn Console, kind: Kind) -> bool {
+    let boot_shows = CONSOLES.iter().any(|s| s.enabled.load(Acquire) && s.console.get().is_some_and(|c| c.1 == Kind::Boot));
+    let Some(slot) = CONSOLES.iter().find(|s| !s.console.is_completed()) else { return false };
+    slot.console.call_once(|| (console, kind));
+    if kind == Kind::Normal && boot_shows {
+        slot.seq.store(LOG.next(), Relaxed);
+    }
+    let what = if kind == Kind::Boot { "bootconsole" } else { "console" };
+    crate::pr_info!("printk: {what} [{}] enabled", console.name());
+    if kind == Kind::Normal && boot_shows && !KEEP_BOOT.load(Relaxed) {
+        for s in &CONSOLES {
+            if let Some((c, Kind::Boot)) = s.console.get() {
+                crate::pr_info!("printk: bootconsole [{}] disabled", c.name());
+                s.enabled.store(false, Release);
+            }
+        }
+        // The line about the change was shown by the boot console; the new one goes on behind it.
+        slot.seq.store(LOG.next(), Relaxed);
+    }
+    slot.enabled.store(true, Release);
+    flush();
+    true
+}
+
+/// Calls `f` with each console that shows messages: name and whether it is a boot console (`/proc/consoles`).
+pub fn for_each(mut f: impl FnMut(&'static dyn Console, Kind)) {
+    for s in &CONSOLES {
+        if let Some((c, kind)) = s.console.get().filter(|_| s.enabled.load(Acquire)) {
+            f(*c, *kind);
+        }
+    }
+}
+
+/// Shows what has not been shown, unless somebody else is doing so. Any context.
+pub fn flush() {
+    loop {
+        let _stay = PreemptGuard::new();
+        if LOCKED.swap(true, Acquire) && !BUSTED.load(Relaxed) {
+            return;
+        }
+        for slot in CONSOLES.iter().filter(|s| s.enabled.load(Acquire)) {
+            if let Some((console, _)) = slot.console.get() {
+                drain(*console, &slot.seq);
+            }
+        }
+        LOCKED.store(false, SeqCst);
+        // A record stored after our last look, by somebody who found the lock taken, is ours to show.
+        let behind = |s: &Slot| s.enabled.load(Acquire) && s.console.is_completed() && pending(s.seq.load(SeqCst));
+        if !CONSOLES.iter().any(behind) {
+            return;
+        }
+    }
+}
+
+/// Whether record `seq` can be shown now.
+fn pending(seq: u64) -> bool {
+    let mut text = [0; MAX_TEXT];
+    !matches!(LOG.read(seq, &mut text), Err(Missing::NotYet))
+}
+
+fn drain(console: &dyn Console, seq: &AtomicU64) {
+    let mut text = [0; MAX_TEXT];
+    loop {
+        let at = seq.load(Relaxed);
+        match LOG.read(at, &mut text) {
+            Ok(meta) => {
+                // First, so that a panic inside `write` does not show the same record for ever.
+                seq.store(at + 1, SeqCst);
+                if printk::shown(meta.level) {
+                    show(console, &meta, &text[..meta.len as usize]);
+                }
+            }
+            Err(Missing::Lost(next)) => {
+                console.write(b"** printk messages dropped **\n");
+                seq.store(next, SeqCst);
+            }
+            Err(Missing::NotYet) => return,
+        }
+    }
+}
+
+fn show(console: &dyn Console, meta: &Meta, text: &[u8]) {
+    for part in text.split(|b| *b == b'\n') {
+        let mut prefix = Line::new();
+        // `Line` takes everything.
+        let _ = write_time(&mut prefix, meta.time);
+        console.write(prefix.bytes());
+        console.write(part);
+        console.write(b"\n");
+    }
+}
+
+/// Writes `[    1.234567] `.
+pub(super) fn write_time(w: &mut Line, nanos: u64) -> core::fmt::Result {
+    write!(w, "[{:5}.{:06}] ", nanos / 1_000_000_000, nanos % 1_000_000_000 / 1000)
+}
+
+/// From now on consoles are written without the lock: the kernel panics.
+pub fn bust() {
+    BUSTED.store(true, SeqCst);
+}
