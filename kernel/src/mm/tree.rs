@@ -22,6 +22,18 @@ pub struct Pos {
     slot: usize,
 }
 
+impl Pos {
+    /// As one word, for a hint that is kept without the tree's lock.
+    pub fn pack(self) -> usize {
+        (self.leaf << 8) | self.slot
+    }
+
+    /// The inverse of [`Pos::pack`]. May name no VMA, or another one than then: the caller checks what it gets.
+    pub fn unpack(word: usize) -> Pos {
+        Pos { leaf: word >> 8, slot: word & 0xff }
+    }
+}
+
 /// VMAs by ascending address, disjoint.
 #[derive(Default)]
 pub struct VmaTree {

@@ -3,6 +3,7 @@
 use super::pgtable::PteProt;
 use super::rmap::RmapNode;
 use super::special::SpecialMapping;
+use core::sync::atomic::{AtomicBool, Ordering};
 use vigil_abi::Errno;
 use vigil_fs::{File, Inode};
 use vigil_mem::{KArc, PAGE_SHIFT};
@@ -121,8 +122,9 @@ pub struct Vma {
     pub end: usize,
     /// Rights and kind.
     pub flags: VmFlags,
-    /// Whether private pages may be in its tables (Linux: `anon_vma` is set): fork must copy them.
-    pub anon: bool,
+    /// Whether private pages may be in its tables (Linux: `anon_vma` is set): fork must copy them. Set by faults, which
+    /// hold mmap_lock for reading only.
+    anon: AtomicBool,
     /// Offset of `start` in the backing, in pages. For anonymous memory the page number of the address at which it was
     /// first mapped, so that it does not change who can merge when it moves.
     pub pgoff: u64,
@@ -133,11 +135,32 @@ pub struct Vma {
 impl Vma {
     /// An anonymous private mapping.
     pub fn anonymous(start: usize, end: usize, flags: VmFlags) -> Vma {
-        Vma { start, end, flags, anon: false, pgoff: (start >> PAGE_SHIFT) as u64, backing: Backing::Anon }
+        Vma { start, end, flags, anon: AtomicBool::new(false), pgoff: (start >> PAGE_SHIFT) as u64, backing: Backing::Anon }
+    }
+
+    /// A mapping of `backing` without private pages yet.
+    pub fn new(start: usize, end: usize, flags: VmFlags, pgoff: u64, backing: Backing) -> Vma {
+        Vma { start, end, flags, anon: AtomicBool::new(false), pgoff, backing }
+    }
+
+    /// Whether private pages may be in its tables.
+    #[inline(always)]
+    pub fn has_anon(&self) -> bool {
+        self.anon.load(Ordering::Relaxed)
+    }
+
+    /// Notes that a private page is about to be mapped.
+    #[inline(always)]
+    pub fn set_anon(&self) {
+        // A plain load first: the word is shared by all faulting CPUs, and set after the first fault.
+        if !self.has_anon() {
+            self.anon.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Bytes.
     #[inline(always)]
+    #[allow(clippy::len_without_is_empty, reason = "a mapping is never empty")]
     pub fn len(&self) -> usize {
         self.end - self.start
     }
@@ -215,17 +238,19 @@ impl Vma {
             return false;
         }
         // Untouched anonymous memory has no page that remembers its offset, so it takes ours.
-        let offsets_free = self.is_anonymous() && (!self.anon || !next.anon);
+        let offsets_free = self.is_anonymous() && (!self.has_anon() || !next.has_anon());
         offsets_free || self.pgoff.wrapping_add(self.pages() as u64) == next.pgoff
     }
 
     /// Takes over the range of `next` (see [`Self::can_merge_with`]); the caller drops it from the tree.
     pub fn absorb(&mut self, next: &Vma) {
-        if self.is_anonymous() && !self.anon && next.anon {
+        if self.is_anonymous() && !self.has_anon() && next.has_anon() {
             self.pgoff = next.pgoff.wrapping_sub(self.pages() as u64);
         }
         self.end = next.end;
-        self.anon |= next.anon;
+        if next.has_anon() {
+            self.set_anon();
+        }
         self.sync_rmap();
     }
 
@@ -242,7 +267,7 @@ impl Vma {
                 Backing::File(FileMap { file: f.file.clone(), inode: f.inode.clone(), rmap })
             }
         };
-        Ok(Vma { start, end, flags: self.flags, anon: self.anon, pgoff, backing })
+        Ok(Vma { start, end, flags: self.flags, anon: AtomicBool::new(self.has_anon()), pgoff, backing })
     }
 
     /// Moves the lower end to `start`, keeping which page is where.
@@ -286,8 +311,8 @@ mod tests {
         // Both touched, offsets that do not follow: a moved mapping beside another.
         let mut moved = vma(0x3000, 0x4000, rw);
         moved.pgoff = 77;
-        moved.anon = true;
-        a.anon = true;
+        moved.set_anon();
+        a.set_anon();
         assert!(!a.can_merge_with(&moved));
         a.absorb(&b);
         assert_eq!((a.start, a.end), (0x1000, 0x4000));

@@ -1,0 +1,124 @@
+//! Faults on mappings of files: the page cache's page, a private copy of it, or a signal (Linux: `do_read_fault`,
+//! `do_cow_fault`, `do_shared_fault`, `do_fault_around`).
+
+use super::counters::Rss;
+use super::fault::{Cause, Fault, FaultSignal, Step};
+use super::page::{self, Page};
+use super::pgtable::{PMD_SIZE, Pte, page_down};
+use super::space::Mm;
+use super::tlb;
+use super::vma::{FileMap, VmFlags, Vma};
+use vigil_abi::Errno;
+use vigil_fs::cache::PageRef;
+use vigil_fs::Stop;
+use vigil_mem::{PAGE_SIZE, Pfn};
+
+/// Bytes around a fault whose pages are mapped with it when they are in the cache (`fault_around_bytes`).
+const AROUND: usize = 16 * PAGE_SIZE;
+
+impl Mm {
+    /// The first touch of a page of a file mapping.
+    pub(super) fn file_fault(
+        &self,
+        vma: &Vma,
+        map: &FileMap,
+        table: Pfn,
+        cause: Cause,
+        spare: &mut Option<Page>,
+    ) -> Result<Fault, Step> {
+        let here = page_down(cause.addr);
+        let shared = vma.flags.contains(VmFlags::SHARED);
+        let write = cause.access.is_write();
+        let cached = self.cached_page(map, vma.page_index(here), write && shared, cause.addr)?;
+        if write && !shared {
+            let fresh = page::take(spare).ok_or(Step::Memory)?;
+            page::copy(fresh.pfn(), cached.pfn());
+            if vma.flags.contains(VmFlags::EXEC) {
+                page::sync_icache(fresh.pfn());
+            }
+            vma.set_anon();
+            let locked = self.tables.lock(table, here);
+            if locked.get(here).is_none() {
+                locked.set(here, Pte::new(fresh.into_anon(), vma.pte_prot().dirty()));
+                drop(locked);
+                self.counters.inc_anon();
+            }
+        } else if write {
+            map.inode.mapping().mark_dirty(&cached);
+            let prot = vma.pte_prot().dirty();
+            self.map_cached(vma, table, here, cached, |pfn| Pte::new(pfn, prot));
+        } else {
+            // A shared page becomes writable by its first store, which makes it dirty; a private one is copied then.
+            let prot = vma.pte_prot().read_only();
+            self.map_cached(vma, table, here, cached, |pfn| Pte::new(pfn, prot));
+            self.map_around(vma, map, table, here);
+        }
+        tlb::table_store_barrier();
+        Ok(Fault { major: false })
+    }
+
+    /// A store to a clean page of a shared mapping: asks the file system, and makes the entry writable.
+    pub(super) fn shared_write_fault(
+        &self,
+        vma: &Vma,
+        map: &FileMap,
+        table: Pfn,
+        cause: Cause,
+        pte: Pte,
+    ) -> Result<Fault, Step> {
+        let here = page_down(cause.addr);
+        let cached = self.cached_page(map, vma.page_index(here), true, cause.addr)?;
+        map.inode.mapping().mark_dirty(&cached);
+        // If the file was truncated and grew again, the entry is another page's or none: then the access faults again.
+        if cached.pfn() == pte.pfn() {
+            self.upgrade(table, here, pte);
+        }
+        Ok(Fault { major: false })
+    }
+
+    /// The file's page `index`, if it can be had without waiting.
+    fn cached_page(&self, map: &FileMap, index: u64, write: bool, addr: usize) -> Result<PageRef, Step> {
+        match map.inode.mapping().get_for_fault(index, write) {
+            Ok(page) => Ok(page),
+            Err(Stop::Err(Errno::ENOMEM)) => Err(Step::Memory),
+            Err(Stop::Err(_)) => Err(Step::Signal(FaultSignal::bus(addr))),
+            Err(Stop::Wait(..) | Stop::Fault(_)) => Err(Step::FilePage(map.inode.clone(), index, write)),
+        }
+    }
+
+    /// Installs the entry that `entry` makes of the cached page; the entry keeps the reference.
+    fn map_cached(&self, vma: &Vma, table: Pfn, here: usize, cached: PageRef, entry: impl FnOnce(Pfn) -> Pte) {
+        let pfn = cached.pfn();
+        if vma.flags.contains(VmFlags::EXEC) {
+            page::sync_icache(pfn);
+        }
+        let mut delta = Rss::default();
+        delta.count(pfn, 1);
+        let locked = self.tables.lock(table, here);
+        if locked.get(here).is_none() {
+            locked.set(here, entry(page::leak(cached)));
+            drop(locked);
+            self.counters.add_rss(delta);
+        }
+    }
+
+    /// Maps what is in the cache around `here`, within the mapping and within one table.
+    fn map_around(&self, vma: &Vma, map: &FileMap, table: Pfn, here: usize) {
+        if vma.flags.contains(VmFlags::RAND_READ) {
+            return;
+        }
+        let low = (here & !(AROUND - 1)).max(vma.start).max(here & !(PMD_SIZE - 1));
+        let high = (here & !(AROUND - 1)).saturating_add(AROUND).min(vma.end);
+        let prot = vma.pte_prot().read_only();
+        let mapping = map.inode.mapping();
+        let mut addr = low;
+        while addr < high {
+            if Pte(self.tables.unlocked(table)[super::pgtable::index_of(addr, 3)].load(super::fault::ORDER)).is_none()
+                && let Some(cached) = mapping.find_for_map(vma.page_index(addr))
+            {
+                self.map_cached(vma, table, addr, cached, |pfn| Pte::new(pfn, prot));
+            }
+            addr += PAGE_SIZE;
+        }
+    }
+}

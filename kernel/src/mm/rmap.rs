@@ -1,0 +1,88 @@
+//! Who maps a file's pages (Linux: `i_mmap`): a truncated page must vanish from every address space.
+//!
+//! Each VMA of a file owns a node that is registered with the inode's page cache. The node repeats the VMA's range under
+//! a lock of its own, so that the cache can walk its mappers without their mmap_locks. The lock is held while entries
+//! are cleared; whoever unmaps takes the node out first, and frees page tables only then.
+
+use super::gather::Gather;
+use super::space::Mm;
+use vigil_abi::Errno;
+use vigil_executor::lock_class;
+use vigil_executor::sync::SpinLock;
+use vigil_fs::Inode;
+use vigil_fs::cache::MmapHook;
+use vigil_mem::{KArc, PAGE_SHIFT, unsize};
+
+/// Pages cleared under one hold of the node's lock.
+const CHUNK: u64 = 256;
+
+struct Range {
+    start: usize,
+    end: usize,
+    pgoff: u64,
+    live: bool,
+}
+
+/// One mapping's entry in its inode's list.
+pub struct RmapNode {
+    mm: *const Mm,
+    inode: KArc<Inode>,
+    range: SpinLock<Range>,
+}
+
+// SAFETY: `mm` is only dereferenced under the range lock while `live`; `unregister` ends that before the Mm is dropped.
+unsafe impl Send for RmapNode {}
+// SAFETY: as above.
+unsafe impl Sync for RmapNode {}
+
+impl RmapNode {
+    /// Registers the mapping `[start, end)` of `inode` from page `pgoff` on in `mm`. ENOMEM.
+    ///
+    /// The caller [`unregister`](Self::unregister)s it before `mm` goes.
+    pub fn register(mm: &Mm, inode: &KArc<Inode>, start: usize, end: usize, pgoff: u64) -> Result<KArc<RmapNode>, Errno> {
+        let range = SpinLock::new(lock_class!("i_mmap_node"), Range { start, end, pgoff, live: true });
+        let node = KArc::try_new(RmapNode { mm, inode: inode.clone(), range })?;
+        inode.mapping().register(unsize!(KArc, node.clone() => dyn MmapHook))?;
+        Ok(node)
+    }
+
+    /// Follows the VMA's new range.
+    pub fn set_range(&self, start: usize, end: usize, pgoff: u64) {
+        let mut range = self.range.lock();
+        (range.start, range.end, range.pgoff) = (start, end, pgoff);
+    }
+
+    /// Takes the mapping off the inode's list. When it returns, nobody walks the mapping's tables through it.
+    pub fn unregister(this: &KArc<RmapNode>) {
+        this.range.lock().live = false;
+        this.inode.mapping().unregister(KArc::as_ptr(this).cast());
+    }
+}
+
+impl MmapHook for RmapNode {
+    /// Clears the entries of the file's pages `[first, last]`, private copies included (Linux: `unmap_mapping_range`
+    /// with even_cows).
+    fn unmap_range(&self, first: u64, last: u64) {
+        let mut next = first;
+        loop {
+            let range = self.range.lock();
+            if !range.live {
+                return;
+            }
+            let pages = ((range.end - range.start) >> PAGE_SHIFT) as u64;
+            let from = next.max(range.pgoff);
+            let to = last.min(range.pgoff.saturating_add(pages - 1)).min(from.saturating_add(CHUNK - 1));
+            if from > to {
+                return;
+            }
+            let at = |index: u64| range.start + (((index - range.pgoff) as usize) << PAGE_SHIFT);
+            // SAFETY: `live`, and the lock is held, so `unregister` has not returned and the Mm is alive.
+            let mm = unsafe { &*self.mm };
+            let mut gather = Gather::new(mm);
+            gather.zap(at(from), at(to) + (1 << PAGE_SHIFT), false);
+            drop(gather);
+            drop(range);
+            next = to.saturating_add(1);
+        }
+    }
+}
