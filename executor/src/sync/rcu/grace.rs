@@ -141,7 +141,8 @@ impl Grace {
                 continue;
             }
             fence(Ordering::SeqCst);
-            self.pending.store(CpuMask::ALL.0, Ordering::SeqCst);
+            // A read-modify-write although the set is empty: reports of CPUs that look late are such, too.
+            self.pending.fetch_or(CpuMask::ALL.0, Ordering::AcqRel);
             fence(Ordering::SeqCst);
             let idle = self.idle.load(Ordering::SeqCst);
             let old = self.pending.fetch_and(!idle, Ordering::AcqRel);
