@@ -7,6 +7,7 @@
 //! | `earlycon` | the polled console |
 //! | `memory` | from the device tree to the heap |
 //! | `info` | what `kernel_main` gets to know |
+//! | `power` | the ends of the machine |
 //! | `start` | the order of all this |
 //!
 //! Everything here runs on the boot CPU alone with interrupts masked.
@@ -20,6 +21,8 @@ pub mod earlycon;
 pub mod info;
 #[cfg(target_os = "none")]
 mod memory;
+#[cfg(target_os = "none")]
+pub mod power;
 #[cfg(target_os = "none")]
 mod start;
 

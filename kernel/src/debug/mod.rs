@@ -8,6 +8,7 @@
 //! | [`kmsg`] | `/dev/kmsg` and syslog(2) |
 //! | [`ratelimit`] | `pr_ratelimited!` |
 //! | [`kallsyms`] | names of kernel addresses |
+//! | [`oops`] | what a kernel fault says, and the policy |
 //! | `backtrace`, `panic` | last words (kernel target only) |
 //! | [`semihosting`] | the emulator's exit |
 //!
@@ -16,6 +17,7 @@
 pub mod console;
 pub mod kallsyms;
 pub mod kmsg;
+pub mod oops;
 pub mod printk;
 pub mod ratelimit;
 pub mod ring;

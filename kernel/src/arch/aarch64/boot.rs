@@ -3,7 +3,7 @@
 //! `early_start` decides where the kernel goes and builds its tables; `high_start` is the first code that runs there and
 //! goes on in [`crate::boot`]. What the two share with the assembly in [`super::head`] are [`BootArgs`] and [`EarlyMap`].
 
-use super::{cpu, kaslr, mmu};
+use super::{cpu, head_vectors, kaslr, mmu};
 use core::cell::UnsafeCell;
 use vigil_executor::context::{Context, StackKind};
 use vigil_executor::cpu::{CpuId, local_of};
@@ -94,6 +94,7 @@ pub(super) extern "C" fn early_start() -> EarlyMap {
 pub(super) extern "C" fn high_start() -> ! {
     // SAFETY: the block belongs to this CPU. The one set in `early_start` was its physical address.
     unsafe { vigil_executor::arch::set_cpu_local(local_of(CpuId::BOOT)) };
+    head_vectors::install();
     cpu::init_this_cpu();
     // SAFETY: nothing is accessed through the identity map any more.
     unsafe { mmu::leave_identity_map() };

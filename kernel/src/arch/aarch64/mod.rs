@@ -5,6 +5,7 @@
 //! | [`mmu_layout`] | the virtual address plan, memory types | |
 //! | [`pgtable_kernel`] | the page-table builder, pure | host-tested |
 //! | `head` | entry in assembly: EL2 → EL1, identity map, MMU, relocation | MMU off |
+//! | `head_vectors` | vectors until the trap code sets its own | each CPU |
 //! | `boot` | first Rust code, at the load address and then at the virtual one | boot CPU |
 //! | `kaslr` | where the image goes | boot CPU |
 //! | `mmu` | the image's tables, the fixmap, the identity map of starting CPUs | boot CPU |
@@ -30,6 +31,8 @@ pub mod cache;
 pub mod cpu;
 #[cfg(target_os = "none")]
 mod head;
+#[cfg(target_os = "none")]
+mod head_vectors;
 #[cfg(target_os = "none")]
 pub mod kaslr;
 #[cfg(target_os = "none")]

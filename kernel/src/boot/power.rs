@@ -1,0 +1,28 @@
+//! Ends of the machine: power off, restart, halt (reboot(2) and the end of a panic).
+
+use crate::arch::aarch64::{cpu, psci};
+use crate::debug::console;
+use crate::pr_emerg;
+
+/// Turns the machine off; halts where the firmware cannot. The caller has stopped everything that matters.
+pub fn power_off() -> ! {
+    pr_emerg!("reboot: Power down");
+    console::flush();
+    psci::system_off();
+    cpu::park()
+}
+
+/// Resets the machine; halts where the firmware cannot.
+pub fn restart() -> ! {
+    pr_emerg!("reboot: Restarting system");
+    console::flush();
+    psci::system_reset();
+    cpu::park()
+}
+
+/// Stops this CPU for ever with the machine on.
+pub fn halt() -> ! {
+    pr_emerg!("reboot: System halted");
+    console::flush();
+    cpu::park()
+}

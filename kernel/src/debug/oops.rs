@@ -1,0 +1,186 @@
+//! What a fault in the kernel says, and what becomes of it: the oops policy (docs/oops.md).
+//!
+//! The trap code builds [`KernelRegs`], calls [`oops`] with interrupts masked, and does what the answer says. An oops never
+//! panics where only one task is lost: a fault in a task's own poll with no lock held kills that task; anything that could
+//! leave a lock held or an interrupt half-handled is the end, as is `oops=panic`.
+
+#[cfg(target_os = "none")]
+use crate::pr_emerg;
+
+/// The registers of an interrupted flow at EL1, as the early vectors store them.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct KernelRegs {
+    /// x0 to x30.
+    pub x: [u64; 31],
+    /// The stack pointer before the exception.
+    pub sp: u64,
+    /// ELR_EL1.
+    pub pc: u64,
+    /// SPSR_EL1.
+    pub pstate: u64,
+}
+
+/// What the trap code must do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use = "the fault is not handled until this is done"]
+pub enum OopsAction {
+    /// End the current task as if by SIGKILL, without running its poll any further; its future is leaked, not dropped.
+    KillTask,
+    /// Nothing may go on.
+    Panic,
+}
+
+/// What is known of the flow that faulted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Situation {
+    /// A task's poll was running.
+    pub in_poll: bool,
+    /// preempt_count of the flow: locks, interrupts, RCU readers all show here.
+    pub preempt_count: u32,
+    /// Interrupts were masked where it faulted.
+    pub irqs_masked: bool,
+    /// The task is init: without it nothing goes on either.
+    pub is_init: bool,
+    /// `oops=panic`.
+    pub panic_on_oops: bool,
+}
+
+/// The policy, pure.
+pub const fn policy(s: Situation) -> OopsAction {
+    if !s.in_poll || s.preempt_count != 0 || s.irqs_masked || s.is_init || s.panic_on_oops {
+        OopsAction::Panic
+    } else {
+        OopsAction::KillTask
+    }
+}
+
+/// The exception class of an ESR in words (Arm ARM D17.2.37), with the fault's kind for aborts.
+pub const fn describe(esr: u64) -> &'static str {
+    match esr >> 26 & 0x3f {
+        0x00 => "undefined instruction",
+        0x01 => "trapped WFI or WFE",
+        0x07 => "FP or SIMD access while it is off",
+        0x0d => "branch target exception",
+        0x0e => "illegal execution state",
+        0x11 | 0x15 => "SVC",
+        0x16 => "HVC",
+        0x17 => "SMC",
+        0x18 => "trapped system register access",
+        0x19 => "SVE access while it is off",
+        0x1d => "SME access while it is off",
+        0x1c => "pointer authentication failure",
+        0x20 | 0x21 => instruction_abort(esr),
+        0x22 => "PC alignment fault",
+        0x24 | 0x25 => data_abort(esr),
+        0x26 => "SP alignment fault",
+        0x2c => "floating point exception",
+        0x2f => "SError",
+        0x30 | 0x31 => "hardware breakpoint",
+        0x32 | 0x33 => "software step",
+        0x34 | 0x35 => "watchpoint",
+        0x3c => "BRK",
+        _ => "unknown exception",
+    }
+}
+
+const fn instruction_abort(esr: u64) -> &'static str {
+    match esr & 0x3f {
+        4..=7 => "instruction fetch from an unmapped address",
+        8..=11 => "instruction fetch, access flag fault",
+        12..=15 => "instruction fetch from memory that is not executable",
+        _ => "instruction abort",
+    }
+}
+
+const fn data_abort(esr: u64) -> &'static str {
+    let write = esr & 1 << 6 != 0;
+    match (esr & 0x3f, write) {
+        (4..=7, false) => "read of an unmapped address",
+        (4..=7, true) => "write to an unmapped address",
+        (8..=11, _) => "access flag fault",
+        (12..=15, false) => "read without permission",
+        (12..=15, true) => "write to read-only memory",
+        (0x10 | 0x14..=0x17, _) => "external abort",
+        (0x21, _) => "alignment fault",
+        _ => "data abort",
+    }
+}
+
+#[cfg(target_os = "none")]
+impl KernelRegs {
+    /// Logs the registers, as Linux's show_regs does.
+    pub fn log(&self) {
+        let (pc, lr) = (super::backtrace::Symbol(self.pc as usize), super::backtrace::Symbol(self.x[30] as usize));
+        pr_emerg!("pstate: {:08x} ({})", self.pstate, flags(self.pstate).as_str());
+        pr_emerg!("pc : {pc}");
+        pr_emerg!("lr : {lr}");
+        pr_emerg!("sp : {:016x}", self.sp);
+        for row in (0..10).rev() {
+            let (a, b, c) = (3 * row + 2, 3 * row + 1, 3 * row);
+            pr_emerg!("x{a:<2}: {:016x} x{b:<2}: {:016x} x{c:<2}: {:016x}", self.x[a], self.x[b], self.x[c]);
+        }
+    }
+}
+
+/// PSTATE's flags in Linux's order: capitals are set.
+struct Flags([u8; 9]);
+
+impl Flags {
+    #[cfg(target_os = "none")]
+    fn as_str(&self) -> &str {
+        core::str::from_utf8(&self.0).unwrap_or("?")
+    }
+}
+
+fn flags(pstate: u64) -> Flags {
+    let mut out = *b"nzcv daif";
+    for (at, bit) in [(0, 31), (1, 30), (2, 29), (3, 28), (5, 9), (6, 8), (7, 7), (8, 6)] {
+        if pstate >> bit & 1 != 0 {
+            out[at] = out[at].to_ascii_uppercase();
+        }
+    }
+    Flags(out)
+}
+
+/// Reports a fault in the kernel and says what to do. Interrupts masked.
+#[cfg(target_os = "none")]
+pub fn oops(what: core::fmt::Arguments<'_>, esr: u64, far: u64, regs: &KernelRegs, situation: Situation) -> OopsAction {
+    pr_emerg!("Internal error: Oops: {what}: {}", describe(esr));
+    pr_emerg!("  ESR = {esr:#018x}, FAR = {far:#018x}, CPU {}", vigil_executor::cpu::CpuId::current().index());
+    super::panic::dump_task();
+    regs.log();
+    super::backtrace::print(regs.pc as usize, regs.x[29] as usize);
+    pr_emerg!("---[ end trace ]---");
+    policy(situation)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_lone_poll_is_survivable() {
+        let fine = Situation { in_poll: true, preempt_count: 0, irqs_masked: false, is_init: false, panic_on_oops: false };
+        assert_eq!(policy(fine), OopsAction::KillTask);
+        for bad in [
+            Situation { in_poll: false, ..fine },
+            Situation { preempt_count: 1, ..fine },
+            Situation { preempt_count: 1 << 16, ..fine },
+            Situation { irqs_masked: true, ..fine },
+            Situation { is_init: true, ..fine },
+            Situation { panic_on_oops: true, ..fine },
+        ] {
+            assert_eq!(policy(bad), OopsAction::Panic, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn exceptions_have_names() {
+        assert_eq!(describe(0x9600_0045), "write to an unmapped address");
+        assert_eq!(describe(0x9600_0006), "read of an unmapped address");
+        assert_eq!(describe(0x8600_000f), "instruction fetch from memory that is not executable");
+        assert_eq!(describe(0x0200_0000), "undefined instruction");
+        assert_eq!(&flags(0x6000_03c5).0, b"nZCv DAIF");
+    }
+}
