@@ -20,14 +20,19 @@
 //! | [`irqchip`] | GICv2, GICv3 |
 //! | [`timer`] | the architected timer |
 //! | [`serial`] | PL011, early console |
+//! | [`char`] | what makes a file of a device |
+//! | [`tty`] | terminals and their line discipline |
 #![no_std]
 
 #[cfg(any(test, not(target_os = "none")))]
 extern crate std;
 
+pub mod char;
 pub mod dt;
 pub mod irq;
 pub mod irqchip;
 pub mod model;
+mod ring;
 pub mod serial;
 pub mod timer;
+pub mod tty;

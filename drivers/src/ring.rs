@@ -1,0 +1,161 @@
+//! Rings of bytes and of received characters.
+
+use core::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
+
+/// A lock-free ring with one producer (an interrupt) and one consumer (whoever holds the consumer's lock).
+///
+/// `N` is a power of two. Positions run freely and wrap; their difference is the fill.
+pub(crate) struct Spsc<const N: usize> {
+    slots: [AtomicU16; N],
+    /// Where the producer writes next. Release: the slot is written before.
+    head: AtomicUsize,
+    /// Where the consumer reads next. Release: the slot is read before.
+    tail: AtomicUsize,
+}
+
+impl<const N: usize> Spsc<N> {
+    pub(crate) const fn new() -> Self {
+        assert!(N.is_power_of_two());
+        Spsc { slots: [const { AtomicU16::new(0) }; N], head: AtomicUsize::new(0), tail: AtomicUsize::new(0) }
+    }
+
+    /// Producer: adds `value`; `false` if the ring is full.
+    pub(crate) fn push(&self, value: u16) -> bool {
+        let head = self.head.load(Ordering::Relaxed);
+        if head.wrapping_sub(self.tail.load(Ordering::Acquire)) >= N {
+            return false;
+        }
+        self.slots[head % N].store(value, Ordering::Relaxed);
+        self.head.store(head.wrapping_add(1), Ordering::Release);
+        true
+    }
+
+    /// Consumer: the oldest value, left where it is.
+    pub(crate) fn peek(&self) -> Option<u16> {
+        let tail = self.tail.load(Ordering::Relaxed);
+        if tail == self.head.load(Ordering::Acquire) {
+            return None;
+        }
+        Some(self.slots[tail % N].load(Ordering::Relaxed))
+    }
+
+    /// Consumer: drops the value that [`peek`](Self::peek) returned.
+    pub(crate) fn skip(&self) {
+        let tail = self.tail.load(Ordering::Relaxed);
+        if tail != self.head.load(Ordering::Acquire) {
+            self.tail.store(tail.wrapping_add(1), Ordering::Release);
+        }
+    }
+
+    /// Producer: whether the next [`push`](Self::push) would fail.
+    pub(crate) fn is_full(&self) -> bool {
+        self.head.load(Ordering::Relaxed).wrapping_sub(self.tail.load(Ordering::Acquire)) >= N
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.head.load(Ordering::Acquire) == self.tail.load(Ordering::Acquire)
+    }
+}
+
+/// A ring of bytes under its owner's lock. `N` is a power of two.
+pub(crate) struct ByteRing<const N: usize> {
+    bytes: [u8; N],
+    head: usize,
+    tail: usize,
+}
+
+impl<const N: usize> ByteRing<N> {
+    pub(crate) const fn new() -> Self {
+        assert!(N.is_power_of_two());
+        ByteRing { bytes: [0; N], head: 0, tail: 0 }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.head.wrapping_sub(self.tail)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.head == self.tail
+    }
+
+    pub(crate) fn room(&self) -> usize {
+        N - self.len()
+    }
+
+    pub(crate) fn push(&mut self, byte: u8) -> bool {
+        if self.room() == 0 {
+            return false;
+        }
+        self.bytes[self.head % N] = byte;
+        self.head = self.head.wrapping_add(1);
+        true
+    }
+
+    /// Adds as many of `bytes` as fit and returns how many.
+    pub(crate) fn extend(&mut self, bytes: &[u8]) -> usize {
+        bytes.iter().take_while(|&&b| self.push(b)).count()
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<u8> {
+        if self.is_empty() {
+            return None;
+        }
+        let byte = self.bytes[self.tail % N];
+        self.tail = self.tail.wrapping_add(1);
+        Some(byte)
+    }
+
+    /// The oldest bytes that lie in one piece.
+    pub(crate) fn front(&self) -> &[u8] {
+        let start = self.tail % N;
+        &self.bytes[start..(start + self.len()).min(N)]
+    }
+
+    /// Drops the `n` oldest bytes.
+    pub(crate) fn consume(&mut self, n: usize) {
+        self.tail = self.tail.wrapping_add(n.min(self.len()));
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.tail = self.head;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn byte_ring_wraps_in_order() {
+        let mut r = ByteRing::<8>::new();
+        assert_eq!(r.extend(b"abcdefghij"), 8);
+        assert_eq!(r.front(), b"abcdefgh");
+        r.consume(5);
+        assert_eq!(r.extend(b"12"), 2);
+        assert_eq!(r.front(), b"fgh");
+        assert_eq!((r.len(), r.room()), (5, 3));
+        let all: std::vec::Vec<u8> = core::iter::from_fn(|| r.pop()).collect();
+        assert_eq!(all, b"fgh12");
+    }
+
+    #[test]
+    fn spsc_keeps_every_value_between_two_threads() {
+        static RING: Spsc<16> = Spsc::new();
+        let producer = std::thread::spawn(|| {
+            for i in 0..50_000u16 {
+                while !RING.push(i) {
+                    std::thread::yield_now();
+                }
+            }
+        });
+        for i in 0..50_000u16 {
+            while RING.is_empty() {
+                std::thread::yield_now();
+            }
+            assert_eq!(RING.peek(), Some(i));
+            RING.skip();
+        }
+        producer.join().unwrap();
+        assert_eq!(RING.peek(), None);
+    }
+}
