@@ -59,6 +59,7 @@ pub mod task;
 pub mod time;
 pub mod timer;
 pub mod wait;
+#[cfg(not(loom))]
 pub mod work;
 
 pub(crate) mod atomic;

@@ -1,0 +1,234 @@
+//! The work item, its state word, and the item with a future inside.
+//!
+//! ```text
+//!             queue                 take                    finish
+//!   ┌──────┐ ───────► ┌─────────┐ ───────► ┌─────────┐ ──────────────► (idle)
+//!   │ idle │          │ PENDING │          │ RUNNING │
+//!   └──────┘ ◄─────── └─────────┘          └─────────┘ ── queue ──► RUNNING|PENDING
+//!             cancel                                                  │ take (another worker must not run it now)
+//!                        PENDING, linked again ◄── finish ── RUNNING|PENDING|DEFERRED
+//! ```
+
+use super::pool::Pool;
+use crate::atomic::{AtomicPtr, AtomicU32, Ordering, UnsafeCell};
+use core::cell::Cell;
+use core::future::Future;
+use core::mem::MaybeUninit;
+use core::pin::Pin;
+use core::ptr::{NonNull, null, null_mut};
+use core::task::{Context, Poll};
+
+/// It is to be run: linked in a pool, waiting for its timer, or deferred.
+pub(super) const PENDING: u32 = 1;
+/// A worker runs it.
+pub(super) const RUNNING: u32 = 2;
+/// It came up while it was running: the worker that runs it links it again.
+pub(super) const DEFERRED: u32 = 4;
+
+/// What a worker does with an item.
+#[derive(Clone, Copy)]
+pub(super) enum Run {
+    /// Call a function.
+    Call(fn(&Work)),
+    /// Make a future in the item, poll it to its end, drop it.
+    Poll(&'static FutureOps),
+}
+
+/// The future inside an [`AsyncWork`], its type erased.
+pub(super) struct FutureOps {
+    pub(super) make: unsafe fn(NonNull<Work>),
+    pub(super) poll: unsafe fn(NonNull<Work>, &mut Context<'_>) -> Poll<()>,
+    pub(super) drop: unsafe fn(NonNull<Work>),
+}
+
+/// Something to do (Linux: work_struct). Part of the object that it works on, found from the item's address.
+pub struct Work {
+    state: AtomicU32,
+    color: AtomicU32,
+    run: Run,
+    /// The pool in which it is linked, or was last.
+    pub(super) pool: AtomicPtr<Pool>,
+    /// Links; guarded by the pool's lock.
+    pub(super) next: Cell<*const Work>,
+    pub(super) prev: Cell<*const Work>,
+    pub(super) linked: Cell<bool>,
+    /// The function that gives back the reference that the queue holds; changes while PENDING is clear.
+    release: AtomicPtr<()>,
+}
+
+// SAFETY: the cells are guarded by the pool's lock or the PENDING bit, as said above.
+unsafe impl Sync for Work {}
+// SAFETY: bound to no thread.
+unsafe impl Send for Work {}
+
+/// A reference to an item that a queue can hold.
+///
+/// # Safety
+/// The item that `into_raw` returns stays where it is and alive until `release` is called with it.
+pub unsafe trait WorkRef {
+    /// The item; the reference is the queue's now.
+    fn into_raw(self) -> NonNull<Work>;
+
+    /// Gives the reference back. Any context that may drop it: usually a worker.
+    ///
+    /// # Safety
+    /// Once for each `into_raw`.
+    unsafe fn release(work: NonNull<Work>);
+}
+
+// SAFETY: a static is always there.
+unsafe impl WorkRef for &'static Work {
+    fn into_raw(self) -> NonNull<Work> {
+        NonNull::from(self)
+    }
+
+    unsafe fn release(_work: NonNull<Work>) {}
+}
+
+impl Work {
+    /// An item that calls `function`, which may not wait; in a task, preemptible.
+    pub const fn new(function: fn(&Work)) -> Work {
+        Self::with(Run::Call(function))
+    }
+
+    const fn with(run: Run) -> Work {
+        Work {
+            state: AtomicU32::new(0),
+            color: AtomicU32::new(0),
+            run,
+            pool: AtomicPtr::new(null_mut()),
+            next: Cell::new(null()),
+            prev: Cell::new(null()),
+            linked: Cell::new(false),
+            release: AtomicPtr::new(nothing as unsafe fn(NonNull<Work>) as *mut ()),
+        }
+    }
+
+    /// Whether it is to be run (again).
+    pub fn is_pending(&self) -> bool {
+        self.state() & PENDING != 0
+    }
+
+    /// Whether it is pending or runs.
+    pub fn is_busy(&self) -> bool {
+        self.state() & (PENDING | RUNNING) != 0
+    }
+
+    pub(super) fn state(&self) -> u32 {
+        self.state.load(Ordering::Acquire)
+    }
+
+    pub(super) fn run(&self) -> Run {
+        self.run
+    }
+
+    pub(super) fn color(&self) -> u32 {
+        self.color.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_color(&self, color: u32) {
+        self.color.store(color, Ordering::Relaxed);
+    }
+
+    /// Makes it pending; `false` if it was. With `release` the queue lets go of the reference that it got.
+    pub(super) fn set_pending(&self, release: unsafe fn(NonNull<Work>)) -> bool {
+        if self.state.fetch_or(PENDING, Ordering::AcqRel) & PENDING != 0 {
+            return false;
+        }
+        self.release.store(release as *mut (), Ordering::Relaxed);
+        true
+    }
+
+    /// Clears `bits` if all of `if_set` are set.
+    pub(super) fn clear_bits_if(&self, if_set: u32, bits: u32) -> bool {
+        let update = |s: u32| (s & if_set == if_set).then_some(s & !bits);
+        self.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, update).is_ok()
+    }
+
+    /// A worker has taken it out: `true` if it runs now, `false` if it is deferred because it runs already.
+    pub(super) fn begin(&self) -> bool {
+        let begin = |s: u32| Some(if s & RUNNING != 0 { s | DEFERRED } else { (s & !PENDING) | RUNNING });
+        matches!(self.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, begin), Ok(old) if old & RUNNING == 0)
+    }
+
+    /// Its function has returned; `true` if it was deferred and must be linked again.
+    pub(super) fn finish(&self) -> bool {
+        self.state.fetch_and(!(RUNNING | DEFERRED), Ordering::AcqRel) & DEFERRED != 0
+    }
+
+    /// How to give back the reference that the queue holds; to be read while PENDING is set.
+    pub(super) fn release_fn(&self) -> unsafe fn(NonNull<Work>) {
+        // SAFETY: only functions of this type are stored.
+        unsafe { core::mem::transmute::<*mut (), unsafe fn(NonNull<Work>)>(self.release.load(Ordering::Relaxed)) }
+    }
+}
+
+/// The release of an item that holds no reference.
+unsafe fn nothing(_work: NonNull<Work>) {}
+
+impl core::fmt::Debug for Work {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Work").field("state", &self.state()).finish()
+    }
+}
+
+/// An item whose function is async. The future is made in place each time the item runs.
+#[repr(C)]
+pub struct AsyncWork<F, Fut> {
+    work: Work,
+    make: F,
+    /// Initialised while the item runs; the running worker's own.
+    future: UnsafeCell<MaybeUninit<Fut>>,
+}
+
+// SAFETY: `make` is shared, the future is one worker's at a time.
+unsafe impl<F: Sync, Fut: Send> Sync for AsyncWork<F, Fut> {}
+// SAFETY: as above.
+unsafe impl<F: Send, Fut: Send> Send for AsyncWork<F, Fut> {}
+
+impl<F, Fut> AsyncWork<F, Fut>
+where
+    F: Fn() -> Fut + Sync,
+    Fut: Future<Output = ()> + Send,
+{
+    const OPS: FutureOps = FutureOps { make: Self::make, poll: Self::poll, drop: Self::drop_future };
+
+    /// An item that makes a future by `make` each time it runs, and polls it to its end.
+    pub const fn new(make: F) -> Self {
+        AsyncWork {
+            work: Work::with(Run::Poll(const { &Self::OPS })),
+            make,
+            future: UnsafeCell::new(MaybeUninit::uninit()),
+        }
+    }
+
+    /// The item, to be queued.
+    pub fn work(&self) -> &Work {
+        &self.work
+    }
+
+    /// # Safety
+    /// `work` is the item of an `AsyncWork<F, Fut>`, alive.
+    unsafe fn of<'a>(work: NonNull<Work>) -> &'a Self {
+        // SAFETY: the item is the first field of the `repr(C)` structure.
+        unsafe { work.cast::<Self>().as_ref() }
+    }
+
+    unsafe fn make(work: NonNull<Work>) {
+        // SAFETY: called by the worker that runs the item: the slot is its own.
+        unsafe {
+            let this = Self::of(work);
+            this.future.with_mut(|p| (*p).write((this.make)()));
+        }
+    }
+
+    unsafe fn poll(work: NonNull<Work>, cx: &mut Context<'_>) -> Poll<()> {
+        // SAFETY: between `make` and `drop` by the same worker; the item does not move.
+        unsafe { Self::of(work).future.with_mut(|p| Pin::new_unchecked((*p).assume_init_mut()).poll(cx)) }
+    }
+
+    unsafe fn drop_future(work: NonNull<Work>) {
+        // SAFETY: once after `make`, by the same worker.
+        unsafe { Self::of(work).future.with_mut(|p| (*p).assume_init_drop()) }
+    }
+}
