@@ -36,8 +36,7 @@ pub fn run(ctx: &Ctx, cases: Vec<Case>, kernel: KernelChoice, prefix: &str) -> R
     std::thread::scope(|scope| {
         for _ in 0..workers {
             scope.spawn(|| {
-                loop {
-                    let Some(case) = queue.lock().ok().and_then(|mut q| q.next()) else { break };
+                while let Some(case) = queue.lock().ok().and_then(|mut q| q.next()) {
                     let start = Instant::now();
                     let result = run_case(&dir, &case, kernel);
                     let Ok(mut tally) = tally.lock() else { break };

@@ -37,7 +37,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Cmd {
     /// Boot to a shell (Ctrl-A X leaves), or run a program of this machine in the guest and end with its status
-    Run(RunArgs),
+    Run(Box<RunArgs>),
     /// Build the kernel and write target/Image
     Build {
         /// Optimised; this is the default

@@ -118,7 +118,7 @@ fn open_console() -> isize {
     path[..5].copy_from_slice(b"/dev/");
     if let Some(line) = File::<4096>::read(b"/proc/cmdline\0") {
         let words = line.bytes[..line.length].split(|b| b.is_ascii_whitespace());
-        if let Some(word) = words.filter_map(|w| w.strip_prefix(b"console=")).last() {
+        if let Some(word) = words.filter_map(|w| w.strip_prefix(b"console=")).next_back() {
             let name = word.split(|b| *b == b',').next().unwrap_or(b"");
             if let Some(room) = path[..63].get_mut(5..5 + name.len()) {
                 room.copy_from_slice(name);
@@ -169,7 +169,7 @@ fn shell() -> ! {
         sys::chdir(b"/\0");
         let mut env = [core::ptr::null(); 16];
         pointers(SHELL_ENV, &mut env);
-        sys::exec(b"/bin/sh\0", &[b"-sh\0".as_ptr(), core::ptr::null()], &env);
+        sys::exec(b"/bin/sh\0", &[c"-sh".as_ptr().cast(), core::ptr::null()], &env);
         complain("cannot execute /bin/sh");
         sys::exit(127)
     }

@@ -132,7 +132,7 @@ pub fn chdir(path: &[u8]) -> isize {
 
 /// `finit_module` without parameters.
 pub fn load_module(fd: isize) -> isize {
-    syscall(273, [fd as usize, b"\0".as_ptr() as usize, 0, 0, 0, 0])
+    syscall(273, [fd as usize, c"".as_ptr() as usize, 0, 0, 0, 0])
 }
 
 /// `fork`, by `clone(SIGCHLD)`.

@@ -130,7 +130,7 @@ pub fn leak(rounds: u32) -> Result<(), String> {
         for _ in 0..100 {
             wait(child(|| exec(&path, "exit"))?)?;
         }
-        let handles: Vec<_> = (0..50).map(|_| thread::spawn(|| thread::yield_now())).collect();
+        let handles: Vec<_> = (0..50).map(|_| thread::spawn(thread::yield_now)).collect();
         for handle in handles {
             handle.join().map_err(|_| "a thread failed".to_string())?;
         }
