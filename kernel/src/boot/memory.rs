@@ -11,6 +11,7 @@ use crate::{pr_err, pr_info, pr_warn};
 use core::ops::Range;
 use vigil_drivers::dt::{Dtb, early};
 use vigil_mem::PhysAddr;
+use vigil_mem::page_alloc::{self, Gfp, alloc_pages};
 use vigil_mem::memblock::{MEMBLOCK, MemBlock, TooManyRegions};
 
 /// The pages that `base..base + size` touches, clipped to what the linear map can cover.
@@ -35,8 +36,13 @@ fn fill(memory: &mut MemBlock, dtb: &Dtb<'_>, dtb_phys: u64, params: &Params<'_>
     if let Some(limit) = params.mem {
         keep(memory.enforce_limit(limit as usize & !(PAGE_SIZE - 1)));
     }
-    let image = mmu::kimage_to_phys(mmu::text_start());
-    keep(memory.reserve(PhysAddr::new(image as usize), mmu::image_size()));
+    let image = PhysAddr::new(mmu::kimage_to_phys(mmu::text_start()) as usize);
+    keep(memory.reserve(image, mmu::image_size()));
+    // With `mem=` the image, the tree and the initrd may lie above the limit: their own pages are mapped all the same
+    // (Linux does so for the initrd: arm64_memblock_init).
+    let (dtb_start, dtb_len) = pages(dtb_phys, dtb.total_size() as u64);
+    keep(memory.add(image, mmu::image_size()));
+    keep(memory.add(dtb_start, dtb_len));
     let mut reserve = |base: u64, size: u64| {
         let (start, len) = pages(base, size);
         if len != 0 {
@@ -51,7 +57,6 @@ fn fill(memory: &mut MemBlock, dtb: &Dtb<'_>, dtb_phys: u64, params: &Params<'_>
     if let Some(r) = early::chosen(dtb).initrd.filter(|r| r.start < r.end) {
         let (start, len) = pages(r.start, r.end - r.start);
         reserve(r.start, r.end - r.start);
-        // With `mem=` it may lie above the limit: its own pages are mapped all the same (Linux: arm64_memblock_init).
         if r.end as usize <= LINEAR_END - LINEAR_BASE && memory.add(start, len).is_ok() {
             initrd = Some(PhysAddr::new(r.start as usize)..PhysAddr::new(r.end as usize));
         } else {
@@ -96,5 +101,30 @@ pub fn init(dtb: &Dtb<'_>, dtb_phys: u64, params: &Params<'_>) -> Option<Range<P
         Ok(r) => pr_info!("Checked W+X mappings: passed, no W+X pages found ({} leaves, linear map {} KiB in {})", r.leaves, r.linear >> 10, r.linear_leaves),
         Err((va, flaw)) => panic!("page tables: {flaw:?} at {va:#x}"),
     }
+    // SAFETY: memblock is complete, and the linear map covers what it calls memory; the boot CPU is alone.
+    if let Err(e) = unsafe { page_alloc::init() } {
+        panic!("cannot start the page allocator: {e:?}");
+    }
+    mmu_kernel::set_table_allocator(|| alloc_pages(0, Gfp::ATOMIC | Gfp::ZERO).map(|p| p.phys()));
+    let stat = page_alloc::meminfo();
+    pr_info!("Memory: {}K/{}K available", stat.free * PAGE_SIZE >> 10, stat.total * PAGE_SIZE >> 10);
     initrd
+}
+
+/// Gives the initrd's memory to the page allocator once it was unpacked; returns its bytes. `BootInfo::initrd` must not be
+/// read any more.
+///
+/// # Safety
+/// Once, and nothing refers to the initrd's bytes.
+pub unsafe fn free_initrd(initrd: &Range<PhysAddr>) -> usize {
+    let start = PhysAddr::new(initrd.start.get().next_multiple_of(PAGE_SIZE));
+    let end = initrd.end.page_start();
+    if start >= end {
+        return 0;
+    }
+    // SAFETY: the range was reserved for the initrd alone, whose user is gone by the caller's contract. Partial pages at its
+    // ends stay reserved: something else may be in them.
+    let pages = unsafe { page_alloc::free_reserved_range(start, end) };
+    pr_info!("Freeing initrd memory: {}K", pages * PAGE_SIZE >> 10);
+    pages * PAGE_SIZE
 }

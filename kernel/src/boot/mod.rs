@@ -20,7 +20,7 @@ pub mod earlycon;
 #[cfg(target_os = "none")]
 pub mod info;
 #[cfg(target_os = "none")]
-mod memory;
+pub mod memory;
 #[cfg(target_os = "none")]
 pub mod power;
 #[cfg(target_os = "none")]

@@ -7,7 +7,7 @@ use crate::pr_emerg;
 /// Turns the machine off; halts where the firmware cannot. The caller has stopped everything that matters.
 pub fn power_off() -> ! {
     pr_emerg!("reboot: Power down");
-    console::flush();
+    console::flush_and_wait();
     psci::system_off();
     cpu::park()
 }
@@ -15,7 +15,7 @@ pub fn power_off() -> ! {
 /// Resets the machine; halts where the firmware cannot.
 pub fn restart() -> ! {
     pr_emerg!("reboot: Restarting system");
-    console::flush();
+    console::flush_and_wait();
     psci::system_reset();
     cpu::park()
 }
@@ -23,6 +23,6 @@ pub fn restart() -> ! {
 /// Stops this CPU for ever with the machine on.
 pub fn halt() -> ! {
     pr_emerg!("reboot: System halted");
-    console::flush();
+    console::flush_and_wait();
     cpu::park()
 }

@@ -101,6 +101,22 @@ pub fn flush() {
     }
 }
 
+/// How many times [`flush_and_wait`] looks before it gives up: some tenths of a second.
+const PATIENCE: u32 = 10_000_000;
+
+/// Shows what has not been shown, and waits (bounded) for another CPU that is showing; for the last messages before the
+/// machine stops. Any context.
+pub fn flush_and_wait() {
+    for _ in 0..PATIENCE {
+        flush();
+        let behind = |s: &Slot| s.enabled.load(Acquire) && s.console.is_completed() && pending(s.seq.load(SeqCst));
+        if BUSTED.load(Relaxed) || (!LOCKED.load(SeqCst) && !CONSOLES.iter().any(behind)) {
+            return;
+        }
+        vigil_executor::arch::relax();
+    }
+}
+
 /// Whether record `seq` can be shown now.
 fn pending(seq: u64) -> bool {
     let mut text = [0; MAX_TEXT];

@@ -25,6 +25,7 @@ pub fn enabled() -> bool {
 /// Ends the emulator with `status`, if calls are allowed and the host obeys; otherwise returns. Any context.
 pub fn exit(status: u32) {
     if enabled() {
+        super::console::flush_and_wait();
         let block = [ADP_STOPPED_APPLICATION_EXIT, u64::from(status)];
         call(SYS_EXIT_EXTENDED, &block);
     }
