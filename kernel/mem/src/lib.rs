@@ -15,6 +15,8 @@
 //! | [`fault`] | the fault injector |
 //! | [`memblock`] | memory before the page allocator runs |
 //! | [`page`], [`page_alloc`] | page descriptors; zones, buddy system, per-CPU lists, reclaim, counters |
+//! | [`slab`] | caches of objects, kmalloc, the global allocator |
+//! | [`vmalloc`] | virtually contiguous memory, kernel stacks, device mappings |
 //! | [`percpu`] | per-CPU state under masked interrupts, counters |
 #![no_std]
 
@@ -38,6 +40,8 @@ pub mod memblock;
 pub mod page;
 pub mod page_alloc;
 pub mod percpu;
+pub mod slab;
+pub mod vmalloc;
 
 pub use addr::{PAGE_SHIFT, PAGE_SIZE, Pfn, PhysAddr, TASK_SIZE, VirtAddr, phys_to_virt, virt_to_phys};
 pub use buf::{IoBuf, IoBufMut, Iovecs, UserBuf, UserBufMut, UserPtr, UserSlice};
@@ -48,4 +52,5 @@ pub use kstring::{KString, SliceWriter};
 pub use kvec::KVec;
 pub use page::{Page, PageFlags, PageRef};
 pub use page_alloc::{Gfp, alloc_pages, alloc_pages_wait, free_pages};
+pub use slab::{KernelAllocator, KmemCache};
 pub use vigil_abi::{Errno, Pod};

@@ -7,27 +7,16 @@ use core::sync::atomic::{AtomicIsize, Ordering};
 use vigil_executor::context::IrqGuard;
 use vigil_executor::cpu::{CpuId, MAX_CPUS, PerCpu};
 
-/// The cell of one CPU. In the kernel masked interrupts make its owner alone; on a host, where several threads may play
-/// the same CPU, a lock does.
-#[cfg(target_os = "none")]
-struct Slot<T>(core::cell::UnsafeCell<T>);
-#[cfg(not(target_os = "none"))]
-struct Slot<T>(std::sync::Mutex<T>);
-
-// SAFETY: `Local::with` reaches a slot only from its own CPU with interrupts masked, so by one flow at a time.
-#[cfg(target_os = "none")]
-unsafe impl<T: Send> Sync for Slot<T> {}
-
-impl<T> Slot<T> {
-    const fn new(value: T) -> Self {
-        #[cfg(target_os = "none")]
-        return Slot(core::cell::UnsafeCell::new(value));
-        #[cfg(not(target_os = "none"))]
-        return Slot(std::sync::Mutex::new(value));
-    }
+struct Slot<T> {
+    value: T,
+    /// Several threads of a host may play the same CPU; masked interrupts do not keep them apart.
+    #[cfg(not(target_os = "none"))]
+    lock: std::sync::Mutex<()>,
 }
 
 /// A `T` for each CPU that its CPU changes with interrupts masked: a few instructions, no lock, usable in interrupts.
+///
+/// `T` is made of atomics that are loaded and stored relaxed: its CPU alone writes, any CPU may read a statistic.
 pub struct Local<T>(PerCpu<Slot<T>>);
 
 impl<T> Local<T> {
@@ -38,8 +27,12 @@ impl<T> Local<T> {
         let mut slots: [core::mem::MaybeUninit<Slot<T>>; MAX_CPUS] = [const { core::mem::MaybeUninit::uninit() }; MAX_CPUS];
         let mut i = 0;
         while i < MAX_CPUS {
-            // SAFETY: in range; each value is read once and never dropped where it was.
-            slots[i] = core::mem::MaybeUninit::new(Slot::new(unsafe { src.add(i).read() }));
+            slots[i] = core::mem::MaybeUninit::new(Slot {
+                // SAFETY: in range; each value is read once and never dropped where it was.
+                value: unsafe { src.add(i).read() },
+                #[cfg(not(target_os = "none"))]
+                lock: std::sync::Mutex::new(()),
+            });
             i += 1;
         }
         // SAFETY: all slots were written above.
@@ -48,14 +41,17 @@ impl<T> Local<T> {
 
     /// Runs `f` on this CPU's value with interrupts masked. `f` is short and does not come back here.
     #[inline(always)]
-    pub fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
+    pub fn with<R>(&self, f: impl FnOnce(&T) -> R) -> R {
         let _irq = IrqGuard::new();
         let slot = self.0.this();
-        #[cfg(target_os = "none")]
-        // SAFETY: our own CPU's slot, interrupts masked until the guard goes: nothing else reaches it, and `f` does not.
-        return f(unsafe { &mut *slot.0.get() });
         #[cfg(not(target_os = "none"))]
-        return f(&mut slot.0.lock().unwrap_or_else(|e| e.into_inner()));
+        let _alone = slot.lock.lock().unwrap_or_else(|e| e.into_inner());
+        f(&slot.value)
+    }
+
+    /// All CPUs' values, for a statistic.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.0.iter().map(|s| &s.value)
     }
 }
 

@@ -41,7 +41,7 @@ use crate::page::{Page, PageFlags};
 /// watermarks that `gfp` must respect forbid it or there is no such block. Any context, hard interrupts included.
 #[inline]
 pub fn alloc_pages(order: usize, gfp: Gfp) -> Option<&'static Page> {
-    if fault::should_fail() && !gfp.contains(Gfp::NOFAULT) {
+    if !gfp.contains(Gfp::NOFAULT) && fault::should_fail() {
         return None;
     }
     let page = if order == 0 { pcp::alloc(gfp) } else { None };

@@ -12,8 +12,8 @@ use crate::page::Page;
 use crate::page::links::Links;
 use crate::percpu::Local;
 use core::ptr::null_mut;
-use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use vigil_executor::cpu::{MAX_CPUS, PerCpu};
+use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering::Relaxed};
+use vigil_executor::cpu::MAX_CPUS;
 
 /// Pages moved at once. Linux: 63 for zones of 1 GiB and more; less here, to keep the longest section with interrupts
 /// masked short.
@@ -21,46 +21,46 @@ const BATCH: usize = 31;
 /// Above it a batch is given back.
 const HIGH: usize = 6 * BATCH;
 
+/// One CPU's lists. Changed by its CPU under masked interrupts; `count` is read by anybody.
 struct Lists {
-    heads: [*mut Links; MigrateType::COUNT],
+    heads: [AtomicPtr<Links>; MigrateType::COUNT],
+    count: AtomicUsize,
 }
 
-// SAFETY: the pages on the lists belong to the lists' CPU, which alone reaches them.
-unsafe impl Send for Lists {}
-
-static PCP: Local<Lists> = Local::new([const { Lists { heads: [null_mut(); MigrateType::COUNT] } }; MAX_CPUS]);
-/// Pages on each CPU's lists. Written by its CPU under masked interrupts, read by anybody.
-static COUNT: PerCpu<AtomicUsize> = PerCpu::new([const { AtomicUsize::new(0) }; MAX_CPUS]);
+static PCP: Local<Lists> = Local::new(
+    [const {
+        Lists { heads: [const { AtomicPtr::new(null_mut()) }; MigrateType::COUNT], count: AtomicUsize::new(0) }
+    }; MAX_CPUS],
+);
 
 impl Lists {
     #[inline(always)]
-    fn pop(&mut self, mt: usize) -> Option<&'static Page> {
-        let links = self.heads[mt];
+    fn pop(&self, mt: usize) -> Option<&'static Page> {
+        let links = self.heads[mt].load(Relaxed);
         if links.is_null() {
             return None;
         }
         // SAFETY: the lists contain pages' links only.
         let page = unsafe { Page::from_links(links) };
-        self.heads[mt] = page.links.single_next();
+        self.heads[mt].store(page.links.single_next(), Relaxed);
         // The owner may use the links for a list of its own, and null says "on none".
         page.links.set_single_next(null_mut());
         Some(page)
     }
 
     #[inline(always)]
-    fn push(&mut self, mt: usize, page: &'static Page) {
-        page.links.set_single_next(self.heads[mt]);
-        self.heads[mt] = core::ptr::from_ref(&page.links).cast_mut();
+    fn push(&self, mt: usize, page: &'static Page) {
+        page.links.set_single_next(self.heads[mt].load(Relaxed));
+        self.heads[mt].store(core::ptr::from_ref(&page.links).cast_mut(), Relaxed);
     }
-}
 
-/// Adds to this CPU's count. Interrupts masked.
-#[inline(always)]
-fn count(change: isize) -> usize {
-    let c = COUNT.this();
-    let now = c.load(Relaxed).wrapping_add_signed(change);
-    c.store(now, Relaxed);
-    now
+    /// Adds to the count; returns the new one.
+    #[inline(always)]
+    fn add(&self, change: isize) -> usize {
+        let now = self.count.load(Relaxed).wrapping_add_signed(change);
+        self.count.store(now, Relaxed);
+        now
+    }
 }
 
 /// Takes a page from this CPU's list, refilling it; `None` when the zone must be asked (another zone is wanted, or it
@@ -73,7 +73,7 @@ pub(super) fn alloc(gfp: Gfp) -> Option<&'static Page> {
     let mt = gfp.migrate_type() as usize;
     PCP.with(|l| {
         if let Some(page) = l.pop(mt) {
-            count(-1);
+            l.add(-1);
             return Some(page);
         }
         refill(l, gfp)
@@ -82,7 +82,7 @@ pub(super) fn alloc(gfp: Gfp) -> Option<&'static Page> {
 
 #[cold]
 #[inline(never)]
-fn refill(l: &mut Lists, gfp: Gfp) -> Option<&'static Page> {
+fn refill(l: &Lists, gfp: Gfp) -> Option<&'static Page> {
     let mt = gfp.migrate_type();
     let zone = zone::preferred()?;
     let mut got = 0;
@@ -95,7 +95,7 @@ fn refill(l: &mut Lists, gfp: Gfp) -> Option<&'static Page> {
         reclaim::wake_kswapd();
     }
     let page = l.pop(mt as usize)?;
-    count(got - 1);
+    l.add(got - 1);
     Some(page)
 }
 
@@ -110,7 +110,7 @@ pub(super) fn free(page: &'static Page) {
     let mt = unsafe { pageblock_type(pfn) } as usize;
     PCP.with(|l| {
         l.push(mt, page);
-        if count(1) > HIGH {
+        if l.add(1) > HIGH {
             spill(l, BATCH);
         }
     });
@@ -118,7 +118,7 @@ pub(super) fn free(page: &'static Page) {
 
 #[cold]
 #[inline(never)]
-fn spill(l: &mut Lists, pages: usize) {
+fn spill(l: &Lists, pages: usize) {
     let Some(zone) = zone::preferred() else { return };
     let mut given = 0isize;
     // The longest list gives most: take in turn from those that have any.
@@ -134,7 +134,7 @@ fn spill(l: &mut Lists, pages: usize) {
         }
         None
     });
-    count(-given);
+    l.add(-given);
 }
 
 /// Gives all pages of this CPU back.
@@ -144,5 +144,5 @@ pub(super) fn drain_local() {
 
 /// Pages on the lists of all CPUs.
 pub(super) fn total() -> usize {
-    COUNT.iter().map(|c| c.load(Relaxed)).sum()
+    PCP.iter().map(|l| l.count.load(Relaxed)).sum()
 }
