@@ -38,6 +38,9 @@ pub enum Behaviour {
     },
 }
 
+/// So many events at one time are a queue that asks for ticks for ever.
+const STUCK: u32 = 10_000;
+
 /// The number of a task, in the order of [`Sim::spawn`].
 pub type TaskId = usize;
 
@@ -194,8 +197,12 @@ impl Sim {
         let (start, end) = (self.now, self.now.saturating_add(time));
         for cpu in 0..self.cpus.len() {
             self.now = start;
+            let (mut last, mut stuck) = (start, 0);
             while self.now < end {
                 self.step(cpu, end);
+                stuck = if self.now == last { stuck + 1 } else { 0 };
+                assert!(stuck < STUCK, "CPU {cpu} makes no progress at {last} ns");
+                last = self.now;
             }
         }
         self.now = end;

@@ -354,3 +354,83 @@ fn the_interval_that_user_space_is_told() {
     assert_eq!(rq.rr_interval(&Entity::new(Params::round_robin(1))), 100 * MSEC);
     assert_eq!(rq.rr_interval(&Entity::new(Params::fifo(1))), 0);
 }
+
+#[test]
+fn a_hog_that_is_a_slice_ahead_may_finish_only_the_minimal_granularity() {
+    let rq = queue(1);
+    let (hog, waiter) = (sleeper(rq, Params::DEFAULT), sleeper(rq, batch()));
+    let _ = wake(rq, hog, 0);
+    assert_eq!(pick(rq, 0), Some(hog));
+    assert_eq!(wake(rq, waiter, SEC), Preempt::No);
+    let event = rq.next_event(SEC).expect("two compete");
+    assert!(event.abs_diff(SEC + 750 * USEC) < 10, "{event}");
+    assert!(!rq.tick(SEC + 700 * USEC));
+    assert!(rq.tick(event));
+}
+
+#[test]
+fn a_queued_task_keeps_its_lag_when_it_migrates() {
+    let (old, new) = (queue(1), queue(1));
+    let [moved, a, hog] = [(); 3].map(|()| entity(Params::DEFAULT));
+    for e in [moved, a] {
+        let _ = wake(old, e, 0);
+    }
+    assert_eq!(pick(old, 0), Some(moved));
+    old.put_prev(PutPrev::Preempted, 2 * MSEC);
+    assert_eq!(get(moved).vruntime() - old.min_vruntime(), 2 * MSEC);
+    // SAFETY: it is queued there and not current.
+    unsafe { old.dequeue(moved, 2 * MSEC) };
+    // On its way the old queue goes on; that must not count.
+    assert_eq!(pick(old, 2 * MSEC), Some(a));
+    old.put_prev(PutPrev::Sleep, 9 * SEC);
+    let _ = wake(new, hog, 0);
+    assert_eq!(pick(new, 0), Some(hog));
+    let _ = add(new, moved, Enqueue::Migrated, 9 * SEC);
+    assert_eq!(get(moved).vruntime() - new.min_vruntime(), 2 * MSEC);
+    assert_eq!(get(moved).stats().migrations, 1);
+}
+
+#[test]
+fn who_yields_is_passed_over_unless_that_is_unfair() {
+    // The other one is `lead` ahead when the leftmost yields; Linux bears 1 ms of unfairness.
+    for (lead, passed_over) in [(900 * USEC, true), (1100 * USEC, false)] {
+        let rq = queue(1);
+        let (a, b) = (entity(Params::DEFAULT), entity(Params::DEFAULT));
+        let _ = wake(rq, b, 0);
+        let _ = wake(rq, a, 0);
+        assert_eq!(pick(rq, 0), Some(b));
+        rq.put_prev(PutPrev::Preempted, lead);
+        assert_eq!(pick(rq, lead), Some(a));
+        rq.put_prev(PutPrev::Yield, lead);
+        assert_eq!(pick(rq, lead), Some(if passed_over { b } else { a }));
+    }
+}
+
+#[test]
+fn preempting_by_a_wake_up_favours_once_only() {
+    let rq = queue(1);
+    let (hog, waker) = (sleeper(rq, Params::DEFAULT), sleeper(rq, Params::DEFAULT));
+    let _ = wake(rq, hog, 0);
+    assert_eq!(pick(rq, 0), Some(hog));
+    assert_eq!(wake(rq, waker, SEC), Preempt::Fair);
+    rq.put_prev(PutPrev::Preempted, SEC);
+    assert_eq!(pick(rq, SEC), Some(waker));
+    // It used its 3 ms of credit and 0.5 ms more.
+    rq.put_prev(PutPrev::Preempted, SEC + 3500 * USEC);
+    assert_eq!(pick(rq, SEC + 3500 * USEC), Some(hog));
+}
+
+#[test]
+fn a_task_that_left_and_came_back_was_switched() {
+    let rq = queue(1);
+    let a = entity(Params::DEFAULT);
+    let _ = wake(rq, a, 0);
+    assert_eq!(pick(rq, 0), Some(a));
+    rq.put_prev(PutPrev::Preempted, MSEC);
+    // SAFETY: it is queued there and not current.
+    unsafe { rq.dequeue(a, MSEC) };
+    let _ = add(rq, a, Enqueue::Migrated, 2 * MSEC);
+    assert_eq!(pick(rq, 3 * MSEC), Some(a));
+    assert_eq!((get(a).stats().nivcsw, get(a).timeslices(), rq.nr_switches()), (1, 2, 2));
+    assert_eq!(get(a).stats().run_delay, MSEC);
+}
