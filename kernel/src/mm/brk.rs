@@ -39,7 +39,7 @@ impl Mm {
             return Err(Errno::EINVAL);
         }
         let data = (addr - f.start_brk).saturating_add(f.end_data.saturating_sub(f.start_data));
-        if data > limits.data {
+        if data > limits.data as usize {
             return Err(Errno::ENOSPC);
         }
         let new = page_up(addr).ok_or(Errno::ENOMEM)?;

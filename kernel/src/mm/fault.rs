@@ -127,7 +127,7 @@ impl Mm {
     /// Callable wherever preemption is possible, from EL0 faults and from EL1 accesses to user memory alike. Takes
     /// mmap_lock by trying only.
     #[inline]
-    pub fn try_fault(&self, addr: usize, access: Access, stack_limit: usize) -> Result<Fault, FaultStop> {
+    pub fn try_fault(&self, addr: usize, access: Access, stack_limit: u64) -> Result<Fault, FaultStop> {
         let cause = Cause { addr: untag(addr), access };
         let Some(space) = self.space.try_read() else { return Err(FaultStop::Retry) };
         match self.fault_step(&space, cause, &mut None) {
@@ -235,7 +235,7 @@ impl Mm {
     }
 
     /// Extends the stack above `cause.addr` down to it (`expand_stack`), or says which signal it is.
-    pub(super) fn grow_stack(&self, space: &mut Space, cause: Cause, stack_limit: usize) -> Result<(), FaultSignal> {
+    pub(super) fn grow_stack(&self, space: &mut Space, cause: Cause, stack_limit: u64) -> Result<(), FaultSignal> {
         let failed = FaultSignal::segv(SEGV_MAPERR, cause.addr);
         let to = page_down(cause.addr);
         let Some(pos) = space.tree.find(cause.addr) else { return Err(failed) };
@@ -250,7 +250,7 @@ impl Mm {
         if !vma.flags.contains(VmFlags::GROWSDOWN)
             || too_close
             || to < MMAP_MIN_ADDR
-            || vma.end - to > stack_limit
+            || (vma.end - to) as u64 > stack_limit
             || (vma.flags.contains(VmFlags::ACCOUNT) && !self.counters.charge(grow))
         {
             return Err(failed);

@@ -7,7 +7,6 @@ use super::space::Mm;
 use vigil_abi::Errno;
 use vigil_executor::wait::WaitMode;
 use vigil_executor::wait_site;
-use vigil_fs::Stop;
 use vigil_mem::{PAGE_SIZE, TASK_SIZE};
 
 /// How often one fault may start over before other tasks are let in.
@@ -16,7 +15,7 @@ const TURNS: u32 = 16;
 impl Mm {
     /// Repairs the page fault at `addr`, waiting for mmap_lock, memory and the file's storage as need be. Waits for
     /// storage end by a fatal signal. `stack_limit` is RLIMIT_STACK, in bytes.
-    pub async fn handle_fault(&self, addr: usize, access: Access, stack_limit: usize) -> Result<Fault, FaultError> {
+    pub async fn handle_fault(&self, addr: usize, access: Access, stack_limit: u64) -> Result<Fault, FaultError> {
         let cause = Cause { addr: untag(addr), access };
         let mut spare = None;
         let mut major = false;
@@ -37,17 +36,14 @@ impl Mm {
                 Err(Step::Memory) => spare = Some(page::alloc_wait().await.ok_or(FaultError::Oom)?),
                 Err(Step::FilePage(inode, index, write)) => {
                     // The inode is ours meanwhile: the mapping may go while we wait.
-                    if let Err(Stop::Wait(queue, key)) = inode.mapping().get_for_fault(index, write) {
-                        major = true;
-                        let ready = || match inode.mapping().get_for_fault(index, write) {
-                            Err(Stop::Wait(..)) => None,
-                            _ => Some(()),
-                        };
-                        let _ = key;
-                        queue
-                            .wait_until(wait_site!("folio_wait_bit_common"), WaitMode::Killable, ready)
-                            .await
-                            .map_err(|_| FaultError::Interrupted)?;
+                    major = true;
+                    let site = wait_site!("folio_wait_bit_common");
+                    let got = vigil_fs::wait_for(site, WaitMode::Killable, || {
+                        inode.mapping().get_for_fault(index, write).map(drop)
+                    });
+                    // Any other error is found again, and told, by the next step.
+                    if got.await == Err(Errno::ERESTARTSYS) {
+                        return Err(FaultError::Interrupted);
                     }
                 }
             }
@@ -60,7 +56,7 @@ impl Mm {
 
     /// Makes each page of `[addr, addr + len)` accessible: what an access to user memory awaits after it came back
     /// short. The pages may be gone again when it returns, so the access is tried in a loop.
-    pub async fn fault_in(&self, addr: usize, len: usize, write: bool, stack_limit: usize) -> Result<(), FaultError> {
+    pub async fn fault_in(&self, addr: usize, len: usize, write: bool, stack_limit: u64) -> Result<(), FaultError> {
         let access = if write { Access::Write } else { Access::Read };
         let start = untag(addr);
         let end = start.saturating_add(len.max(1));

@@ -4,7 +4,7 @@
 use super::counters::Rss;
 use super::fault::{Cause, Fault, FaultSignal, Step};
 use super::page::{self, Page};
-use super::pgtable::{PMD_SIZE, Pte, page_down};
+use super::pgtable::{PMD_SIZE, Pte, PteProt, page_down};
 use super::space::Mm;
 use super::tlb;
 use super::vma::{FileMap, VmFlags, Vma};
@@ -29,6 +29,7 @@ impl Mm {
         let here = page_down(cause.addr);
         let shared = vma.flags.contains(VmFlags::SHARED);
         let write = cause.access.is_write();
+        let seq = map.inode.mapping().seq();
         let cached = self.cached_page(map, vma.page_index(here), write && shared, cause.addr)?;
         if write && !shared {
             let fresh = page::take(spare).ok_or(Step::Memory)?;
@@ -38,7 +39,7 @@ impl Mm {
             }
             vma.set_anon();
             let locked = self.tables.lock(table, here);
-            if locked.get(here).is_none() {
+            if locked.get(here).is_none() && map.inode.mapping().seq() == seq {
                 locked.set(here, Pte::new(fresh.into_anon(), vma.pte_prot().dirty()));
                 drop(locked);
                 self.counters.inc_anon();
@@ -46,12 +47,12 @@ impl Mm {
         } else if write {
             map.inode.mapping().mark_dirty(&cached);
             let prot = vma.pte_prot().dirty();
-            self.map_cached(vma, table, here, cached, |pfn| Pte::new(pfn, prot));
+            self.map_cached(vma, map, seq, (table, here), cached, prot);
         } else {
             // A shared page becomes writable by its first store, which makes it dirty; a private one is copied then.
             let prot = vma.pte_prot().read_only();
-            self.map_cached(vma, table, here, cached, |pfn| Pte::new(pfn, prot));
-            self.map_around(vma, map, table, here);
+            self.map_cached(vma, map, seq, (table, here), cached, prot);
+            self.map_around(vma, map, seq, table, here);
         }
         tlb::table_store_barrier();
         Ok(Fault { major: false })
@@ -86,8 +87,11 @@ impl Mm {
         }
     }
 
-    /// Installs the entry that `entry` makes of the cached page; the entry keeps the reference.
-    fn map_cached(&self, vma: &Vma, table: Pfn, here: usize, cached: PageRef, entry: impl FnOnce(Pfn) -> Pte) {
+    /// Maps the cached page at `at`, a table and an address; the entry keeps the reference. `seq` was read before the page
+    /// was looked up: if the file was truncated since, nothing is done and the access faults again. The truncation counts
+    /// up first and clears entries under our lock afterwards, so one of the two sees the other.
+    fn map_cached(&self, vma: &Vma, map: &FileMap, seq: u32, at: (Pfn, usize), cached: PageRef, prot: PteProt) {
+        let (table, here) = at;
         let pfn = cached.pfn();
         if vma.flags.contains(VmFlags::EXEC) {
             page::sync_icache(pfn);
@@ -95,15 +99,15 @@ impl Mm {
         let mut delta = Rss::default();
         delta.count(pfn, 1);
         let locked = self.tables.lock(table, here);
-        if locked.get(here).is_none() {
-            locked.set(here, entry(page::leak(cached)));
+        if locked.get(here).is_none() && map.inode.mapping().seq() == seq {
+            locked.set(here, Pte::new(page::leak(cached), prot));
             drop(locked);
             self.counters.add_rss(delta);
         }
     }
 
     /// Maps what is in the cache around `here`, within the mapping and within one table.
-    fn map_around(&self, vma: &Vma, map: &FileMap, table: Pfn, here: usize) {
+    fn map_around(&self, vma: &Vma, map: &FileMap, seq: u32, table: Pfn, here: usize) {
         if vma.flags.contains(VmFlags::RAND_READ) {
             return;
         }
@@ -116,7 +120,7 @@ impl Mm {
             if Pte(self.tables.unlocked(table)[super::pgtable::index_of(addr, 3)].load(super::fault::ORDER)).is_none()
                 && let Some(cached) = mapping.find_for_map(vma.page_index(addr))
             {
-                self.map_cached(vma, table, addr, cached, |pfn| Pte::new(pfn, prot));
+                self.map_cached(vma, map, seq, (table, addr), cached, prot);
             }
             addr += PAGE_SIZE;
         }

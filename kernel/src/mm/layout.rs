@@ -24,21 +24,21 @@ pub const ELF_ET_DYN_BASE: usize = page_down(2 * TASK_SIZE / 3);
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// RLIMIT_AS, bytes.
-    pub address_space: usize,
+    pub as_: u64,
     /// RLIMIT_DATA, bytes.
-    pub data: usize,
+    pub data: u64,
     /// RLIMIT_STACK, bytes.
-    pub stack: usize,
+    pub stack: u64,
     /// RLIMIT_MEMLOCK, bytes.
-    pub memlock: usize,
+    pub memlock: u64,
     /// CAP_IPC_LOCK.
-    pub ipc_lock: bool,
+    pub cap_ipc_lock: bool,
 }
 
 impl Limits {
     /// No limits: the kernel's own mappings.
     pub const NONE: Limits =
-        Limits { address_space: usize::MAX, data: usize::MAX, stack: usize::MAX, memlock: usize::MAX, ipc_lock: true };
+        Limits { as_: u64::MAX, data: u64::MAX, stack: u64::MAX, memlock: u64::MAX, cap_ipc_lock: true };
 }
 
 /// Where an address space puts things.
@@ -58,7 +58,8 @@ impl Layout {
     /// The layout for a program with `stack_limit` (RLIMIT_STACK, bytes). `seed`: four random words, `None` with
     /// ADDR_NO_RANDOMIZE or norandmaps. `legacy`: ADDR_COMPAT_LAYOUT or vm.legacy_va_layout; an unlimited stack means
     /// it, too.
-    pub fn new(stack_limit: usize, seed: Option<[u64; 4]>, legacy: bool) -> Layout {
+    pub fn new(stack_limit: u64, seed: Option<[u64; 4]>, legacy: bool) -> Layout {
+        let stack_limit = stack_limit as usize;
         let rnd = seed.map_or(0, |s| (s[0] as usize & ((1 << MMAP_RND_BITS) - 1)) << PAGE_SHIFT);
         let stack_rnd = seed.map_or(0, |s| (s[1] as usize & STACK_RND_MASK) << PAGE_SHIFT);
         let stack_top = TASK_SIZE - stack_rnd;
@@ -179,7 +180,7 @@ impl Mm {
         use core::sync::atomic::Ordering::Relaxed;
         let total = self.counters.total.load(Relaxed).saturating_add(pages);
         let data = self.counters.data.load(Relaxed).saturating_add(pages);
-        total <= limits.address_space >> PAGE_SHIFT && (!flags.is_data() || data <= limits.data >> PAGE_SHIFT)
+        total <= limits.as_ as usize >> PAGE_SHIFT && (!flags.is_data() || data <= limits.data as usize >> PAGE_SHIFT)
     }
 }
 
@@ -203,7 +204,7 @@ mod tests {
         assert_eq!(l.mmap_base, TASK_SIZE - (128 << 20));
         assert_eq!(l.stack_top, TASK_SIZE);
         assert_eq!(ELF_ET_DYN_BASE, 0xaaaa_aaaa_a000);
-        assert!(Layout::new(usize::MAX, None, false).bottom_up);
+        assert!(Layout::new(u64::MAX, None, false).bottom_up);
     }
 
     #[test]

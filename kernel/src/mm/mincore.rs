@@ -37,9 +37,18 @@ impl Mm {
         Ok(())
     }
 
-    /// The first half of msync(2): checks, and collects the files that are to be written back. EINVAL, EBUSY, ENOMEM
-    /// (a hole; the files before and behind it are written all the same, so the error comes beside them).
-    pub async fn msync_files(
+    /// msync(2). EINVAL, EBUSY, ENOMEM (a hole; the files before and behind it are written all the same), and what
+    /// writing back gives.
+    pub async fn msync(&self, addr: usize, len: usize, flags: u32) -> Result<(), Errno> {
+        let (files, holes) = self.msync_files(addr, len, flags).await?;
+        for file in files.iter() {
+            vigil_fs::fsync(file, false).await?;
+        }
+        holes
+    }
+
+    /// The checks of msync, and the files that are to be written back; a hole is reported beside them.
+    async fn msync_files(
         &self,
         addr: usize,
         len: usize,

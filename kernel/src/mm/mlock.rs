@@ -20,7 +20,7 @@ impl Mm {
     /// mlock(2) and mlock2(2). EPERM: no privilege and RLIMIT_MEMLOCK 0; ENOMEM: the limit, or a hole; EAGAIN: pages
     /// could not be brought in; EINVAL: overflow.
     pub async fn mlock(&self, addr: usize, len: usize, on_fault: bool, limits: &Limits) -> Result<(), Errno> {
-        if limits.memlock == 0 && !limits.ipc_lock {
+        if limits.memlock == 0 && !limits.cap_ipc_lock {
             return Err(Errno::EPERM);
         }
         let (start, end) = lock_range(addr, len)?;
@@ -33,7 +33,7 @@ impl Mm {
             .map(|v| (v.end.min(end) - v.start.max(start)) >> PAGE_SHIFT)
             .sum();
         let wanted = self.counters.locked.load(Relaxed).saturating_sub(already).saturating_add(pages);
-        if wanted > limits.memlock >> PAGE_SHIFT && !limits.ipc_lock {
+        if wanted > limits.memlock as usize >> PAGE_SHIFT && !limits.cap_ipc_lock {
             return Err(Errno::ENOMEM);
         }
         let bits = if on_fault { LOCK_BITS } else { VmFlags::LOCKED };
@@ -61,13 +61,13 @@ impl Mm {
         if flags == 0 || flags & !(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) != 0 || flags == MCL_ONFAULT {
             return Err(Errno::EINVAL);
         }
-        if limits.memlock == 0 && !limits.ipc_lock {
+        if limits.memlock == 0 && !limits.cap_ipc_lock {
             return Err(Errno::EPERM);
         }
         let bits = if flags & MCL_ONFAULT != 0 { LOCK_BITS } else { VmFlags::LOCKED };
         let mut space = self.write().await;
         let current = flags & MCL_CURRENT != 0;
-        if current && self.counters.total.load(Relaxed) > limits.memlock >> PAGE_SHIFT && !limits.ipc_lock {
+        if current && self.counters.total.load(Relaxed) > limits.memlock as usize >> PAGE_SHIFT && !limits.cap_ipc_lock {
             return Err(Errno::ENOMEM);
         }
         space.def_flags -= LOCK_BITS;

@@ -12,7 +12,7 @@ use vigil_abi::mm::{
     MAP_ANONYMOUS, MAP_FIXED, MAP_FIXED_NOREPLACE, MAP_GROWSDOWN, MAP_HUGETLB, MAP_LOCKED, MAP_NONBLOCK, MAP_NORESERVE,
     MAP_POPULATE, MAP_PRIVATE, MAP_SHARED, MAP_SHARED_VALIDATE, MAP_SYNC, MAP_TYPE,
 };
-use vigil_fs::{File, MmapTarget, shmem_file};
+use vigil_fs::{File, MmapTarget, MountFlags, shmem_file};
 use vigil_mem::{KArc, PAGE_SHIFT, PAGE_SIZE, TASK_SIZE};
 
 /// Flags that MAP_SHARED_VALIDATE knows (LEGACY_MAP_MASK); MAP_SYNC needs a DAX file.
@@ -95,7 +95,7 @@ impl Mm {
             flags |= VmFlags::GROWSDOWN;
         }
         if req.flags & MAP_LOCKED != 0 {
-            if limits.memlock == 0 && !limits.ipc_lock {
+            if limits.memlock == 0 && !limits.cap_ipc_lock {
                 return Err(Errno::EPERM);
             }
             flags |= VmFlags::LOCKED;
@@ -132,7 +132,7 @@ impl Mm {
     pub(super) fn may_lock_more(&self, flags: VmFlags, pages: usize, limits: &Limits) -> Result<(), Errno> {
         use core::sync::atomic::Ordering::Relaxed;
         let locked = self.counters.locked.load(Relaxed).saturating_add(pages);
-        if flags.contains(VmFlags::LOCKED) && locked > limits.memlock >> PAGE_SHIFT && !limits.ipc_lock {
+        if flags.contains(VmFlags::LOCKED) && locked > limits.memlock as usize >> PAGE_SHIFT && !limits.cap_ipc_lock {
             return Err(Errno::EAGAIN);
         }
         Ok(())
@@ -168,7 +168,7 @@ impl Mm {
         if !file.readable() {
             return Err(Errno::EACCES);
         }
-        if file.path().mnt.is_noexec() {
+        if file.path().mnt.flags().contains(MountFlags::NOEXEC) {
             if flags.contains(VmFlags::EXEC) {
                 return Err(Errno::EPERM);
             }
@@ -241,12 +241,12 @@ impl Mm {
             write: flags.contains(VmFlags::WRITE),
             exec: flags.contains(VmFlags::EXEC),
         };
-        match file.mmap(&fs_req)? {
+        match file.ops().mmap(file, &fs_req)? {
             MmapTarget::Cache(inode) => self.file_vma(file.clone(), inode, addr, end, flags, pgoff),
             MmapTarget::Anonymous => Ok(Vma::anonymous(addr, end, flags)),
-            MmapTarget::Device { pfn, device_attr } => {
+            MmapTarget::Device { pfn, device } => {
                 let flags = flags | VmFlags::PFNMAP | VmFlags::IO | VmFlags::DONTEXPAND | VmFlags::DONTDUMP;
-                let backing = Backing::Device { file: file.clone(), pfn, device: device_attr };
+                let backing = Backing::Device { file: file.clone(), pfn, device };
                 Ok(Vma::new(addr, end, flags, pgoff, backing))
             }
         }

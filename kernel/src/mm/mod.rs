@@ -65,6 +65,7 @@ pub mod vma;
 mod tests;
 
 pub use counters::{Overcommit, committed, enough_memory};
+pub use page::{overcommit_mode, set_overcommit_mode};
 pub use fault::{Access, Fault, FaultError, FaultSignal, FaultStop};
 pub use layout::Limits;
 pub use mmap::MmapRequest;
@@ -79,3 +80,13 @@ pub const MMAP_MIN_ADDR: usize = 65536;
 pub const MAX_MAP_COUNT: usize = 65530;
 /// What stays free below a stack: 256 pages (`stack_guard_gap`).
 pub const STACK_GUARD_GAP: usize = 256 << vigil_mem::PAGE_SHIFT;
+
+/// What `mm` needs before the first address space: the zero page, the empty root table, the width of ASIDs, the vDSO.
+/// Once, on the boot CPU, with the page allocator up. ENOMEM.
+pub fn init() -> Result<(), vigil_abi::Errno> {
+    if !page::init() {
+        return Err(vigil_abi::Errno::ENOMEM);
+    }
+    switch::init();
+    vdso::init()
+}

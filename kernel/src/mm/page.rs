@@ -8,7 +8,7 @@ use super::counters::Overcommit;
 use super::tlb;
 use core::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use vigil_mem::page::{Page as Descriptor, PageFlags, PageRef, page_of};
-use vigil_mem::page_alloc::{Gfp, Item, add, alloc_pages, alloc_pages_wait, meminfo};
+use vigil_mem::page_alloc::{Gfp, Item, add_item as add, alloc_pages, alloc_pages_wait, meminfo};
 use vigil_mem::{PAGE_SIZE, Pfn, phys_to_virt};
 
 /// A page of one's own that is mapped nowhere yet; freed when dropped.
@@ -172,7 +172,7 @@ pub fn sync_icache(pfn: Pfn) {
 /// Counts `n` private pages (AnonPages).
 #[inline(always)]
 pub fn account_anon(n: isize) {
-    add(Item::AnonPages, n);
+    add(Item::AnonMapped, n);
 }
 
 /// All memory, in pages.

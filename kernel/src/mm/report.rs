@@ -84,9 +84,9 @@ impl Mm {
         self.counters.total.load(Relaxed) << PAGE_SHIFT
     }
 
-    /// Largest resident set so far, in pages (ru_maxrss).
-    pub fn hiwater_rss(&self) -> usize {
-        self.counters.hiwater_rss()
+    /// Largest resident set so far, in KiB (ru_maxrss).
+    pub fn max_rss_kib(&self) -> usize {
+        self.counters.hiwater_rss() << (PAGE_SHIFT - 10)
     }
 
     /// Bytes of page tables.
@@ -222,7 +222,7 @@ fn show_vma(
 ) -> fmt::Result {
     let mut line = Counting { out, written: 0 };
     let bit = |f: VmFlags, c: char| if vma.flags.contains(f) { c } else { '-' };
-    let (dev, ino) = vma.file_map().map_or((0, 0), |m| (m.inode.dev(), m.inode.ino()));
+    let (dev, ino) = vma.file_map().map_or((0, 0), |m| (m.inode.sb().dev, m.inode.ino));
     let offset = if vma.is_anonymous() { 0 } else { vma.pgoff << PAGE_SHIFT };
     write!(
         line,

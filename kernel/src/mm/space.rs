@@ -8,7 +8,6 @@ use super::vma::{VmFlags, Vma};
 use crate::task::exec::ExecFile;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use vigil_abi::Errno;
-use vigil_executor::cpu::AtomicCpuMask;
 use vigil_executor::lock_class;
 use vigil_executor::sync::{RwSem, RwSemReadGuard, RwSemWriteGuard};
 use vigil_executor::wait_site;
@@ -65,8 +64,6 @@ pub struct Mm {
     pub(super) tables: PageTables,
     /// ASID generation and number; see [`super::asid`].
     pub(super) context_id: AtomicU64,
-    /// CPUs that run it, or whose TLB may hold entries of it.
-    pub(super) cpumask: AtomicCpuMask,
     pub(super) counters: Counters,
     users: AtomicUsize,
     hint: AtomicUsize,
@@ -93,7 +90,6 @@ impl Mm {
             space: RwSem::new(lock_class!("mmap_lock"), space),
             tables: PageTables::new()?,
             context_id: AtomicU64::new(0),
-            cpumask: AtomicCpuMask::new(),
             counters: Counters::default(),
             users: AtomicUsize::new(1),
             hint: AtomicUsize::new(0),

@@ -43,7 +43,7 @@ impl Args {
         mm: &Mm,
         argv: usize,
         envp: usize,
-        stack_limit: usize,
+        stack_limit: u64,
     ) -> Result<Args, Errno> {
         let mut args = Args::default();
         args.argc = args.copy_strings(mm, argv, stack_limit).await?;
@@ -57,7 +57,7 @@ impl Args {
         Ok(args)
     }
 
-    async fn copy_strings(&mut self, mm: &Mm, array: usize, stack_limit: usize) -> Result<usize, Errno> {
+    async fn copy_strings(&mut self, mm: &Mm, array: usize, stack_limit: u64) -> Result<usize, Errno> {
         if array == 0 {
             return Ok(0);
         }
@@ -120,14 +120,14 @@ impl Args {
     }
 
     /// Whether the strings and `more` pointers besides those counted fit (`bprm_stack_limits`).
-    fn fits(&self, more: usize, stack_limit: usize) -> bool {
-        let limit = STACK_SHARE.min(stack_limit / 4).max(ARG_MAX);
+    fn fits(&self, more: usize, stack_limit: u64) -> bool {
+        let limit = STACK_SHARE.min((stack_limit / 4) as usize).max(ARG_MAX);
         let pointers = (self.argc.max(1) + self.envc + more) * size_of::<u64>();
         pointers.checked_add(self.strings.len()).is_some_and(|n| n <= limit)
     }
 
     /// Whether everything fits beside the program's path `name`. E2BIG.
-    pub(super) fn check(&self, name: &[u8], stack_limit: usize) -> Result<(), Errno> {
+    pub(super) fn check(&self, name: &[u8], stack_limit: u64) -> Result<(), Errno> {
         if self.strings.len().checked_add(name.len() + 1).is_none() || !self.fits(0, stack_limit) {
             return Err(Errno::E2BIG);
         }
@@ -163,7 +163,7 @@ impl Args {
 }
 
 async fn fault_in(mm: &Mm, addr: usize, len: usize) -> Result<(), Errno> {
-    mm.fault_in(addr, len, false, usize::MAX).await.map_err(|e| match e {
+    mm.fault_in(addr, len, false, u64::MAX).await.map_err(|e| match e {
         FaultError::Signal(_) => Errno::EFAULT,
         FaultError::Oom => Errno::ENOMEM,
         FaultError::Interrupted => Errno::EINTR,

@@ -113,7 +113,7 @@ pub async fn prepare(
     path: &[u8],
     file: ExecFile,
     mut args: Args,
-    stack_limit: usize,
+    stack_limit: u64,
 ) -> Result<Program, Errno> {
     args.check(path, stack_limit)?;
     let name = KVec::try_from_slice(path)?;
@@ -257,7 +257,7 @@ impl Program {
     fn map_stack(&self, mm: &Mm, space: &mut Space, end: usize, facts: &Facts) -> Result<(), Errno> {
         let strings = stack::strings_start(end, &self.args, &self.path).ok_or(Errno::ENOMEM)?;
         let used = end - page_down(strings);
-        let limit = page_down(facts.limits.stack);
+        let limit = page_down(facts.limits.stack as usize);
         let size = if used + STACK_EXPAND > limit { limit.max(used) } else { used + STACK_EXPAND };
         // The tables below the strings must fit as well: they are at most as large as the pointers that were counted.
         let (argc, envc) = self.args.counts();
