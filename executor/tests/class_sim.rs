@@ -314,3 +314,16 @@ fn run_time_and_idle_time_add_up() {
     assert_eq!(sum + sim.idle(0), 3 * SEC);
     assert_eq!(sim.runtime(ids[2]), 700 * MSEC);
 }
+
+#[test]
+fn a_yielder_does_not_stall_the_hogs_beside_it() {
+    // The hog's slice ended, and the pick passed over the yielder, brought the hog back, and so on for ever.
+    let mut sim = Sim::new(1);
+    let yielder = sim.spawn(0, Params::DEFAULT, Behaviour::Yielder { run: 50 * USEC });
+    let strong = sim.spawn(0, Params::normal(-8), HOG);
+    let weak = sim.spawn(0, Params { policy: Policy::Batch, nice: 0, rt_priority: 0 }, HOG);
+    sim.run(3 * SEC);
+    let sum: Nanos = [yielder, strong, weak].into_iter().map(|id| sim.runtime(id)).sum();
+    assert_eq!(sum, 3 * SEC);
+    assert!(sim.runtime(strong) > sim.runtime(weak));
+}

@@ -50,8 +50,7 @@ impl RunQueue {
                 Class::Fair => {
                     let due = self.fair.time_left(curr) == Some(0);
                     if due {
-                        // It ran long enough: no buddy may bring it back.
-                        self.fair.clear_buddies(curr);
+                        self.fair.end_slice(curr);
                     }
                     due
                 }
@@ -61,7 +60,8 @@ impl RunQueue {
 
     /// When [`RunQueue::tick`] must next be called; `None` when the current entity may run on for ever, or the CPU may
     /// idle on. Valid until the next enqueue, dequeue, pick or change of parameters. A tick that comes earlier does no
-    /// harm, so a timer that is armed for an earlier time may stay.
+    /// harm, so a timer that is armed for an earlier time may stay. After a tick that said `true` it answers `now` until
+    /// the next pick: whoever must wait for the end of a poll leaves the timer off till then.
     pub fn next_event(&self, now: Nanos) -> Option<Nanos> {
         let own = self.curr.and_then(|curr| {
             // SAFETY: the current entity is on the queue of its class, hence valid.

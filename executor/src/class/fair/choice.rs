@@ -24,6 +24,13 @@ impl FairRq {
         }
     }
 
+    /// The current entity `e` has used up its slice: no buddy may bring it back, and who yielded has been passed over
+    /// long enough (else the pick would bring `e` back, and its slice would be over at once, for ever).
+    pub(in crate::class) fn end_slice(&mut self, e: NonNull<Entity>) {
+        self.skip = None;
+        self.forget_buddy(e);
+    }
+
     fn forget_buddy(&mut self, e: NonNull<Entity>) {
         let e = Some(e);
         if self.next == e {
