@@ -17,7 +17,7 @@ mod callbacks;
 mod grace;
 mod pointer;
 
-pub use callbacks::{RcuHead, call_rcu, has_ready, run_callbacks};
+pub use callbacks::{RcuHead, call_rcu, has_ready, run_callbacks, run_callbacks_of};
 pub use grace::Grace;
 pub use pointer::Rcu;
 

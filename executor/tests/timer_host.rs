@@ -1,0 +1,271 @@
+//! Timers: order, slack, cancel, no storm. The test is the interrupt controller: it calls `interrupt` itself.
+#![cfg(not(loom))]
+
+use std::pin::{Pin, pin};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::*};
+use std::task::{Context as PollContext, Poll, Waker};
+use std::time::{Duration, Instant};
+use vigil_executor::context::{Context, HARDIRQ_OFFSET};
+use vigil_executor::cpu::{CpuId, CpuMask, local_of};
+use vigil_executor::platform::{self, Platform};
+use vigil_executor::time::{MSEC, Nanos, USEC, now};
+use vigil_executor::timer::{self, Timer, sleep_until};
+use vigil_executor::wait::{WaitMode, WaitQueue, Waited};
+use vigil_executor::{arch, wait_site};
+
+/// Notes what the comparator was programmed to, per CPU.
+struct Comparator {
+    value: [AtomicU64; 8],
+    writes: AtomicU32,
+}
+
+static COMPARATOR: Comparator = Comparator { value: [const { AtomicU64::new(u64::MAX) }; 8], writes: AtomicU32::new(0) };
+
+impl Platform for Comparator {
+    fn send_reschedule(&self, _cpu: CpuId) {}
+    fn send_reschedule_mask(&self, _mask: CpuMask) {}
+    fn program_timer(&self, deadline: Option<Nanos>) {
+        assert!(arch::irqs_disabled(), "the comparator is programmed with interrupts masked");
+        self.value[CpuId::current().index()].store(deadline.unwrap_or(u64::MAX), SeqCst);
+        self.writes.fetch_add(1, SeqCst);
+    }
+    fn alloc_stack(&self) -> Option<std::ptr::NonNull<Context>> {
+        None
+    }
+    fn run_softirqs(&self) {}
+}
+
+/// Each test is a CPU of its own for as long as it runs.
+struct Cpu(usize);
+static CPUS: Mutex<Vec<usize>> = Mutex::new(Vec::new());
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
+impl Cpu {
+    fn take() -> Cpu {
+        platform::set(&COMPARATOR);
+        let n = CPUS.lock().unwrap().pop().unwrap_or_else(|| NEXT.fetch_add(1, SeqCst) as usize);
+        // SAFETY: the number is this thread's until the value drops.
+        unsafe { arch::set_cpu_local(local_of(CpuId::new(n).unwrap())) };
+        // What an earlier test cancelled stays in the comparator until it is written again.
+        arch::without_irqs(timer::reprogram);
+        Cpu(n)
+    }
+
+    fn comparator(&self) -> Nanos {
+        COMPARATOR.value[self.0].load(SeqCst)
+    }
+
+    fn interrupt(&self, at: Nanos) -> bool {
+        let irq = arch::irq_save();
+        Context::here().add(HARDIRQ_OFFSET);
+        let slice = timer::interrupt(at);
+        Context::here().sub(HARDIRQ_OFFSET);
+        arch::irq_restore(irq);
+        slice
+    }
+}
+
+impl Drop for Cpu {
+    fn drop(&mut self) {
+        CPUS.lock().unwrap().push(self.0);
+    }
+}
+
+/// An hour from now: nothing of it comes due during a test by itself.
+fn later() -> Nanos {
+    now() + 3_600_000 * MSEC
+}
+
+std::thread_local! {
+    static FIRED: std::cell::RefCell<Vec<usize>> = const { std::cell::RefCell::new(Vec::new()) };
+}
+
+fn note(t: &Timer) {
+    FIRED.with(|f| f.borrow_mut().push(t as *const Timer as usize));
+}
+
+fn fired() -> Vec<usize> {
+    FIRED.with(|f| f.take())
+}
+
+fn id(t: Pin<&Timer>) -> usize {
+    t.get_ref() as *const Timer as usize
+}
+
+#[test]
+fn timers_fire_in_the_order_of_their_deadlines_whatever_the_order_of_their_starts() {
+    let cpu = Cpu::take();
+    let base = later();
+    let timers: Vec<Pin<Box<Timer>>> = (0..200).map(|_| Box::pin(Timer::new(note))).collect();
+    let mut deadlines: Vec<u64> = (0..200).map(|i| base + (i * 7919) % 200).collect();
+    for (t, d) in timers.iter().zip(&deadlines) {
+        t.as_ref().start(*d, 0);
+    }
+    assert_eq!(cpu.comparator(), *deadlines.iter().min().unwrap());
+    // Every third is cancelled.
+    for t in timers.iter().step_by(3) {
+        assert!(t.cancel());
+        assert!(!t.cancel());
+    }
+    cpu.interrupt(base + 99);
+    let first = fired();
+    cpu.interrupt(base + 1000);
+    let all: Vec<usize> = first.iter().copied().chain(fired()).collect();
+    let mut want: Vec<(u64, usize)> =
+        timers.iter().zip(deadlines.drain(..)).enumerate().filter(|(i, _)| i % 3 != 0).map(|(_, (t, d))| (d, id(t.as_ref()))).collect();
+    want.sort_by_key(|w| w.0);
+    assert_eq!(all, want.iter().map(|w| w.1).collect::<Vec<_>>());
+    assert_eq!(first.len(), want.iter().filter(|w| w.0 <= base + 99).count());
+    assert_eq!(cpu.comparator(), u64::MAX, "nothing is left to wait for");
+}
+
+#[test]
+fn slack_lets_neighbours_share_an_interrupt() {
+    let cpu = Cpu::take();
+    let base = later();
+    let (a, b) = (pin!(Timer::new(note)), pin!(Timer::new(note)));
+    a.as_ref().start(base, 50 * USEC);
+    b.as_ref().start(base + 30 * USEC, 0);
+    assert_eq!(cpu.comparator(), base + 30 * USEC, "the hard expiry of the first");
+    cpu.interrupt(base + 30 * USEC);
+    assert_eq!(fired().len(), 2);
+}
+
+#[test]
+fn the_comparator_is_written_only_for_what_is_earlier() {
+    let cpu = Cpu::take();
+    let base = later();
+    let (a, b) = (pin!(Timer::new(note)), pin!(Timer::new(note)));
+    a.as_ref().start(base, 0);
+    b.as_ref().start(base + MSEC, 0);
+    assert_eq!(cpu.comparator(), base);
+    arch::without_irqs(|| timer::set_slice(Some(base + MSEC)));
+    assert_eq!(cpu.comparator(), base);
+    arch::without_irqs(|| timer::set_slice(Some(base - MSEC)));
+    assert_eq!(cpu.comparator(), base - MSEC);
+    assert!(cpu.interrupt(base - MSEC), "the slice was due");
+    assert_eq!(cpu.comparator(), base);
+    assert!(!cpu.interrupt(base - 1), "and is due once");
+    assert!(fired().is_empty());
+}
+
+#[test]
+fn a_deadline_in_the_past_fires_once_and_at_once() {
+    let cpu = Cpu::take();
+    let t = pin!(Timer::new(note));
+    t.as_ref().start(1, 0);
+    assert_eq!(cpu.comparator(), 1, "the comparator matches at once");
+    cpu.interrupt(now());
+    assert_eq!(fired().len(), 1);
+    assert_eq!(cpu.comparator(), u64::MAX);
+    cpu.interrupt(now());
+    assert!(fired().is_empty());
+}
+
+fn periodic(t: &Timer) {
+    note(t);
+    // SAFETY: the timers of this test are pinned.
+    let t = unsafe { Pin::new_unchecked(t) };
+    // A period that is shorter than the handler: without a guard the interrupt would never return.
+    t.forward(now(), 1, 0);
+}
+
+#[test]
+fn a_timer_that_is_always_due_does_not_hold_the_cpu() {
+    let cpu = Cpu::take();
+    let t = pin!(Timer::new(periodic));
+    t.as_ref().start(1, 0);
+    let start = Instant::now();
+    cpu.interrupt(now());
+    assert!(start.elapsed() < Duration::from_secs(1));
+    assert!(!fired().is_empty());
+    assert!(cpu.comparator() != u64::MAX);
+    assert!(t.cancel());
+}
+
+#[test]
+fn forward_counts_missed_periods() {
+    let _cpu = Cpu::take();
+    let t = pin!(Timer::new(note));
+    let base = later();
+    t.as_ref().start(base, 0);
+    assert_eq!(t.as_ref().forward(base + 35, 10, 0), 4);
+    assert_eq!(t.deadline(), base + 40);
+    t.cancel();
+}
+
+#[test]
+fn a_cancel_on_another_cpu_waits_for_the_callback() {
+    static INSIDE: AtomicU32 = AtomicU32::new(0);
+    fn slow(_t: &Timer) {
+        INSIDE.store(1, SeqCst);
+        std::thread::sleep(Duration::from_millis(30));
+        INSIDE.store(2, SeqCst);
+    }
+    let _cpu = Cpu::take();
+    let t = Box::pin(Timer::new(slow));
+    std::thread::scope(|s| {
+        let t = &t;
+        s.spawn(move || {
+            let other = Cpu::take();
+            t.as_ref().start(1, 0);
+            other.interrupt(now());
+        });
+        while INSIDE.load(SeqCst) == 0 {
+            std::thread::yield_now();
+        }
+        assert_eq!(t.try_cancel(), None);
+        assert!(!t.cancel(), "it was not waiting any more");
+        assert_eq!(INSIDE.load(SeqCst), 2, "cancel returned before the callback");
+    });
+}
+
+#[test]
+fn a_sleep_wakes_at_its_deadline_and_leaves_nothing_when_dropped() {
+    let cpu = Cpu::take();
+    let deadline = later();
+    let mut cx = PollContext::from_waker(Waker::noop());
+    {
+        let mut sleep = pin!(sleep_until(wait_site!("hrtimer_nanosleep"), deadline, 0, WaitMode::Interruptible));
+        assert!(sleep.as_mut().poll(&mut cx).is_pending());
+        assert_eq!(cpu.comparator(), deadline);
+        cpu.interrupt(deadline - 1);
+        assert!(sleep.as_mut().poll(&mut cx).is_pending());
+        cpu.interrupt(deadline);
+        assert_eq!(sleep.as_mut().poll(&mut cx), Poll::Ready(Ok(())));
+    }
+    {
+        let mut sleep = pin!(sleep_until(wait_site!("hrtimer_nanosleep"), deadline, 0, WaitMode::Interruptible));
+        assert!(sleep.as_mut().poll(&mut cx).is_pending());
+    }
+    assert_eq!(timer::next_event(), None, "the dropped sleep is still queued");
+    let past = pin!(sleep_until(wait_site!("hrtimer_nanosleep"), 1, 0, WaitMode::Interruptible));
+    assert_eq!(past.poll(&mut cx), Poll::Ready(Ok(())));
+}
+
+#[test]
+fn a_wait_with_a_deadline_prefers_its_condition() {
+    let cpu = Cpu::take();
+    let q = WaitQueue::new();
+    let mut cx = PollContext::from_waker(Waker::noop());
+    let ready = AtomicU32::new(0);
+    let deadline = later();
+    let condition = || (ready.load(SeqCst) != 0).then_some(7);
+    let mode = WaitMode::Interruptible;
+    let mut w = Box::pin(q.wait_until_deadline(wait_site!("test"), mode, Some(deadline), 0, condition));
+    assert!(w.as_mut().poll(&mut cx).is_pending());
+    cpu.interrupt(deadline);
+    ready.store(1, SeqCst);
+    assert_eq!(w.as_mut().poll(&mut cx), Poll::Ready(Waited::Ready(7)));
+    ready.store(0, SeqCst);
+    let mut w = Box::pin(q.wait_until_deadline(wait_site!("test"), mode, Some(deadline), 0, condition));
+    assert!(w.as_mut().poll(&mut cx).is_pending());
+    cpu.interrupt(deadline);
+    assert_eq!(w.as_mut().poll(&mut cx), Poll::Ready(Waited::TimedOut));
+    assert!(!q.has_waiters());
+    let mut w = Box::pin(q.wait_until_deadline(wait_site!("test"), mode, None, 0, condition));
+    assert!(w.as_mut().poll(&mut cx).is_pending());
+    drop(w);
+    assert!(!q.has_waiters());
+}
