@@ -1,5 +1,7 @@
 //! Random operations on a run queue against a model that is too simple to be wrong.
 
+#![expect(clippy::disallowed_methods, reason = "a test may abort when memory runs out")]
+
 use proptest::prelude::*;
 use std::collections::{BTreeMap, VecDeque};
 use std::ptr::NonNull;
@@ -25,6 +27,24 @@ impl World {
     fn entity(&self, i: usize) -> &Entity {
         // SAFETY: as above.
         unsafe { self.entities[i].as_ref() }
+    }
+    /// `i` is on no queue.
+    fn enqueue(&mut self, q: usize, i: usize, why: Enqueue, now: Nanos) {
+        let e = self.entities[i];
+        // SAFETY: by the callers' models it is on no queue; it lives as long as the queues.
+        unsafe { self.rq(q).enqueue(e, why, now) }
+    }
+    /// `i` is queued on `q` and not current.
+    fn dequeue(&mut self, q: usize, i: usize, now: Nanos) {
+        let e = self.entities[i];
+        // SAFETY: by the callers' models.
+        unsafe { self.rq(q).dequeue(e, now) }
+    }
+    /// `i` is on `q`, or on none and was last on `q`.
+    fn set_params(&mut self, q: usize, i: usize, params: Params, now: Nanos) -> bool {
+        let e = self.entities[i];
+        // SAFETY: by the callers' models.
+        unsafe { self.rq(q).set_params(e, params, now) }
     }
     fn index(&self, e: NonNull<Entity>) -> usize {
         self.entities.iter().position(|x| *x == e).expect("an entity of this world")
@@ -118,7 +138,7 @@ proptest! {
             match op {
                 Op::Wake(i) if i < n && !at.contains_key(&i) && current != Some(i) => {
                     let e = w.entities[i];
-                    unsafe { w.rq(0).enqueue(e, Enqueue::Wakeup, now) };
+                    w.enqueue(0, i, Enqueue::Wakeup, now);
                     at.insert(i, 0);
                     let verdict = w.rq(0).should_preempt(e, now);
                     if let Some(c) = current {
@@ -162,22 +182,19 @@ proptest! {
                 }
                 Op::Park => if let Some(c) = current.take() {
                     let parked = !w.entity(c).is_parked();
+                    // SAFETY: it is current, and no other reference to it is alive.
                     unsafe { w.entities[c].as_mut().set_parked(parked) };
                     w.rq(0).put_prev(PutPrev::Preempted, now);
                     at.insert(c, 0);
                 },
                 Op::Move(i) => if let Some(&from) = at.get(&i) {
-                    let e = w.entities[i];
-                    unsafe {
-                        w.rq(from).dequeue(e, now);
-                        w.rq(1 - from).enqueue(e, Enqueue::Migrated, now);
-                    }
+                    w.dequeue(from, i, now);
+                    w.enqueue(1 - from, i, Enqueue::Migrated, now);
                     at.insert(i, 1 - from);
                 },
                 Op::Change(i, p) if i < n => {
-                    let e = w.entities[i];
                     let q = at.get(&i).copied().unwrap_or(0);
-                    let _ = unsafe { w.rq(q).set_params(e, p, now) };
+                    let _ = w.set_params(q, i, p, now);
                     prop_assert_eq!(w.entity(i).params(), p);
                 }
                 Op::Tick => {
@@ -219,8 +236,7 @@ proptest! {
         let mut w = World::new(1, &params);
         let mut model: BTreeMap<u8, VecDeque<usize>> = BTreeMap::new();
         for (i, p) in priorities.iter().enumerate() {
-            let e = w.entities[i];
-            unsafe { w.rq(0).enqueue(e, Enqueue::Wakeup, 0) };
+            w.enqueue(0, i, Enqueue::Wakeup, 0);
             model.entry(*p).or_default().push_back(i);
         }
         for expected in model.into_values().rev().flatten() {
@@ -240,8 +256,7 @@ proptest! {
         let params: Vec<_> = nices.iter().map(|n| Params::normal(*n)).collect();
         let mut w = World::new(1, &params);
         for i in 0..nices.len() {
-            let e = w.entities[i];
-            unsafe { w.rq(0).enqueue(e, Enqueue::Migrated, 0) };
+            w.enqueue(0, i, Enqueue::Migrated, 0);
         }
         let (mut now, mut longest) = (0, 0);
         for step in steps {

@@ -1,5 +1,7 @@
 //! Single rules of the scheduling classes, with Linux's numbers.
 
+#![expect(clippy::disallowed_methods, reason = "a test may abort when memory runs out")]
+
 use std::ptr::NonNull;
 use vigil_executor::class::{Enqueue, Entity, Params, PickLimit, Policy, Preempt, PutPrev, Rank, RunQueue, Tunables};
 use vigil_executor::time::{MSEC, Nanos, SEC, USEC};

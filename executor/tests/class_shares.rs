@@ -1,5 +1,7 @@
 //! Properties of whole runs: shares, real-time bandwidth, and time that adds up, for any mix of tasks.
 
+#![expect(clippy::disallowed_methods, reason = "a test may abort when memory runs out")]
+
 use proptest::prelude::*;
 use vigil_executor::class::{Params, Policy};
 use vigil_executor::sim::{Behaviour, Sim};

@@ -347,6 +347,7 @@ impl Tree {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a test may abort when memory runs out")]
 mod tests {
     use super::*;
     use crate::class::Params;
