@@ -22,6 +22,7 @@
 //! | [`serial`] | PL011, early console |
 //! | [`char`] | what makes a file of a device |
 //! | [`tty`] | terminals and their line discipline |
+//! | [`virtio`] | virtio-mmio: console ports, entropy |
 #![no_std]
 
 #[cfg(any(test, not(target_os = "none")))]
@@ -36,3 +37,4 @@ mod ring;
 pub mod serial;
 pub mod timer;
 pub mod tty;
+pub mod virtio;

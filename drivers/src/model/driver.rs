@@ -54,6 +54,8 @@ pub fn probe_all(tree: &Tree<'_>, drivers: &[&Driver]) -> Result<ProbeReport, Er
             match (driver.probe)(node) {
                 Ok(()) => report.bound += 1,
                 Err(EPROBE_DEFER) => still.try_push((priority, driver, node)).map_err(|_| Errno::ENOMEM)?,
+                // The device is not there, or is nothing for this driver: no news (Linux `call_driver_probe`).
+                Err(Errno::ENODEV | Errno::ENXIO) => {}
                 Err(e) => {
                     log::warn!("{}: {}: probe failed: {}", driver.name, node, e.name());
                     report.failed += 1;
