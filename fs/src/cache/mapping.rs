@@ -1,0 +1,185 @@
+//! An inode's pages, and who maps them.
+//!
+//! Truncation against page faults: a truncation first changes the size, then advances `seq`, takes the pages out of the
+//! tree and calls [`MmapHook::unmap_range`] of all mappings. A fault reads `seq`, gets the page, takes its page-table lock and
+//! enters the page only if `seq` is what it was; else it starts again. Either the fault sees the new `seq`, or the unmap,
+//! which takes the same page-table lock later, sees the entry.
+
+use super::page::PageRef;
+use super::tree::Tree;
+use super::PAGE;
+use super::page::PageExt;
+use crate::vfs::inode::Inode;
+use crate::vfs::ops::OpResult;
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::*};
+use vigil_abi::Errno;
+use vigil_executor::sync::{LockClass, SpinLock};
+use vigil_mem::{KArc, KVec};
+
+/// The pages of one file (Linux: struct address_space).
+pub struct AddressSpace {
+    pages: SpinLock<Tree>,
+    nr_pages: AtomicU64,
+    seq: AtomicU32,
+    mappings: SpinLock<KVec<KArc<dyn MmapHook>>>,
+}
+
+static PAGES_CLASS: LockClass = LockClass::new("i_pages");
+static MMAP_CLASS: LockClass = LockClass::new("i_mmap");
+/// Pages in all caches, for `Cached` in /proc/meminfo.
+static NR_CACHED: AtomicU64 = AtomicU64::new(0);
+
+/// Pages in all page caches (Linux: NR_FILE_PAGES).
+pub fn nr_file_pages() -> u64 {
+    NR_CACHED.load(Relaxed)
+}
+
+/// A mapping of a file, as the cache knows it: the kernel registers one for each VMA.
+pub trait MmapHook: Send + Sync {
+    /// Takes pages `first..=last` of the file out of the page tables, private copies included. Called with `i_mmap` held,
+    /// a spin lock: may take page-table locks, may not wait.
+    fn unmap_range(&self, first: u64, last: u64);
+}
+
+impl AddressSpace {
+    /// No pages. Only as a part of an inode: see [`AddressSpace::host`].
+    pub(crate) const fn new() -> AddressSpace {
+        AddressSpace {
+            pages: SpinLock::new(&PAGES_CLASS, Tree::new()),
+            nr_pages: AtomicU64::new(0),
+            seq: AtomicU32::new(0),
+            mappings: SpinLock::new(&MMAP_CLASS, KVec::new()),
+        }
+    }
+
+    /// The page at `index`, if it is cached.
+    #[inline]
+    pub fn find(&self, index: u64) -> Option<PageRef> {
+        self.pages.lock().get(index)
+    }
+
+    /// The first cached page at or after `from`.
+    pub fn next(&self, from: u64) -> Option<(u64, PageRef)> {
+        self.pages.lock().next(from)
+    }
+
+    /// Enters `page` at `index`. If a page is there already, that one is the result and `page` is dropped. ENOMEM.
+    pub fn add(&self, index: u64, page: PageRef) -> Result<(PageRef, bool), Errno> {
+        let result = self.pages.lock().insert(index, page.clone());
+        match result {
+            Ok(()) => {
+                self.nr_pages.fetch_add(1, Relaxed);
+                NR_CACHED.fetch_add(1, Relaxed);
+                Ok((page, true))
+            }
+            Err(Some(present)) => Ok((present, false)),
+            Err(None) => Err(Errno::ENOMEM),
+        }
+    }
+
+    /// Cached pages.
+    pub fn nr_pages(&self) -> u64 {
+        self.nr_pages.load(Relaxed)
+    }
+
+    /// Changes with each removal of pages; see the module. Read it before [`super::file::fault`].
+    #[inline]
+    pub fn seq(&self) -> u32 {
+        self.seq.load(SeqCst)
+    }
+
+    /// Removes all pages from `index` on, from page tables, too. The size must say so already. Returns how many went.
+    pub fn truncate(&self, index: u64) -> u64 {
+        self.remove_range(index, u64::MAX)
+    }
+
+    /// Removes pages `first..=last`, from page tables, too. Returns how many went.
+    pub fn remove_range(&self, first: u64, last: u64) -> u64 {
+        if self.nr_pages() == 0 && !self.is_mapped() {
+            return 0;
+        }
+        self.seq.fetch_add(1, SeqCst);
+        let mut removed = 0;
+        let mut at = first;
+        loop {
+            // One page a time under the lock: it is taken often rather than long.
+            let page = {
+                let mut pages = self.pages.lock();
+                let Some((index, _)) = pages.next(at).filter(|&(index, _)| index <= last) else { break };
+                at = index;
+                pages.remove(index)
+            };
+            removed += u64::from(page.is_some());
+            drop(page);
+        }
+        self.nr_pages.fetch_sub(removed, Relaxed);
+        NR_CACHED.fetch_sub(removed, Relaxed);
+        self.unmap(first, last);
+        removed
+    }
+
+    /// Zeroes the bytes of a cached page from `offset` (in the file) to the page's end.
+    pub fn zero_tail(&self, offset: u64) {
+        let within = (offset % PAGE) as usize;
+        if within != 0
+            && let Some(page) = self.find(offset / PAGE)
+        {
+            page.zero_range(within, PAGE as usize - within);
+        }
+    }
+
+    /// Takes pages `first..=last` out of all page tables; the pages stay.
+    pub fn unmap(&self, first: u64, last: u64) {
+        for hook in self.mappings.lock().iter() {
+            hook.unmap_range(first, last);
+        }
+    }
+
+    /// Whether somebody maps the file.
+    pub fn is_mapped(&self) -> bool {
+        !self.mappings.lock().is_empty()
+    }
+
+    /// Enters a mapping. ENOMEM.
+    pub fn register(&self, hook: KArc<dyn MmapHook>) -> Result<(), Errno> {
+        Ok(self.mappings.lock().try_push(hook)?)
+    }
+
+    /// Takes out the mapping whose hook is at `hook`.
+    pub fn unregister(&self, hook: *const ()) {
+        let gone = {
+            let mut list = self.mappings.lock();
+            let at = list.iter().rposition(|known| core::ptr::addr_eq(KArc::as_ptr(known), hook));
+            at.and_then(|at| list.swap_remove(at))
+        };
+        // It may be the last reference: not under the lock.
+        drop(gone);
+    }
+
+    /// The inode that this is a part of.
+    fn host(&self) -> &Inode {
+        // SAFETY: `new` is for `Inode` only, so `self` is the `mapping` of an inode, which lives as long.
+        unsafe { &*core::ptr::from_ref(self).byte_sub(Inode::MAPPING_OFFSET).cast::<Inode>() }
+    }
+
+    /// The page at `index` for a page fault, for writing through a shared mapping or not. EFAULT beyond the end of the
+    /// file and ENOSPC are SIGBUS; ENOMEM; [`Stop::Wait`](crate::vfs::ops::Stop::Wait) while it is read. Read
+    /// [`AddressSpace::seq`] before.
+    pub fn get_for_fault(&self, index: u64, write: bool) -> OpResult<'_, PageRef> {
+        let inode = self.host();
+        inode.ops().fault_page(inode, index, write)
+    }
+
+    /// The page at `index`, if it is cached and within the file: to be mapped together with a neighbour.
+    pub fn find_for_map(&self, index: u64) -> Option<PageRef> {
+        if index >= self.host().size().div_ceil(PAGE) {
+            return None;
+        }
+        self.find(index)
+    }
+
+    /// A store was made to the page.
+    pub fn mark_dirty(&self, page: &PageRef) {
+        page.note_dirty();
+    }
+}

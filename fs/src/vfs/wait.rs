@@ -1,0 +1,108 @@
+//! The generic loop: call an operation, await what it names, call again.
+
+use super::ops::{OpResult, Stop};
+use core::future::Future;
+use vigil_abi::Errno;
+use vigil_executor::wait::{Interrupted, WaitMode, WaitQueue, WaitSite};
+use vigil_mem::Fault;
+
+/// In the key of [`Stop::Wait`]: wait exclusively. A wake of one then wakes only the first of such waiters, and the
+/// operation wakes the next one if it leaves something for it.
+pub const EXCLUSIVE: u32 = 1 << 31;
+
+/// Nobody wakes this queue: a stop at it means "call again after others had a turn".
+static AGAIN: WaitQueue = WaitQueue::new();
+
+/// What an operation answers that can go on at once but has done enough for one poll, or that met a lock which only its
+/// `async` form can wait for.
+pub fn again() -> Stop<'static> {
+    Stop::Wait(&AGAIN, 0)
+}
+
+/// How user pages are brought in; the kernel's address-space code implements it, one static type.
+pub trait Mem: Sync {
+    /// Handles a page fault for `fault`; EFAULT if none can help, ERESTARTSYS-like for a fatal signal.
+    fn fault_in(&self, fault: Fault) -> impl Future<Output = Result<(), Errno>> + Send;
+}
+
+/// For buffers in the kernel: there is nothing to bring in.
+pub struct KernelMem;
+
+impl Mem for KernelMem {
+    async fn fault_in(&self, _: Fault) -> Result<(), Errno> {
+        Err(Errno::EFAULT)
+    }
+}
+
+/// Calls `op` until it completes. ERESTARTSYS if a signal of `mode` ends a wait; a fault is EFAULT.
+pub async fn wait_for<'a, T, F>(site: &'static WaitSite, mode: WaitMode, op: F) -> Result<T, Errno>
+where
+    F: FnMut() -> OpResult<'a, T> + Send,
+    T: Send,
+{
+    drive(site, mode, &KernelMem, op).await
+}
+
+/// As [`wait_for`], and has `mem` bring in the user pages at which `op` stops.
+pub async fn drive<'a, T, F, M>(site: &'static WaitSite, mode: WaitMode, mem: &M, mut op: F) -> Result<T, Errno>
+where
+    F: FnMut() -> OpResult<'a, T> + Send,
+    T: Send,
+    M: Mem,
+{
+    let mut result = op();
+    loop {
+        let (queue, key) = match result {
+            Ok(value) => return Ok(value),
+            Err(Stop::Err(errno)) => return Err(errno),
+            Err(Stop::Fault(fault)) => {
+                mem.fault_in(fault).await?;
+                result = op();
+                continue;
+            }
+            Err(Stop::Wait(queue, _)) if core::ptr::eq(queue, &AGAIN) => {
+                yield_once().await;
+                result = op();
+                continue;
+            }
+            Err(Stop::Wait(queue, key)) => (queue, key),
+        };
+        let again = || match op() {
+            Err(Stop::Wait(same, _)) if core::ptr::eq(same, queue) => None,
+            other => Some(other),
+        };
+        let waited = if key & EXCLUSIVE != 0 {
+            queue.wait_until_exclusive(site, mode, again).await
+        } else {
+            queue.wait_until(site, mode, again).await
+        };
+        result = match waited {
+            Ok(next) => next,
+            Err(Interrupted) => return Err(Errno::ERESTARTSYS),
+        };
+    }
+}
+
+/// Lets the executor run others once.
+async fn yield_once() {
+    let mut yielded = false;
+    core::future::poll_fn(|cx| {
+        if core::mem::replace(&mut yielded, true) {
+            return core::task::Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        core::task::Poll::Pending
+    })
+    .await;
+}
+
+/// Polls `future` once: for callers that know that nothing contends (boot, tests). `None`: it would have waited; it is
+/// dropped then.
+pub fn now_or_never<F: Future>(future: F) -> Option<F::Output> {
+    let mut future = core::pin::pin!(future);
+    let mut cx = core::task::Context::from_waker(core::task::Waker::noop());
+    match future.as_mut().poll(&mut cx) {
+        core::task::Poll::Ready(value) => Some(value),
+        core::task::Poll::Pending => None,
+    }
+}

@@ -1,0 +1,145 @@
+//! Open files and directories of generated file systems.
+
+use super::{Node, NodeInode, NodeSink, SeqBuf};
+use crate::tmpfs::file::{dirent_type, emit_dots};
+use crate::vfs::file::File;
+use crate::vfs::ops::{DirSink, FileOps, OpResult, Stop};
+use crate::vfs::seek::in_size;
+use vigil_abi::Errno;
+use vigil_abi::fcntl::SEEK_END;
+use vigil_executor::sync::{LockClass, SpinLock};
+use vigil_mem::{IoBuf, IoBufMut, KArc, KVec, PAGE_SIZE};
+
+/// An open file: the text that was generated last. Reading from the start generates it anew, so that a program which
+/// reads to the end sees one state, and one that seeks back sees the next.
+pub(super) struct SeqFile {
+    node: KArc<dyn Node>,
+    /// `None` while a read has it, or before the first one.
+    text: SpinLock<Option<SeqBuf>>,
+}
+
+static CLASS: LockClass = LockClass::new("seq_file");
+
+impl SeqFile {
+    pub(super) fn new(node: KArc<dyn Node>) -> SeqFile {
+        SeqFile { node, text: SpinLock::new(&CLASS, None) }
+    }
+
+    fn generate(&self) -> OpResult<'_, SeqBuf> {
+        let mut text = SeqBuf::new();
+        self.node.show(&mut text)?;
+        text.finish()?;
+        Ok(text)
+    }
+}
+
+impl FileOps for SeqFile {
+    fn read<'a>(&'a self, _: &'a File, buf: &mut IoBufMut<'_>, pos: &mut u64) -> OpResult<'a, usize> {
+        // Taken out, because nothing is copied to user memory under a spin lock that others spin for.
+        let kept = self.text.lock().take().filter(|_| *pos != 0);
+        let text = match kept {
+            Some(text) => text,
+            None => self.generate()?,
+        };
+        let start = usize::try_from(*pos).unwrap_or(usize::MAX).min(text.as_bytes().len());
+        let mut rest = &text.as_bytes()[start..];
+        let mut total = 0;
+        let mut result = Ok(());
+        while !rest.is_empty() && !buf.is_empty() {
+            match buf.copy_out(rest) {
+                Ok(n) => {
+                    rest = &rest[n..];
+                    total += n;
+                }
+                Err(fault) => {
+                    result = Err(Stop::Fault(fault));
+                    break;
+                }
+            }
+        }
+        *pos += total as u64;
+        *self.text.lock() = Some(text);
+        result.map(|()| total)
+    }
+
+    fn write<'a>(&'a self, _: &'a File, buf: &mut IoBuf<'_>, pos: &mut u64) -> OpResult<'a, usize> {
+        let n = buf.remaining().min(PAGE_SIZE - 1);
+        let mut data = KVec::new();
+        data.try_resize(n, 0)?;
+        // Nothing is consumed before all of it is here: a fault in the middle must not cut a value in two.
+        match buf.next_user_range() {
+            Some(range) if range.len >= n => {
+                let mut from = vigil_mem::UserBuf::new(range.addr, n);
+                let mut at = 0;
+                while at < n {
+                    at += from.copy_in(&mut data[at..])?;
+                }
+                buf.skip(n);
+            }
+            _ => {
+                let mut at = 0;
+                while at < n {
+                    at += buf.copy_in(&mut data[at..])?;
+                }
+            }
+        }
+        let used = self.node.store(&data)?.min(n);
+        *pos += used as u64;
+        *self.text.lock() = None;
+        Ok(used)
+    }
+
+    fn llseek(&self, _: &File, pos: u64, offset: i64, whence: u32) -> Result<u64, Errno> {
+        if whence == SEEK_END {
+            return Err(Errno::EINVAL);
+        }
+        in_size(pos, offset, whence, 0, i64::MAX as u64)
+    }
+}
+
+/// An open directory.
+pub(super) struct NodeDirFile;
+
+struct Adapter<'s> {
+    sink: &'s mut dyn DirSink,
+    next: u64,
+    full: bool,
+}
+
+impl NodeSink for Adapter<'_> {
+    fn entry(&mut self, name: &[u8], mode: u32, next: u64) -> bool {
+        // Numbers of inodes that nobody has looked up yet do not exist: any number but 0 serves programs.
+        let ino = u64::from(crate::vfs::dentry::hash_name(name)) | 1 << 32;
+        if !self.sink.entry(name, ino, dirent_type(mode), next + 2) {
+            self.full = true;
+            return false;
+        }
+        self.next = next + 2;
+        true
+    }
+}
+
+impl FileOps for NodeDirFile {
+    fn read<'a>(&'a self, file: &'a File, _: &mut IoBufMut<'_>, _: &mut u64) -> OpResult<'a, usize> {
+        Err(Stop::Err(if file.inode().is_dir() { Errno::EISDIR } else { Errno::EINVAL }))
+    }
+
+    fn iterate<'a>(&'a self, file: &'a File, pos: &mut u64, sink: &mut dyn DirSink) -> OpResult<'a, ()> {
+        let node = file.inode().ops().as_any().and_then(|any| any.downcast_ref::<NodeInode>());
+        let Some(inode) = node else { return Err(Stop::Err(Errno::ENOTDIR)) };
+        if emit_dots(file, pos, sink).is_none() {
+            return Ok(());
+        }
+        let mut adapter = Adapter { sink, next: *pos, full: false };
+        inode.node.list(*pos - 2, &mut adapter)?;
+        *pos = adapter.next;
+        Ok(())
+    }
+
+    fn llseek(&self, _: &File, pos: u64, offset: i64, whence: u32) -> Result<u64, Errno> {
+        if whence == SEEK_END {
+            return Err(Errno::EINVAL);
+        }
+        in_size(pos, offset, whence, 0, i64::MAX as u64)
+    }
+}
