@@ -19,6 +19,7 @@
 //! | [`irq`] | the interrupt core: domains, descriptors, actions, IPIs |
 //! | [`irqchip`] | GICv2, GICv3 |
 //! | [`timer`] | the architected timer |
+//! | [`rtc`] | PL031, the wall clock at boot |
 //! | [`serial`] | PL011, early console |
 //! | [`char`] | what makes a file of a device |
 //! | [`tty`] | terminals and their line discipline |
@@ -34,6 +35,7 @@ pub mod irq;
 pub mod irqchip;
 pub mod model;
 mod ring;
+pub mod rtc;
 pub mod serial;
 pub mod timer;
 pub mod tty;
