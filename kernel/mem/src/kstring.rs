@@ -130,3 +130,23 @@ impl fmt::Write for SliceWriter<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fault;
+    use core::fmt::Write;
+
+    #[test]
+    fn formats_or_says_that_memory_ran_out() {
+        assert_eq!(crate::try_format!("{}-{:04x}", "é", 0xbe).unwrap().as_str(), "é-00be");
+        assert!(fault::set(1));
+        assert_eq!(crate::try_format!("{}", 1).err(), Some(AllocError));
+        assert!(fault::set(0));
+        let mut room = [0; 5];
+        let mut w = SliceWriter::new(&mut room);
+        assert!(write!(w, "abc{}", 12345).is_err());
+        assert!(w.is_cut());
+        assert_eq!(w.written(), b"abc12");
+    }
+}

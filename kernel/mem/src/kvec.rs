@@ -262,3 +262,58 @@ impl<T: fmt::Debug> fmt::Debug for KVec<T> {
         self.0.fmt(f)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fault;
+    use proptest::prelude::*;
+    use std::rc::Rc;
+    use std::vec::Vec as StdVec;
+
+    #[test]
+    fn a_failed_growth_changes_nothing_and_drops_what_came() {
+        let token = Rc::new(());
+        let mut v = KVec::try_with_capacity(1).unwrap();
+        v.try_push(token.clone()).unwrap();
+        assert!(fault::set(1));
+        assert_eq!(v.try_push(token.clone()), Err(AllocError));
+        assert!(v.try_push(token.clone()).is_ok(), "the next one succeeds");
+        assert!(fault::set(1));
+        assert_eq!(v.try_insert(0, token.clone()).is_err(), v.capacity() == 2);
+        assert!(fault::set(0));
+        assert_eq!(Rc::strong_count(&token), 1 + v.len());
+        assert!(KVec::<[u8; 1 << 40]>::try_with_capacity(usize::MAX >> 30).is_err(), "too large is an error");
+        drop(v);
+        assert_eq!(Rc::strong_count(&token), 1);
+    }
+
+    #[test]
+    fn beyond_the_end_is_an_answer() {
+        let mut v = KVec::try_from_slice(&[1, 2, 3]).unwrap();
+        assert_eq!((v.remove(3), v.swap_remove(9), v.remove(0)), (None, None, Some(1)));
+        v.try_insert(99, 7).unwrap();
+        assert_eq!(v.drain(1..100).collect::<StdVec<_>>(), [3, 7]);
+        assert_eq!(v.drain(5..).count(), 0);
+        assert_eq!(&*v, &[2]);
+        v.try_resize(3, 0).unwrap();
+        assert_eq!(v.try_clone().unwrap(), v);
+    }
+
+    proptest! {
+        #[test]
+        fn behaves_as_vec(ops in prop::collection::vec((0..6u8, any::<u8>(), 0..40usize), 0..200)) {
+            let (mut k, mut s) = (KVec::new(), StdVec::new());
+            for (op, x, i) in ops {
+                match op {
+                    0 | 1 => { k.try_push(x).unwrap(); s.push(x); }
+                    2 => { k.try_insert(i, x).unwrap(); s.insert(i.min(s.len()), x); }
+                    3 => prop_assert_eq!(k.remove(i), (i < s.len()).then(|| s.remove(i))),
+                    4 => { k.retain(|y| *y != x); s.retain(|y| *y != x); }
+                    _ => { k.try_extend_from_slice(&[x; 3]).unwrap(); s.extend([x; 3]); }
+                }
+                prop_assert_eq!(&*k, &*s);
+            }
+        }
+    }
+}

@@ -45,6 +45,7 @@ static SHRINKERS: SpinLock<[Option<&'static dyn Shrinker>; MAX_SHRINKERS]> =
     SpinLock::new(lock_class!("shrinkers"), [None; MAX_SHRINKERS]);
 static KSWAPD: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
 static OOM: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
+static WARN: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
 static DRAIN: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
 /// How often an awaitable request met empty zones (`allocstall`).
 pub(super) static STALLS: AtomicUsize = AtomicUsize::new(0);
@@ -71,6 +72,23 @@ pub fn set_oom_hook(f: fn(usize) -> bool) {
 /// Sets how all CPUs are made to run [`drain_local`](super::drain_local) (and the slab's).
 pub fn set_drain_hook(f: fn()) {
     DRAIN.store(f as *mut (), Ordering::Release);
+}
+
+/// Sets who reports a request that failed although it may be heard ([`Gfp::NOWARN`] is not set): given order and flags.
+/// Called in any context; it limits its rate itself.
+pub fn set_warn_hook(f: fn(usize, Gfp)) {
+    WARN.store(f as *mut (), Ordering::Release);
+}
+
+/// Reports a request that failed.
+pub(super) fn warn_failed(order: usize, gfp: Gfp) {
+    let p = WARN.load(Ordering::Acquire);
+    if gfp.contains(Gfp::NOWARN) || p.is_null() {
+        return;
+    }
+    // SAFETY: only `set_warn_hook` stores here, a function of this type.
+    let f = unsafe { core::mem::transmute::<*mut (), fn(usize, Gfp)>(p) };
+    f(order, gfp);
 }
 
 fn hook(p: &AtomicPtr<()>) -> Option<fn()> {
@@ -185,5 +203,10 @@ const PAUSE: time::Nanos = 4_000_000;
 
 /// As [`alloc_pages`](super::alloc_pages), but reclaims and waits; see [`alloc_wait`].
 pub async fn alloc_pages_wait(order: usize, gfp: Gfp) -> Option<&'static Page> {
-    alloc_wait(order, gfp, || super::alloc_pages(order, gfp)).await
+    // An attempt that fails is not the request's failure yet.
+    let page = alloc_wait(order, gfp, || super::alloc_pages(order, gfp | Gfp::NOWARN)).await;
+    if page.is_none() {
+        warn_failed(order, gfp);
+    }
+    page
 }

@@ -216,7 +216,11 @@ pub(super) fn alloc_slow(order: usize, gfp: Gfp) -> Option<&'static Page> {
     }
     // What is missing may lie on this CPU's own lists.
     super::pcp::drain_local();
-    take(Watermark::Min)
+    let page = take(Watermark::Min);
+    if page.is_none() {
+        reclaim::warn_failed(order, gfp);
+    }
+    page
 }
 
 /// Frees the unused block at `page`.
