@@ -134,6 +134,9 @@ pub fn run(ctx: &Ctx, args: &RunArgs) -> Result<i32> {
         ui::say(&format!("waiting for gdb: gdb-multiarch {} -ex 'target remote :1234'", ctx.target.join("kernel/aarch64-unknown-none-softfloat/release/vigil").display()));
     }
 
+    if !program && terminal {
+        ui::say("Ctrl-A X leaves");
+    }
     let log = args.log.clone().unwrap_or_else(|| scratch.0.join("console.log"));
     let log_text = log.to_str().context("the log's path is not UTF-8")?.replace(',', ",,");
     let on_stdio = !program || terminal;
