@@ -5,14 +5,22 @@
 //! made, the tables are checked, and the page allocator and the heap take over.
 
 use super::params::Params;
-use crate::arch::aarch64::mmu_layout::{LINEAR_BASE, LINEAR_END, PAGE_SIZE};
+use crate::arch::aarch64::mmu_kernel::{KernelIoMapper, VmallocMapper};
+use crate::arch::aarch64::mmu_layout::{LINEAR_BASE, LINEAR_END, PAGE_SIZE, VMALLOC_START};
 use crate::arch::aarch64::{mmu, mmu_kernel, selftest};
-use crate::{pr_err, pr_info, pr_warn};
+use crate::{pr_debug, pr_err, pr_info, pr_warn};
 use core::ops::Range;
 use vigil_drivers::dt::{Dtb, early};
-use vigil_mem::PhysAddr;
-use vigil_mem::page_alloc::{self, Gfp, alloc_pages};
+use vigil_drivers::model;
+use vigil_executor::stack::STACK_SIZE;
+use vigil_mem::{PhysAddr, VirtAddr, vmalloc};
 use vigil_mem::memblock::{MEMBLOCK, MemBlock, TooManyRegions};
+use vigil_mem::page_alloc::{self, Gfp, alloc_pages};
+use vigil_mem::slab::KernelAllocator;
+
+/// The heap: null until the page allocator runs.
+#[global_allocator]
+static HEAP: KernelAllocator = KernelAllocator;
 
 /// The pages that `base..base + size` touches, clipped to what the linear map can cover.
 fn pages(base: u64, size: u64) -> (PhysAddr, usize) {
@@ -106,7 +114,18 @@ pub fn init(dtb: &Dtb<'_>, dtb_phys: u64, params: &Params<'_>) -> Option<Range<P
         panic!("cannot start the page allocator: {e:?}");
     }
     mmu_kernel::set_table_allocator(|| alloc_pages(0, Gfp::ATOMIC | Gfp::ZERO).map(|p| p.phys()));
+    // SAFETY: the gaps are mapped nowhere but in the linear map, and nothing is in them.
+    let gaps = mmu::boot_stack_gaps().map(|va| unsafe {
+        let start = PhysAddr::new(mmu::kimage_to_phys(va) as usize);
+        page_alloc::free_reserved_range(start, start.offset(STACK_SIZE))
+    });
+    let area = VirtAddr::new(VMALLOC_START)..VirtAddr::new(mmu_kernel::IOREMAP_START);
+    if vmalloc::init(area, &VmallocMapper).is_err() {
+        panic!("no memory for vmalloc");
+    }
+    model::set_io_mapper(&KernelIoMapper);
     let stat = page_alloc::meminfo();
+    pr_debug!("boot stacks: {}K of gaps freed", gaps.iter().sum::<usize>() * PAGE_SIZE >> 10);
     pr_info!("Memory: {}K/{}K available", stat.free * PAGE_SIZE >> 10, stat.total * PAGE_SIZE >> 10);
     initrd
 }

@@ -8,7 +8,8 @@
 //! | [`kmsg`] | `/dev/kmsg` and syslog(2) |
 //! | [`ratelimit`] | `pr_ratelimited!` |
 //! | [`kallsyms`] | names of kernel addresses |
-//! | [`oops`] | what a kernel fault says, and the policy |
+//! | [`oops`] | what a kernel fault means, and the policy |
+//! | `report` | says it and does it |
 //! | `backtrace`, `panic` | last words (kernel target only) |
 //! | [`semihosting`] | the emulator's exit |
 //!
@@ -27,3 +28,5 @@ pub mod semihosting;
 pub mod backtrace;
 #[cfg(target_os = "none")]
 pub mod panic;
+#[cfg(target_os = "none")]
+pub mod report;

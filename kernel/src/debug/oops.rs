@@ -1,11 +1,10 @@
-//! What a fault in the kernel says, and what becomes of it: the oops policy (docs/oops.md).
+//! What a fault in the kernel means, and what becomes of it: the oops policy (docs/oops.md), pure.
 //!
-//! The trap code builds [`KernelRegs`], calls [`oops`] with interrupts masked, and does what the answer says. An oops never
-//! panics where only one task is lost: a fault in a task's own poll with no lock held kills that task; anything that could
-//! leave a lock held or an interrupt half-handled is the end, as is `oops=panic`.
+//! A fault in a task's own poll with no lock held kills that task; anything that could leave a lock held or an interrupt
+//! half-handled is the end, as is `oops=panic`. `report` says it and does it.
 
 #[cfg(target_os = "none")]
-use crate::pr_emerg;
+pub use super::report::{bad_vector, el1_exception, set_kill_current, stack_overflow};
 
 /// The registers of an interrupted flow at EL1, as the early vectors store them.
 #[repr(C)]
@@ -40,15 +39,15 @@ pub struct Situation {
     pub preempt_count: u32,
     /// Interrupts were masked where it faulted.
     pub irqs_masked: bool,
-    /// The task is init: without it nothing goes on either.
-    pub is_init: bool,
+    /// The kernel has said how a task is killed in the middle of its poll.
+    pub can_kill: bool,
     /// `oops=panic`.
     pub panic_on_oops: bool,
 }
 
 /// The policy, pure.
 pub const fn policy(s: Situation) -> OopsAction {
-    if !s.in_poll || s.preempt_count != 0 || s.irqs_masked || s.is_init || s.panic_on_oops {
+    if !s.in_poll || s.preempt_count != 0 || s.irqs_masked || !s.can_kill || s.panic_on_oops {
         OopsAction::Panic
     } else {
         OopsAction::KillTask
@@ -107,52 +106,15 @@ const fn data_abort(esr: u64) -> &'static str {
     }
 }
 
-#[cfg(target_os = "none")]
-impl KernelRegs {
-    /// Logs the registers, as Linux's show_regs does.
-    pub fn log(&self) {
-        let (pc, lr) = (super::backtrace::Symbol(self.pc as usize), super::backtrace::Symbol(self.x[30] as usize));
-        pr_emerg!("pstate: {:08x} ({})", self.pstate, flags(self.pstate).as_str());
-        pr_emerg!("pc : {pc}");
-        pr_emerg!("lr : {lr}");
-        pr_emerg!("sp : {:016x}", self.sp);
-        for row in (0..10).rev() {
-            let (a, b, c) = (3 * row + 2, 3 * row + 1, 3 * row);
-            pr_emerg!("x{a:<2}: {:016x} x{b:<2}: {:016x} x{c:<2}: {:016x}", self.x[a], self.x[b], self.x[c]);
-        }
-    }
-}
-
-/// PSTATE's flags in Linux's order: capitals are set.
-struct Flags([u8; 9]);
-
-impl Flags {
-    #[cfg(target_os = "none")]
-    fn as_str(&self) -> &str {
-        core::str::from_utf8(&self.0).unwrap_or("?")
-    }
-}
-
-fn flags(pstate: u64) -> Flags {
+/// PSTATE's flags in Linux's order, ASCII: capitals are set.
+pub fn flags(pstate: u64) -> [u8; 9] {
     let mut out = *b"nzcv daif";
     for (at, bit) in [(0, 31), (1, 30), (2, 29), (3, 28), (5, 9), (6, 8), (7, 7), (8, 6)] {
         if pstate >> bit & 1 != 0 {
             out[at] = out[at].to_ascii_uppercase();
         }
     }
-    Flags(out)
-}
-
-/// Reports a fault in the kernel and says what to do. Interrupts masked.
-#[cfg(target_os = "none")]
-pub fn oops(what: core::fmt::Arguments<'_>, esr: u64, far: u64, regs: &KernelRegs, situation: Situation) -> OopsAction {
-    pr_emerg!("Internal error: Oops: {what}: {}", describe(esr));
-    pr_emerg!("  ESR = {esr:#018x}, FAR = {far:#018x}, CPU {}", vigil_executor::cpu::CpuId::current().index());
-    super::panic::dump_task();
-    regs.log();
-    super::backtrace::print(regs.pc as usize, regs.x[29] as usize);
-    pr_emerg!("---[ end trace ]---");
-    policy(situation)
+    out
 }
 
 #[cfg(test)]
@@ -161,14 +123,14 @@ mod tests {
 
     #[test]
     fn only_a_lone_poll_is_survivable() {
-        let fine = Situation { in_poll: true, preempt_count: 0, irqs_masked: false, is_init: false, panic_on_oops: false };
+        let fine = Situation { in_poll: true, preempt_count: 0, irqs_masked: false, can_kill: true, panic_on_oops: false };
         assert_eq!(policy(fine), OopsAction::KillTask);
         for bad in [
             Situation { in_poll: false, ..fine },
             Situation { preempt_count: 1, ..fine },
             Situation { preempt_count: 1 << 16, ..fine },
             Situation { irqs_masked: true, ..fine },
-            Situation { is_init: true, ..fine },
+            Situation { can_kill: false, ..fine },
             Situation { panic_on_oops: true, ..fine },
         ] {
             assert_eq!(policy(bad), OopsAction::Panic, "{bad:?}");
@@ -181,6 +143,6 @@ mod tests {
         assert_eq!(describe(0x9600_0006), "read of an unmapped address");
         assert_eq!(describe(0x8600_000f), "instruction fetch from memory that is not executable");
         assert_eq!(describe(0x0200_0000), "undefined instruction");
-        assert_eq!(&flags(0x6000_03c5).0, b"nZCv DAIF");
+        assert_eq!(&flags(0x6000_03c5), b"nZCv DAIF");
     }
 }

@@ -5,6 +5,7 @@
 
 use super::{cpu, head_vectors, kaslr, mmu};
 use core::cell::UnsafeCell;
+use core::sync::atomic::Ordering::Relaxed;
 use vigil_executor::context::{Context, StackKind};
 use vigil_executor::cpu::{CpuId, local_of};
 use vigil_executor::stack::{CONTEXT_SIZE, STACK_SIZE};
@@ -92,8 +93,12 @@ pub(super) extern "C" fn early_start() -> EarlyMap {
 
 /// Runs at the virtual address for the first time, one CPU, exceptions masked, on the empty boot stack.
 pub(super) extern "C" fn high_start() -> ! {
+    let local = local_of(CpuId::BOOT);
     // SAFETY: the block belongs to this CPU. The one set in `early_start` was its physical address.
-    unsafe { vigil_executor::arch::set_cpu_local(local_of(CpuId::BOOT)) };
+    unsafe { vigil_executor::arch::set_cpu_local(local) };
+    // A stack starts below its context block, and that is what the block's address says.
+    local.irq_sp.store(boot_irq_context() as usize, Relaxed);
+    local.emergency_sp.store(boot_emergency_context() as usize, Relaxed);
     head_vectors::install();
     cpu::init_this_cpu();
     // SAFETY: nothing is accessed through the identity map any more.

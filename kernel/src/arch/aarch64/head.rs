@@ -21,7 +21,7 @@ use super::mmu_layout::{KIMAGE_VADDR, MAIR};
 use super::smp::SecondaryData;
 use core::arch::global_asm;
 use core::mem::offset_of;
-use vigil_executor::stack::{CONTEXT_SIZE, STACK_SIZE};
+use vigil_executor::stack::{CONTEXT_SIZE, STACK_ALIGN, STACK_SIZE};
 
 /// Image header flags: little endian, 4 KiB pages, any 2 MiB-unrelated place in memory (bits 0, 2:1, 3).
 const IMAGE_FLAGS: u64 = 1 << 1 | 1 << 3;
@@ -382,10 +382,12 @@ el2_vectors:
     .balign 128
     .endr
 
+    // Three stacks, each with a gap of its size below it that is never mapped. Stacks are aligned to twice their size.
     .section .bss.boot_stacks, "aw", @nobits
-    .balign {stack_size}
-    .global boot_stacks_start, boot_stack, boot_irq_stack, boot_emergency_stack, boot_stacks_end
-boot_stacks_start:                      // each stack has a gap below it that is never mapped
+    .balign 2 * {stack_size}
+    .space  {stack_size}
+    .global boot_stacks_start, boot_stack, boot_irq_stack, boot_emergency_stack
+boot_stacks_start:
     .space  {stack_size}
 boot_stack:
     .space  {stack_size}
@@ -395,7 +397,6 @@ boot_irq_stack:
     .space  {stack_size}
 boot_emergency_stack:
     .space  {stack_size}
-boot_stacks_end:
 
     // An empty table, the level-0 table, and three tables each (level 1, level 2, level 2) for image, device tree, device.
     .section .boot.pgtables, "aw", @nobits
@@ -428,6 +429,7 @@ boot_stacks_end:
 );
 
 const _: () = {
+    assert!(STACK_ALIGN == 2 * STACK_SIZE, "the layout of the boot stacks");
     assert!(core::mem::size_of::<EarlyMap>() == 16, "returned in x0 and x1");
     assert!(offset_of!(SecondaryData, ttbr1) == offset_of!(SecondaryData, ttbr0) + 8, "loaded as a pair");
     assert!(offset_of!(SecondaryData, stack_top) == offset_of!(SecondaryData, entry) + 8, "loaded as a pair");

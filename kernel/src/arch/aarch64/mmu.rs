@@ -159,14 +159,18 @@ fn map_image(t: &mut PoolTables, args: &BootArgs, image_va: usize) -> Result<(),
     segment(rodata_start(), rodata_end(), Prot::RODATA)?;
     // Below each of the three boot stacks is a gap of the same size, which stays unmapped.
     let mut from = data_start();
-    for gap in 0..3 {
-        let guard = (&raw const boot_stacks_start) as usize + gap * 2 * STACK_SIZE;
+    for guard in boot_stack_gaps() {
         segment(from, guard, Prot::DATA)?;
         from = guard + STACK_SIZE;
     }
     segment(from, image_end(), Prot::DATA)?;
     FIXMAP_TABLE.store(pt::make_tables(t, root, FIXMAP_BASE)?, Relaxed);
     pt::make_block_tables(t, root, FIXMAP_FDT)
+}
+
+/// The gaps below the boot stacks, STACK_SIZE bytes each: not mapped in the image, so their memory is free for others.
+pub fn boot_stack_gaps() -> [usize; 3] {
+    [0, 1, 2].map(|n| (&raw const boot_stacks_start) as usize + n * 2 * STACK_SIZE)
 }
 
 /// Forgets the identity map of the boot: TTBR0 points at an empty table, and the identity map's own tables are rebuilt

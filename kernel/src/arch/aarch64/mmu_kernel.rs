@@ -16,7 +16,8 @@ use vigil_drivers::model::{IoMapper, Mmio};
 use vigil_executor::lock_class;
 use vigil_executor::sync::SpinLock;
 use vigil_mem::memblock::{MEMBLOCK, MemBlock, Region};
-use vigil_mem::{PhysAddr, phys_to_virt};
+use vigil_mem::vmalloc::{KernelMapper, KernelProt};
+use vigil_mem::{AllocError, PhysAddr, VirtAddr, phys_to_virt};
 
 /// Whether the linear map covers all tables.
 static LINEAR: AtomicBool = AtomicBool::new(false);
@@ -191,6 +192,32 @@ pub fn ioremap(phys: u64, size: usize) -> Result<*mut u8, Errno> {
         .map_err(|_| Errno::ENOMEM)?;
     map_kernel_pages(va, PhysAddr::new(start), end - start, Prot::DEVICE).map_err(|_| Errno::ENOMEM)?;
     Ok((va + offset) as *mut u8)
+}
+
+/// vmalloc's way to the kernel's tables.
+#[derive(Debug)]
+pub struct VmallocMapper;
+
+impl KernelMapper for VmallocMapper {
+    fn map(&self, virt: VirtAddr, phys: PhysAddr, prot: KernelProt) -> Result<(), AllocError> {
+        let prot = match prot {
+            KernelProt::ReadWrite => Prot::DATA,
+            KernelProt::ReadOnly => Prot::RODATA,
+            KernelProt::Device => Prot::DEVICE,
+            KernelProt::WriteCombine => Prot::NC,
+        };
+        map_kernel_pages(virt.get(), phys, PAGE_SIZE, prot).map_err(|_| AllocError)
+    }
+
+    fn unmap(&self, virt: VirtAddr) {
+        let _lock = LOCK.lock_irq();
+        // A hole is not vmalloc's doing: there is nothing to take away.
+        let _ = pt::unmap_page(&mut LinearTables, kernel_root(), virt.get());
+    }
+
+    fn flush(&self, range: Range<VirtAddr>) {
+        mmu_tlb::flush_range(range.start.get(), range.end.get().saturating_sub(range.start.get()) / PAGE_SIZE);
+    }
 }
 
 /// The drivers' way to [`ioremap`].

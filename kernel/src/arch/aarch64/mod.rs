@@ -12,6 +12,7 @@
 //! | `mmu_kernel`, `mmu_tlb` | linear map, ioremap, pages for vmalloc; TLB | |
 //! | `selftest` | proof that nothing is writable and executable | boot CPU |
 //! | [`features`], [`features_mitigation`] | HWCAP, emulated ID registers, speculation mitigations | pure, host-tested |
+//! | `vectors`, `trap`, `entry`, `switch`, `uaccess`, `fpsimd` | exceptions, EL0, stacks, user memory, FP | |
 //! | `psci` | power off, reset, CPU_ON | |
 //! | `cpu`, `cache` | per-CPU registers, cache maintenance | |
 //! | `smp` | starting the other CPUs | |
@@ -47,3 +48,15 @@ pub mod psci;
 pub mod selftest;
 #[cfg(target_os = "none")]
 pub mod smp;
+#[cfg(target_os = "none")]
+pub mod entry;
+#[cfg(target_os = "none")]
+pub mod fpsimd;
+#[cfg(target_os = "none")]
+pub mod switch;
+#[cfg(target_os = "none")]
+pub mod trap;
+#[cfg(target_os = "none")]
+pub mod uaccess;
+#[cfg(target_os = "none")]
+pub mod vectors;

@@ -9,10 +9,10 @@ use crate::boot::BootInfo;
 use crate::{pr_err, pr_info};
 use core::cell::UnsafeCell;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU32, Ordering::{Acquire, Release}};
+use core::sync::atomic::{AtomicU32, Ordering::{Acquire, Relaxed, Release}};
 use vigil_drivers::dt::early::EnableMethod;
 use vigil_executor::arch::{counter, counter_frequency, relax, set_cpu_local};
-use vigil_executor::context::Context;
+use vigil_executor::context::{Context, StackKind};
 use vigil_executor::cpu::{CpuId, local_of};
 
 /// What a starting CPU loads before its MMU is on; physical reads, so it is cleaned to the point of coherency.
@@ -44,12 +44,12 @@ unsafe extern "C" {
     static secondary_entry: u8;
 }
 
-/// Starts every CPU of `info` but the boot CPU; returns how many CPUs run now. `stack` gives a kernel stack with an
-/// initialised context block. Called once, by the boot CPU.
+/// Starts every CPU of `info` but the boot CPU; returns how many CPUs run now. `stack` gives a kernel stack of the kind
+/// asked for, with an initialised context block; each CPU gets three. Called once, by the boot CPU.
 ///
 /// Each CPU arrives in `crate::secondary_main` with interrupts masked. A CPU that does not come within a second stays out,
 /// and so do the ones behind it, whose numbers would otherwise have a gap.
-pub fn start_secondaries(info: &BootInfo, stack: impl Fn() -> Option<NonNull<Context>>) -> usize {
+pub fn start_secondaries(info: &BootInfo, stack: impl Fn(StackKind) -> Option<NonNull<Context>>) -> usize {
     let mut running = 1;
     if !mmu::idmap_ready() {
         pr_err!("smp: no identity map, no other CPUs");
@@ -57,10 +57,15 @@ pub fn start_secondaries(info: &BootInfo, stack: impl Fn() -> Option<NonNull<Con
     }
     for (n, target) in info.cpus().enumerate().skip(1) {
         let Some(id) = CpuId::new(n) else { break };
-        let Some(context) = stack() else {
-            pr_err!("CPU{n}: no memory for a stack");
+        let (Some(context), Some(irq), Some(emergency)) =
+            (stack(StackKind::Cpu), stack(StackKind::Irq), stack(StackKind::Emergency))
+        else {
+            pr_err!("CPU{n}: no memory for its stacks");
             break;
         };
+        let local = local_of(id);
+        local.irq_sp.store(irq.as_ptr() as usize, Relaxed);
+        local.emergency_sp.store(emergency.as_ptr() as usize, Relaxed);
         if let Err(why) = start(id, target.mpidr, target.enable, context) {
             pr_err!("CPU{n}: failed to come online: {why}");
             break;

@@ -1,0 +1,115 @@
+//! Reports of exceptions that the kernel did not mean to take: registers, back-trace, and the policy's verdict.
+//!
+//! Called by the trap code with interrupts masked. Kept apart from the policy, which is pure and tested on the host.
+
+use super::backtrace::{self, Symbol};
+use super::oops::{KernelRegs, OopsAction, Situation, describe, flags, policy};
+use super::panic::{self, panic_at};
+use crate::arch::aarch64::vectors::ExceptionFrame;
+use crate::pr_emerg;
+use core::sync::atomic::{AtomicPtr, Ordering::{Acquire, Release}};
+use vigil_executor::context::Context;
+use vigil_executor::cpu::CpuId;
+use vigil_mem::TASK_SIZE;
+
+/// PSTATE.I.
+const PSTATE_I: u64 = 1 << 7;
+
+static KILL_CURRENT: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
+
+/// Sets what ends the current task in the middle of its poll, as if by SIGKILL: its stack and future are leaked, and the CPU
+/// goes on in a new executor loop. It returns only when it cannot (init, whose death is the end).
+pub fn set_kill_current(f: fn()) {
+    KILL_CURRENT.store(f as *mut (), Release);
+}
+
+impl From<&ExceptionFrame> for KernelRegs {
+    fn from(f: &ExceptionFrame) -> Self {
+        let mut x = [0; 31];
+        x[..29].copy_from_slice(&f.x);
+        x[29] = f.fp;
+        x[30] = f.lr;
+        KernelRegs { x, sp: core::ptr::from_ref(f) as u64 + size_of::<ExceptionFrame>() as u64, pc: f.pc, pstate: f.pstate }
+    }
+}
+
+impl KernelRegs {
+    /// Logs the registers, as Linux's show_regs does.
+    pub fn log(&self) {
+        let letters = flags(self.pstate);
+        pr_emerg!("pstate: {:08x} ({})", self.pstate, letters.escape_ascii());
+        pr_emerg!("pc : {}", Symbol(self.pc as usize));
+        pr_emerg!("lr : {}", Symbol(self.x[30] as usize));
+        pr_emerg!("sp : {:016x}", self.sp);
+        for row in (0..10).rev() {
+            let (a, b, c) = (3 * row + 2, 3 * row + 1, 3 * row);
+            pr_emerg!("x{a:<2}: {:016x} x{b:<2}: {:016x} x{c:<2}: {:016x}", self.x[a], self.x[b], self.x[c]);
+        }
+    }
+}
+
+/// The first line: what happened, in Linux's words.
+fn headline(esr: u64, far: u64) {
+    let abort = matches!(esr >> 26 & 0x3f, 0x21 | 0x25);
+    if abort && far < 4096 {
+        pr_emerg!("Unable to handle kernel NULL pointer dereference at virtual address {far:016x}");
+    } else if abort && (far as usize) < TASK_SIZE {
+        pr_emerg!("Unable to handle kernel access to user memory outside uaccess routines at virtual address {far:016x}");
+    } else if abort {
+        pr_emerg!("Unable to handle kernel paging request at virtual address {far:016x}");
+    }
+    pr_emerg!("Internal error: Oops: {} (ESR {esr:#x}, FAR {far:#x}) on CPU {}", describe(esr), CpuId::current().index());
+}
+
+fn details(regs: &KernelRegs) {
+    panic::dump_task();
+    regs.log();
+    backtrace::print(regs.pc as usize, regs.x[29] as usize);
+    pr_emerg!("---[ end trace ]---");
+}
+
+/// An exception at EL1 that is no fault of a user access. Kills the current task if the policy allows it, otherwise panics.
+pub fn el1_exception(frame: &ExceptionFrame) -> ! {
+    vigil_executor::arch::irq_disable();
+    let regs = KernelRegs::from(frame);
+    let context = Context::here();
+    let kill = KILL_CURRENT.load(Acquire);
+    let situation = Situation {
+        in_poll: !context.current().is_null(),
+        preempt_count: context.count(),
+        irqs_masked: frame.pstate & PSTATE_I != 0,
+        can_kill: !kill.is_null(),
+        panic_on_oops: panic::panic_on_oops(),
+    };
+    headline(frame.esr, frame.far);
+    if policy(situation) == OopsAction::KillTask {
+        details(&regs);
+        // SAFETY: only `set_kill_current` stores here, always a `fn()`.
+        let kill: fn() = unsafe { core::mem::transmute::<*mut (), fn()>(kill) };
+        kill();
+    } else {
+        regs.log();
+    }
+    panic_at(format_args!("Oops: Fatal exception ({situation:?})"), regs.pc as usize, regs.x[29] as usize)
+}
+
+/// SP was below its stack; runs on the emergency stack. `sp` is what it was.
+pub fn stack_overflow(frame: &ExceptionFrame, sp: usize) -> ! {
+    let mut regs = KernelRegs::from(frame);
+    regs.sp = sp as u64;
+    pr_emerg!("Insufficient stack space to handle exception!");
+    pr_emerg!("  ESR = {:#x}: {}, FAR = {:#x}", frame.esr, describe(frame.esr), frame.far);
+    regs.log();
+    panic_at(format_args!("kernel stack overflow"), regs.pc as usize, regs.x[29] as usize)
+}
+
+/// A vector that this kernel never uses, or an SError.
+pub fn bad_vector(frame: &ExceptionFrame) -> ! {
+    const NAMES: [&str; 4] = ["synchronous", "IRQ", "FIQ", "SError"];
+    const FROM: [&str; 4] = ["EL1 with SP_EL0", "EL1", "64-bit EL0", "32-bit EL0"];
+    let (kind, from) = (NAMES[frame.vector as usize & 3], FROM[(frame.vector as usize >> 2) & 3]);
+    let regs = KernelRegs::from(frame);
+    pr_emerg!("Bad mode: {kind} exception from {from}: {} (ESR {:#x}, FAR {:#x})", describe(frame.esr), frame.esr, frame.far);
+    regs.log();
+    panic_at(format_args!("{kind} exception from {from}"), regs.pc as usize, regs.x[29] as usize)
+}
