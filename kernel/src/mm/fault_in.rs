@@ -38,7 +38,7 @@ impl Mm {
                     // The inode is ours meanwhile: the mapping may go while we wait.
                     major = true;
                     let site = wait_site!("folio_wait_bit_common");
-                    let got = vigil_fs::wait_for(site, WaitMode::Killable, || {
+                    let got = vigil_fs::vfs::wait::wait_for(site, WaitMode::Killable, || {
                         inode.mapping().get_for_fault(index, write).map(drop)
                     });
                     // Any other error is found again, and told, by the next step.

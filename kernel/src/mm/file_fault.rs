@@ -9,9 +9,8 @@ use super::space::Mm;
 use super::tlb;
 use super::vma::{FileMap, VmFlags, Vma};
 use vigil_abi::Errno;
-use vigil_fs::cache::PageRef;
 use vigil_fs::Stop;
-use vigil_mem::{PAGE_SIZE, Pfn};
+use vigil_mem::{PAGE_SIZE, PageRef, Pfn};
 
 /// Bytes around a fault whose pages are mapped with it when they are in the cache (`fault_around_bytes`).
 const AROUND: usize = 16 * PAGE_SIZE;
@@ -83,7 +82,7 @@ impl Mm {
             Ok(page) => Ok(page),
             Err(Stop::Err(Errno::ENOMEM)) => Err(Step::Memory),
             Err(Stop::Err(_)) => Err(Step::Signal(FaultSignal::bus(addr))),
-            Err(Stop::Wait(..) | Stop::Fault(_)) => Err(Step::FilePage(map.inode.clone(), index, write)),
+            Err(_) => Err(Step::FilePage(map.inode.clone(), index, write)),
         }
     }
 

@@ -42,7 +42,7 @@ impl Mm {
     pub async fn msync(&self, addr: usize, len: usize, flags: u32) -> Result<(), Errno> {
         let (files, holes) = self.msync_files(addr, len, flags).await?;
         for file in files.iter() {
-            vigil_fs::fsync(file, false).await?;
+            vigil_fs::vfs::fsync(file, false).await?;
         }
         holes
     }

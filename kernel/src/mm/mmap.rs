@@ -12,7 +12,8 @@ use vigil_abi::mm::{
     MAP_ANONYMOUS, MAP_FIXED, MAP_FIXED_NOREPLACE, MAP_GROWSDOWN, MAP_HUGETLB, MAP_LOCKED, MAP_NONBLOCK, MAP_NORESERVE,
     MAP_POPULATE, MAP_PRIVATE, MAP_SHARED, MAP_SHARED_VALIDATE, MAP_SYNC, MAP_TYPE,
 };
-use vigil_fs::{File, MmapTarget, MountFlags, shmem_file};
+use vigil_fs::vfs::mount::MountFlags;
+use vigil_fs::{File, MmapTarget, shmem_file};
 use vigil_mem::{KArc, PAGE_SHIFT, PAGE_SIZE, TASK_SIZE};
 
 /// Flags that MAP_SHARED_VALIDATE knows (LEGACY_MAP_MASK); MAP_SYNC needs a DAX file.
@@ -244,7 +245,7 @@ impl Mm {
         match file.ops().mmap(file, &fs_req)? {
             MmapTarget::Cache(inode) => self.file_vma(file.clone(), inode, addr, end, flags, pgoff),
             MmapTarget::Anonymous => Ok(Vma::anonymous(addr, end, flags)),
-            MmapTarget::Device { pfn, device } => {
+            MmapTarget::Device { pfn, device_attr: device } => {
                 let flags = flags | VmFlags::PFNMAP | VmFlags::IO | VmFlags::DONTEXPAND | VmFlags::DONTDUMP;
                 let backing = Backing::Device { file: file.clone(), pfn, device };
                 Ok(Vma::new(addr, end, flags, pgoff, backing))

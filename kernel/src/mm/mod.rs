@@ -62,7 +62,7 @@ pub mod vdso;
 pub mod vma;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use counters::{Overcommit, committed, enough_memory};
 pub use page::{overcommit_mode, set_overcommit_mode};

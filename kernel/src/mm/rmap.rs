@@ -10,7 +10,7 @@ use vigil_abi::Errno;
 use vigil_executor::lock_class;
 use vigil_executor::sync::SpinLock;
 use vigil_fs::Inode;
-use vigil_fs::cache::MmapHook;
+use vigil_fs::cache::mapping::MmapHook;
 use vigil_mem::{KArc, PAGE_SHIFT, unsize};
 
 /// Pages cleared under one hold of the node's lock.

@@ -25,8 +25,39 @@ pub(crate) fn machine() -> MutexGuard<'static, ()> {
     START.call_once(|| {
         vigil_mem::host::start();
         init().unwrap();
+        let root = vigil_fs::init(&HOST).unwrap();
+        let _ = FS.set((vigil_fs::FsStruct::new(root), vigil_fs::Cred::root()));
     });
     guard
+}
+
+struct NoClock;
+
+impl vigil_fs::Host for NoClock {
+    fn now(&self) -> vigil_fs::Time {
+        vigil_fs::Time::default()
+    }
+    fn random(&self, out: &mut [u8]) {
+        out.fill(7);
+    }
+    fn ram_pages(&self) -> u64 {
+        4096
+    }
+    fn current_tgid(&self) -> u32 {
+        1
+    }
+    fn current_tid(&self) -> u32 {
+        1
+    }
+}
+
+static HOST: &dyn vigil_fs::Host = &NoClock;
+static FS: std::sync::OnceLock<(vigil_fs::FsStruct, vigil_fs::Cred)> = std::sync::OnceLock::new();
+
+/// Root's view of the root file system.
+pub(crate) fn context() -> vigil_fs::Ctx<'static> {
+    let (fs, cred) = FS.get().unwrap();
+    vigil_fs::Ctx { fs, cred, fsize_limit: u64::MAX }
 }
 
 /// Runs a future that has nothing to wait for.
@@ -324,7 +355,7 @@ fn shared_memory_is_shared_with_a_child_and_file_pages_vanish_on_truncation() {
 }
 
 fn truncate(file: &vigil_fs::File, size: u64) {
-    file.inode().mapping().truncate(size);
+    run(vigil_fs::vfs::ftruncate(&context(), file, size)).unwrap();
 }
 
 #[test]

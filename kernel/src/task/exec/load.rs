@@ -11,7 +11,9 @@ use crate::mm::space::Space;
 use crate::mm::vma::VmFlags;
 use crate::mm::{Mm, MmFields, TASK_SIZE};
 use vigil_abi::Errno;
-use vigil_fs::{At, Ctx, File, KernelMem, LookupFlags, Pos};
+use vigil_fs::vfs::open_exec;
+use vigil_fs::vfs::rw::{self, Pos};
+use vigil_fs::{At, Ctx, File, KernelMem, LookupFlags};
 use vigil_mem::{IoBufMut, KArc, KVec, PAGE_SIZE};
 
 /// Bytes by which the stack is made larger than what is on it at the start.
@@ -87,7 +89,7 @@ async fn read_at(file: &File, at: u64, buf: &mut [u8]) -> Result<usize, Errno> {
     while done < buf.len() {
         let mut to = IoBufMut::kernel(&mut buf[done..]);
         let pos = Pos::At(at.checked_add(done as u64).ok_or(Errno::EINVAL)?);
-        match vigil_fs::read(file, &mut to, pos, &KernelMem).await? {
+        match rw::read(file, &mut to, pos, &KernelMem).await? {
             0 => break,
             n => done += n,
         }
@@ -139,7 +141,7 @@ pub async fn prepare(
         }
         args.check(path, stack_limit)?;
         interp_name = KVec::try_from_slice(line.interpreter)?;
-        exe = ExecFile(vigil_fs::open_exec(ctx, At::Cwd, line.interpreter, LookupFlags::FOLLOW).await?);
+        exe = ExecFile(open_exec(ctx, At::Cwd, line.interpreter, LookupFlags::FOLLOW).await?);
     }
 }
 
@@ -164,7 +166,7 @@ async fn prepare_elf(
             let Some((&0, path)) = path.split_last() else { return Err(Errno::ENOEXEC) };
             // The path ends at its first NUL.
             let path = path.split(|b| *b == 0).next().unwrap_or(path);
-            let file = ExecFile(vigil_fs::open_exec(ctx, At::Cwd, path, LookupFlags::FOLLOW).await?);
+            let file = ExecFile(open_exec(ctx, At::Cwd, path, LookupFlags::FOLLOW).await?);
             let head = read_exact(&file.0, 0, super::elf::EHDR_SIZE).await?;
             let header = ElfHeader::parse(&head).map_err(|_| Errno::ELIBBAD)?;
             let table = read_exact(&file.0, header.phoff, header.phdrs_len()).await.map_err(|_| Errno::ELIBBAD)?;

@@ -17,6 +17,8 @@ mod map;
 pub mod script;
 mod stack;
 #[cfg(test)]
+mod testing;
+#[cfg(test)]
 mod tests;
 
 pub use args::Args;
