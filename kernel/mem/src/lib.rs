@@ -19,6 +19,7 @@
 //! | [`vmalloc`] | virtually contiguous memory, kernel stacks, device mappings |
 //! | [`percpu`] | per-CPU state under masked interrupts, counters |
 #![no_std]
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests use the host's collections, which may abort"))]
 
 #[cfg(any(test, not(target_os = "none")))]
 extern crate std;

@@ -156,6 +156,10 @@ fn many_threads_never_share_a_page() {
     std::thread::scope(|s| {
         for t in 0..4u64 {
             s.spawn(move || {
+                // Two of the threads play one CPU, the others one each.
+                let cpu = vigil_executor::cpu::CpuId::new(t as usize / 2 + t as usize % 2).unwrap();
+                // SAFETY: the block is a static; that two threads share a CPU is what the list's host lock is for.
+                unsafe { vigil_executor::arch::set_cpu_local(vigil_executor::cpu::local_of(cpu)) };
                 let mut seed = t + 1;
                 let mut held: Vec<(&'static Page, usize)> = Vec::new();
                 for _ in 0..20_000 {
@@ -176,9 +180,32 @@ fn many_threads_never_share_a_page() {
                     }
                 }
                 held.into_iter().for_each(|(p, o)| free_pages(p, o));
+                drain_local();
             });
         }
     });
+    assert_eq!(meminfo().free, before);
+}
+
+#[test]
+fn what_cannot_be_moved_does_not_scatter() {
+    let _alone = alone();
+    drain_local();
+    let before = meminfo().free;
+    let (mut stay, mut go) = (Vec::new(), Vec::new());
+    // One page in eight is the kernel's, and they are requested in turn with the movable ones.
+    for i in 0..before * 7 / 8 {
+        if i % 8 == 0 {
+            stay.push(alloc_pages(0, Gfp::KERNEL).unwrap());
+        } else {
+            go.push(alloc_pages(0, Gfp::USER).unwrap());
+        }
+    }
+    go.into_iter().for_each(|p| free_pages(p, 0));
+    drain_local();
+    let huge: usize = zone_stats().map(|z| (z.blocks[9] << 9) + (z.blocks[10] << 10)).sum();
+    assert!(huge > meminfo().free * 3 / 4, "only {huge} of {} free pages are in blocks of 2 MiB", meminfo().free);
+    stay.into_iter().for_each(|p| free_pages(p, 0));
     drain_local();
     assert_eq!(meminfo().free, before);
 }

@@ -267,8 +267,7 @@ pub fn set_min_free_kbytes(kib: Option<usize>) -> usize {
     let kib = kib.unwrap_or_else(|| (managed * 4 * 16).isqrt().clamp(128, 262_144));
     let min_pages = kib / 4;
     for z in &ZONES {
-        // `managed` is 0 only when each zone's is.
-        let min = if managed == 0 { 0 } else { min_pages * z.managed() / managed };
+        let min = (min_pages * z.managed()).checked_div(managed).unwrap_or(0);
         // watermark_scale_factor 10: the distance is at least a thousandth of the zone.
         let gap = (min / 4).max(z.managed() / 1000);
         for (i, m) in z.marks.iter().enumerate() {

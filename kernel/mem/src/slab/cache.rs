@@ -2,7 +2,7 @@
 
 use super::layout::SlabLayout;
 use super::{check, info};
-use crate::addr::{VirtAddr, align_down};
+use crate::addr::{PAGE_SIZE, VirtAddr, align_down};
 use crate::error::AllocError;
 use crate::fault;
 use crate::kbox::KBox;
@@ -123,9 +123,25 @@ impl KmemCache {
         unsafe { check::on_alloc(self.name, &self.layout, obj, self.ctor.is_some()) };
         if gfp.contains(Gfp::ZERO) {
             // SAFETY: the object's own bytes.
-            unsafe { obj.as_ptr().write_bytes(0, self.layout.object_size) };
+            unsafe { self.zero(obj) };
         }
         Some(obj)
+    }
+
+    /// Zeroes an object.
+    ///
+    /// # Safety
+    /// `obj` is an object of this cache that the caller owns.
+    unsafe fn zero(&self, obj: NonNull<u8>) {
+        let size = self.layout.object_size;
+        // SAFETY: the object's own bytes; pages only where object and size are whole pages.
+        unsafe {
+            if (size | obj.as_ptr() as usize).is_multiple_of(PAGE_SIZE) {
+                crate::arch::zero_pages(obj.as_ptr(), size / PAGE_SIZE);
+            } else {
+                obj.as_ptr().write_bytes(0, size);
+            }
+        }
     }
 
     /// Gives an object back. Any context.

@@ -23,7 +23,7 @@ fn objects_are_distinct_aligned_and_all_come_back() {
     let objs: Vec<_> = (0..1000)
         .map(|i| {
             let p = C.alloc(Gfp::KERNEL).unwrap();
-            assert!(p.as_ptr() as usize % 16 == 0 && seen.insert(p.as_ptr() as usize));
+            assert!((p.as_ptr() as usize).is_multiple_of(16) && seen.insert(p.as_ptr() as usize));
             // SAFETY: our own object.
             unsafe { p.as_ptr().write_bytes(i as u8, 72) };
             p
@@ -79,7 +79,7 @@ fn every_size_and_alignment_is_served_and_zeroed() {
             let layout = Layout::from_size_align(size, align).unwrap();
             // SAFETY: the size is not 0.
             let p = unsafe { KernelAllocator.alloc_zeroed(layout) };
-            assert!(!p.is_null() && p as usize % align == 0, "{size} {align}");
+            assert!(!p.is_null() && (p as usize).is_multiple_of(align), "{size} {align}");
             // SAFETY: our own memory.
             unsafe {
                 let bytes = std::slice::from_raw_parts_mut(p, size);
