@@ -95,6 +95,13 @@ pub struct FileMap {
     pub rmap: KArc<RmapNode>,
 }
 
+impl Drop for FileMap {
+    /// The mapping goes: the inode must not reach its page tables any more.
+    fn drop(&mut self) {
+        RmapNode::unregister(&self.rmap);
+    }
+}
+
 /// Where a mapping's pages come from.
 pub enum Backing {
     /// Zeroed memory.
