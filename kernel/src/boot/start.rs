@@ -85,6 +85,7 @@ pub fn start() -> ! {
     let rng_seed = early::chosen(&dtb).rng_seed.and_then(|s| s.first_chunk::<32>()).copied();
     let cpus = list_cpus(&dtb, params.maxcpus);
     let info = info::set(BootInfo { cmdline, params, initrd, dtb, boot_el: args.boot_el, model, rng_seed, cpus });
+    cpu::install_vectors();
     crate::kernel_main(info)
 }
 

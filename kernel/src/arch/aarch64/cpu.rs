@@ -47,6 +47,13 @@ pub fn mitigations() -> Option<&'static Mitigations> {
     MITIGATIONS.get()
 }
 
+/// Makes the trap code's vectors this CPU's: from now on exceptions are handled, not only reported. The CPU's IRQ and
+/// emergency stacks must be in its `CpuLocal`.
+pub fn install_vectors() {
+    // SAFETY: the table is aligned to 2 KiB and covers all sixteen entries.
+    unsafe { asm!("msr vbar_el1, {}", "isb", in(reg) &raw const super::vectors::vigil_vectors, options(nostack, preserves_flags)) };
+}
+
 /// Stops this CPU for ever.
 pub fn park() -> ! {
     loop {

@@ -4,8 +4,9 @@
 //! the identity map of that code, and jumps to `secondary_start` on its own stack, which hands over to
 //! `crate::secondary_main`.
 
-use super::{cache, cpu, features, head_vectors, mmu, mmu_tlb, psci};
+use super::{cache, cpu, features, mmu, mmu_tlb, psci};
 use crate::boot::BootInfo;
+use crate::platform::alloc_stack;
 use crate::{pr_err, pr_info};
 use core::cell::UnsafeCell;
 use core::ptr::NonNull;
@@ -44,21 +45,21 @@ unsafe extern "C" {
     static secondary_entry: u8;
 }
 
-/// Starts every CPU of `info` but the boot CPU; returns how many CPUs run now. `stack` gives a kernel stack of the kind
-/// asked for, with an initialised context block; each CPU gets three. Called once, by the boot CPU.
+/// Starts every CPU of `info` but the boot CPU; returns how many came. Each gets three stacks from the platform. Called once,
+/// by the boot CPU.
 ///
 /// Each CPU arrives in `crate::secondary_main` with interrupts masked. A CPU that does not come within a second stays out,
 /// and so do the ones behind it, whose numbers would otherwise have a gap.
-pub fn start_secondaries(info: &BootInfo, stack: impl Fn(StackKind) -> Option<NonNull<Context>>) -> usize {
-    let mut running = 1;
+pub fn start_secondaries(info: &BootInfo) -> usize {
+    let mut started = 0;
     if !mmu::idmap_ready() {
         pr_err!("smp: no identity map, no other CPUs");
-        return running;
+        return started;
     }
     for (n, target) in info.cpus().enumerate().skip(1) {
         let Some(id) = CpuId::new(n) else { break };
         let (Some(context), Some(irq), Some(emergency)) =
-            (stack(StackKind::Cpu), stack(StackKind::Irq), stack(StackKind::Emergency))
+            (alloc_stack(StackKind::Cpu), alloc_stack(StackKind::Irq), alloc_stack(StackKind::Emergency))
         else {
             pr_err!("CPU{n}: no memory for its stacks");
             break;
@@ -70,10 +71,9 @@ pub fn start_secondaries(info: &BootInfo, stack: impl Fn(StackKind) -> Option<No
             pr_err!("CPU{n}: failed to come online: {why}");
             break;
         }
-        running += 1;
+        started += 1;
     }
-    pr_info!("smp: Brought up 1 node, {running} CPU{}", if running == 1 { "" } else { "s" });
-    running
+    started
 }
 
 fn start(id: CpuId, mpidr: u64, method: EnableMethod, context: NonNull<Context>) -> Result<(), &'static str> {
@@ -111,7 +111,7 @@ extern "C" fn secondary_start(cpu_number: u64) -> ! {
     let Some(id) = CpuId::new(cpu_number as usize) else { cpu::park() };
     // SAFETY: the block belongs to this CPU.
     unsafe { set_cpu_local(local_of(id)) };
-    head_vectors::install();
+    cpu::install_vectors();
     cpu::init_this_cpu();
     // SAFETY: this CPU uses no low address.
     unsafe { mmu_tlb::set_ttbr0(mmu::empty_root()) };
