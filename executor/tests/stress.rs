@@ -101,10 +101,12 @@ impl World {
             for node in self.inboxes[cpu].take() {
                 queue.push_back(self.index[&(node.as_ptr() as usize)]);
             }
-            if let Some(task) = self.parked.lock().unwrap().pop_front() {
+            // The guard must go before the poll, which may park again.
+            let resumed = self.parked.lock().unwrap().pop_front();
+            if let Some(task) = resumed {
                 self.enter(task);
                 self.tasks[task].state.resume();
-                self.rest_of_poll(cpu, task, &mut queue, &mut random);
+                self.rest_of_poll(task, &mut queue, &mut random);
             }
             let Some(task) = queue.pop_front() else {
                 thread::yield_now();
@@ -118,7 +120,7 @@ impl World {
             }
             self.tasks[task].state.start_poll();
             self.enter(task);
-            self.rest_of_poll(cpu, task, &mut queue, &mut random);
+            self.rest_of_poll(task, &mut queue, &mut random);
         }
     }
 
@@ -126,7 +128,7 @@ impl World {
         assert!(!self.tasks[task].polling.swap(true, Acquire), "task {task} is polled twice at once");
     }
 
-    fn rest_of_poll(&self, cpu: usize, task: usize, queue: &mut VecDeque<usize>, random: &mut Random) {
+    fn rest_of_poll(&self, task: usize, queue: &mut VecDeque<usize>, random: &mut Random) {
         let t = &self.tasks[task];
         self.polls.fetch_add(1, Relaxed);
         let stopping = self.stop.load(Acquire);
@@ -158,7 +160,6 @@ impl World {
             // As the executor does: on its own queue, or, for a change of affinity, through another's inbox.
             if random.next(8) == 0 { self.push(random.next(CPUS), task) } else { queue.push_back(task) }
         }
-        let _ = cpu;
     }
 
     /// Tasks that do not die, for the message.
