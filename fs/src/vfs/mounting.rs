@@ -206,6 +206,12 @@ pub fn stat(path: &Path) -> Stat {
     Stat { mnt_id: path.mnt.id, mount_root: path.is_mount_root(), ..path.inode().stat() }
 }
 
+/// Attributes of an open file.
+#[inline]
+pub fn file_stat(file: &super::file::File) -> Stat {
+    stat(file.path())
+}
+
 /// statfs(2) of the file system that `path` is in.
 pub fn statfs(path: &Path) -> Statfs {
     let info = path.mnt.sb.info;

@@ -1,6 +1,7 @@
 //! Attributes as the stat family and statfs report them, and device numbers.
 
 use crate::host::Time;
+use vigil_abi::{Pod, stat as abi};
 
 /// A device number in the kernel's own 32-bit form: 12 bits major, 20 bits minor (Linux: MKDEV).
 pub const fn mkdev(major: u32, minor: u32) -> u32 {
@@ -90,4 +91,82 @@ pub struct Statfs {
     pub frsize: u64,
     /// ST_* flags of the mount.
     pub flags: u64,
+}
+
+fn timestamp(time: Time) -> abi::StatxTimestamp {
+    abi::StatxTimestamp { tv_sec: time.sec, tv_nsec: time.nsec, ..abi::StatxTimestamp::zeroed() }
+}
+
+impl Stat {
+    /// As `struct stat`.
+    pub fn to_abi(&self) -> abi::Stat {
+        abi::Stat {
+            st_dev: u64::from(encode_dev(self.dev)),
+            st_ino: self.ino,
+            st_mode: self.mode,
+            st_nlink: self.nlink,
+            st_uid: self.uid,
+            st_gid: self.gid,
+            st_rdev: u64::from(encode_dev(self.rdev)),
+            st_size: self.size as i64,
+            st_blksize: self.blksize as i32,
+            st_blocks: self.blocks as i64,
+            st_atime: self.atime.sec,
+            st_atime_nsec: u64::from(self.atime.nsec),
+            st_mtime: self.mtime.sec,
+            st_mtime_nsec: u64::from(self.mtime.nsec),
+            st_ctime: self.ctime.sec,
+            st_ctime_nsec: u64::from(self.ctime.nsec),
+            ..abi::Stat::zeroed()
+        }
+    }
+
+    /// As `struct statx`, with everything that is known. The mask that was asked for does not take anything away, as in
+    /// Linux.
+    pub fn to_statx(&self) -> abi::Statx {
+        let root = if self.mount_root { abi::STATX_ATTR_MOUNT_ROOT } else { 0 };
+        abi::Statx {
+            stx_mask: abi::STATX_BASIC_STATS | abi::STATX_BTIME | abi::STATX_MNT_ID,
+            stx_blksize: self.blksize,
+            stx_attributes: root,
+            stx_nlink: self.nlink,
+            stx_uid: self.uid,
+            stx_gid: self.gid,
+            stx_mode: self.mode as u16,
+            stx_ino: self.ino,
+            stx_size: self.size,
+            stx_blocks: self.blocks,
+            stx_attributes_mask: abi::STATX_ATTR_MOUNT_ROOT | abi::STATX_ATTR_AUTOMOUNT,
+            stx_atime: timestamp(self.atime),
+            stx_btime: timestamp(self.btime),
+            stx_ctime: timestamp(self.ctime),
+            stx_mtime: timestamp(self.mtime),
+            stx_rdev_major: major(self.rdev),
+            stx_rdev_minor: minor(self.rdev),
+            stx_dev_major: major(self.dev),
+            stx_dev_minor: minor(self.dev),
+            stx_mnt_id: self.mnt_id,
+            ..abi::Statx::zeroed()
+        }
+    }
+}
+
+impl Statfs {
+    /// As `struct statfs`.
+    pub fn to_abi(&self) -> abi::Statfs {
+        abi::Statfs {
+            f_type: self.kind,
+            f_bsize: self.bsize,
+            f_blocks: self.blocks,
+            f_bfree: self.bfree,
+            f_bavail: self.bavail,
+            f_files: self.files,
+            f_ffree: self.ffree,
+            f_fsid: [self.fsid as i32, (self.fsid >> 32) as i32],
+            f_namelen: self.namelen,
+            f_frsize: self.frsize,
+            f_flags: self.flags,
+            ..abi::Statfs::zeroed()
+        }
+    }
 }
