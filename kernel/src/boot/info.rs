@@ -55,3 +55,8 @@ pub(super) fn set(info: BootInfo) -> &'static BootInfo {
 pub fn get() -> Option<&'static BootInfo> {
     INFO.get()
 }
+
+/// The command line's parameters; `None` only in code that runs before they are known.
+pub fn params() -> Option<&'static Params<'static>> {
+    INFO.get().map(|i| &i.params)
+}

@@ -27,6 +27,6 @@ pub mod power;
 mod start;
 
 #[cfg(target_os = "none")]
-pub use info::{BootInfo, CpuInfo, get as info};
+pub use info::{BootInfo, CpuInfo, get as info, params};
 #[cfg(target_os = "none")]
 pub use start::start;

@@ -62,6 +62,16 @@ macro_rules! pr_ratelimited {
     }};
 }
 
+/// [`pr_ratelimited!`](crate::pr_ratelimited) with `pr_err!`.
+#[macro_export]
+macro_rules! pr_err_ratelimited { ($($a:tt)*) => { $crate::pr_ratelimited!(pr_err, $($a)*) } }
+/// [`pr_ratelimited!`](crate::pr_ratelimited) with `pr_warn!`.
+#[macro_export]
+macro_rules! pr_warn_ratelimited { ($($a:tt)*) => { $crate::pr_ratelimited!(pr_warn, $($a)*) } }
+/// [`pr_ratelimited!`](crate::pr_ratelimited) with `pr_info!`.
+#[macro_export]
+macro_rules! pr_info_ratelimited { ($($a:tt)*) => { $crate::pr_ratelimited!(pr_info, $($a)*) } }
+
 #[cfg(test)]
 mod tests {
     use super::*;
