@@ -12,7 +12,8 @@ use crate::page::Page;
 use crate::page_alloc::{self, Gfp, Item};
 use core::ops::Range;
 use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
-use vigil_executor::lock_class;
+use vigil_executor::context::in_interrupt;
+use vigil_executor::{arch, lock_class};
 use vigil_executor::sync::SpinLock;
 
 /// How a kernel page is mapped. Never executable.
@@ -166,6 +167,7 @@ fn free_all(pages: &[&'static Page]) {
 /// `size` bytes (rounded up to pages) of memory, mapped in one piece at a multiple of `align`, a power of two, with a guard page
 /// on both sides. `None` when memory, addresses or tables run out. Does not wait; not in an interrupt.
 pub fn vmalloc_aligned(size: usize, align: usize, gfp: Gfp) -> Option<VirtAddr> {
+    purge();
     let mapper = mapper()?;
     let size = align_up(size, PAGE_SIZE).filter(|s| *s != 0)?;
     let mut pages = KVec::new();
@@ -241,6 +243,47 @@ pub unsafe fn vfree(addr: VirtAddr) {
     }
 }
 
+/// Areas whose owners let go of them where areas cannot be unmapped; each is linked through its own first word.
+static DEFERRED: AtomicPtr<usize> = AtomicPtr::new(core::ptr::null_mut());
+
+/// As [`vfree`], in any context: where interrupts are masked or one is being served, the area is only noted, and unmapped by
+/// the next [`purge`] (Linux: vfree_atomic).
+///
+/// # Safety
+/// As [`vfree`], for an area of [`vmalloc`].
+pub unsafe fn vfree_any_context(addr: VirtAddr) {
+    if !(in_interrupt() || arch::irqs_disabled()) {
+        // SAFETY: by the caller's contract.
+        return unsafe { vfree(addr) };
+    }
+    let node = addr.as_ptr::<usize>();
+    let mut head = DEFERRED.load(Ordering::Relaxed);
+    loop {
+        // SAFETY: the area is mapped, at least a page, and nobody else uses it any more.
+        unsafe { node.write(head as usize) };
+        match DEFERRED.compare_exchange_weak(head, node, Ordering::Release, Ordering::Relaxed) {
+            Ok(_) => return,
+            Err(seen) => head = seen,
+        }
+    }
+}
+
+/// Unmaps the areas that were let go of in interrupts. Called by [`vmalloc`] and by reclaim; not in an interrupt.
+pub fn purge() {
+    if DEFERRED.load(Ordering::Relaxed).is_null() {
+        return;
+    }
+    let mut node = DEFERRED.swap(core::ptr::null_mut(), Ordering::Acquire);
+    while !node.is_null() {
+        let area = VirtAddr::from_ptr(node);
+        // SAFETY: the list was taken whole, so the area and its link are ours; it is freed once, after the link was read.
+        unsafe {
+            node = node.read() as *mut usize;
+            vfree(area);
+        }
+    }
+}
+
 /// Calls `f(start, bytes, pages)` with each area, by ascending address (`/proc/vmallocinfo`). Under the lock: no waiting, no
 /// allocation through vmalloc.
 pub fn for_each_area(mut f: impl FnMut(VirtAddr, usize, usize)) {
@@ -277,14 +320,22 @@ mod tests {
         }
     }
     static TABLES: Tables = Tables(Mutex::new(BTreeMap::new()), Mutex::new(Vec::new()));
-    const BASE: usize = 0xffff_8000_0000_0000;
+    const BYTES: usize = 1 << 20;
+
+    /// A range of real memory, so that areas can be written to without page tables.
+    fn range() -> Range<VirtAddr> {
+        let layout = std::alloc::Layout::from_size_align(BYTES, 64 << 10).unwrap();
+        // SAFETY: the size is not 0. Never freed.
+        let p = VirtAddr::from_ptr(unsafe { std::alloc::alloc(layout) });
+        p..p.offset(BYTES)
+    }
 
     #[test]
     fn areas_are_aligned_guarded_and_give_everything_back_whatever_fails() {
         host::start();
         let _alone = host::EXCLUSIVE.lock().unwrap_or_else(|e| e.into_inner());
         let before = page_alloc::meminfo().free;
-        init(VirtAddr::new(BASE)..VirtAddr::new(BASE + (1 << 20)), &TABLES).unwrap();
+        init(range(), &TABLES).unwrap();
         let a = vmalloc_aligned(16 << 10, 16 << 10, Gfp::KERNEL).unwrap();
         let b = vmalloc_aligned(16 << 10, 16 << 10, Gfp::KERNEL).unwrap();
         assert!(a.is_aligned(16 << 10) && b.is_aligned(16 << 10));
@@ -296,7 +347,7 @@ mod tests {
         assert_eq!(page_alloc::meminfo().free, before - 8);
         let dev = vmap_phys(PhysAddr::new(0x900_0018), 0x1000, KernelProt::Device).unwrap();
         assert_eq!(dev.page_offset(), 0x18);
-        assert!(vmalloc(1 << 20, Gfp::KERNEL).is_none(), "no room in the range");
+        assert!(vmalloc(BYTES, Gfp::KERNEL).is_none(), "no room in the range");
         for n in 1..30 {
             assert!(crate::fault::set(n));
             match vmalloc(5 * PAGE_SIZE, Gfp::KERNEL) {
@@ -313,8 +364,12 @@ mod tests {
         unsafe {
             vfree(a);
             vfree(dev);
-            vfree(b);
+            let irqs_off = vigil_executor::context::IrqGuard::new();
+            vfree_any_context(b);
+            assert!(mapped(b), "no unmapping, which waits for other CPUs, with interrupts masked");
+            drop(irqs_off);
         }
+        purge();
         assert!(TABLES.0.lock().unwrap().is_empty());
         assert!(TABLES.1.lock().unwrap().iter().any(|r| r.start == a));
         assert_eq!(page_alloc::meminfo().free, before);

@@ -20,6 +20,8 @@ mod user_ptr;
 
 #[cfg(not(target_os = "none"))]
 pub mod host;
+#[cfg(test)]
+mod tests;
 
 pub use io::{IoBuf, IoBufMut};
 pub use iovec::{IovecError, Iovecs, MAX_RW_COUNT, UIO_MAXIOV};

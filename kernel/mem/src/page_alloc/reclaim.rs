@@ -104,7 +104,10 @@ pub(super) fn wake_kswapd() {
     }
 }
 
+/// Gives back what the allocators themselves hold: slabs without objects, areas that wait to be unmapped, pages on lists.
 fn drain_everywhere() {
+    crate::vmalloc::purge();
+    crate::slab::shrink_all();
     super::drain_local();
     if let Some(f) = hook(&DRAIN) {
         f();
@@ -143,6 +146,23 @@ pub fn shrink(priority: u32, gfp: Gfp) -> usize {
 /// Whether the zones are at their high marks: the reclaimer may stop.
 pub(super) fn is_balanced() -> bool {
     zone::above(Watermark::High)
+}
+
+/// The reclaimer's work (Linux: balance_pgdat): passes of growing force until all zones are at their high marks or nothing
+/// more can be freed. The task that [`set_kswapd_hook`]'s function wakes awaits it in a loop.
+pub async fn balance() {
+    let mut priority = DEF_PRIORITY;
+    while !is_balanced() {
+        let freed = shrink(priority, Gfp::KERNEL);
+        if freed == 0 {
+            if priority == 0 {
+                drain_everywhere();
+                return;
+            }
+            priority -= 1;
+        }
+        YieldNow(false).await;
+    }
 }
 
 /// Lets others run once.

@@ -126,7 +126,7 @@ unsafe fn large_free(p: NonNull<u8>) {
     let virt = VirtAddr::from_ptr(p.as_ptr());
     if vmalloc::contains(virt) {
         // SAFETY: by the caller's contract the start of an area that nobody uses.
-        unsafe { vmalloc::vfree(virt) };
+        unsafe { vmalloc::vfree_any_context(virt) };
     } else if let Some(page) = page_of_virt(virt) {
         page_alloc::free_pages(page, page.order());
     }
