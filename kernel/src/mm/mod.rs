@@ -14,6 +14,7 @@
 //! | `rmap` | who maps a file's pages |
 //! | `layout` | where things go: ASLR, the search for a gap |
 //! | `special`, `vdso` | kernel pages in user space |
+//! | `futex`, `oom` | what identifies a futex; the out-of-memory killer |
 //! | `remote`, `report` | access from outside; `/proc/PID/{maps,smaps,statm,status}` |
 //!
 //! **Locks.** `mmap_lock` is the async rw-semaphore around [`space::Space`]: read for faults, written by whatever changes
@@ -32,6 +33,7 @@ pub mod fault;
 mod fault_in;
 mod file_fault;
 pub mod fork;
+pub mod futex;
 mod gather;
 pub mod layout;
 pub mod madvise;
@@ -41,6 +43,8 @@ pub mod mmap;
 pub mod mprotect;
 pub mod mremap;
 pub mod munmap;
+#[cfg(target_os = "none")]
+pub mod oom;
 mod page;
 #[path = "../arch/aarch64/pgtable.rs"]
 pub mod pgtable;
@@ -66,6 +70,7 @@ pub(crate) mod tests;
 
 pub use counters::{Overcommit, committed, enough_memory};
 pub use page::{overcommit_mode, set_overcommit_mode};
+pub use futex::FutexKey;
 pub use fault::{Access, Fault, FaultError, FaultSignal, FaultStop};
 pub use layout::Limits;
 pub use mmap::MmapRequest;
@@ -81,12 +86,15 @@ pub const MAX_MAP_COUNT: usize = 65530;
 /// What stays free below a stack: 256 pages (`stack_guard_gap`).
 pub const STACK_GUARD_GAP: usize = 256 << vigil_mem::PAGE_SHIFT;
 
-/// What `mm` needs before the first address space: the zero page, the empty root table, the width of ASIDs, the vDSO.
+/// What `mm` needs before the first address space: the zero page, the empty root table, the width of ASIDs, the OOM
+/// killer, the vDSO.
 /// Once, on the boot CPU, with the page allocator up. ENOMEM.
 pub fn init() -> Result<(), vigil_abi::Errno> {
     if !page::init() {
         return Err(vigil_abi::Errno::ENOMEM);
     }
     switch::init();
+    #[cfg(target_os = "none")]
+    oom::init();
     vdso::init()
 }

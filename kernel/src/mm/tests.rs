@@ -513,3 +513,29 @@ fn random_operations_agree_with_a_model() {
     }
     assert_eq!(in_use(), before, "every page came back");
 }
+
+#[test]
+fn a_shared_futex_is_one_word_at_two_addresses() {
+    let _m = machine();
+    let (a, b) = (new_mm(), new_mm());
+    let file = vigil_fs::shmem_file(b"f", 2 * PAGE_SIZE as u64).unwrap();
+    let req = |at, flags| MmapRequest {
+        addr: at,
+        len: PAGE_SIZE,
+        prot: RW,
+        flags: flags | MAP_FIXED,
+        file: Some(file.clone()),
+        offset: PAGE_SIZE as u64,
+    };
+    run(a.mmap(req(0x10_0000, MAP_SHARED), &Limits::NONE)).unwrap();
+    run(b.mmap(req(0x20_0000, MAP_SHARED), &Limits::NONE)).unwrap();
+    run(b.mmap(req(0x30_0000, MAP_PRIVATE), &Limits::NONE)).unwrap();
+    let one = a.try_futex_key(0x10_0010, true).unwrap();
+    assert_eq!(one, b.try_futex_key(0x20_0010, true).unwrap());
+    assert_ne!(one, b.try_futex_key(0x20_0014, true).unwrap());
+    assert_ne!(one, b.try_futex_key(0x30_0010, true).unwrap(), "a private mapping");
+    assert_eq!(b.try_futex_key(0x30_0010, true).unwrap(), FutexKey::private(&b, 0x30_0010));
+    assert_eq!(a.try_futex_key(0x50_0000, false), Err(FaultStop::Retry));
+    end(a);
+    end(b);
+}
