@@ -149,7 +149,7 @@ pub(super) unsafe fn vigil_strncpy_from_user(dst: *mut u8, src: usize, n: usize)
         let mut byte = 0;
         // SAFETY: one byte into a local.
         if unsafe { vigil_copy_from_user(&mut byte, src + i, 1) } != 0 {
-            return -1 - i as isize;
+            return -14;
         }
         // SAFETY: the caller promises `n` writable bytes.
         unsafe { dst.add(i).write(byte) };

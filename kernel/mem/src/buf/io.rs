@@ -390,6 +390,8 @@ mod tests {
         assert_eq!(p.strnlen(100), Ok(3));
         m.poke(PAGE_SIZE - 1, b"d");
         assert_eq!(p.read_str(&mut s), Err(Fault { addr: m.addr() + PAGE_SIZE, write: false }));
+        let wild = UserPtr::<u8>::new(m.addr() + PAGE_SIZE + 5);
+        assert_eq!(wild.read_str(&mut s), Err(Fault { addr: m.addr() + PAGE_SIZE + 5, write: false }));
         assert!(IoBuf::user(TASK_SIZE, 0).is_some());
         assert!(IoBuf::user(TASK_SIZE, 1).is_none());
         assert!(IoBuf::user(usize::MAX, 2).is_none());

@@ -3,7 +3,7 @@
 //! The primitives are link-time symbols: `kernel/src/arch/aarch64/uaccess` defines them with LDTR/STTR and a fix-up
 //! table; on a host [`super::host`] plays a user address space. They copy as far as they get and never fault.
 
-use crate::addr::TASK_SIZE;
+use crate::addr::{PAGE_OFFSET_MASK, TASK_SIZE};
 use crate::error::Fault;
 use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicPtr, Ordering};
@@ -95,8 +95,8 @@ pub fn clear_user(dst: usize, n: usize) -> usize {
 
 /// Copies a string into `dst`: its length without the NUL, or `dst.len()` when there was no NUL in that many bytes.
 ///
-/// On a fault before the NUL the whole copy counts as failed, as Linux's strncpy_from_user; the address in the fault is
-/// that of the page to bring in.
+/// On a fault before the NUL the whole copy counts as failed, as Linux's strncpy_from_user. The primitive answers a fault
+/// with a negative number; the address in the fault is that of the page to bring in.
 pub fn strncpy_from_user(dst: &mut [MaybeUninit<u8>], src: usize) -> Result<usize, Fault> {
     let Some(src) = access_ok(src, 1) else { return Err(Fault { addr: usize::MAX, write: false }) };
     // A string may end just below TASK_SIZE, so only its first byte had to be in range.
@@ -107,11 +107,26 @@ pub fn strncpy_from_user(dst: &mut [MaybeUninit<u8>], src: usize) -> Result<usiz
         return Ok(r as usize);
     }
     if r < 0 {
-        // The primitive reports a fault as -1 - (bytes copied before it).
-        let copied = (-1isize).wrapping_sub(r) as usize;
-        return Err(Fault { addr: src + copied.min(n), write: false });
+        return Err(Fault { addr: first_unreadable(src, n), write: false });
     }
     if n < dst.len() { Err(Fault { addr: TASK_SIZE, write: false }) } else { Ok(n) }
+}
+
+/// The first address of the checked range `src..src + n` that cannot be read: its start, or the start of one of its pages.
+#[cold]
+fn first_unreadable(src: usize, n: usize) -> usize {
+    let end = src + n;
+    let mut at = src;
+    while at < end {
+        let mut byte = 0;
+        // SAFETY: one byte into a local.
+        if unsafe { imp::vigil_copy_from_user(&mut byte, at, 1) } != 0 {
+            return at;
+        }
+        at = (at | PAGE_OFFSET_MASK) + 1;
+    }
+    // Another thread has mapped it meanwhile: bringing in a page that is there does no harm, and the copy is tried again.
+    src
 }
 
 /// What an atomic access to a user word may do (futex operations).
