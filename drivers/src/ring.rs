@@ -1,12 +1,13 @@
-//! Rings of bytes and of received characters.
+//! Rings of bytes and of received characters. Their storage is on the heap: they are too large to be built on a stack.
 
 use core::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
+use vigil_mem::{AllocError, KVec};
 
 /// A lock-free ring with one producer (an interrupt) and one consumer (whoever holds the consumer's lock).
 ///
 /// `N` is a power of two. Positions run freely and wrap; their difference is the fill.
 pub(crate) struct Spsc<const N: usize> {
-    slots: [AtomicU16; N],
+    slots: KVec<AtomicU16>,
     /// Where the producer writes next. Release: the slot is written before.
     head: AtomicUsize,
     /// Where the consumer reads next. Release: the slot is read before.
@@ -14,9 +15,10 @@ pub(crate) struct Spsc<const N: usize> {
 }
 
 impl<const N: usize> Spsc<N> {
-    pub(crate) const fn new() -> Self {
-        assert!(N.is_power_of_two());
-        Spsc { slots: [const { AtomicU16::new(0) }; N], head: AtomicUsize::new(0), tail: AtomicUsize::new(0) }
+    pub(crate) fn try_new() -> Result<Self, AllocError> {
+        const { assert!(N.is_power_of_two()) };
+        let slots = KVec::try_from_iter((0..N).map(|_| AtomicU16::new(0)))?;
+        Ok(Spsc { slots, head: AtomicUsize::new(0), tail: AtomicUsize::new(0) })
     }
 
     /// Producer: adds `value`; `false` if the ring is full.
@@ -59,15 +61,17 @@ impl<const N: usize> Spsc<N> {
 
 /// A ring of bytes under its owner's lock. `N` is a power of two.
 pub(crate) struct ByteRing<const N: usize> {
-    bytes: [u8; N],
+    bytes: KVec<u8>,
     head: usize,
     tail: usize,
 }
 
 impl<const N: usize> ByteRing<N> {
-    pub(crate) const fn new() -> Self {
-        assert!(N.is_power_of_two());
-        ByteRing { bytes: [0; N], head: 0, tail: 0 }
+    pub(crate) fn try_new() -> Result<Self, AllocError> {
+        const { assert!(N.is_power_of_two()) };
+        let mut bytes = KVec::new();
+        bytes.try_resize(N, 0)?;
+        Ok(ByteRing { bytes, head: 0, tail: 0 })
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -127,7 +131,7 @@ mod tests {
 
     #[test]
     fn byte_ring_wraps_in_order() {
-        let mut r = ByteRing::<8>::new();
+        let mut r = ByteRing::<8>::try_new().unwrap();
         assert_eq!(r.extend(b"abcdefghij"), 8);
         assert_eq!(r.front(), b"abcdefgh");
         r.consume(5);
@@ -140,22 +144,22 @@ mod tests {
 
     #[test]
     fn spsc_keeps_every_value_between_two_threads() {
-        static RING: Spsc<16> = Spsc::new();
-        let producer = std::thread::spawn(|| {
+        let ring: &'static Spsc<16> = std::boxed::Box::leak(std::boxed::Box::new(Spsc::try_new().unwrap()));
+        let producer = std::thread::spawn(move || {
             for i in 0..50_000u16 {
-                while !RING.push(i) {
+                while !ring.push(i) {
                     std::thread::yield_now();
                 }
             }
         });
         for i in 0..50_000u16 {
-            while RING.is_empty() {
+            while ring.is_empty() {
                 std::thread::yield_now();
             }
-            assert_eq!(RING.peek(), Some(i));
-            RING.skip();
+            assert_eq!(ring.peek(), Some(i));
+            ring.skip();
         }
         producer.join().unwrap();
-        assert_eq!(RING.peek(), None);
+        assert_eq!(ring.peek(), None);
     }
 }

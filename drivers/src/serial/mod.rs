@@ -46,8 +46,8 @@ fn probe_pl011(node: Node<'_>) -> Result<(), Errno> {
     let virq = irq::map_dt(node, 0)?;
     let io = ioremap(PhysAddr::new(region.base as usize), region.size as usize)?;
     let index = index_of(node).ok_or(Errno::ENOSPC)?;
-    let port: &'static Pl011 = KBox::leak(KBox::try_new(Pl011::new(io, clock_of(node)))?);
-    let tty: &'static Tty = KBox::leak(KBox::try_new(Tty::new(NAMES[index], port))?);
+    let port: &'static Pl011 = KBox::leak(KBox::try_new(Pl011::try_new(io, clock_of(node))?)?);
+    let tty = Tty::try_new(NAMES[index], port)?;
     let action: &'static IrqAction =
         KBox::leak(KBox::try_new(IrqAction::for_device("uart-pl011", pl011::handler, port, IrqFlags::SHARED))?);
     irq::request_irq(virq, action)?;

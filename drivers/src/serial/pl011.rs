@@ -17,7 +17,7 @@ use crate::ring::{ByteRing, Spsc};
 use crate::tty::{Condition, Settings, Tty, TtyDriver};
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, fence};
-use vigil_abi::termios as t;
+use vigil_abi::{Errno, termios as t};
 use vigil_executor::sync::{LockClass, SpinLock};
 use vigil_executor::time::{self, SEC};
 
@@ -99,27 +99,27 @@ pub struct Pl011 {
 }
 
 impl Pl011 {
-    /// The port behind the window `io`, off.
-    pub const fn new(io: Mmio, clock: u32) -> Self {
+    /// The port behind the window `io`, off; `clock` is the UART's in Hz, 0 if unknown. Errors: ENOMEM.
+    pub fn try_new(io: Mmio, clock: u32) -> Result<Self, Errno> {
         let state = State {
-            ring: ByteRing::new(),
+            ring: ByteRing::try_new()?,
             priority: None,
             stopped: false,
             mask: 0,
             lcr: 3 << 5 | LCR_FEN,
         };
-        Pl011 {
+        Ok(Pl011 {
             io,
             clock,
             state: SpinLock::new(&STATE_CLASS, state),
-            rx: Spsc::new(),
+            rx: Spsc::try_new()?,
             rx_blocked: AtomicBool::new(false),
             tty: spin::Once::new(),
             sysrq_until: AtomicU64::new(0),
             overruns: AtomicU32::new(0),
             received: AtomicU32::new(0),
             sent: AtomicU32::new(0),
-        }
+        })
     }
 
     /// Switches it on for `tty`: 8N1, FIFOs, the firmware's speed, receive interrupts. Its line is requested already.

@@ -49,8 +49,8 @@ impl FakeDevice for Uart {
 
 fn setup(slow: bool) -> (&'static Uart, &'static Pl011, &'static Tty) {
     let uart: &'static Uart = Box::leak(Box::new(Uart(Mutex::new(Model { ticks_per_char: slow, ..Model::default() }))));
-    let port: &'static Pl011 = Box::leak(Box::new(Pl011::new(Mmio::fake(uart, 0x1000), 24_000_000)));
-    let tty: &'static Tty = Box::leak(Box::new(Tty::new("ttyT0", port)));
+    let port: &'static Pl011 = Box::leak(Box::new(Pl011::try_new(Mmio::fake(uart, 0x1000), 24_000_000).unwrap()));
+    let tty = Tty::try_new("ttyT0", port).unwrap();
     port.start(tty);
     (uart, port, tty)
 }

@@ -29,6 +29,7 @@ use vigil_abi::Errno;
 use vigil_abi::termios::{self as t, Winsize};
 use vigil_executor::sync::{LockClass, SpinLock};
 use vigil_executor::wait::WaitQueue;
+use vigil_mem::KBox;
 use vtime::VTime;
 
 /// How a character was received.
@@ -98,11 +99,13 @@ static LDISC_CLASS: LockClass = LockClass::new("tty_ldisc");
 static WINSIZE_CLASS: LockClass = LockClass::new("tty_winsize");
 
 impl Tty {
-    /// The terminal `name` on `driver`. Lives in a `static` or a leaked box: its timer must not move.
-    pub const fn new(name: &'static str, driver: &'static dyn TtyDriver) -> Self {
-        Tty {
+    /// The terminal `name` on `driver`, for ever: its timer must not move.
+    ///
+    /// Errors: ENOMEM.
+    pub fn try_new(name: &'static str, driver: &'static dyn TtyDriver) -> Result<&'static Tty, Errno> {
+        let tty = Tty {
             name,
-            ldisc: SpinLock::new(&LDISC_CLASS, NTty::new()),
+            ldisc: SpinLock::new(&LDISC_CLASS, NTty::try_new()?),
             driver,
             events: spin::Once::new(),
             read_wait: WaitQueue::new(),
@@ -112,7 +115,8 @@ impl Tty {
             session: AtomicU32::new(0),
             hung_up: AtomicBool::new(false),
             vtime: VTime::new(),
-        }
+        };
+        Ok(KBox::leak(KBox::try_new(tty)?))
     }
 
     /// Its name, without `/dev/`.

@@ -50,7 +50,7 @@ impl TtyDriver for Line {
 
 fn setup() -> (&'static Line, &'static Tty) {
     let line: &'static Line = Box::leak(Box::new(Line { room: Mutex::new(10_000), ..Line::default() }));
-    (line, Box::leak(Box::new(Tty::new("tty9", line))))
+    (line, Tty::try_new("tty9", line).unwrap())
 }
 
 fn type_in(line: &Line, text: &[u8]) {

@@ -55,7 +55,7 @@ impl Tty {
         }
         self.vtime.seen.store(count, Relaxed);
         self.vtime.state.store(RUNNING, SeqCst);
-        // SAFETY: a terminal lives in a static or a leaked box (contract of `Tty::new`), so its timer never moves.
+        // SAFETY: a terminal is a leaked box (`Tty::try_new`), so its timer never moves.
         let timer = unsafe { Pin::new_unchecked(&self.vtime.timer) };
         timer.start(time::now().saturating_add(Nanos::from(units) * UNIT), 0);
         false

@@ -27,6 +27,7 @@ pub(super) use output::MAX_EXPANSION;
 use super::Settings;
 use crate::ring::ByteRing;
 use vigil_abi::termios::{self as t, Termios2};
+use vigil_mem::{AllocError, KVec};
 
 /// Size of the read buffer (Linux: N_TTY_BUF_SIZE). A line has at most one byte less, its end included.
 pub(super) const SIZE: usize = 4096;
@@ -56,7 +57,7 @@ impl Marks {
 /// The line discipline of one terminal.
 pub struct NTty {
     settings: Settings,
-    buf: [u8; SIZE],
+    buf: KVec<u8>,
     marks: Marks,
     /// Where the next character is stored.
     head: usize,
@@ -78,11 +79,13 @@ pub struct NTty {
 }
 
 impl NTty {
-    /// A terminal with Linux's initial settings.
-    pub const fn new() -> Self {
-        NTty {
+    /// A terminal with Linux's initial settings. Allocates its buffers.
+    pub fn try_new() -> Result<Self, AllocError> {
+        let mut buf = KVec::new();
+        buf.try_resize(SIZE, 0)?;
+        Ok(NTty {
             settings: Settings::INITIAL,
-            buf: [0; SIZE],
+            buf,
             marks: Marks([0; SIZE / 64]),
             head: 0,
             tail: 0,
@@ -93,8 +96,8 @@ impl NTty {
             erasing: false,
             stopped: false,
             tco_stopped: false,
-            echo: ByteRing::new(),
-        }
+            echo: ByteRing::try_new()?,
+        })
     }
 
     /// The settings.
@@ -214,12 +217,6 @@ impl NTty {
     /// A byte that continues a UTF-8 character.
     fn is_continuation(&self, c: u8) -> bool {
         self.i(t::IUTF8) && c & 0xc0 == 0x80
-    }
-}
-
-impl Default for NTty {
-    fn default() -> Self {
-        Self::new()
     }
 }
 

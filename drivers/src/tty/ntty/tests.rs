@@ -32,7 +32,7 @@ fn read(tty: &mut NTty, max: usize) -> Option<Vec<u8>> {
 }
 
 fn with(f: impl FnOnce(&mut vigil_abi::termios::Termios2)) -> NTty {
-    let mut tty = NTty::new();
+    let mut tty = NTty::try_new().unwrap();
     let mut termios = tty.settings().to_termios2();
     f(&mut termios);
     let _ = tty.set_settings(Settings::from_termios2(termios));
@@ -40,7 +40,7 @@ fn with(f: impl FnOnce(&mut vigil_abi::termios::Termios2)) -> NTty {
 }
 
 fn line(text: &[u8]) -> (String, Option<Vec<u8>>) {
-    let mut tty = NTty::new();
+    let mut tty = NTty::try_new().unwrap();
     let _ = typed(&mut tty, text);
     (echoed(&mut tty), read(&mut tty, 4096))
 }
@@ -49,7 +49,7 @@ const RUB: &str = "\x08 \x08";
 
 #[test]
 fn lines_are_read_one_at_a_time_and_only_when_complete() {
-    let mut tty = NTty::new();
+    let mut tty = NTty::try_new().unwrap();
     assert!(!typed(&mut tty, b"one").wake_readers);
     assert_eq!(read(&mut tty, 10), None);
     assert_eq!(tty.readable(), 0);
@@ -63,7 +63,7 @@ fn lines_are_read_one_at_a_time_and_only_when_complete() {
 
 #[test]
 fn end_of_file_ends_a_line_or_the_input() {
-    let mut tty = NTty::new();
+    let mut tty = NTty::try_new().unwrap();
     let _ = typed(&mut tty, b"abc\x04\x04");
     assert_eq!(tty.readable(), 3);
     assert_eq!(read(&mut tty, 100).unwrap(), b"abc");
@@ -88,7 +88,7 @@ fn erase_takes_back_what_was_shown() {
 
 #[test]
 fn erasing_a_tab_counts_the_prompt_before_the_line() {
-    let mut tty = NTty::new();
+    let mut tty = NTty::try_new().unwrap();
     let mut out = [0; MAX_EXPANSION];
     for &c in b"$ " {
         tty.process_output(c, &mut out);
@@ -134,7 +134,7 @@ fn literal_next_and_reprint() {
 
 #[test]
 fn signals_flush_and_are_echoed() {
-    let mut tty = NTty::new();
+    let mut tty = NTty::try_new().unwrap();
     let r = typed(&mut tty, b"abc\x03");
     assert!(r.interrupt() && r.flush_output && r.wake_readers && !r.quit());
     assert_eq!(echoed(&mut tty), "^C", "echoes before it are dropped");
@@ -192,7 +192,7 @@ fn line_errors_and_breaks() {
 
 #[test]
 fn flow_control() {
-    let mut tty = NTty::new();
+    let mut tty = NTty::try_new().unwrap();
     assert!(typed(&mut tty, b"\x13").flow_changed);
     assert!(tty.is_stopped());
     let _ = typed(&mut tty, b"a");
@@ -234,7 +234,7 @@ fn output_processing() {
 
 #[test]
 fn a_line_may_be_4095_long_and_still_ends() {
-    let mut tty = NTty::new();
+    let mut tty = NTty::try_new().unwrap();
     for _ in 0..5000 {
         assert!(tty.can_receive());
         let _ = typed(&mut tty, b"x");
@@ -253,7 +253,7 @@ fn a_line_may_be_4095_long_and_still_ends() {
 
 #[test]
 fn switching_modes_keeps_what_was_typed() {
-    let mut tty = NTty::new();
+    let mut tty = NTty::try_new().unwrap();
     let _ = typed(&mut tty, b"half");
     assert!(tty.set_settings(with(|t| t.c_lflag &= !super::t::ICANON).settings));
     assert_eq!(read(&mut tty, 2).unwrap(), b"ha");

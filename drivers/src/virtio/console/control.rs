@@ -67,7 +67,7 @@ impl Control {
     }
 
     /// Reads what the device has said, in the hard interrupt; whether ports came, went or were named.
-    pub(super) fn receive(&self, transport: &Transport, ports: &[Port; MAX_PORTS]) -> bool {
+    pub(super) fn receive(&self, transport: &Transport, ports: &[Option<&'static Port>; MAX_PORTS]) -> bool {
         let mut q = self.0.lock_irq();
         let mut changed = false;
         // As many as there are buffers: a device that keeps answering is served in the next interrupt.
@@ -129,12 +129,11 @@ impl Queues {
         }
     }
 
-    fn handle(&mut self, transport: &Transport, ports: &[Port; MAX_PORTS], message: &[u8]) -> bool {
+    fn handle(&mut self, transport: &Transport, ports: &[Option<&'static Port>; MAX_PORTS], message: &[u8]) -> bool {
         let half = |i: usize| u16::from_le_bytes([message[i], message[i + 1]]);
         let id = u32::from(half(0)) | u32::from(half(2)) << 16;
         let (event, value) = (half(4), half(6));
-        let port = ports.get(id as usize).filter(|p| p.has_queues());
-        let Some(port) = port else {
+        let Some(port) = ports.get(id as usize).copied().flatten() else {
             if event == PORT_ADD {
                 self.send(transport, id, PORT_READY, 0);
             }

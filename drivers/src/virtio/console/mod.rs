@@ -37,7 +37,7 @@ const PORT_QUEUE_SIZE: u16 = 16;
 pub struct Console {
     transport: Transport,
     control: Control,
-    ports: [Port; MAX_PORTS],
+    ports: [Option<&'static Port>; MAX_PORTS],
 }
 
 static DEVICES: [AtomicPtr<Console>; MAX_DEVICES] = [const { AtomicPtr::new(core::ptr::null_mut()) }; MAX_DEVICES];
@@ -60,12 +60,12 @@ fn hotplug() {
 
 /// All ports that are there, by device and number.
 pub fn ports() -> impl Iterator<Item = &'static Port> {
-    devices().flat_map(|d| d.ports.iter()).filter(|p| p.is_present())
+    devices().flat_map(|d| d.ports.iter().flatten().copied()).filter(|p| p.is_present())
 }
 
 /// Port `number` of device `device`, if it is there.
 pub fn port(device: usize, number: usize) -> Option<&'static Port> {
-    devices().nth(device)?.ports.get(number).filter(|p| p.is_present())
+    devices().nth(device)?.ports.get(number).copied().flatten().filter(|p| p.is_present())
 }
 
 fn devices() -> impl Iterator<Item = &'static Console> {
@@ -105,10 +105,12 @@ fn start(transport: Transport) -> Result<&'static Console, Errno> {
 fn build(transport: Transport, device: usize, count: usize) -> Result<&'static Console, Errno> {
     // What is allocated before a failure stays allocated: the device has failed, and a board has one.
     let control = Control::new(transport.queue(2, control::SLOTS)?, transport.queue(3, control::SLOTS)?)?;
-    let ports = core::array::from_fn(|n| Port::new(transport, device, n));
-    for (n, port) in ports.iter().enumerate().take(count) {
+    let mut ports = [None; MAX_PORTS];
+    for (n, slot) in ports.iter_mut().enumerate().take(count) {
         let first = if n == 0 { 0 } else { 2 * n as u16 + 2 };
-        port.set_queues(transport.queue(first, PORT_QUEUE_SIZE)?, transport.queue(first + 1, PORT_QUEUE_SIZE)?);
+        let (rx, tx) = (transport.queue(first, PORT_QUEUE_SIZE)?, transport.queue(first + 1, PORT_QUEUE_SIZE)?);
+        let port: &'static Port = KBox::leak(KBox::try_new(Port::new(transport, device, n, rx, tx))?);
+        *slot = Some(port);
     }
     Ok(KBox::leak(KBox::try_new(Console { transport, control, ports })?))
 }
@@ -122,7 +124,7 @@ impl Console {
         if self.control.receive(&self.transport, &self.ports) {
             hotplug();
         }
-        for port in &self.ports {
+        for port in self.ports.iter().flatten() {
             port.wake();
         }
         IrqReturn::Handled

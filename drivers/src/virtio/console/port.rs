@@ -34,49 +34,37 @@ pub struct Port {
     transport: Transport,
     device: usize,
     number: usize,
-    has_queues: AtomicBool,
     present: AtomicBool,
     console: AtomicBool,
     host_connected: AtomicBool,
     opened: AtomicBool,
     name: [AtomicU8; NAME_LEN],
     name_len: AtomicUsize,
-    rx: SpinLock<Option<Half>>,
-    tx: SpinLock<Option<Half>>,
+    rx: SpinLock<Half>,
+    tx: SpinLock<Half>,
     read_wait: WaitQueue,
     write_wait: WaitQueue,
 }
 
 impl Port {
-    pub(super) fn new(transport: Transport, device: usize, number: usize) -> Port {
+    pub(super) fn new(transport: Transport, device: usize, number: usize, rx: Queue, mut tx: Queue) -> Port {
+        tx.set_interrupts(false);
+        let half = |queue| Half { queue, pages: [None; MAX_SLOTS], current: None };
         Port {
             transport,
             device,
             number,
-            has_queues: AtomicBool::new(false),
             present: AtomicBool::new(false),
             console: AtomicBool::new(false),
             host_connected: AtomicBool::new(false),
             opened: AtomicBool::new(false),
             name: [const { AtomicU8::new(0) }; NAME_LEN],
             name_len: AtomicUsize::new(0),
-            rx: SpinLock::new(&RX_CLASS, None),
-            tx: SpinLock::new(&TX_CLASS, None),
+            rx: SpinLock::new(&RX_CLASS, half(rx)),
+            tx: SpinLock::new(&TX_CLASS, half(tx)),
             read_wait: WaitQueue::new(),
             write_wait: WaitQueue::new(),
         }
-    }
-
-    pub(super) fn set_queues(&self, rx: Queue, mut tx: Queue) {
-        tx.set_interrupts(false);
-        let half = |queue| Half { queue, pages: [None; MAX_SLOTS], current: None };
-        *self.rx.lock() = Some(half(rx));
-        *self.tx.lock() = Some(half(tx));
-        self.has_queues.store(true, Release);
-    }
-
-    pub(super) fn has_queues(&self) -> bool {
-        self.has_queues.load(Acquire)
     }
 
     pub(super) fn set_present(&self, present: bool) {
@@ -152,16 +140,16 @@ impl Port {
     /// Closes it, drops what was not read, and tells the host so. What was written is on its way and arrives.
     pub fn close(&self) {
         self.tell(false);
-        if let Some(half) = self.rx.lock().as_mut() {
-            if let Some((slot, ..)) = half.current.take() {
-                half.give(slot);
-            }
-            for _ in 0..MAX_SLOTS {
-                let Some((slot, _)) = half.queue.pop() else { break };
-                half.give(slot);
-            }
-            half.notify(&self.transport);
+        let mut half = self.rx.lock();
+        if let Some((slot, ..)) = half.current.take() {
+            half.give(slot);
         }
+        for _ in 0..MAX_SLOTS {
+            let Some((slot, _)) = half.queue.pop() else { break };
+            half.give(slot);
+        }
+        half.notify(&self.transport);
+        drop(half);
         self.opened.store(false, SeqCst);
     }
 
@@ -179,33 +167,27 @@ impl Port {
     fn allocate(&self) -> Result<(), Errno> {
         for (lock, receive) in [(&self.rx, true), (&self.tx, false)] {
             for slot in 0..MAX_SLOTS {
-                let page = {
-                    let guard = lock.lock();
-                    let half = guard.as_ref().ok_or(Errno::ENXIO)?;
-                    half.pages[slot].is_none() && slot < usize::from(half.queue.size())
-                };
-                if !page {
+                let half = lock.lock();
+                let missing = half.pages[slot].is_none() && slot < usize::from(half.queue.size());
+                drop(half);
+                if !missing {
                     continue;
                 }
                 let page = alloc_pages(0, Gfp::KERNEL | Gfp::ZERO).ok_or(Errno::ENOMEM)?;
-                let mut guard = lock.lock();
-                let half = guard.as_mut().ok_or(Errno::ENXIO)?;
+                let mut half = lock.lock();
                 half.pages[slot] = Some(page);
                 if receive {
                     half.give(slot as u16);
                 }
             }
         }
-        if let Some(half) = self.rx.lock().as_mut() {
-            half.notify(&self.transport);
-        }
+        self.rx.lock().notify(&self.transport);
         Ok(())
     }
 
     /// Copies from one buffer; `None` when there is none.
     fn read_some(&self, buf: &mut IoBufMut<'_>) -> Option<Result<usize, Stop<'static>>> {
-        let mut guard = self.rx.lock();
-        let half = guard.as_mut()?;
+        let mut half = self.rx.lock();
         let (slot, done, len) = half.next_input()?;
         let Some(page) = half.page(slot) else { return Some(Err(Stop::Err(Errno::EIO))) };
         let want = (len - done).min(buf.remaining());
@@ -227,8 +209,7 @@ impl Port {
 
     /// Sends at most a page; `None` when the device has all slots.
     fn write_some(&self, buf: &mut IoBuf<'_>) -> Option<Result<usize, Stop<'static>>> {
-        let mut guard = self.tx.lock();
-        let half = guard.as_mut()?;
+        let mut half = self.tx.lock();
         let slot = half.free_output(true)?;
         let Some(page) = half.page(slot) else { return Some(Err(Stop::Err(Errno::EIO))) };
         // SAFETY: the page is this slot's, which is the driver's; it is as long as the limit.
@@ -243,11 +224,11 @@ impl Port {
     }
 
     fn has_input(&self) -> bool {
-        self.rx.lock().as_mut().is_some_and(|h| h.next_input().is_some())
+        self.rx.lock().next_input().is_some()
     }
 
     fn has_room(&self) -> bool {
-        self.tx.lock().as_mut().is_some_and(|h| h.free_output(true).is_some())
+        self.tx.lock().free_output(true).is_some()
     }
 }
 
