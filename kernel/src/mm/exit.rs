@@ -49,13 +49,18 @@ impl Mm {
 
     /// The mappings, their files, and the tables.
     fn exit_rest(&self, space: &mut Space) {
+        let mut gather = Gather::new_exit(self);
         while let Some(pos) = space.tree.last() {
             let Some(vma) = space.tree.remove(pos) else { break };
             self.forget_vma(&vma);
+            let (start, end) = (vma.start, vma.end);
+            // Its rmap node goes before its tables.
+            drop(vma);
+            // From the top down: above, nothing is left; below, the next mapping may share tables with this one.
+            let floor = space.tree.last().and_then(|p| space.tree.get(p)).map_or(0, |v| v.end);
+            self.tables.unhook_tables(start, end, floor, TASK_SIZE, &mut |pfn| gather.push_table(pfn));
         }
         space.exe = None;
-        let mut gather = Gather::new_exit(self);
-        self.tables.unhook_tables(0, TASK_SIZE, 0, TASK_SIZE, &mut |pfn| gather.push_table(pfn));
     }
 }
 

@@ -9,6 +9,8 @@ use vigil_executor::wait::WaitMode;
 use vigil_executor::wait_site;
 use vigil_mem::{PAGE_SIZE, TASK_SIZE};
 
+/// How often a fault may find no memory after it was said to be there.
+const MAX_SHORTAGES: u32 = 16;
 /// How often one fault may start over before other tasks are let in.
 const TURNS: u32 = 16;
 
@@ -20,6 +22,7 @@ impl Mm {
         let mut spare = None;
         let mut major = false;
         let mut turn = 0u32;
+        let mut shortages = 0u32;
         loop {
             let step = {
                 let space = self.read().await;
@@ -32,8 +35,15 @@ impl Mm {
                     let mut space = self.write().await;
                     self.grow_stack(&mut space, cause, stack_limit).map_err(FaultError::Signal)?;
                 }
-                Err(Step::Memory) if spare.is_some() => return Err(FaultError::Oom),
-                Err(Step::Memory) => spare = Some(page::alloc_wait().await.ok_or(FaultError::Oom)?),
+                Err(Step::Memory) => {
+                    // With a spare page at hand it was a table that could not be had: then this one is only to make room.
+                    let page = page::alloc_wait().await;
+                    if page.is_none() || shortages >= MAX_SHORTAGES {
+                        return Err(if page::is_dying() { FaultError::Interrupted } else { FaultError::Oom });
+                    }
+                    shortages += 1;
+                    spare = spare.or(page);
+                }
                 Err(Step::FilePage(inode, index, write)) => {
                     // The inode is ours meanwhile: the mapping may go while we wait.
                     major = true;

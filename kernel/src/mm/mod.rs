@@ -66,6 +66,8 @@ pub mod vdso;
 pub mod vma;
 
 #[cfg(test)]
+mod fail_tests;
+#[cfg(test)]
 pub(crate) mod tests;
 
 pub use counters::{Overcommit, committed, enough_memory};

@@ -9,6 +9,7 @@ use super::tlb;
 use core::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use vigil_mem::page::{Page as Descriptor, PageFlags, PageRef, page_of};
 use vigil_mem::page_alloc::{Gfp, Item, add_item as add, alloc_pages, alloc_pages_wait, meminfo};
+use vigil_executor::wait::WaitMode;
 use vigil_mem::{PAGE_SIZE, Pfn, phys_to_virt};
 
 /// A page of one's own that is mapped nowhere yet; freed when dropped.
@@ -226,4 +227,10 @@ pub async fn yield_now() {
 /// Orders table writes before whatever walks the tables next.
 pub fn table_writes_done() {
     tlb::table_store_barrier();
+}
+
+/// Whether the caller's task is being killed: then a failed allocation is no reason to kill somebody else.
+pub fn is_dying() -> bool {
+    let task = vigil_executor::task::current();
+    task.is_some_and(|t| WaitMode::Killable.is_ended_by(t.interrupt_flags()))
 }

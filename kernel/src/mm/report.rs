@@ -245,7 +245,7 @@ fn show_vma(
             Some(file) => vigil_fs::d_path(file.path(), root, &mut buffer).unwrap_or(b""),
             None => b"",
         },
-        Backing::Anon if vma.start <= brk && vma.end >= start_brk && start_brk != brk => b"[heap]",
+        Backing::Anon if vma.start <= brk && vma.end >= start_brk => b"[heap]",
         Backing::Anon if vma.start <= start_stack && start_stack <= vma.end => b"[stack]",
         Backing::Anon => b"",
     };

@@ -206,7 +206,9 @@ impl PageTables {
 impl Drop for PageTables {
     /// Frees the root and whatever tables are left. No CPU uses the root any more.
     fn drop(&mut self) {
-        self.unhook_tables(0, TASK_SIZE, 0, TASK_SIZE, &mut page::free_table);
+        if *self.pages.get_mut() > 1 {
+            self.unhook_tables(0, TASK_SIZE, 0, TASK_SIZE, &mut page::free_table);
+        }
         page::free_table(self.root);
     }
 }

@@ -539,3 +539,32 @@ fn a_shared_futex_is_one_word_at_two_addresses() {
     end(a);
     end(b);
 }
+
+/// A system call's future lives in the task's inline slot (768 bytes, DESIGN.md rule 7).
+#[test]
+fn futures_of_memory_calls_fit_the_inline_slot() {
+    let _m = machine();
+    let mm = new_mm();
+    fn size_of_val<T: Send>(future: &T) -> usize {
+        core::mem::size_of_val(future)
+    }
+    let sizes = [
+        ("mmap", size_of_val(&mm.mmap(anon(0, 1, RW, MAP_PRIVATE), &Limits::NONE))),
+        ("munmap", size_of_val(&mm.munmap(0, 1))),
+        ("mprotect", size_of_val(&mm.mprotect(0, 1, 0, &Limits::NONE))),
+        ("mremap", size_of_val(&mm.mremap(0, 1, 1, 0, 0, &Limits::NONE))),
+        ("madvise", size_of_val(&mm.madvise(0, 1, 0))),
+        ("brk", size_of_val(&mm.brk(0, &Limits::NONE))),
+        ("mlock", size_of_val(&mm.mlock(0, 1, false, &Limits::NONE))),
+        ("fork", size_of_val(&mm.fork())),
+        ("exit_mmap", size_of_val(&mm.exit_mmap())),
+        ("handle_fault", size_of_val(&mm.handle_fault(0, Access::Read, 0))),
+        ("fault_in", size_of_val(&mm.fault_in(0, 1, false, 0))),
+        ("read_remote", size_of_val(&mm.read_remote(0, &mut []))),
+    ];
+    std::println!("{sizes:?}");
+    for (name, size) in sizes {
+        assert!(size <= 768, "{name}: {size} bytes");
+    }
+    end(mm);
+}
