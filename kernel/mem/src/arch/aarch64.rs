@@ -2,14 +2,24 @@
 //! because the kernel leaves the vector registers to user space.
 
 use crate::addr::PAGE_SIZE;
-use core::arch::asm;
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::arch::{asm, global_asm};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+// What the compiler calls for copies, fills and comparisons. Its own versions are weak symbols; these take their place.
+global_asm!(include_str!("string.S"), options(raw));
+
+/// Whether memory is Normal, so that accesses need not be aligned: read by `string.S`.
+#[used]
+#[unsafe(no_mangle)]
+static VIGIL_UNALIGNED_OK: AtomicBool = AtomicBool::new(false);
 
 /// Bytes that one DC ZVA zeroes; 0 when it is not to be used.
 static ZVA_BYTES: AtomicUsize = AtomicUsize::new(0);
 
-/// Reads DCZID_EL0. Once at boot, on CPUs that are alike; before it pages are zeroed by stores.
+/// Reads DCZID_EL0, and lets copies be unaligned. Once at boot, with the MMU on (on all CPUs that run Rust code from now on), on
+/// CPUs that are alike. Before it pages are zeroed by stores and unaligned copies go byte by byte.
 pub fn detect() {
+    VIGIL_UNALIGNED_OK.store(true, Ordering::Relaxed);
     let dczid: usize;
     // SAFETY: a read of an identification register.
     unsafe { asm!("mrs {}, dczid_el0", out(reg) dczid, options(nomem, nostack, preserves_flags)) };
