@@ -5,7 +5,8 @@
 //! | [`cmdline`] | words of the command line, as Linux splits them |
 //! | [`params`] | the parameters, typed; what init gets |
 //! | `earlycon` | the polled console |
-//! | `memory` | from the device tree to the heap |
+//! | [`layout`] | from the device tree to memblock |
+//! | `memory` | linear map, page allocator, heap |
 //! | `info` | what `kernel_main` gets to know |
 //! | `power` | the ends of the machine |
 //! | `start` | the order of all this |
@@ -13,6 +14,7 @@
 //! Everything here runs on the boot CPU alone with interrupts masked.
 
 pub mod cmdline;
+pub mod layout;
 pub mod params;
 
 #[cfg(target_os = "none")]

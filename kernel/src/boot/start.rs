@@ -119,7 +119,7 @@ fn start_features(params: &Params<'_>) {
     };
     let m = decide(&regs, cpu::midr(), switches, psci::arch_features);
     pr_info!("CPU features: hwcap {:#x} hwcap2 {:#x}", features::hwcap(), features::hwcap2());
-    pr_info!("mitigations: spectre-v2 {:?}, spectre-bhb {:?} ({:?}), spectre-v4 {:?}, kpti {}", m.spectre_v2, m.spectre_bhb, m.bhb, m.spectre_v4, if m.kpti { "wanted" } else { "off" });
+    pr_info!("mitigations: spectre-v2 {:?}, spectre-bhb {:?} ({:?}), spectre-v4 {:?}, kpti {}", m.spectre_v2, m.spectre_bhb, m.bhb, m.spectre_v4, if m.kpti { "needed, but not built" } else { "off" });
     cpu::set_mitigations(m);
 }
 

@@ -48,7 +48,7 @@ const SCTLR_ON: u64 = SCTLR_OFF
     | 1 << 15
     | 1 << 18
     | 1 << 26;
-/// TCR_EL1 but for IPS, AS and HA: 48-bit halves, 4 KiB granules (TG1 = 0b10), walks inner-shareable write-back,
+/// TCR_EL1 but for IPS, AS, HA and E0PD1: 48-bit halves, 4 KiB granules (TG1 = 0b10), walks inner-shareable write-back,
 /// TBI0 (tagged user pointers).
 const TCR: u64 = 16 | 16 << 16 | 1 << 8 | 1 << 10 | 3 << 12 | 1 << 24 | 1 << 26 | 3 << 28 | 2 << 30 | 1 << 37;
 /// A 2 MiB block of the identity map: valid, AF, inner shareable, normal memory, no user execution.
@@ -300,6 +300,11 @@ cpu_setup:
     ands    x2, x2, #0xf                // HAFDBS
     cset    x3, ne
     bfi     x1, x3, #39, #1             // HA
+    mrs     x2, id_aa64mmfr2_el1
+    ubfx    x2, x2, #60, #4             // E0PD: EL0's accesses to kernel addresses fault without a look at the tables
+    cmp     x2, #0
+    cset    x3, ne
+    bfi     x1, x3, #56, #1             // E0PD1
     msr     tcr_el1, x1
     ldr     x0, ={sctlr_on}
     ret

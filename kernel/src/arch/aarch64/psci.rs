@@ -76,3 +76,13 @@ pub fn uses_hvc() -> Option<bool> {
 pub fn set_ssbd(on: bool) {
     let _ = by_conduit!(smccc::arch::arch_workaround_2(on));
 }
+
+/// SMCCC_ARCH_WORKAROUND_1: the firmware flushes this CPU's branch predictor (`Mitigations::firmware_bp`).
+pub fn flush_branch_predictor() {
+    let _ = by_conduit!(smccc::arch::arch_workaround_1());
+}
+
+/// SMCCC_ARCH_WORKAROUND_3: the firmware flushes this CPU's branch history (`Bhb::Firmware`).
+pub fn flush_branch_history() {
+    let _ = by_conduit!(smccc::arch::arch_workaround_3());
+}
