@@ -73,6 +73,12 @@ impl Grace {
         self.pending.load(Ordering::Relaxed)
     }
 
+    /// Whether a grace period is under way or asked for.
+    pub fn is_wanted(&self) -> bool {
+        let s = self.seq.load(Ordering::Acquire);
+        s & 1 == 1 || self.needed.load(Ordering::Acquire) > s
+    }
+
     /// Whether a grace period waits for the CPU of `bit`.
     #[inline(always)]
     pub fn waits_for(&self, bit: u64) -> bool {

@@ -132,7 +132,7 @@ fn request(target: u64) {
     if GRACE.request(target) {
         ended();
     }
-    if GRACE.pending() != 0 && !FORCE.is_queued() {
+    if GRACE.is_wanted() && !FORCE.is_queued() {
         force_timer().start(now().saturating_add(FORCE_AFTER), MSEC);
     }
 }
@@ -171,7 +171,8 @@ fn kick() {
 
 /// The grace period has lasted too long.
 fn force(_timer: &Timer) {
-    if GRACE.pending() != 0 {
+    // Not "pending": between two grace periods in a row nobody is waited for, for a moment.
+    if GRACE.is_wanted() {
         kick();
         force_timer().start(now().saturating_add(FORCE_AFTER), MSEC);
     }

@@ -1,0 +1,248 @@
+//! Work queues on the real executor loop, with threads as CPUs and a task that stands for the timer interrupt.
+#![cfg(not(loom))]
+
+use std::sync::Once;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
+use std::thread;
+use std::time::{Duration, Instant};
+use vigil_executor::class::{Params, Policy};
+use vigil_executor::context::{Context, HARDIRQ_OFFSET};
+use vigil_executor::cpu::{CpuId, CpuMask, ONLINE, local_of};
+use vigil_executor::executor::{self, YieldKind, yield_now};
+use vigil_executor::platform::{self, Platform};
+use vigil_executor::sync::{Completion, rcu};
+use vigil_executor::task::{Hooks, Spawned};
+use vigil_executor::time::{MSEC, Nanos, now};
+use vigil_executor::timer::{self, sleep_until};
+use vigil_executor::wait::{WaitMode, Waited};
+use vigil_executor::work::{AsyncWork, DelayedWork, Work, WorkQueue};
+use vigil_executor::{arch, wait_site};
+
+struct Host;
+
+impl Platform for Host {
+    // The loop of a host CPU looks at its inbox all the time.
+    fn send_reschedule(&self, _cpu: CpuId) {}
+    fn send_reschedule_mask(&self, _mask: CpuMask) {}
+    fn program_timer(&self, _deadline: Option<Nanos>) {}
+    fn alloc_stack(&self) -> Option<std::ptr::NonNull<Context>> {
+        None
+    }
+    fn run_softirqs(&self) {}
+}
+
+fn spawn(name: &str, cpu: Option<usize>, future: impl Future<Output = ()> + Send + 'static) {
+    let params = Params { policy: Policy::Normal, nice: 0, rt_priority: 0 };
+    let spawned = Spawned::new(future, params, name.as_bytes(), &Hooks::NONE, std::ptr::null()).unwrap();
+    if let Some(cpu) = cpu {
+        spawned.task().set_affinity(CpuMask::of(CpuId::new(cpu).unwrap()));
+    }
+    drop(spawned.start());
+}
+
+/// Two CPUs that run for as long as the test program.
+fn boot() {
+    static BOOTED: Once = Once::new();
+    BOOTED.call_once(|| {
+        platform::set(&Host);
+        for n in 0..2 {
+            let cpu = CpuId::new(n).unwrap();
+            let up = std::sync::Arc::new(std::sync::Barrier::new(2));
+            let up2 = up.clone();
+            thread::spawn(move || {
+                // SAFETY: one thread per CPU.
+                unsafe { arch::set_cpu_local(local_of(cpu)) };
+                let _ = arch::irq_save();
+                rcu::idle_exit(cpu);
+                ONLINE.insert(cpu);
+                up2.wait();
+                executor::run()
+            });
+            up.wait();
+            spawn("tick", Some(n), async {
+                loop {
+                    let irq = arch::irq_save();
+                    Context::here().add(HARDIRQ_OFFSET);
+                    timer::interrupt(now());
+                    Context::here().sub(HARDIRQ_OFFSET);
+                    arch::irq_restore(irq);
+                    yield_now(YieldKind::Yield).await;
+                }
+            });
+        }
+        // The test threads are none of the CPUs: they use a number of their own.
+    });
+    // SAFETY: no executor runs as CPU 7; test threads do not use per-CPU state that they could corrupt.
+    unsafe { arch::set_cpu_local(local_of(CpuId::new(7).unwrap())) };
+}
+
+/// Runs `future` as a task and waits for its end, at most ten seconds.
+fn run(future: impl Future<Output = ()> + Send + 'static) {
+    boot();
+    let (tx, rx) = std::sync::mpsc::channel();
+    spawn("test", None, async move {
+        future.await;
+        tx.send(()).unwrap();
+    });
+    rx.recv_timeout(Duration::from_secs(20)).expect("the task did not end");
+}
+
+#[test]
+fn items_run_once_per_queueing_and_flush_waits_for_them() {
+    static RAN: AtomicU32 = AtomicU32::new(0);
+    static ITEMS: [Work; 100] = [const {
+        Work::new(|_| {
+            RAN.fetch_add(1, SeqCst);
+        })
+    }; 100];
+    static WQ: WorkQueue = WorkQueue::unbound("test_once", 3);
+    run(async {
+        WQ.start().unwrap();
+        for round in 1..=5 {
+            let queued = ITEMS.iter().filter(|w| WQ.queue(*w)).count();
+            assert_eq!(queued, 100);
+            WQ.flush().await;
+            assert_eq!(RAN.load(SeqCst), 100 * round);
+            assert!(ITEMS.iter().all(|w| !w.is_busy()));
+        }
+    });
+}
+
+#[test]
+fn a_pending_item_is_not_queued_twice_and_can_be_cancelled() {
+    static RAN: AtomicU32 = AtomicU32::new(0);
+    static ITEM: Work = Work::new(|_| {
+        RAN.fetch_add(1, SeqCst);
+    });
+    // No worker yet: what is queued stays.
+    static WQ: WorkQueue = WorkQueue::unbound("test_cancel", 1);
+    run(async {
+        assert!(WQ.queue(&ITEM));
+        assert!(!WQ.queue(&ITEM));
+        assert!(ITEM.is_pending());
+        assert!(WQ.cancel_sync(&ITEM).await);
+        assert!(!WQ.cancel_sync(&ITEM).await);
+        assert!(!ITEM.is_busy());
+        WQ.start().unwrap();
+        WQ.flush().await;
+        assert_eq!(RAN.load(SeqCst), 0);
+        assert!(WQ.queue(&ITEM));
+        WQ.flush().await;
+        assert_eq!(RAN.load(SeqCst), 1);
+    });
+}
+
+#[test]
+fn an_item_may_await_another_of_its_queue() {
+    static GO: Completion = Completion::new();
+    static DONE: AtomicU32 = AtomicU32::new(0);
+    async fn wait_for_the_other() {
+        GO.wait(wait_site!("test")).await;
+        DONE.fetch_add(1, SeqCst);
+    }
+    type Waiting = AsyncWork<fn() -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>>, std::pin::Pin<Box<dyn Future<Output = ()> + Send>>>;
+    static FIRST: Waiting = AsyncWork::new(|| Box::pin(wait_for_the_other()));
+    static SECOND: Work = Work::new(|_| GO.complete());
+    static WQ: WorkQueue = WorkQueue::unbound("test_await", 2);
+    run(async {
+        WQ.start().unwrap();
+        assert!(WQ.queue(FIRST.work()));
+        assert!(WQ.queue(&SECOND));
+        WQ.flush().await;
+        assert_eq!(DONE.load(SeqCst), 1);
+    });
+}
+
+#[test]
+fn an_item_that_queues_itself_never_runs_twice_at_once() {
+    static INSIDE: AtomicU32 = AtomicU32::new(0);
+    static RAN: AtomicU32 = AtomicU32::new(0);
+    static WQ: WorkQueue = WorkQueue::unbound("test_again", 4);
+    fn again(work: &Work) {
+        assert_eq!(INSIDE.fetch_add(1, SeqCst), 0);
+        if RAN.fetch_add(1, SeqCst) < 200 {
+            // SAFETY: the item is a static.
+            let work: &'static Work = unsafe { &*(work as *const Work) };
+            WQ.queue(work);
+            for _ in 0..50 {
+                thread::yield_now();
+            }
+        }
+        INSIDE.fetch_sub(1, SeqCst);
+    }
+    static ITEM: Work = Work::new(again);
+    static OTHER: [Work; 4] = [const { Work::new(|_| thread::yield_now()) }; 4];
+    run(async {
+        WQ.start().unwrap();
+        WQ.queue(&ITEM);
+        let limit = Instant::now() + Duration::from_secs(15);
+        while RAN.load(SeqCst) <= 200 && Instant::now() < limit {
+            OTHER.iter().for_each(|w| drop(WQ.queue(w)));
+            yield_now(YieldKind::Yield).await;
+        }
+        WQ.flush().await;
+        assert_eq!(RAN.load(SeqCst), 201);
+    });
+}
+
+#[test]
+fn per_cpu_items_run_where_they_were_queued() {
+    static SEEN: AtomicU64 = AtomicU64::new(0);
+    static ITEM: Work = Work::new(|_| SEEN.store(CpuId::current().index() as u64 + 1, SeqCst));
+    static WQ: WorkQueue = WorkQueue::per_cpu("test_percpu", 2);
+    run(async {
+        WQ.start().unwrap();
+        for n in [0, 1, 0, 1] {
+            assert!(WQ.queue_on(CpuId::new(n).unwrap(), &ITEM));
+            WQ.flush().await;
+            assert_eq!(SEEN.load(SeqCst), n as u64 + 1);
+        }
+    });
+}
+
+#[test]
+fn delayed_work_comes_later_or_not_at_all() {
+    static RAN: AtomicU32 = AtomicU32::new(0);
+    fn count(_: &Work) {
+        RAN.fetch_add(1, SeqCst);
+    }
+    static SOON: DelayedWork = DelayedWork::new(count);
+    static NEVER: DelayedWork = DelayedWork::new(count);
+    static WQ: WorkQueue = WorkQueue::unbound("test_delayed", 1);
+    run(async {
+        WQ.start().unwrap();
+        assert!(SOON.schedule(&WQ, 20 * MSEC));
+        assert!(!SOON.schedule(&WQ, 0), "pending while its timer runs");
+        assert!(NEVER.schedule(&WQ, 3_600_000 * MSEC));
+        assert_eq!(RAN.load(SeqCst), 0);
+        assert!(NEVER.cancel_sync().await);
+        let start = now();
+        while RAN.load(SeqCst) == 0 && now() - start < 10_000 * MSEC {
+            sleep_until(wait_site!("test"), now() + MSEC, 0, WaitMode::Interruptible).await.unwrap();
+        }
+        assert_eq!(RAN.load(SeqCst), 1);
+        assert!(!SOON.cancel_sync().await);
+    });
+}
+
+#[test]
+fn waits_end_at_their_deadline_and_by_signals_on_the_real_loop() {
+    run(async {
+        let never = Completion::new();
+        let before = now();
+        let end = never.wait_deadline(wait_site!("test"), WaitMode::Interruptible, before + 5 * MSEC).await;
+        assert_eq!(end, Waited::TimedOut);
+        assert!(now() >= before + 5 * MSEC);
+        // A signal that is pending ends an interruptible wait before it sleeps; an uninterruptible one it does not.
+        let me = vigil_executor::task::TaskRef::current().unwrap();
+        me.interrupt(vigil_executor::task::INTERRUPT_SIGNAL);
+        assert!(never.wait_mode(wait_site!("test"), WaitMode::Interruptible).await.is_err());
+        assert!(never.wait_deadline(wait_site!("test"), WaitMode::Killable, now() + MSEC).await == Waited::TimedOut);
+        // What is true comes before the signal.
+        never.complete();
+        assert!(never.wait_mode(wait_site!("test"), WaitMode::Interruptible).await.is_ok());
+        me.clear_interrupt(vigil_executor::task::INTERRUPT_SIGNAL);
+        rcu::synchronize(wait_site!("test")).await;
+        assert_eq!(me.waiting_at().map(|w| w.0.wchan), None);
+    });
+}
