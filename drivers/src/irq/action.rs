@@ -26,7 +26,10 @@ bitflags::bitflags! {
 
 /// A handler on an interrupt line. Lives for ever: in a `static`, or in a leaked box that [`super::free_irq`]'s caller
 /// may take back afterwards.
+#[repr(C)]
 pub struct IrqAction {
+    /// The next on the same line. Stays as it was when the node is taken out, so that a walk that stands on it goes on.
+    pub(super) next: AtomicPtr<IrqAction>,
     /// As in `/proc/interrupts`.
     pub(super) name: &'static str,
     /// Runs in the hard interrupt: no allocation, IRQ-safe locks only, held briefly.
@@ -34,8 +37,6 @@ pub struct IrqAction {
     /// What the handler gets.
     pub(super) dev: *const (),
     pub(super) flags: IrqFlags,
-    /// The next on the same line. Stays as it was when the node is taken out, so that a walk that stands on it goes on.
-    pub(super) next: AtomicPtr<IrqAction>,
 }
 
 // SAFETY: `dev` is only passed on to the handler, whose author promises in `new` that any CPU may run it.

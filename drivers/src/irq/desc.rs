@@ -9,9 +9,9 @@ use vigil_executor::cpu::{CpuId, CpuMask, MAX_CPUS};
 use vigil_executor::sync::{LockClass, SpinLock};
 
 /// A line.
-#[repr(align(64))]
+#[repr(C, align(64))]
 pub(super) struct IrqDesc {
-    /// First handler; null while the line is free.
+    /// First handler; null while the line is free. First field: a load-acquire takes no offset.
     pub(super) action: AtomicPtr<IrqAction>,
     /// 0: no handler runs; 1: one runs; 2: one runs and must run again (edge flow). Not used by per-CPU lines.
     pub(super) running: AtomicU32,

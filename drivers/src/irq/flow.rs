@@ -11,21 +11,24 @@
 //!
 //! One of the two sees the other. On arm64 these are STLR and LDAR, no barrier instruction.
 
-use super::desc::{IrqDesc, SPURIOUS, desc};
+use super::desc::{DESCS, IrqDesc, SPURIOUS, desc};
 use super::domain::{Flow, IrqDomain};
 use super::{IrqReturn, Virq};
+use core::sync::atomic::AtomicU16;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 
 /// Of how many interrupts [`UNHANDLED_LIMIT`] must be unhandled for a line to be switched off (Linux `note_interrupt`).
 const SPURIOUS_WINDOW: u32 = 100_000;
 const UNHANDLED_LIMIT: u32 = 99_900;
 
-/// An interrupt of line `hwirq` of the root controller, whose end the caller signals afterwards. Inlined into its loop.
+/// An interrupt of line `hwirq` of the root controller, whose end the caller signals afterwards. Inlined into its loop,
+/// with everything that is not the ordinary way out of line: this is the first part of every interrupt's latency.
 #[inline(always)]
-pub(crate) fn handle_root(domain: &'static IrqDomain, hwirq: u32) {
-    match domain.find(hwirq) {
-        Some(virq) => run_flow(desc(virq), virq),
-        None => unmapped(domain, hwirq),
+pub(crate) fn handle_root<const LINES: usize>(revmap: &'static [AtomicU16; LINES], hwirq: u32) {
+    let number = revmap.get(hwirq as usize).map_or(0, |virq| virq.load(Acquire));
+    // Line 0 is none: it has no flow.
+    if let Some(d) = DESCS.get(usize::from(number)) {
+        run_flow(d, Virq(u32::from(number)));
     }
 }
 
@@ -33,26 +36,39 @@ pub(crate) fn handle_root(domain: &'static IrqDomain, hwirq: u32) {
 ///
 /// Hard interrupt, interrupts masked.
 pub fn handle_domain_irq(domain: &'static IrqDomain, hwirq: u32) {
-    handle_root(domain, hwirq);
+    match domain.find(hwirq) {
+        Some(virq) => run_flow(desc(virq), virq),
+        None => {
+            note_spurious();
+            domain.chip().mask(hwirq);
+        }
+    }
 }
 
 #[inline(always)]
-fn run_flow(d: &IrqDesc, virq: Virq) {
+fn run_flow(d: &'static IrqDesc, virq: Virq) {
     d.count();
+    let flow = d.flow.load(Relaxed);
+    let handled = if flow == Flow::PerCpu as u8 {
+        run_actions(d, virq, Acquire)
+    } else if flow == Flow::FastEoi as u8 {
+        d.running.store(1, SeqCst);
+        let handled = run_actions(d, virq, SeqCst);
+        d.running.store(0, Release);
+        handled
+    } else {
+        return other_flow(d, virq);
+    };
+    check(d, virq, handled);
+}
+
+#[cold]
+#[inline(never)]
+fn other_flow(d: &'static IrqDesc, virq: Virq) {
     match d.flow() {
-        Flow::PerCpu => {
-            let handled = run_actions(d, virq, Acquire);
-            check(d, virq, handled);
-        }
-        Flow::FastEoi => {
-            d.running.store(1, SeqCst);
-            let handled = run_actions(d, virq, SeqCst);
-            d.running.store(0, Release);
-            check(d, virq, handled);
-        }
         Flow::Level => level(d, virq),
         Flow::Edge => edge(d, virq),
-        Flow::None => note_spurious(),
+        _ => note_spurious(),
     }
 }
 
@@ -69,7 +85,6 @@ fn run_actions(d: &IrqDesc, virq: Virq, order: core::sync::atomic::Ordering) -> 
     handled
 }
 
-#[cold]
 fn level(d: &IrqDesc, virq: Virq) {
     let (Some(domain), hwirq) = (d.domain(), d.hwirq.load(Relaxed)) else { return };
     domain.chip().mask(hwirq);
@@ -87,7 +102,6 @@ fn level(d: &IrqDesc, virq: Virq) {
     }
 }
 
-#[cold]
 fn edge(d: &IrqDesc, virq: Virq) {
     let (Some(domain), hwirq) = (d.domain(), d.hwirq.load(Relaxed)) else { return };
     domain.chip().ack(hwirq);
@@ -118,6 +132,7 @@ fn check(d: &IrqDesc, virq: Virq, handled: bool) {
 }
 
 #[cold]
+#[inline(never)]
 fn note_interrupt(d: &IrqDesc, virq: Virq, handled: bool) {
     let mut state = d.state.lock_irq();
     if d.first(Relaxed).is_none() {
@@ -146,14 +161,9 @@ fn mask_line(d: &IrqDesc) {
     }
 }
 
-#[cold]
-fn unmapped(domain: &'static IrqDomain, hwirq: u32) {
-    SPURIOUS.fetch_add(1, Relaxed);
-    domain.chip().mask(hwirq);
-}
-
 /// Counts an interrupt that came from nowhere.
 #[cold]
+#[inline(never)]
 pub(crate) fn note_spurious() {
     SPURIOUS.fetch_add(1, Relaxed);
 }

@@ -79,8 +79,7 @@ pub fn send_ipi(mask: CpuMask, ipi: Ipi) {
 #[inline(always)]
 pub(crate) fn handle_ipi(sgi: u32) {
     let Some(&ipi) = Ipi::ALL.get(sgi as usize) else {
-        super::note_spurious();
-        return;
+        return super::note_spurious();
     };
     let count = &COUNTS[CpuId::current().index() % MAX_CPUS].0[ipi as usize];
     count.store(count.load(Relaxed).wrapping_add(1), Relaxed);

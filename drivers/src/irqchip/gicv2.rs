@@ -6,7 +6,7 @@
 use super::gic::{self, DOMAIN, FIRST_SPECIAL, Gic, PRIORITY_MASK};
 use crate::dt::Node;
 use crate::irq::{self, Ipi};
-use crate::model::{Mmio, ioremap};
+use crate::model::{Mmio, Window, ioremap};
 use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use vigil_abi::Errno;
 use vigil_executor::cpu::{CpuId, CpuMask, MAX_CPUS};
@@ -15,6 +15,8 @@ use vigil_mem::PhysAddr;
 pub(super) const COMPATIBLE: &[&str] =
     &["arm,gic-400", "arm,cortex-a15-gic", "arm,cortex-a7-gic", "arm,cortex-a9-gic", "arm,eb11mp-gic"];
 
+/// What is used of the CPU interface: its first page.
+const CPU_INTERFACE: usize = 0x1000;
 const GICC_CTLR: usize = 0x00;
 const GICC_PMR: usize = 0x04;
 const GICC_BPR: usize = 0x08;
@@ -27,7 +29,7 @@ const INTID: u32 = 0x3ff;
 
 struct GicV2 {
     dist: Mmio,
-    cpu: Mmio,
+    cpu: Window<CPU_INTERFACE>,
     /// The bit by which the distributor knows each CPU; 0 for one that is not up.
     targets: [AtomicU8; MAX_CPUS],
 }
@@ -40,12 +42,12 @@ pub(super) fn init(node: Node<'_>) -> Result<(), Errno> {
         let r = node.reg(i).ok_or(Errno::EINVAL)?;
         ioremap(PhysAddr::new(r.base as usize), r.size as usize)
     };
-    init_at(window(0)?, window(1)?);
+    init_at(window(0)?, Window::new(window(1)?).ok_or(Errno::EINVAL)?);
     irq::register_domain(&DOMAIN, node)
 }
 
 /// Sets up the controller whose distributor and CPU interface are these windows.
-pub(super) fn init_at(dist: Mmio, cpu: Mmio) {
+pub(super) fn init_at(dist: Mmio, cpu: Window<CPU_INTERFACE>) {
     let gic = GICV2.call_once(|| GicV2 { dist, cpu, targets: [const { AtomicU8::new(0) }; MAX_CPUS] });
     gic.dist.write32(gic::GICD_CTLR, 0);
     gic::reset_spis(&gic.dist);
@@ -71,28 +73,34 @@ fn init_cpu() {
     let Some(gic) = GICV2.get() else { return };
     gic.targets[CpuId::current().index()].store(own_target(&gic.dist), Relaxed);
     gic::reset_private(&gic.dist);
-    gic.cpu.write32(GICC_PMR, PRIORITY_MASK);
-    gic.cpu.write32(GICC_BPR, 0);
-    let bypass = gic.cpu.read32(GICC_CTLR) & GICC_BYPASS;
-    gic.cpu.write32(GICC_CTLR, bypass | GICC_ENABLE);
+    gic.cpu.write32_relaxed::<GICC_PMR>(PRIORITY_MASK);
+    gic.cpu.write32_relaxed::<GICC_BPR>(0);
+    let bypass = gic.cpu.read32::<GICC_CTLR>() & GICC_BYPASS;
+    gic.cpu.write32_relaxed::<GICC_CTLR>(bypass | GICC_ENABLE);
 }
 
 /// The root loop. An acknowledge has the order of `readl`, so a handler sees what its device wrote before.
 fn handle() {
     let Some(gic) = GICV2.get() else { return };
     loop {
-        let iar = gic.cpu.read32(GICC_IAR);
-        let intid = iar & INTID;
-        if intid >= FIRST_SPECIAL {
+        let iar = gic.cpu.read32::<GICC_IAR>();
+        if iar & INTID >= FIRST_SPECIAL {
             return;
         }
-        if intid < 16 {
-            gic.cpu.write32_relaxed(GICC_EOIR, iar);
-            irq::handle_ipi(intid);
-        } else {
-            irq::handle_root(&DOMAIN, intid);
-            gic.cpu.write32_relaxed(GICC_EOIR, iar);
-        }
+        handle_one(gic.cpu, iar);
+    }
+}
+
+/// One interrupt. Not inlined: in the loop its constants would be set up before the first look at what is pending.
+#[inline(never)]
+fn handle_one(cpu: Window<CPU_INTERFACE>, iar: u32) {
+    let intid = iar & INTID;
+    if intid < 16 {
+        cpu.write32_relaxed::<GICC_EOIR>(iar);
+        irq::handle_ipi(intid);
+    } else {
+        irq::handle_root(&gic::REVMAP, intid);
+        cpu.write32_relaxed::<GICC_EOIR>(iar);
     }
 }
 

@@ -129,15 +129,22 @@ fn sgi_target(mpidr: u64) -> u64 {
 fn handle() {
     loop {
         let intid = sysreg::acknowledge();
-        if intid < 16 {
-            sysreg::end(intid);
-            irq::handle_ipi(intid);
-        } else if intid < FIRST_SPECIAL {
-            irq::handle_root(&DOMAIN, intid);
-            sysreg::end(intid);
-        } else {
+        if intid >= FIRST_SPECIAL {
             return;
         }
+        handle_one(intid);
+    }
+}
+
+/// One interrupt. Not inlined: in the loop its constants would be set up before the first look at what is pending.
+#[inline(never)]
+fn handle_one(intid: u32) {
+    if intid < 16 {
+        sysreg::end(intid);
+        irq::handle_ipi(intid);
+    } else {
+        irq::handle_root(&gic::REVMAP, intid);
+        sysreg::end(intid);
     }
 }
 

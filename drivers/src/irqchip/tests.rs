@@ -6,7 +6,7 @@
 use super::gicv3_sysreg as sysreg;
 use super::*;
 use crate::irq::{self, Ipi, IrqAction, IrqFlags, IrqReturn, Trigger, Virq};
-use crate::model::{FakeDevice, Mmio};
+use crate::model::{FakeDevice, Mmio, Window};
 use core::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Mutex;
@@ -64,7 +64,7 @@ fn gicv2_then_gicv3() {
     let cpu = Registers::leak(true);
     dist.write(4, 4, 2); // 96 lines
     dist.write(0x800, 4, 0x0101_0101); // this CPU is target 0
-    gicv2::init_at(Mmio::fake(dist, 0x1000), Mmio::fake(cpu, 0x1000));
+    gicv2::init_at(Mmio::fake(dist, 0x1000), Window::new(Mmio::fake(cpu, 0x1000)).unwrap());
     assert_eq!(dist.read(0, 4), 1, "distributor on");
     assert_eq!(dist.read(0x820, 4), 0x0101_0101, "shared lines go to the boot CPU");
     assert_eq!(dist.read(0x440, 4), 0xa0a0_a0a0);

@@ -190,6 +190,38 @@ impl Mmio {
     }
 }
 
+/// A register window that is known to have at least `LEN` bytes: registers named by constants are checked when the
+/// kernel is compiled, not at each access. For what is on every interrupt's way.
+#[derive(Clone, Copy, Debug)]
+pub struct Window<const LEN: usize>(Mmio);
+
+impl<const LEN: usize> Window<LEN> {
+    /// `io`, if it is long enough.
+    pub const fn new(io: Mmio) -> Option<Self> {
+        if io.len >= LEN { Some(Window(io)) } else { None }
+    }
+
+    /// The window as one of exactly `LEN` bytes, a constant for the checks in the accessors.
+    #[inline(always)]
+    fn fixed(&self) -> Mmio {
+        Mmio { len: LEN, ..self.0 }
+    }
+
+    /// Reads the register at `OFFSET`; later loads and stores are done after it.
+    #[inline(always)]
+    pub fn read32<const OFFSET: usize>(&self) -> u32 {
+        const { assert!(OFFSET % 4 == 0 && OFFSET + 4 <= LEN) };
+        self.fixed().read32(OFFSET)
+    }
+
+    /// Writes the register at `OFFSET`, ordered only against accesses to the same device.
+    #[inline(always)]
+    pub fn write32_relaxed<const OFFSET: usize>(&self, value: u32) {
+        const { assert!(OFFSET % 4 == 0 && OFFSET + 4 <= LEN) };
+        self.fixed().write32_relaxed(OFFSET, value);
+    }
+}
+
 impl core::fmt::Debug for Mmio {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         write!(f, "Mmio({:p}, {:#x})", self.base, self.len)

@@ -6,4 +6,4 @@ mod mmio;
 pub use driver::{Driver, EPROBE_DEFER, ProbeReport, probe_all};
 #[cfg(not(all(target_arch = "aarch64", target_os = "none")))]
 pub use mmio::FakeDevice;
-pub use mmio::{IoMapper, Mmio, ioremap, set_io_mapper};
+pub use mmio::{IoMapper, Mmio, Window, ioremap, set_io_mapper};
