@@ -78,40 +78,34 @@ pub fn write(inode: &Inode, store: &dyn Store, buf: &mut IoBuf<'_>, pos: &mut u6
     if total > 0 {
         inode.touch_mtime();
     }
-    result.map(|()| total)
+    match result {
+        Err(Stop::Err(_)) if total > 0 => Ok(total),
+        other => other.map(|()| total),
+    }
 }
 
 /// Copies up to the end of the page at `pos`; at least one byte.
 fn write_page(inode: &Inode, store: &dyn Store, buf: &mut IoBuf<'_>, pos: u64) -> OpResult<'static, usize> {
     let within = (pos % PAGE) as usize;
     let n = (PAGE as usize - within).min(buf.remaining());
-    if let Some(page) = inode.mapping().find(pos / PAGE) {
-        // SAFETY: `within + n` is at most a page, and the page is counted.
-        return Ok(unsafe { buf.copy_in_raw(page.addr().add(within), n) }?);
-    }
-    // A new page is filled before anybody can find it, so only what the copy leaves out has to be zeroed.
-    let whole = n == PAGE as usize;
-    let page = page::alloc(!whole)?;
-    // SAFETY: as above; nobody else has the page.
-    let copied = unsafe { buf.copy_in_raw(page.addr().add(within), n) }?;
-    if whole && copied < n {
-        page.zero_range(copied, n - copied);
-    }
+    let page = match inode.mapping().find(pos / PAGE) {
+        Some(page) => page,
+        // In the cache before anything is taken out of the buffer: what cannot be stored must not count as written.
+        None => add_page(inode, store, pos / PAGE)?,
+    };
+    // SAFETY: `within + n` is at most a page, and the page is counted.
+    Ok(unsafe { buf.copy_in_raw(page.addr().add(within), n) }?)
+}
+
+/// A new page of zeros at `index`, or the one that somebody else has added meanwhile.
+fn add_page(inode: &Inode, store: &dyn Store, index: u64) -> Result<PageRef, Errno> {
+    let page = page::alloc(true)?;
     store.charge(inode)?;
-    match inode.mapping().add(pos / PAGE, page.clone()) {
-        Ok((_, true)) => Ok(copied),
-        Ok((present, false)) => {
-            // A fault was faster; a mapping may be looking at its page already.
-            store.uncharge(inode, 1);
-            // SAFETY: both pages are counted and different.
-            unsafe { core::ptr::copy_nonoverlapping(page.addr().add(within), present.addr().add(within), copied) };
-            Ok(copied)
-        }
-        Err(errno) => {
-            store.uncharge(inode, 1);
-            Err(Stop::Err(errno))
-        }
+    let (page, added) = inode.mapping().add(index, page).inspect_err(|_| store.uncharge(inode, 1))?;
+    if !added {
+        store.uncharge(inode, 1);
     }
+    Ok(page)
 }
 
 /// The page at `index` for a page fault or another kernel user, made if it is a hole. EFAULT beyond the end of the file
@@ -123,12 +117,7 @@ pub fn fault(inode: &Inode, store: &dyn Store, index: u64) -> Result<PageRef, Er
     if let Some(page) = inode.mapping().find(index) {
         return Ok(page);
     }
-    let page = page::alloc(true)?;
-    store.charge(inode)?;
-    let (page, added) = inode.mapping().add(index, page).inspect_err(|_| store.uncharge(inode, 1))?;
-    if !added {
-        store.uncharge(inode, 1);
-    }
+    let page = add_page(inode, store, index)?;
     // A truncation may have passed between the look at the size and the add.
     if index >= inode.size().div_ceil(PAGE) {
         store.uncharge(inode, inode.mapping().truncate(inode.size().div_ceil(PAGE)));
@@ -161,12 +150,7 @@ pub fn fallocate(inode: &Inode, store: &dyn Store, mode: u32, offset: u64, len: 
         if inode.mapping().find(index).is_some() {
             continue;
         }
-        store.charge(inode)?;
-        let added = page::alloc(true).map_err(Errno::from).and_then(|page| inode.mapping().add(index, page));
-        if !matches!(added, Ok((_, true))) {
-            store.uncharge(inode, 1);
-        }
-        added?;
+        add_page(inode, store, index)?;
     }
     if mode & FALLOC_FL_KEEP_SIZE == 0 && end > inode.size() {
         inode.set_size(end);

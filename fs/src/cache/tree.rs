@@ -240,6 +240,7 @@ mod tests {
     use std::vec::Vec;
 
     fn tagged(tag: u8) -> PageRef {
+        vigil_mem::host::start();
         let page = page::alloc(true).unwrap();
         // SAFETY: a new page.
         unsafe { *page.addr() = tag };

@@ -181,7 +181,10 @@ impl FileOps for Pipe {
         if total > 0 {
             file.inode().touch_mtime();
         }
-        result
+        match result {
+            Err(Stop::Err(_)) if total > 0 => Ok(total),
+            other => other,
+        }
     }
 
     fn poll(&self, file: &File, table: &mut PollTable<'_>) -> PollEvents {

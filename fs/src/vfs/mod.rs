@@ -36,7 +36,7 @@ pub mod stat;
 pub mod superblock;
 pub mod wait;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use namei::attr::{access, chmod, chmod_path, chown, chown_path, fallocate, flush, fsync, ftruncate, readlink, truncate, utimens, utimens_path};
 pub use namei::create::{link, mkdir, mknod, symlink};

@@ -15,7 +15,8 @@ use vigil_executor::wait::WaitQueue;
 use vigil_mem::{Fault, IoBuf, IoBufMut, KArc, KVec};
 
 /// Why an operation has not completed. A read or write may have transferred something before it stopped: the buffer's
-/// `done()` tells how much and the position has moved, so that calling again goes on from there.
+/// `done()` tells how much and the position has moved, so that calling again goes on from there. An operation that fails after some bytes answers `Ok`
+/// with their number instead.
 pub enum Stop<'a> {
     /// It failed.
     Err(Errno),

@@ -98,9 +98,10 @@ pub fn try_read<'a>(file: &'a File, buf: &mut IoBufMut<'_>, pos: Pos) -> OpResul
         false => None,
     };
     let mut at = start(file, pos, buf.done());
+    let before = buf.done();
     let result = file.ops().read(file, buf, &mut at);
     finish(file, pos, at);
-    total(result, buf.done())
+    total(result, before, buf.done())
 }
 
 /// One attempt to write. On `Err` other than [`Stop::Err`], go on with [`write`] and the same buffer.
@@ -111,7 +112,8 @@ pub fn try_write<'a>(file: &'a File, buf: &mut IoBuf<'_>, pos: Pos, limits: &Wri
         true => Some(file.pos_lock.try_lock().ok_or_else(again)?),
         false => None,
     };
-    let mut at = start(file, pos, buf.done());
+    let before = buf.done();
+    let mut at = start(file, pos, before);
     let result = if file.inode().is_regular() {
         let _guard = file.inode().rwsem.try_write().ok_or_else(again)?;
         prepare_regular(file, buf, &mut at, limits)?;
@@ -120,15 +122,16 @@ pub fn try_write<'a>(file: &'a File, buf: &mut IoBuf<'_>, pos: Pos, limits: &Wri
         file.ops().write(file, buf, &mut at)
     };
     finish(file, pos, at);
-    total(result, buf.done())
+    total(result, before, buf.done())
 }
 
-/// A stop after some bytes is a stop still (the caller goes on); an error after some bytes is a count.
+/// A stop after some bytes is a stop still (the caller goes on); an error is a count if an earlier attempt did something.
+/// What the failed attempt took out of the buffer does not count: it went nowhere.
 #[inline]
-fn total<'a>(result: OpResult<'a, usize>, done: usize) -> OpResult<'a, usize> {
+fn total<'a>(result: OpResult<'a, usize>, before: usize, done: usize) -> OpResult<'a, usize> {
     match result {
         Ok(_) => Ok(done),
-        Err(Stop::Err(_)) if done > 0 => Ok(done),
+        Err(Stop::Err(_)) if before > 0 => Ok(before),
         Err(stop) => Err(stop),
     }
 }
@@ -141,9 +144,16 @@ pub async fn read<M: Mem>(file: &File, buf: &mut IoBufMut<'_>, pos: Pos, mem: &M
         false => None,
     };
     let mut at = start(file, pos, buf.done());
-    let result = drive(wait_site!("read"), WaitMode::Interruptible, mem, || file.ops().read(file, buf, &mut at)).await;
+    let mut failed = None;
+    let read = || {
+        let before = buf.done();
+        let result = file.ops().read(file, buf, &mut at);
+        failed = matches!(result, Err(Stop::Err(_))).then_some(before);
+        result
+    };
+    let result = drive(wait_site!("read"), WaitMode::Interruptible, mem, read).await;
     finish(file, pos, at);
-    counted(result, buf.done())
+    counted(result, failed.unwrap_or(buf.done()))
 }
 
 /// Writes, waiting as the file says. EPIPE and EFBIG are to be followed by their signals (SIGPIPE, SIGXFSZ) if nothing
@@ -155,18 +165,28 @@ pub async fn write<M: Mem>(file: &File, buf: &mut IoBuf<'_>, pos: Pos, limits: &
         false => None,
     };
     let mut at = start(file, pos, buf.done());
-    let site = wait_site!("write");
-    let result = if file.inode().is_regular() {
-        let _guard = file.inode().rwsem.write(wait_site!("inode_lock")).await;
-        match prepare_regular(file, buf, &mut at, limits) {
-            Ok(()) => drive(site, WaitMode::Killable, mem, || file.ops().write(file, buf, &mut at)).await,
-            Err(errno) => Err(errno),
-        }
-    } else {
-        drive(site, WaitMode::Interruptible, mem, || file.ops().write(file, buf, &mut at)).await
+    let regular = file.inode().is_regular();
+    let _guard = match regular {
+        true => Some(file.inode().rwsem.write(wait_site!("inode_lock")).await),
+        false => None,
     };
+    if regular {
+        match prepare_regular(file, buf, &mut at, limits) {
+            Err(_) if buf.done() > 0 => return Ok(buf.done()),
+            prepared => prepared?,
+        }
+    }
+    let mode = if regular { WaitMode::Killable } else { WaitMode::Interruptible };
+    let mut failed = None;
+    let write = || {
+        let before = buf.done();
+        let result = file.ops().write(file, buf, &mut at);
+        failed = matches!(result, Err(Stop::Err(_))).then_some(before);
+        result
+    };
+    let result = drive(wait_site!("write"), mode, mem, write).await;
     finish(file, pos, at);
-    counted(result, buf.done())
+    counted(result, failed.unwrap_or(buf.done()))
 }
 
 fn counted(result: Result<usize, Errno>, done: usize) -> Result<usize, Errno> {
