@@ -1,0 +1,114 @@
+//! Terminals as programs see them: device files, controlling terminals, job control (Linux: drivers/tty/{tty_io,
+//! tty_jobctrl,tty_ioctl}.c).
+//!
+//! The line discipline, the queues and the device are `vigil_drivers::tty`; a [`Terminal`] adds what needs processes.
+//! The relation between a session and its terminal is kept on both sides, `Relations::tty` and the terminal's session and
+//! foreground group, and changes only under the lock of the process tree.
+//!
+//! | file | what |
+//! |---|---|
+//! | [`console`] | the kernel's console on a serial port; which terminal `/dev/console` is |
+//! | [`file`] | open terminals |
+//! | [`ioctl`] | ioctl(2) |
+//! | [`job`] | controlling terminals, process groups, signals, hang-up |
+
+pub mod console;
+pub mod file;
+pub mod ioctl;
+pub mod job;
+
+pub use job::leader_exit;
+
+use core::sync::atomic::{AtomicBool, AtomicU32};
+use vigil_abi::Errno;
+use vigil_abi::stat::S_IFCHR;
+use vigil_drivers::serial::{self, MAX_PORTS};
+use vigil_drivers::tty::{Received, Tty, TtyEvents};
+use vigil_executor::work::{SYSTEM, Work};
+use vigil_fs::dev::{chrdev, devtmpfs};
+use vigil_fs::vfs::stat::{encode_dev, mkdev};
+
+/// Major number of PL011 ports (Linux: SERIAL_AMBA_MAJOR).
+const SERIAL_MAJOR: u32 = 204;
+/// Minor number of the first one (SERIAL_AMBA_MINOR).
+const SERIAL_MINOR: u32 = 64;
+/// Major number of `/dev/tty` and `/dev/console` (TTYAUX_MAJOR).
+const AUX_MAJOR: u32 = 5;
+
+/// A terminal with a place among the device numbers.
+pub struct Terminal {
+    /// Its number among the serial ports.
+    pub index: usize,
+    /// Counts hang-ups: files opened before the last one are dead.
+    generation: AtomicU32,
+    /// TIOCEXCL: no further opens but the superuser's.
+    exclusive: AtomicBool,
+    breaking: ioctl::Break,
+}
+
+static TERMINALS: [Terminal; MAX_PORTS] =
+    [Terminal::new(0), Terminal::new(1), Terminal::new(2), Terminal::new(3)];
+
+impl Terminal {
+    const fn new(index: usize) -> Self {
+        Terminal { index, generation: AtomicU32::new(0), exclusive: AtomicBool::new(false), breaking: ioctl::Break::new() }
+    }
+
+    /// The line discipline and the device; `None` while there is no such port.
+    pub fn tty(&self) -> Option<&'static Tty> {
+        serial::port(self.index)?.tty()
+    }
+
+    /// Its device number as user space sees it (`tty_nr` of `/proc/PID/stat`): never 0.
+    pub fn dev(&self) -> u64 {
+        u64::from(encode_dev(mkdev(SERIAL_MAJOR, SERIAL_MINOR + self.index as u32)))
+    }
+}
+
+/// The terminal with minor number `minor` of the serial ports, if it is there.
+fn by_minor(minor: u32) -> Option<&'static Terminal> {
+    let terminal = TERMINALS.get(minor.checked_sub(SERIAL_MINOR)? as usize)?;
+    terminal.tty().map(|_| terminal)
+}
+
+/// The terminal whose device number is `dev`, as [`Terminal::dev`] gives it.
+pub fn by_dev(dev: u64) -> Option<&'static Terminal> {
+    terminals().find(|t| t.dev() == dev)
+}
+
+/// Every terminal that is there.
+fn terminals() -> impl Iterator<Item = &'static Terminal> {
+    TERMINALS.iter().filter(|t| t.tty().is_some())
+}
+
+/// Takes characters out of the ports and through the line disciplines.
+static INPUT: Work = Work::new(|_| terminals().filter_map(Terminal::tty).for_each(Tty::flush_input));
+
+struct Events;
+
+impl TtyEvents for Events {
+    fn input(&self, _: &'static Tty) {
+        SYSTEM.queue(&INPUT);
+    }
+
+    fn signal(&self, tty: &Tty, received: Received) {
+        job::signal_foreground(tty, received);
+    }
+}
+
+/// Registers the device files and takes over the ports' input. Once, in a task.
+pub(crate) fn init() -> Result<(), Errno> {
+    chrdev::register(SERIAL_MAJOR, SERIAL_MINOR, MAX_PORTS as u32, "ttyAMA", file::open_serial)?;
+    chrdev::register(AUX_MAJOR, 0, 1, "/dev/tty", file::open_current)?;
+    chrdev::register(AUX_MAJOR, 1, 1, "/dev/console", file::open_console)?;
+    devtmpfs::device_node("tty", S_IFCHR | 0o666, AUX_MAJOR, 0)?;
+    devtmpfs::device_node("console", S_IFCHR | 0o600, AUX_MAJOR, 1)?;
+    for terminal in terminals() {
+        let Some(tty) = terminal.tty() else { continue };
+        devtmpfs::device_node(tty.name(), S_IFCHR | 0o600, SERIAL_MAJOR, SERIAL_MINOR + terminal.index as u32)?;
+        tty.set_events(&Events);
+    }
+    // What came in while nobody listened.
+    SYSTEM.queue(&INPUT);
+    Ok(())
+}
