@@ -30,6 +30,7 @@ use crate::context::{Context, StackKind};
 use crate::executor::{CpuExec, EXEC, drain};
 use crate::task::Task;
 use crate::time;
+use crate::timer;
 use core::ptr::null_mut;
 #[cfg(target_os = "none")]
 use core::ptr::{NonNull, null};
@@ -66,7 +67,13 @@ pub(crate) fn reschedule_check(exec: &CpuExec, ctx: &Context) -> Preempt {
         // Also what an earlier call found while preemption was off: its wish was cleared above.
         verdict = Preempt::HigherClass;
     }
+    // Company that does not preempt still bounds the slice of the current one. After a tick that said yes the event is
+    // in the past until the next pick: not armed again.
+    let event = if verdict == Preempt::No { Some(rq.next_event(now)) } else { None };
     drop(rq);
+    if let Some(event) = event {
+        timer::set_slice(event);
+    }
     if verdict == Preempt::Fair {
         ctx.set_lazy_resched();
     }

@@ -151,9 +151,10 @@ pub(crate) fn drain(exec: &CpuExec, rq: &mut RunQueue, now: Nanos) -> Preempt {
                 continue;
             }
         }
+        // A parked poll, or one that left its CPU for its affinity, was runnable all along.
         let why = if task.take_fresh() {
             Enqueue::New
-        } else if task.cpu() == here {
+        } else if task.cpu() == here || !task.state.is_parked() {
             Enqueue::Wakeup
         } else {
             Enqueue::Migrated
@@ -196,6 +197,17 @@ pub fn set_params(task: &Task, params: Params) {
         }
     }
     drop(guard);
+}
+
+/// Places `child`, which does not run yet, as a fork of `parent` (Linux: task_fork_fair).
+pub fn inherit(parent: &Task, child: &crate::task::Spawned) {
+    with_entity(parent, |rq, entity, now| {
+        if rq.current() == Some(entity) {
+            rq.update_current(now);
+        }
+        // SAFETY: the parent's entity under its queue's lock; the child's is nobody else's before it is started.
+        unsafe { child.task().entity_ptr().as_mut().inherit_from(entity.as_ref()) };
+    });
 }
 
 /// The parameters of `task`.

@@ -6,6 +6,7 @@ use crate::class::{Enqueue, PickLimit, Preempt, PutPrev};
 use crate::context::{Context, StackKind};
 use crate::cpu::{CpuId, CpuMask, ONLINE};
 use crate::preempt;
+use crate::sync::rcu;
 use crate::task::state::AfterPending;
 use crate::task::{Task, reaper, waker};
 use crate::time::{self, Nanos};
@@ -36,13 +37,15 @@ pub fn run() -> ! {
         // The poll may have moved to another CPU: everything that belongs to a CPU is read again.
         let exec = EXEC.this();
         let ctx = Context::here();
-        if reaper::is_pending() {
+        if reaper::is_pending() || rcu::has_ready() {
             arch::irq_enable();
             reaper::reap();
+            let _more = rcu::run_callbacks();
             arch::irq_disable();
         }
         // Before the drain: a wake after it sets the flag again.
         ctx.clear_resched();
+        rcu::quiescent(CpuId::current());
         let now = time::now();
         let dead;
         let next = {
@@ -169,12 +172,14 @@ fn debug_check(ctx: &Context) {
 fn idle(exec: &CpuExec, since: Nanos) {
     let here = CpuId::current();
     IDLE.insert(here);
+    rcu::idle_enter(here);
     // The idle bit is set before this look, and a waker pushes before it looks at the bit (both SeqCst): whoever comes
     // second sees the other. An IPI that arrives now is pending and ends the WFI although it is masked.
-    if exec.inbox.is_empty() {
+    if exec.inbox.is_empty() && !rcu::has_ready() && !Context::here().need_resched() {
         timer::reprogram();
         arch::wait_for_interrupt();
     }
+    rcu::idle_exit(here);
     IDLE.remove(here);
     exec.idle_time.fetch_add(time::now().saturating_sub(since), Relaxed);
     arch::irq_enable();
@@ -197,6 +202,9 @@ pub enum Stopped {
 #[inline]
 pub fn irq_exit(interrupted: &Context, from_el0: bool) -> Stopped {
     let exec = EXEC.this();
+    if interrupted.count() == 0 {
+        rcu::quiescent(CpuId::current());
+    }
     // Wakes in the interrupt left their wish in this stack's block; it is answered here.
     Context::here().clear_need_resched();
     if exec.inbox.is_empty() && !exec.tick_due.load(Relaxed) && !interrupted.need_resched() {

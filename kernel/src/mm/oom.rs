@@ -62,8 +62,32 @@ fn kill_one() -> bool {
         return false;
     };
     VICTIM.store(victim.pid, Relaxed);
-    crate::pr_err!("Out of memory: Killed process {} total-points:{}", victim.pid, points);
+    report(&victim, points);
     send_to_process(&victim, SigInfo::kernel(SIGKILL)).is_ok()
+}
+
+/// One line, as Linux words it.
+fn report(victim: &Process, points: usize) {
+    let Some(thread) = victim.any_thread() else { return };
+    let comm = thread.comm();
+    let name = comm.split(|b| *b == 0).next().unwrap_or(&[]);
+    let name = core::str::from_utf8(name).unwrap_or("?");
+    let kb = |pages: usize| pages << (PAGE_SHIFT - 10);
+    let (total, [anon, file, shmem], tables) =
+        thread.share_mm().map_or((0, [0; 3], 0), |mm| (mm.total_vm(), mm.rss(), mm.page_table_bytes()));
+    crate::pr_err!(
+        "Out of memory: Killed process {} ({}) total-vm:{}kB, anon-rss:{}kB, file-rss:{}kB, shmem-rss:{}kB, UID:{} pgtables:{}kB oom_score_adj:{} ({} points)",
+        victim.pid,
+        name,
+        total >> 10,
+        kb(anon),
+        kb(file),
+        kb(shmem),
+        victim.uid(),
+        tables >> 10,
+        victim.oom_score_adj.load(Relaxed),
+        points
+    );
 }
 
 /// Whether the process still runs with memory of its own.

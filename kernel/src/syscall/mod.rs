@@ -32,6 +32,8 @@ mod sched;
 mod signal;
 mod time;
 
+pub(crate) use memory::limits_of;
+pub use process::process_times;
 pub use table::serve;
 
 use vigil_abi::Errno;

@@ -22,6 +22,8 @@ pub mod exec;
 #[cfg(target_os = "none")]
 pub mod clone;
 #[cfg(target_os = "none")]
+pub mod execve;
+#[cfg(target_os = "none")]
 pub mod exit;
 #[cfg(target_os = "none")]
 pub mod init;

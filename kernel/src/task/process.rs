@@ -2,8 +2,7 @@
 //!
 //! Relations between processes are all under one lock, [`TASKS`] (Linux: `tasklist_lock`): parent and children, the
 //! list of threads, process groups and sessions, zombies. It is a spin lock, innermost but for run queues and signal
-//! locks; nothing that can wait or allocate happens under it, so whoever makes a child reserves the parent's place
-//! first. A [`Relations`] can be reached only with the lock's contents in hand, which the types enforce.
+//! locks; nothing that can wait happens under it, and whoever makes a child reserves the parent's place first. A [`Relations`] can be reached only with the lock's contents in hand, which the types enforce.
 
 use super::limits::Limits;
 use super::pid::PidTable;
@@ -93,6 +92,8 @@ pub struct Process {
     pub child_wait: WaitQueue,
     /// Interval timers and POSIX timers.
     pub timers: ProcessTimers,
+    /// It was continued, and its parent has not been told yet.
+    pub continued: AtomicBool,
     /// Set once: all threads are to end with `group_exit_code`.
     pub group_exit: AtomicBool,
     /// The wait status of a group exit.
@@ -103,6 +104,8 @@ pub struct Process {
     pub thread_exit: WaitQueue,
     /// The thread that does an exec and wants the others gone: its tid, or 0.
     pub exec_thread: AtomicU32,
+    /// Real user id of the thread that changed its identity last: for wait's siginfo, and kill's rules after death.
+    pub uid: AtomicU32,
     /// OOM score adjustment, -1000..=1000.
     pub oom_score_adj: AtomicI32,
     /// Where a vfork parent waits: 1 while the child still uses its memory.
@@ -154,11 +157,13 @@ impl Process {
             limits,
             child_wait: WaitQueue::new(),
             timers: ProcessTimers::new(),
+            continued: AtomicBool::new(false),
             group_exit: AtomicBool::new(false),
             group_exit_code: AtomicI32::new(0),
             live_threads: AtomicU32::new(1),
             thread_exit: WaitQueue::new(),
             exec_thread: AtomicU32::new(0),
+            uid: AtomicU32::new(0),
             oom_score_adj: AtomicI32::new(0),
             vfork_wait: WaitQueue::new(),
             vfork_done: AtomicBool::new(false),
@@ -198,6 +203,11 @@ impl Process {
     /// Session.
     pub fn session(&self) -> u32 {
         self.relations(&tasks()).session
+    }
+
+    /// The real user of its leader, or of any thread; 0 once it has none.
+    pub fn uid(&self) -> u32 {
+        self.uid.load(Relaxed)
     }
 
     /// Its parent's pid; 0 for the first process.

@@ -3,7 +3,7 @@
 use super::owned::Owned;
 use super::process::Process;
 use super::signal::ThreadSignals;
-use crate::arch::aarch64::entry::{UserContext, WORK_TASK};
+use crate::arch::aarch64::entry::UserContext;
 use crate::arch::aarch64::fpsimd::{self, FpState};
 use crate::mm::Mm;
 use core::cell::UnsafeCell;
@@ -44,6 +44,12 @@ pub struct Thread {
     pub exit_code: AtomicI32,
     /// The thread is to end before it sees EL0 again; `exit_code` is set.
     pub exiting: AtomicBool,
+    /// Where restart_syscall(2) goes on: the deadline of a sleep (CLOCK_MONOTONIC), 0 for none.
+    pub restart_deadline: AtomicU64,
+    /// And where it stores what remains.
+    pub restart_remaining: AtomicUsize,
+    /// Children start with SCHED_OTHER (SCHED_RESET_ON_FORK).
+    pub reset_on_fork: AtomicBool,
     /// Faults that needed no I/O.
     pub min_faults: AtomicU64,
     /// Faults that did.
@@ -101,6 +107,9 @@ impl Thread {
             personality: AtomicU32::new(0),
             exit_code: AtomicI32::new(0),
             exiting: AtomicBool::new(false),
+            restart_deadline: AtomicU64::new(0),
+            restart_remaining: AtomicUsize::new(0),
+            reset_on_fork: AtomicBool::new(false),
             min_faults: AtomicU64::new(0),
             maj_faults: AtomicU64::new(0),
             system_time: AtomicU64::new(0),
@@ -256,11 +265,6 @@ impl Thread {
     pub fn work(&self) -> u32 {
         // SAFETY: as above.
         unsafe { (*core::ptr::addr_of!((*self.context.get()).work)).load(Relaxed) }
-    }
-
-    /// Asks for deferred work at the exit to EL0.
-    pub fn set_task_work(&self) {
-        self.set_work(WORK_TASK);
     }
 
     /// Run time so far, nanoseconds.

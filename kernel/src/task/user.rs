@@ -10,7 +10,8 @@
 
 use super::thread::Thread;
 use super::{exit, signal};
-use crate::arch::aarch64::entry::{Trap, WORK_SIGNAL, WORK_STOP, WORK_TASK, enter_user};
+use crate::arch::aarch64::entry::{Trap, WORK_SIGNAL, WORK_STOP, enter_user};
+use crate::arch::aarch64::features;
 use crate::arch::aarch64::trap::{access_of, class, ec, is_table_fault};
 use crate::mm::FaultError;
 use crate::syscall;
@@ -101,12 +102,41 @@ async fn exception(thread: &Thread) {
         ec::SYSREG => {
             // SAFETY: as above.
             let context = unsafe { thread.context() };
-            if !crate::arch::aarch64::sysreg_emulation::emulate(context, esr) {
-                signal::force_fault(thread, signal::SIGILL, signal::ILL_ILLOPC, pc);
+            match features::emulate_mrs_iss(esr as u32 & 0x1ff_ffff) {
+                Some((rt, value)) => {
+                    // Register 31 is the zero register.
+                    if let Some(x) = context.x.get_mut(rt as usize) {
+                        *x = value;
+                    }
+                    context.pc = context.pc.wrapping_add(4);
+                }
+                None => signal::force_fault(thread, signal::SIGILL, signal::ILL_ILLOPC, pc),
             }
         }
-        // Unknown instructions, illegal states, SVE, SME: none of them exist for user space here.
+        ec::UNKNOWN => undefined(thread, pc).await,
+        // WFI and WFE are hints: EL0 goes on behind them.
+        ec::WFX => {
+            // SAFETY: as above.
+            unsafe { thread.context() }.pc += 4;
+        }
+        // Illegal states, SVE, SME: none of them exist for user space here.
         _ => signal::force_fault(thread, signal::SIGILL, signal::ILL_ILLOPC, pc),
+    }
+}
+
+/// An undefined instruction: on CPUs without FEAT_IDST a read of an ID register comes here, which is emulated.
+async fn undefined(thread: &Thread, pc: usize) {
+    let word = syscall::user::get(thread, UserPtr::<u32>::new(pc)).await;
+    match word.ok().and_then(features::emulate_mrs_instruction) {
+        Some((rt, value)) => {
+            // SAFETY: the thread itself, outside EL0.
+            let context = unsafe { thread.context() };
+            if let Some(x) = context.x.get_mut(rt as usize) {
+                *x = value;
+            }
+            context.pc = context.pc.wrapping_add(4);
+        }
+        None => signal::force_fault(thread, signal::SIGILL, signal::ILL_ILLOPC, pc),
     }
 }
 
@@ -137,13 +167,7 @@ async fn exit_to_user_work(thread: &Thread) -> bool {
         if work == 0 {
             return false;
         }
-        if work & WORK_TASK != 0 {
-            thread.take_work(WORK_TASK);
-            crate::time::itimer::expire(thread);
-        }
-        if work & (WORK_SIGNAL | WORK_STOP) != 0 {
-            thread.take_work(WORK_SIGNAL | WORK_STOP);
-            signal::handle(thread).await;
-        }
+        thread.take_work(WORK_SIGNAL | WORK_STOP);
+        signal::handle(thread).await;
     }
 }

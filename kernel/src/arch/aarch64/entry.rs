@@ -57,8 +57,6 @@ pub struct UserContext {
 pub const WORK_SIGNAL: u32 = 1;
 /// The thread group is stopping or exiting, or an exec wants this thread gone.
 pub const WORK_STOP: u32 = 2;
-/// Something must be done at the exit to EL0 (task work: put of a file, timers).
-pub const WORK_TASK: u32 = 4;
 
 /// PSTATE of a new thread: EL0t, all interrupts unmasked, flags clear.
 pub const PSTATE_EL0: u64 = 0;

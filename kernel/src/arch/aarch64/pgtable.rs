@@ -16,14 +16,14 @@ pub const PMD_SHIFT: usize = 21;
 /// Bytes that one page of last-level entries covers.
 pub const PMD_SIZE: usize = 1 << PMD_SHIFT;
 
-/// MAIR index of Normal write-back memory. The boot code programs MAIR_EL1 in this order (Linux's `MT_*`).
+/// MAIR index of Normal write-back memory. The boot code programs MAIR_EL1 in this order.
 pub const MT_NORMAL: u64 = 0;
-/// MAIR index of Normal non-cacheable memory.
-pub const MT_NORMAL_NC: u64 = 2;
 /// MAIR index of Device-nGnRnE memory.
-pub const MT_DEVICE_NGNRNE: u64 = 3;
+pub const MT_DEVICE_NGNRNE: u64 = 1;
 /// MAIR index of Device-nGnRE memory.
-pub const MT_DEVICE_NGNRE: u64 = 4;
+pub const MT_DEVICE_NGNRE: u64 = 2;
+/// MAIR index of Normal non-cacheable memory.
+pub const MT_NORMAL_NC: u64 = 3;
 
 /// The index of `addr` in the table of `level`.
 #[inline(always)]

@@ -15,6 +15,10 @@ use vigil_executor::stack::{CONTEXT_SIZE, STACK_SIZE};
 
 /// Exception classes of ESR_ELx.EC (Arm ARM D17.2.37).
 pub mod ec {
+    /// An instruction that does not exist, or is not allowed.
+    pub const UNKNOWN: u64 = 0x00;
+    /// WFI or WFE trapped.
+    pub const WFX: u64 = 0x01;
     /// FP/SIMD access trapped by CPACR_EL1.
     pub const FP_ACCESS: u64 = 0x07;
     /// Illegal execution state.
@@ -84,7 +88,7 @@ pub extern "C" fn vigil_el0_fault(ctx: &UserContext, esr: u64, far: u64) -> bool
         }
         ec::DABORT_EL0 | ec::IABORT_EL0 if is_table_fault(esr) => {
             let Some(mm) = thread.mm() else { return false };
-            match mm.try_fault(far as usize, access_of(esr), true, thread.stack_limit()) {
+            match mm.try_fault(far as usize, access_of(esr), thread.stack_limit()) {
                 Ok(fault) => {
                     thread.count_fault(fault.major);
                     true

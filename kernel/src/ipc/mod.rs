@@ -1,0 +1,3 @@
+//! Communication between processes that is not through files.
+
+pub mod futex;

@@ -1,0 +1,61 @@
+//! Hard interrupts: what the vectors call, and the timer's and the IPIs' handlers.
+//!
+//! `vigil_drivers::irq` owns controllers, domains and actions; this file ties it to the executor: the comparator's
+//! interrupt expires timers and slices, the reschedule IPI makes a CPU drain its inbox at its interrupt exit.
+
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use vigil_drivers::irq::{self, Ipi, IrqAction, IrqFlags, IrqReturn, Virq};
+use vigil_drivers::{irqchip, timer as comparator};
+use vigil_abi::Errno;
+use vigil_executor::{executor, time, timer};
+
+/// Acknowledges and handles what is pending. Hard interrupt, interrupts masked.
+#[inline(always)]
+pub fn handle(from_el0: bool) {
+    if from_el0 {
+        // The CPU was in EL0: it is in no read-side section.
+        vigil_executor::sync::rcu::quiescent(vigil_executor::cpu::CpuId::current());
+    }
+    irq::handle_irq();
+}
+
+fn timer_interrupt(_: Virq, _: *const ()) -> IrqReturn {
+    // The line is level: it stays up until the comparator is moved on, which `timer::interrupt` does at its end.
+    if timer::interrupt(time::now()) {
+        executor::slice_expired();
+    }
+    IrqReturn::Handled
+}
+
+static TIMER: IrqAction = IrqAction::of_static("arch_timer", timer_interrupt, IrqFlags::empty());
+
+/// The number of the comparator's interrupt, once it is known.
+static TIMER_IRQ: AtomicU32 = AtomicU32::new(0);
+
+fn ipi(kind: Ipi) {
+    match kind {
+        // The interrupt's exit drains the inbox: nothing else to do.
+        Ipi::Reschedule | Ipi::TimerBroadcast | Ipi::IrqWork => {}
+        Ipi::CallFunction => crate::smp::run_calls(),
+        Ipi::Stop => crate::smp::stop_this_cpu(),
+    }
+}
+
+/// Brings up the controller and the comparator's interrupt. The boot CPU, once.
+pub fn init(tree: &vigil_drivers::dt::Tree<'_>) -> Result<(), Errno> {
+    irq::set_ipi_handler(ipi);
+    irqchip::init(tree)?;
+    let virq = comparator::init(tree)?;
+    irq::request_percpu_irq(virq, &TIMER)?;
+    TIMER_IRQ.store(virq.get(), Relaxed);
+    irq::enable_percpu_irq(virq);
+    Ok(())
+}
+
+/// The same for each other CPU, on it.
+pub fn init_cpu() {
+    irqchip::init_cpu();
+    if let Some(virq) = Virq::new(TIMER_IRQ.load(Relaxed)) {
+        irq::enable_percpu_irq(virq);
+    }
+}

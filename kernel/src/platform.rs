@@ -1,0 +1,65 @@
+//! What the executor asks of the kernel: IPIs, the comparator, stacks, softirqs.
+
+use core::ptr::NonNull;
+use vigil_drivers::irq::{Ipi, send_ipi};
+use vigil_drivers::timer as comparator;
+use vigil_executor::context::{Context, StackKind};
+use vigil_executor::cpu::{CpuId, CpuMask};
+use vigil_executor::executor::pool;
+use vigil_executor::platform::{self, Platform};
+use vigil_executor::stack::{CONTEXT_SIZE, STACK_ALIGN, STACK_SIZE};
+use vigil_executor::task::Task;
+use vigil_executor::time::{self, Nanos};
+use vigil_mem::{Gfp, vmalloc};
+
+struct Kernel;
+
+impl Platform for Kernel {
+    fn send_reschedule(&self, cpu: CpuId) {
+        send_ipi(CpuMask::of(cpu), Ipi::Reschedule);
+    }
+
+    fn program_timer(&self, deadline: Option<Nanos>) {
+        match deadline {
+            Some(t) => comparator::set_compare(time::nanos_to_counter(t)),
+            None => comparator::stop(),
+        }
+    }
+
+    fn alloc_stack(&self) -> Option<NonNull<Context>> {
+        alloc_stack(StackKind::Cpu)
+    }
+
+    fn run_softirqs(&self) {
+        crate::softirq::run_if_pending();
+    }
+}
+
+/// Makes this the executor's platform.
+pub fn init() {
+    platform::set(&Kernel);
+}
+
+/// A kernel stack with a guard page below it and an initialised context block; `None` when memory is short.
+pub fn alloc_stack(kind: StackKind) -> Option<NonNull<Context>> {
+    let base = vmalloc::vmalloc_aligned(STACK_SIZE, STACK_ALIGN, Gfp::KERNEL)?;
+    let context = (base.get() + STACK_SIZE - CONTEXT_SIZE) as *mut Context;
+    // SAFETY: the stack is fresh and mapped; its last CONTEXT_SIZE bytes hold a context block.
+    unsafe { context.write(Context::new(kind)) };
+    NonNull::new(context)
+}
+
+/// Fills the stack pool of `cpu`.
+pub fn fill_stack_pool(cpu: CpuId) -> bool {
+    pool::fill(cpu, || alloc_stack(StackKind::Cpu))
+}
+
+/// Makes a thread that may be in EL0 on another CPU come back to its future: its work word is set already.
+pub fn kick_user(task: &Task) {
+    let cpu = task.cpu();
+    let guard = vigil_executor::context::PreemptGuard::new();
+    if cpu != CpuId::current() {
+        send_ipi(CpuMask::of(cpu), Ipi::Reschedule);
+    }
+    drop(guard);
+}

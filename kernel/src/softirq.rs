@@ -1,0 +1,178 @@
+//! Bottom halves: softirqs at the exit of a hard interrupt, and ksoftirqd (seed_000_part2.md 4.2).
+//!
+//! A handler raises a number; the outermost interrupt exit runs what is pending on the IRQ stack with interrupts on,
+//! for at most ten rounds or 2 ms (Linux: MAX_SOFTIRQ_RESTART, MAX_SOFTIRQ_TIME). What is still pending then belongs to
+//! ksoftirqd/N, a fair task of that CPU, so that a flood of interrupts competes by weight like everything else.
+
+use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering::*};
+use vigil_executor::arch;
+use vigil_executor::class::Params;
+use vigil_executor::context::{Context, SOFTIRQ_OFFSET, in_interrupt};
+use vigil_executor::cpu::{CpuId, CpuMask, MAX_CPUS, PerCpu};
+use vigil_executor::executor::{YieldKind, yield_now};
+use vigil_executor::task::{Hooks, SpawnError, Spawned};
+use vigil_executor::time::{self, MSEC};
+use vigil_executor::wait::{WaitMode, WaitQueue};
+use vigil_executor::wait_site;
+
+/// The ten softirqs, in Linux's order: lower numbers run first.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u32)]
+pub enum Softirq {
+    /// High-priority tasklets.
+    Hi = 0,
+    /// The timer wheel.
+    Timer = 1,
+    /// Network transmit.
+    NetTx = 2,
+    /// Network receive.
+    NetRx = 3,
+    /// Block completions.
+    Block = 4,
+    /// Polled completions.
+    IrqPoll = 5,
+    /// Tasklets.
+    Tasklet = 6,
+    /// Load balancing.
+    Sched = 7,
+    /// Soft high-resolution timers.
+    HrTimer = 8,
+    /// RCU callbacks.
+    Rcu = 9,
+}
+
+/// How many there are.
+pub const COUNT: usize = 10;
+
+/// Their names in `/proc/softirqs`.
+pub const NAMES: [&str; COUNT] =
+    ["HI", "TIMER", "NET_TX", "NET_RX", "BLOCK", "IRQ_POLL", "TASKLET", "SCHED", "HRTIMER", "RCU"];
+
+const MAX_ROUNDS: u32 = 10;
+const MAX_TIME: u64 = 2 * MSEC;
+
+struct CpuSoftirq {
+    pending: AtomicU32,
+    counts: [AtomicU32; COUNT],
+    /// Nanoseconds spent.
+    time: AtomicU64,
+    wait: WaitQueue,
+}
+
+impl CpuSoftirq {
+    const fn new() -> Self {
+        CpuSoftirq {
+            pending: AtomicU32::new(0),
+            counts: [const { AtomicU32::new(0) }; COUNT],
+            time: AtomicU64::new(0),
+            wait: WaitQueue::new(),
+        }
+    }
+}
+
+static CPUS: PerCpu<CpuSoftirq> = PerCpu::new([const { CpuSoftirq::new() }; MAX_CPUS]);
+static HANDLERS: [AtomicPtr<()>; COUNT] = [const { AtomicPtr::new(core::ptr::null_mut()) }; COUNT];
+
+/// Sets what `softirq` runs. Once each, at boot.
+pub fn open(softirq: Softirq, handler: fn()) {
+    HANDLERS[softirq as usize].store(handler as *mut (), Release);
+}
+
+/// Marks `softirq` pending on this CPU. In an interrupt, or with preemption off; outside of an interrupt ksoftirqd is
+/// woken (Linux: raise_softirq_irqoff).
+pub fn raise(softirq: Softirq) {
+    let cpu = CPUS.this();
+    cpu.pending.fetch_or(1 << softirq as u32, Relaxed);
+    if !in_interrupt() {
+        cpu.wait.wake_all();
+    }
+}
+
+/// How often `softirq` (an index into [`NAMES`]) ran on `cpu`.
+pub fn count(softirq: usize, cpu: CpuId) -> u32 {
+    CPUS.of(cpu).counts.get(softirq).map_or(0, |c| c.load(Relaxed))
+}
+
+/// Nanoseconds that `cpu` spent in softirqs.
+pub fn time_of(cpu: CpuId) -> u64 {
+    CPUS.of(cpu).time.load(Relaxed)
+}
+
+/// The outermost hard interrupt has ended. On the IRQ stack, interrupts masked on entry and return.
+#[inline(always)]
+pub fn irq_exit() {
+    if CPUS.this().pending.load(Relaxed) != 0 {
+        run();
+    }
+}
+
+/// Bottom halves are on again: runs what became pending. Preemption is off on this CPU's account of the caller's guard
+/// being the last; interrupts may be on.
+pub fn run_if_pending() {
+    if CPUS.this().pending.load(Relaxed) != 0 {
+        let state = arch::irq_save();
+        run();
+        arch::irq_restore(state);
+    }
+}
+
+/// Runs what is pending, within the budget. Interrupts masked on entry and return, on in between.
+#[cold]
+#[inline(never)]
+fn run() {
+    let ctx = Context::here();
+    let cpu = CPUS.this();
+    let begun = time::now();
+    ctx.add(SOFTIRQ_OFFSET);
+    for _ in 0..MAX_ROUNDS {
+        let pending = cpu.pending.swap(0, Relaxed);
+        if pending == 0 {
+            break;
+        }
+        arch::irq_enable();
+        for i in 0..COUNT {
+            if pending & 1 << i != 0 {
+                cpu.counts[i].fetch_add(1, Relaxed);
+                let handler = HANDLERS[i].load(Acquire);
+                if !handler.is_null() {
+                    // SAFETY: only `open` stores here, and it stores a `fn()`.
+                    let handler: fn() = unsafe { core::mem::transmute::<*mut (), fn()>(handler) };
+                    handler();
+                }
+            }
+        }
+        arch::irq_disable();
+        if time::now().saturating_sub(begun) > MAX_TIME {
+            break;
+        }
+    }
+    ctx.sub(SOFTIRQ_OFFSET);
+    cpu.time.fetch_add(time::now().saturating_sub(begun), Relaxed);
+    if cpu.pending.load(Relaxed) != 0 {
+        cpu.wait.wake_all();
+    }
+}
+
+/// Starts ksoftirqd/N.
+pub fn start_ksoftirqd(cpu: CpuId) -> Result<(), SpawnError> {
+    let mut name = *b"ksoftirqd/0";
+    name[10] = b'0' + cpu.index() as u8;
+    let task = Spawned::new(ksoftirqd(cpu), Params::DEFAULT, &name, const { &Hooks::NONE }, core::ptr::null())?;
+    task.task().set_affinity(CpuMask::of(cpu));
+    drop(task.start());
+    Ok(())
+}
+
+async fn ksoftirqd(cpu: CpuId) {
+    let this = CPUS.of(cpu);
+    loop {
+        let pending = || (this.pending.load(Relaxed) != 0).then_some(());
+        let _ = this.wait.wait_until(wait_site!("smpboot_thread_fn"), WaitMode::Uninterruptible, pending).await;
+        arch::without_irqs(|| {
+            if CpuId::current() == cpu {
+                run();
+            }
+        });
+        yield_now(YieldKind::Preempted).await;
+    }
+}

@@ -1,0 +1,77 @@
+//! From a booted CPU to its executor loop.
+//!
+//! The boot CPU: interrupts, clocks, the first tasks, the other CPUs, its loop. The first process is made by a task, like
+//! everything that may wait. Each other CPU: its own interrupts and clock, then its loop.
+
+use crate::arch::aarch64::{fpsimd, smp as bringup};
+use crate::boot::BootInfo;
+use crate::{irq, platform, pr_err, pr_info, random, softirq, task, time};
+use vigil_drivers::dt::Tree;
+use vigil_executor::class::Params;
+use vigil_executor::cpu::{CpuId, ONLINE};
+use vigil_executor::executor;
+use vigil_executor::task::{Hooks, Spawned};
+
+/// Where the boot code ends: memory works, interrupts are masked, one CPU. Does not return.
+pub fn kernel_main(info: &'static BootInfo) -> ! {
+    if let Some(seed) = &info.rng_seed {
+        random::add_entropy(seed);
+    }
+    random::add_entropy(&vigil_executor::arch::counter().to_le_bytes());
+    platform::init();
+    if let Err(e) = crate::mm::init() {
+        pr_err!("mm: {}", e.name());
+    }
+    start_devices(info);
+    time::clock::update_vdso();
+    let cpus = info.cpus().count();
+    start_cpu(CpuId::BOOT, cpus);
+    let started = bringup::start_secondaries(info);
+    pr_info!("smp: Brought up 1 node, {} CPUs", started + 1);
+    let made = time::itimer::start().and_then(|()| {
+        Spawned::new(task::init::start(info), Params::DEFAULT, b"init", const { &Hooks::NONE }, core::ptr::null())
+    });
+    match made {
+        Ok(first) => drop(first.start()),
+        Err(_) => panic!("no memory for the first task"),
+    }
+    executor::run()
+}
+
+/// Interrupt controller, comparator, and the devices of the tree.
+fn start_devices(info: &BootInfo) {
+    let tree = match Tree::unflatten(&info.dtb) {
+        Ok(tree) => tree,
+        Err(e) => panic!("the device tree cannot be read: {e:?}"),
+    };
+    for (i, cpu) in info.cpus().enumerate() {
+        if let Some(id) = CpuId::new(i) {
+            vigil_drivers::irqchip::set_cpu_mpidr(id, cpu.mpidr);
+        }
+    }
+    if let Err(e) = irq::init(&tree) {
+        panic!("no usable interrupt controller or timer: {}", e.name());
+    }
+    crate::dev::probe(&tree);
+}
+
+/// What each CPU does for itself before its loop. Interrupts masked.
+fn start_cpu(cpu: CpuId, cpus: usize) {
+    fpsimd::init_cpu();
+    crate::mm::cpu_init();
+    executor::init_cpu(cpus);
+    if !platform::fill_stack_pool(cpu) {
+        pr_err!("CPU{}: fewer spare stacks than wanted", cpu.index());
+    }
+    if softirq::start_ksoftirqd(cpu).is_err() {
+        pr_err!("CPU{}: no memory for ksoftirqd", cpu.index());
+    }
+    ONLINE.insert(cpu);
+}
+
+/// Where a started CPU comes to. Interrupts masked, its own stack. Does not return.
+pub fn secondary_main(cpu: CpuId) -> ! {
+    irq::init_cpu();
+    start_cpu(cpu, crate::boot::info::get().map_or(1, |i| i.cpus().count()));
+    executor::run()
+}

@@ -1,0 +1,268 @@
+//! Descriptors: dup, close, fcntl, ioctl, pipes, sync.
+
+use super::file::has_pages;
+use super::user::Faulter;
+use super::{Args, Stop, SysResult, user};
+use crate::task::limits;
+use crate::task::thread::Thread;
+use vigil_abi::Errno;
+use vigil_abi::fcntl::*;
+use vigil_abi::termios::{FIOASYNC, FIOCLEX, FIONBIO, FIONCLEX, FIONREAD};
+use vigil_executor::wait::WaitMode;
+use vigil_executor::wait_site;
+use vigil_fs::{FdTable, File, pipe};
+use vigil_mem::{KArc, KVec, UserPtr};
+
+fn nofile(t: &Thread) -> usize {
+    t.process.limits.soft(limits::NOFILE).min(usize::MAX as u64) as usize
+}
+
+fn table(t: &Thread) -> Result<KArc<FdTable>, Errno> {
+    t.share_files().ok_or(Errno::EBADF)
+}
+
+/// dup(fd)
+pub fn dup(t: &Thread, a: Args) -> SysResult {
+    let files = t.files()?;
+    let file = files.get(a[0] as i32)?;
+    Ok(files.install(file, nofile(t), false)? as usize)
+}
+
+/// dup3(old, new, flags)
+pub async fn dup3(t: &Thread, a: Args) -> Result<usize, Errno> {
+    let (old, new, flags) = (a[0] as i32, a[1] as i32, a[2] as u32);
+    if flags & !O_CLOEXEC != 0 || old == new {
+        return Err(Errno::EINVAL);
+    }
+    if new < 0 || new as usize >= nofile(t) {
+        return Err(Errno::EBADF);
+    }
+    let files = table(t)?;
+    let file = files.get(old)?;
+    let replaced = files.replace(file, new, nofile(t), flags & O_CLOEXEC != 0)?;
+    if let Some(file) = replaced {
+        // The error of this close is lost, as on Linux.
+        let _ = vigil_fs::close(file, &files).await;
+    }
+    Ok(new as usize)
+}
+
+/// close(fd), when nothing is to be flushed
+pub fn try_close(t: &Thread, a: Args) -> SysResult {
+    let files = t.files()?;
+    // SAFETY: the thread's own table; the reference ends before the descriptor is removed.
+    let flushed = {
+        let file = unsafe { files.get_light(a[0] as i32) }?;
+        if file.flags() & O_PATH != 0 { Ok(()) } else { file.ops().flush(&file).map_err(|s| !matches!(s, vigil_fs::Stop::Err(_))) }
+    };
+    if flushed == Err(true) {
+        return Err(Stop::NotYet);
+    }
+    drop(files.remove(a[0] as i32)?);
+    Ok(0)
+}
+
+/// close(fd)
+pub async fn close(t: &Thread, a: Args) -> Result<usize, Errno> {
+    let files = table(t)?;
+    let file = files.remove(a[0] as i32)?;
+    // A restart would close another file: Linux's filp_close turns these into EINTR.
+    match vigil_fs::close(file, &files).await {
+        Err(e) if e.is_restart() => Err(Errno::EINTR),
+        result => result.map(|()| 0),
+    }
+}
+
+/// close_range(first, last, flags)
+pub async fn close_range(t: &Thread, a: Args) -> Result<usize, Errno> {
+    let (first, last, flags) = (a[0] as u32 as usize, a[1] as u32 as usize, a[2] as u32);
+    if flags & !(CLOSE_RANGE_UNSHARE | CLOSE_RANGE_CLOEXEC) != 0 || first > last {
+        return Err(Errno::EINVAL);
+    }
+    let mut files = table(t)?;
+    if flags & CLOSE_RANGE_UNSHARE != 0 && files.is_shared() {
+        let own = KArc::try_new(files.fork(usize::MAX)?)?;
+        t.replace_files(Some(own.clone()));
+        crate::task::exit::close_all(&files).await;
+        files = own;
+    }
+    if flags & CLOSE_RANGE_CLOEXEC != 0 {
+        let mut next = first;
+        while let Some((fd, _)) = files.next(next).filter(|(fd, _)| *fd as usize <= last) {
+            files.set_cloexec(fd, true)?;
+            next = fd as usize + 1;
+        }
+        return Ok(0);
+    }
+    while let Some((_, file)) = files.remove_next(first, last) {
+        let _ = vigil_fs::close(file, &files).await;
+    }
+    Ok(0)
+}
+
+/// pipe2(fds, flags)
+pub async fn pipe2(t: &Thread, a: Args) -> Result<usize, Errno> {
+    let flags = a[1] as u32;
+    if flags & !(O_CLOEXEC | O_NONBLOCK | O_DIRECT) != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let files = table(t)?;
+    let (read, write) = pipe::pipe(flags & !O_CLOEXEC)?;
+    let cloexec = flags & O_CLOEXEC != 0;
+    let first = files.reserve(0, nofile(t), cloexec)?;
+    let second = files.reserve(0, nofile(t), cloexec)?;
+    // Both numbers are in user memory before either descriptor exists: a fault leaves nothing open.
+    user::put(t, UserPtr::<[i32; 2]>::new(a[0] as usize), &[first.fd(), second.fd()]).await?;
+    first.install(read);
+    second.install(write);
+    Ok(0)
+}
+
+/// fcntl(fd, command, argument)
+pub async fn fcntl(t: &Thread, a: Args) -> Result<usize, Errno> {
+    let (fd, command, arg) = (a[0] as i32, a[1] as u32, a[2]);
+    let files = table(t)?;
+    let file = files.get(fd)?;
+    match command {
+        F_DUPFD | F_DUPFD_CLOEXEC => {
+            if (arg as i32) < 0 || arg as usize >= nofile(t) {
+                return Err(Errno::EINVAL);
+            }
+            let reserved = files.reserve(arg as usize, nofile(t), command == F_DUPFD_CLOEXEC)?;
+            Ok(reserved.install(file) as usize)
+        }
+        F_GETFD => Ok(files.cloexec(fd)? as usize),
+        F_SETFD => {
+            files.set_cloexec(fd, arg as u32 & FD_CLOEXEC != 0)?;
+            Ok(0)
+        }
+        F_GETFL => Ok(file.flags() as usize),
+        F_SETFL => {
+            file.set_flags(arg as u32)?;
+            Ok(0)
+        }
+        F_SETPIPE_SZ => Ok(pipe::of(&file)?.set_size(arg as u32 as usize, t.cred()?)?),
+        F_GETPIPE_SZ => Ok(pipe::of(&file)?.size()),
+        F_GETOWN | F_GETSIG => Ok(0),
+        // Locks, leases, seals and SIGIO owners: not there, as on a Linux without these options.
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+/// flock(fd, operation): not there, as on a Linux without CONFIG_FILE_LOCKING
+pub async fn flock(t: &Thread, a: Args) -> Result<usize, Errno> {
+    t.files()?.get(a[0] as i32)?;
+    Err(Errno::ENOSYS)
+}
+
+/// ioctl(fd, command, argument)
+pub async fn ioctl(t: &Thread, a: Args) -> Result<usize, Errno> {
+    let (fd, command, arg) = (a[0] as i32, a[1] as u32, a[2] as usize);
+    let files = table(t)?;
+    let file = files.get(fd)?;
+    if file.flags() & O_PATH != 0 {
+        return Err(Errno::EBADF);
+    }
+    match command {
+        FIOCLEX | FIONCLEX => {
+            files.set_cloexec(fd, command == FIOCLEX)?;
+            Ok(0)
+        }
+        FIONBIO => {
+            let on = user::get(t, UserPtr::<i32>::new(arg)).await? != 0;
+            let flags = file.flags() & !O_NONBLOCK;
+            file.set_flags(if on { flags | O_NONBLOCK } else { flags })?;
+            Ok(0)
+        }
+        FIOASYNC => {
+            user::get(t, UserPtr::<i32>::new(arg)).await?;
+            Err(Errno::ENOTTY)
+        }
+        FIONREAD if has_pages(&file) => {
+            let left = vigil_fs::file_stat(&file).size.saturating_sub(file.pos());
+            user::put(t, UserPtr::<i32>::new(arg), &(left.min(i32::MAX as u64) as i32)).await?;
+            Ok(0)
+        }
+        _ => device_ioctl(t, &file, command, arg).await,
+    }
+}
+
+async fn device_ioctl(t: &Thread, file: &KArc<File>, command: u32, arg: usize) -> Result<usize, Errno> {
+    let mem = Faulter(t);
+    let op = || file.ops().ioctl(file, command, arg);
+    vigil_fs::drive(wait_site!("do_vfs_ioctl"), WaitMode::Interruptible, &mem, op).await.map(|r| r as usize)
+}
+
+/// fsync(fd)
+pub async fn fsync(t: &Thread, a: Args) -> Result<usize, Errno> {
+    let file = t.files()?.get(a[0] as i32)?;
+    vigil_fs::fsync(&file, false).await.map(|()| 0)
+}
+
+/// fdatasync(fd)
+pub async fn fdatasync(t: &Thread, a: Args) -> Result<usize, Errno> {
+    let file = t.files()?.get(a[0] as i32)?;
+    vigil_fs::fsync(&file, true).await.map(|()| 0)
+}
+
+/// sync(): every file system lives in memory; there is nothing behind it to write to
+pub async fn sync(_: &Thread, _: Args) -> Result<usize, Errno> {
+    Ok(0)
+}
+
+/// syncfs(fd)
+pub async fn syncfs(t: &Thread, a: Args) -> Result<usize, Errno> {
+    let file = t.files()?.get(a[0] as i32)?;
+    if file.flags() & O_PATH != 0 { Err(Errno::EBADF) } else { Ok(0) }
+}
+
+/// fadvise64(fd, offset, length, advice)
+pub fn fadvise64(t: &Thread, a: Args) -> SysResult {
+    const NOREUSE: u32 = 5;
+    let file = t.files()?.get(a[0] as i32)?;
+    if !has_pages(&file) {
+        return Err(Errno::ESPIPE.into());
+    }
+    if (a[2] as i64) < 0 || a[3] as u32 > NOREUSE {
+        return Err(Errno::EINVAL.into());
+    }
+    // Pages of these file systems are their only copy: no advice changes what is kept.
+    Ok(0)
+}
+
+/// readahead(fd, offset, count)
+pub fn readahead(t: &Thread, a: Args) -> SysResult {
+    let file = t.files()?.get(a[0] as i32)?;
+    if !file.readable() {
+        return Err(Errno::EBADF.into());
+    }
+    if !has_pages(&file) {
+        return Err(Errno::EINVAL.into());
+    }
+    Ok(0)
+}
+
+/// memfd_create(name, flags)
+pub async fn memfd_create(t: &Thread, a: Args) -> Result<usize, Errno> {
+    const MFD_CLOEXEC: u32 = 1;
+    const NAME_MAX: usize = 249;
+    let flags = a[1] as u32;
+    // Sealing and huge pages are not there.
+    if flags & !MFD_CLOEXEC != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let name = user::retry(t, || {
+        let mut name = [0u8; NAME_MAX + 1];
+        let n = UserPtr::<u8>::new(a[0] as usize).read_str(&mut name)?;
+        if n > NAME_MAX {
+            return Err(Stop::Errno(Errno::EINVAL));
+        }
+        let mut full = KVec::try_from_slice(b"memfd:")?;
+        full.try_extend_from_slice(&name[..n])?;
+        Ok(full)
+    })
+    .await?;
+    let files = table(t)?;
+    let reserved = files.reserve(0, nofile(t), flags & MFD_CLOEXEC != 0)?;
+    Ok(reserved.install(vigil_fs::shmem_file(&name, 0)?) as usize)
+}

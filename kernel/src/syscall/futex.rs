@@ -1,0 +1,199 @@
+//! futex(2) and robust lists. Priority-inheriting futexes do not exist yet: ENOSYS.
+
+use super::{Args, Stop, SysResult, user};
+use crate::ipc::futex::{self, EnqueueError, Waiter};
+use crate::task::process::find_thread;
+use crate::task::thread::Thread;
+use crate::time::clock;
+use core::pin::pin;
+use core::sync::atomic::Ordering::Relaxed;
+use vigil_abi::Errno;
+use vigil_abi::futex::*;
+use vigil_abi::process::CAP_SYS_PTRACE;
+use vigil_abi::time::Timespec;
+use vigil_executor::time::{Nanos, now};
+use vigil_mem::UserPtr;
+use vigil_mem::buf::uaccess::{self, UserAtomic};
+
+/// The operation without its flags, or ENOSYS.
+fn command(op: u32) -> Result<u32, Errno> {
+    let command = op & FUTEX_CMD_MASK;
+    let realtime = op & FUTEX_CLOCK_REALTIME != 0;
+    match command {
+        FUTEX_WAIT | FUTEX_WAIT_BITSET => Ok(command),
+        FUTEX_WAKE | FUTEX_WAKE_BITSET | FUTEX_REQUEUE | FUTEX_CMP_REQUEUE | FUTEX_WAKE_OP if !realtime => Ok(command),
+        _ => Err(Errno::ENOSYS),
+    }
+}
+
+/// What needs no wait: wakes whose keys are at hand.
+pub fn try_futex(t: &Thread, a: Args) -> SysResult {
+    let op = a[1] as u32;
+    let shared = op & FUTEX_PRIVATE_FLAG == 0;
+    let bitset = match op & FUTEX_CMD_MASK {
+        FUTEX_WAKE => FUTEX_BITSET_MATCH_ANY,
+        FUTEX_WAKE_BITSET => a[5] as u32,
+        _ => return Err(Stop::NotYet),
+    };
+    command(op)?;
+    if bitset == 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let key = futex::try_key(t, a[0] as usize, shared, false)?;
+    // Linux wakes one for a count of zero or less.
+    Ok(futex::wake(&key, (a[2] as i32).max(1) as usize, bitset))
+}
+
+/// futex(address, operation, value, timeout or value 2, address 2, value 3)
+pub async fn futex(t: &Thread, a: Args) -> Result<usize, Errno> {
+    let op = a[1] as u32;
+    let shared = op & FUTEX_PRIVATE_FLAG == 0;
+    let command = command(op)?;
+    match command {
+        FUTEX_WAKE | FUTEX_WAKE_BITSET => user::retry(t, || try_futex(t, a)).await,
+        FUTEX_WAIT | FUTEX_WAIT_BITSET => {
+            let bitset = if command == FUTEX_WAIT { FUTEX_BITSET_MATCH_ANY } else { a[5] as u32 };
+            let deadline = deadline(t, a[3], op, command == FUTEX_WAIT).await?;
+            wait(t, a, shared, bitset, deadline, command == FUTEX_WAIT).await
+        }
+        FUTEX_REQUEUE | FUTEX_CMP_REQUEUE => {
+            let expected = (command == FUTEX_CMP_REQUEUE).then_some(a[5] as u32);
+            requeue(t, a, shared, expected).await
+        }
+        _ => wake_op(t, a, shared).await,
+    }
+}
+
+/// The point of CLOCK_MONOTONIC at which the wait ends.
+async fn deadline(t: &Thread, address: u64, op: u32, relative: bool) -> Result<Option<Nanos>, Errno> {
+    let Some(p) = UserPtr::<Timespec>::new(address as usize).or_null() else { return Ok(None) };
+    let ts = user::get(t, p).await?;
+    if !ts.is_valid() {
+        return Err(Errno::EINVAL);
+    }
+    let time = ts.to_nanos();
+    Ok(Some(match (relative, op & FUTEX_CLOCK_REALTIME != 0) {
+        (true, _) => now().saturating_add(time),
+        (false, false) => time,
+        (false, true) => clock::realtime_to_monotonic(time),
+    }))
+}
+
+async fn wait(
+    t: &Thread,
+    a: Args,
+    shared: bool,
+    bitset: u32,
+    deadline: Option<Nanos>,
+    relative: bool,
+) -> Result<usize, Errno> {
+    if bitset == 0 {
+        return Err(Errno::EINVAL);
+    }
+    let addr = a[0] as usize;
+    let key = futex::key(t, addr, shared, false).await?;
+    let waiter = pin!(Waiter::new(key, bitset));
+    loop {
+        match waiter.as_ref().enqueue(addr, a[2] as u32) {
+            Ok(()) => break,
+            Err(EnqueueError::Changed) => return Err(Errno::EAGAIN),
+            Err(EnqueueError::Fault(fault)) => user::fault_in(t, fault).await?,
+        }
+    }
+    let slack = super::time::slack_of(t);
+    match futex::wait(waiter.as_ref(), deadline, slack).await {
+        Ok(()) => Ok(0),
+        // A relative timeout must not begin anew: no handler restarts such a wait.
+        Err(Errno::EINTR) if deadline.is_some() && relative => Err(Errno::EINTR),
+        Err(Errno::EINTR) => Err(Errno::ERESTARTSYS),
+        Err(e) => Err(e),
+    }
+}
+
+async fn requeue(t: &Thread, a: Args, shared: bool, expected: Option<u32>) -> Result<usize, Errno> {
+    let (n, m) = (a[2] as i32, a[3] as i32);
+    if n < 0 || m < 0 {
+        return Err(Errno::EINVAL);
+    }
+    let addr = a[0] as usize;
+    loop {
+        let from = futex::key(t, addr, shared, false).await?;
+        let to = futex::key(t, a[4] as usize, shared, false).await?;
+        match futex::requeue(&from, &to, n as usize, m as usize, expected.map(|v| (addr, v))) {
+            Ok((woken, moved)) => return Ok(woken + moved),
+            Err(EnqueueError::Changed) => return Err(Errno::EAGAIN),
+            Err(EnqueueError::Fault(fault)) => user::fault_in(t, fault).await?,
+        }
+    }
+}
+
+/// FUTEX_WAKE_OP: changes the second word, wakes waiters of the first, and of the second if its old value says so.
+async fn wake_op(t: &Thread, a: Args, shared: bool) -> Result<usize, Errno> {
+    let encoded = a[5] as u32;
+    let op = encoded >> 28 & 7;
+    let comparison = encoded >> 24 & 15;
+    // Both operands are 12 bits, signed.
+    let sign = |v: u32| ((v << 20) as i32) >> 20;
+    let mut operand = sign(encoded >> 12);
+    let compared = sign(encoded);
+    if encoded >> 28 & FUTEX_OP_OPARG_SHIFT != 0 {
+        operand = 1i32.wrapping_shl(operand as u32 & 31);
+    }
+    let atomic = match op {
+        FUTEX_OP_SET => UserAtomic::Xchg,
+        FUTEX_OP_ADD => UserAtomic::Add,
+        FUTEX_OP_OR => UserAtomic::Or,
+        FUTEX_OP_ANDN => UserAtomic::Andn,
+        FUTEX_OP_XOR => UserAtomic::Xor,
+        _ => return Err(Errno::ENOSYS),
+    };
+    let from = futex::key(t, a[0] as usize, shared, false).await?;
+    let second = futex::key(t, a[4] as usize, shared, true).await?;
+    let old = loop {
+        match uaccess::user_atomic_u32(atomic, a[4] as usize, operand as u32) {
+            Ok(old) => break old as i32,
+            Err(fault) => user::fault_in(t, fault).await?,
+        }
+    };
+    let also = match comparison {
+        FUTEX_OP_CMP_EQ => old == compared,
+        FUTEX_OP_CMP_NE => old != compared,
+        FUTEX_OP_CMP_LT => old < compared,
+        FUTEX_OP_CMP_LE => old <= compared,
+        FUTEX_OP_CMP_GT => old > compared,
+        FUTEX_OP_CMP_GE => old >= compared,
+        _ => return Err(Errno::ENOSYS),
+    };
+    let mut woken = futex::wake(&from, (a[2] as i32).max(1) as usize, FUTEX_BITSET_MATCH_ANY);
+    if also {
+        woken += futex::wake(&second, (a[3] as i32).max(1) as usize, FUTEX_BITSET_MATCH_ANY);
+    }
+    Ok(woken)
+}
+
+/// set_robust_list(head, length)
+pub fn set_robust_list(t: &Thread, a: Args) -> SysResult {
+    if a[1] as usize != size_of::<RobustListHead>() {
+        return Err(Errno::EINVAL.into());
+    }
+    t.robust_list.store(a[0] as usize, Relaxed);
+    Ok(0)
+}
+
+/// get_robust_list(tid, head, length)
+pub fn get_robust_list(t: &Thread, a: Args) -> SysResult {
+    let head = match a[0] as i32 {
+        0 => t.robust_list.load(Relaxed),
+        tid => {
+            let who = find_thread(tid as u32).ok_or(Errno::ESRCH)?;
+            let same = who.share_cred().is_some_and(|c| t.cred().is_ok_and(|me| me.uid == c.uid && me.uid == c.euid));
+            if !same && !t.cred()?.capable(CAP_SYS_PTRACE) {
+                return Err(Errno::EPERM.into());
+            }
+            who.robust_list.load(Relaxed)
+        }
+    };
+    UserPtr::new(a[2] as usize).write(&(size_of::<RobustListHead>() as u64))?;
+    UserPtr::new(a[1] as usize).write(&(head as u64))?;
+    Ok(0)
+}

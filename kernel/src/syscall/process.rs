@@ -1,0 +1,511 @@
+//! Processes: clone, exec, exit, wait, numbers, groups, limits, usage.
+
+use super::{Args, Stop, SysResult, user};
+use crate::task::clone::{self, CloneRequest};
+use crate::task::limits::{self, INFINITY};
+use crate::task::process::{self, Process, tasks};
+use crate::task::thread::Thread;
+use crate::task::wait::{self, Found, Whom};
+use crate::task::{execve, exit, signal};
+use core::sync::atomic::Ordering::*;
+use vigil_abi::process::*;
+use vigil_abi::time::Timeval;
+use vigil_abi::{Errno, Pod};
+use vigil_mem::{KArc, KBox, UserPtr};
+
+/// clone(flags, stack, parent_tid, tls, child_tid): arm64's order (CONFIG_CLONE_BACKWARDS).
+pub async fn clone(t: &Thread, a: Args) -> Result<usize, Errno> {
+    let request = CloneRequest {
+        flags: a[0] & !CSIGNAL & 0xffff_ffff,
+        exit_signal: (a[0] & CSIGNAL) as u32,
+        stack: a[1],
+        parent_tid: a[2] as usize,
+        tls: a[3],
+        child_tid: a[4] as usize,
+    };
+    run_clone(t, request).await
+}
+
+async fn run_clone(t: &Thread, request: CloneRequest) -> Result<usize, Errno> {
+    KBox::try_pin(clone::clone(t, request))?.await.map(|tid| tid as usize)
+}
+
+/// clone3(args, size)
+pub async fn clone3(t: &Thread, a: Args) -> Result<usize, Errno> {
+    let size = a[1] as usize;
+    if size > vigil_mem::addr::PAGE_SIZE {
+        return Err(Errno::E2BIG);
+    }
+    if size < CLONE_ARGS_SIZE_VER0 {
+        return Err(Errno::EINVAL);
+    }
+    let args = read_extensible::<CloneArgs>(t, a[0] as usize, size).await?;
+    if args.flags & (CSIGNAL & !CLONE_NEWTIME | CLONE_DETACHED) != 0 || args.exit_signal & !CSIGNAL != 0 {
+        return Err(Errno::EINVAL);
+    }
+    if args.flags & (CLONE_THREAD | CLONE_PARENT) != 0 && args.exit_signal != 0 {
+        return Err(Errno::EINVAL);
+    }
+    if args.set_tid != 0 || args.set_tid_size != 0 {
+        return Err(Errno::EINVAL);
+    }
+    if args.flags & CLONE_CLEAR_SIGHAND != 0 && args.flags & CLONE_SIGHAND != 0 {
+        return Err(Errno::EINVAL);
+    }
+    // The stack is given as its lowest byte and its size.
+    if (args.stack == 0) != (args.stack_size == 0) {
+        return Err(Errno::EINVAL);
+    }
+    let stack = args.stack.checked_add(args.stack_size).ok_or(Errno::EINVAL)?;
+    let request = CloneRequest {
+        flags: args.flags,
+        exit_signal: args.exit_signal as u32,
+        stack,
+        parent_tid: args.parent_tid as usize,
+        tls: args.tls,
+        child_tid: args.child_tid as usize,
+    };
+    run_clone(t, request).await
+}
+
+/// Reads a structure that may be longer or shorter than ours: what is beyond ours must be zero (E2BIG).
+pub(super) async fn read_extensible<T: Pod>(t: &Thread, from: usize, size: usize) -> Result<T, Errno> {
+    let known = size_of::<T>();
+    user::retry(t, || {
+        let mut value = T::zeroed();
+        UserPtr::<u8>::new(from).read_slice(&mut value.as_bytes_mut()[..size.min(known)])?;
+        let mut at = known;
+        while at < size {
+            let byte = UserPtr::<u8>::new(from.wrapping_add(at)).read()?;
+            if byte != 0 {
+                return Err(Stop::Errno(Errno::E2BIG));
+            }
+            at += 1;
+        }
+        Ok(value)
+    })
+    .await
+}
+
+/// execve(path, argv, envp)
+pub async fn execve(t: &Thread, a: Args) -> Result<usize, Errno> {
+    KBox::try_pin(execve::execve(t, vigil_abi::fcntl::AT_FDCWD, a[0], a[1], a[2], 0))?.await
+}
+
+/// execveat(dirfd, path, argv, envp, flags)
+pub async fn execveat(t: &Thread, a: Args) -> Result<usize, Errno> {
+    KBox::try_pin(execve::execve(t, a[0] as i32, a[1], a[2], a[3], a[4] as u32))?.await
+}
+
+/// exit(code)
+pub async fn exit(t: &Thread, a: Args) -> Result<usize, Errno> {
+    exit::exit_thread(t, exit::exit_status(a[0]));
+    Ok(0)
+}
+
+/// exit_group(code)
+pub async fn exit_group(t: &Thread, a: Args) -> Result<usize, Errno> {
+    exit::group_exit(&t.process, exit::exit_status(a[0]));
+    Ok(0)
+}
+
+fn timeval(nanos: u64) -> Timeval {
+    Timeval { tv_sec: (nanos / 1_000_000_000) as i64, tv_usec: (nanos % 1_000_000_000 / 1_000) as i64 }
+}
+
+fn usage(time: [u64; 2], faults: [u64; 2]) -> Rusage {
+    let mut r = Rusage::zeroed();
+    r.ru_utime = timeval(time[0]);
+    r.ru_stime = timeval(time[1]);
+    r.ru_minflt = faults[0] as i64;
+    r.ru_majflt = faults[1] as i64;
+    r
+}
+
+/// wait4(pid, status, options, rusage)
+pub async fn wait4(t: &Thread, a: Args) -> Result<usize, Errno> {
+    let (pid, options) = (a[0] as i32, a[2] as u32);
+    if options & !(WNOHANG | WUNTRACED | WCONTINUED | __WNOTHREAD | __WCLONE | __WALL) != 0 {
+        return Err(Errno::EINVAL);
+    }
+    // -INT_MIN is no process group.
+    if pid == i32::MIN {
+        return Err(Errno::ESRCH);
+    }
+    let whom = match pid {
+        -1 => Whom::Any,
+        0 => Whom::Group(t.process.pgrp()),
+        p if p < 0 => Whom::Group(p.unsigned_abs()),
+        p => Whom::Pid(p as u32),
+    };
+    let Some(found) = wait::wait(t, whom, options | WEXITED).await? else { return Ok(0) };
+    if a[1] != 0 {
+        user::put(t, UserPtr::new(a[1] as usize), &found.status).await?;
+    }
+    if a[3] != 0 {
+        user::put(t, UserPtr::new(a[3] as usize), &usage(found.time, found.faults)).await?;
+    }
+    Ok(found.pid as usize)
+}
+
+/// waitid(type, id, infop, options, rusage)
+pub async fn waitid(t: &Thread, a: Args) -> Result<usize, Errno> {
+    let (kind, id, options) = (a[0] as u32, a[1] as i32, a[3] as u32);
+    if options & !(WNOHANG | WNOWAIT | WEXITED | WSTOPPED | WCONTINUED | __WNOTHREAD | __WCLONE | __WALL) != 0
+        || options & (WEXITED | WSTOPPED | WCONTINUED) == 0
+    {
+        return Err(Errno::EINVAL);
+    }
+    let whom = match kind {
+        P_ALL => Whom::Any,
+        P_PID if id > 0 => Whom::Pid(id as u32),
+        P_PGID if id > 0 => Whom::Group(id as u32),
+        P_PGID if id == 0 => Whom::Group(t.process.pgrp()),
+        P_PIDFD if id >= 0 => return Err(Errno::EBADF),
+        _ => return Err(Errno::EINVAL),
+    };
+    let found = wait::wait(t, whom, options).await?;
+    if let Some(found) = &found
+        && a[4] != 0
+    {
+        user::put(t, UserPtr::new(a[4] as usize), &usage(found.time, found.faults)).await?;
+    }
+    if a[2] != 0 {
+        put_siginfo(t, a[2] as usize, found.as_ref()).await?;
+    }
+    Ok(0)
+}
+
+/// The part of siginfo that waitid fills: signo, errno, code at 0, 4, 8; pid, uid, status at 16, 20, 24.
+async fn put_siginfo(t: &Thread, to: usize, found: Option<&Found>) -> Result<(), Errno> {
+    const CLD_EXITED: i32 = 1;
+    const CLD_KILLED: i32 = 2;
+    const CLD_DUMPED: i32 = 3;
+    const CLD_STOPPED: i32 = 5;
+    const CLD_CONTINUED: i32 = 6;
+    let mut words = [0i32; 7];
+    if let Some(f) = found {
+        let status = f.status;
+        let (code, value) = match status {
+            0xffff => (CLD_CONTINUED, signal::SIGCONT as i32),
+            s if s & 0xff == 0x7f => (CLD_STOPPED, s >> 8 & 0xff),
+            s if s & 0x7f == 0 => (CLD_EXITED, s >> 8 & 0xff),
+            s if s & 0x80 != 0 => (CLD_DUMPED, s & 0x7f),
+            s => (CLD_KILLED, s & 0x7f),
+        };
+        words = [signal::SIGCHLD as i32, 0, code, 0, f.pid as i32, f.uid as i32, value];
+    }
+    for (i, word) in words.iter().enumerate() {
+        if i != 3 {
+            user::put(t, UserPtr::new(to.wrapping_add(4 * i)), word).await?;
+        }
+    }
+    Ok(())
+}
+
+/// getpid()
+pub fn getpid(t: &Thread, _: Args) -> SysResult {
+    Ok(t.process.pid as usize)
+}
+
+/// gettid()
+pub fn gettid(t: &Thread, _: Args) -> SysResult {
+    Ok(t.tid as usize)
+}
+
+/// getppid()
+pub fn getppid(t: &Thread, _: Args) -> SysResult {
+    Ok(t.process.parent_pid() as usize)
+}
+
+/// set_tid_address(address)
+pub fn set_tid_address(t: &Thread, a: Args) -> SysResult {
+    t.clear_child_tid.store(a[0] as usize, Relaxed);
+    Ok(t.tid as usize)
+}
+
+/// The process of a pid argument; 0 is the caller's. ESRCH.
+fn target(t: &Thread, pid: i32) -> Result<KArc<Process>, Errno> {
+    match pid {
+        0 => Ok(t.process.clone()),
+        p if p > 0 => process::find_process(p as u32).ok_or(Errno::ESRCH),
+        _ => Err(Errno::ESRCH),
+    }
+}
+
+/// setpgid(pid, pgid)
+pub fn setpgid(t: &Thread, a: Args) -> SysResult {
+    let (pid, pgid) = (a[0] as i32, a[1] as i32);
+    if pgid < 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let who = target(t, pid)?;
+    let group = if pgid == 0 { who.pid } else { pgid as u32 };
+    let mut guard = tasks();
+    let caller_session = t.process.relations(&guard).session;
+    let own_child = who.relations(&guard).parent.as_ref().is_some_and(|p| KArc::ptr_eq(p, &t.process));
+    if own_child {
+        if who.relations(&guard).session != caller_session {
+            return Err(Errno::EPERM.into());
+        }
+        if who.relations(&guard).did_exec {
+            return Err(Errno::EACCES.into());
+        }
+    } else if !KArc::ptr_eq(&who, &t.process) {
+        return Err(Errno::ESRCH.into());
+    }
+    if who.relations(&guard).session == who.pid {
+        return Err(Errno::EPERM.into());
+    }
+    if group != who.pid {
+        let exists = guard.pids.processes().any(|p| {
+            let r = p.relations(&guard);
+            r.pgrp == group && r.session == caller_session
+        });
+        if !exists {
+            return Err(Errno::EPERM.into());
+        }
+    }
+    let old = core::mem::replace(&mut who.relations_mut(&mut guard).pgrp, group);
+    guard.pids.join(group);
+    guard.pids.leave(old);
+    Ok(0)
+}
+
+/// getpgid(pid)
+pub fn getpgid(t: &Thread, a: Args) -> SysResult {
+    Ok(target(t, a[0] as i32)?.pgrp() as usize)
+}
+
+/// getsid(pid)
+pub fn getsid(t: &Thread, a: Args) -> SysResult {
+    Ok(target(t, a[0] as i32)?.session() as usize)
+}
+
+/// setsid()
+pub fn setsid(t: &Thread, _: Args) -> SysResult {
+    let pid = t.process.pid;
+    let mut guard = tasks();
+    // A group leader keeps its group: its number could otherwise name two groups.
+    if guard.pids.processes().any(|p| p.relations(&guard).pgrp == pid) {
+        return Err(Errno::EPERM.into());
+    }
+    let relations = t.process.relations_mut(&mut guard);
+    let (pgrp, session) = (relations.pgrp, relations.session);
+    relations.pgrp = pid;
+    relations.session = pid;
+    relations.tty = 0;
+    for (new, old) in [(pid, pgrp), (pid, session)] {
+        guard.pids.join(new);
+        guard.pids.leave(old);
+    }
+    Ok(pid as usize)
+}
+
+/// prctl(option, ...)
+pub async fn prctl(t: &Thread, a: Args) -> Result<usize, Errno> {
+    let process = &t.process;
+    match a[0] as u32 {
+        PR_SET_NAME => {
+            let name = user::retry(t, || {
+                let mut name = [0u8; 16];
+                let length = UserPtr::<u8>::new(a[1] as usize).read_str(&mut name[..15])?;
+                name[length..].fill(0);
+                Ok(name)
+            })
+            .await?;
+            if let Some(task) = t.task() {
+                task.set_name(&name);
+            }
+            Ok(0)
+        }
+        PR_GET_NAME => {
+            let name = t.comm();
+            user::retry(t, || Ok(UserPtr::<u8>::new(a[1] as usize).write_slice(&name)?)).await?;
+            Ok(0)
+        }
+        PR_SET_PDEATHSIG => {
+            if a[1] as usize > signal::NSIG {
+                return Err(Errno::EINVAL);
+            }
+            process.pdeath_signal.store(a[1] as u32, Relaxed);
+            Ok(0)
+        }
+        PR_GET_PDEATHSIG => {
+            let number = process.pdeath_signal.load(Relaxed);
+            user::put(t, UserPtr::new(a[1] as usize), &number).await?;
+            Ok(0)
+        }
+        PR_GET_DUMPABLE => Ok(process.dumpable.load(Relaxed) as usize),
+        PR_SET_DUMPABLE => {
+            if a[1] > 1 {
+                return Err(Errno::EINVAL);
+            }
+            process.dumpable.store(a[1] as u32, Relaxed);
+            Ok(0)
+        }
+        PR_SET_TIMERSLACK => {
+            t.timer_slack.store(if a[1] == 0 { 50_000 } else { a[1] }, Relaxed);
+            Ok(0)
+        }
+        PR_GET_TIMERSLACK => Ok(t.timer_slack.load(Relaxed) as usize),
+        PR_SET_CHILD_SUBREAPER => {
+            process.relations_mut(&mut tasks()).subreaper = a[1] != 0;
+            Ok(0)
+        }
+        PR_GET_CHILD_SUBREAPER => {
+            let value = process.relations(&tasks()).subreaper as i32;
+            user::put(t, UserPtr::new(a[1] as usize), &value).await?;
+            Ok(0)
+        }
+        PR_SET_NO_NEW_PRIVS => {
+            if a[1] != 1 || a[2] != 0 || a[3] != 0 || a[4] != 0 {
+                return Err(Errno::EINVAL);
+            }
+            process.no_new_privs.store(true, Relaxed);
+            Ok(0)
+        }
+        PR_GET_NO_NEW_PRIVS => {
+            if a[1] != 0 || a[2] != 0 || a[3] != 0 || a[4] != 0 {
+                return Err(Errno::EINVAL);
+            }
+            Ok(process.no_new_privs.load(Relaxed) as usize)
+        }
+        PR_CAPBSET_READ => {
+            if a[1] > u64::from(CAP_LAST_CAP) {
+                return Err(Errno::EINVAL);
+            }
+            Ok((t.cred()?.cap_bounding >> a[1] & 1) as usize)
+        }
+        PR_GET_SECCOMP => Ok(0),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+/// personality(persona)
+pub fn personality(t: &Thread, a: Args) -> SysResult {
+    let old = t.personality.load(Relaxed);
+    if a[0] as u32 != u32::MAX {
+        t.personality.store(a[0] as u32, Relaxed);
+    }
+    Ok(old as usize)
+}
+
+fn read_limit(process: &Process, resource: usize) -> Rlimit {
+    Rlimit { rlim_cur: process.limits.soft(resource), rlim_max: process.limits.hard(resource) }
+}
+
+fn write_limit(t: &Thread, process: &Process, resource: usize, new: Rlimit) -> Result<(), Errno> {
+    if new.rlim_cur > new.rlim_max {
+        return Err(Errno::EINVAL);
+    }
+    // Linux: sysctl nr_open bounds RLIMIT_NOFILE.
+    if resource == limits::NOFILE && new.rlim_max > 1_048_576 {
+        return Err(Errno::EPERM);
+    }
+    if new.rlim_max > process.limits.hard(resource) && !t.cred()?.capable(CAP_SYS_RESOURCE) {
+        return Err(Errno::EPERM);
+    }
+    process.limits.set(resource, new.rlim_cur, new.rlim_max);
+    if resource == limits::CPU && new.rlim_cur != INFINITY {
+        process.timers.arm_cpu_limit(t, new.rlim_cur);
+    }
+    Ok(())
+}
+
+/// getrlimit(resource, limit)
+pub fn getrlimit(t: &Thread, a: Args) -> SysResult {
+    let resource = resource(a[0])?;
+    UserPtr::new(a[1] as usize).write(&read_limit(&t.process, resource))?;
+    Ok(0)
+}
+
+fn resource(n: u64) -> Result<usize, Errno> {
+    let n = n as u32 as usize;
+    if n < limits::COUNT { Ok(n) } else { Err(Errno::EINVAL) }
+}
+
+/// setrlimit(resource, limit)
+pub fn setrlimit(t: &Thread, a: Args) -> SysResult {
+    let new = UserPtr::<Rlimit>::new(a[1] as usize).read()?;
+    write_limit(t, &t.process, resource(a[0])?, new)?;
+    Ok(0)
+}
+
+/// prlimit64(pid, resource, new, old)
+pub fn prlimit64(t: &Thread, a: Args) -> SysResult {
+    let resource = resource(a[1])?;
+    let new = UserPtr::<Rlimit>::new(a[2] as usize).or_null().map(|p| p.read()).transpose()?;
+    let who = match a[0] as i32 {
+        0 => t.process.clone(),
+        pid => process::find_thread(pid as u32).ok_or(Errno::ESRCH)?.process.clone(),
+    };
+    if !KArc::ptr_eq(&who, &t.process) && !super::cred::may_change_limits(t, &who)? {
+        return Err(Errno::EPERM.into());
+    }
+    // The old limits go out first: a fault there must not find the new ones set already.
+    if let Some(old) = UserPtr::<Rlimit>::new(a[3] as usize).or_null() {
+        old.write(&read_limit(&who, resource))?;
+    }
+    if let Some(new) = new {
+        write_limit(t, &who, resource, new)?;
+    }
+    Ok(0)
+}
+
+/// CPU time and faults of a whole process: living and dead threads.
+pub(super) fn process_usage(process: &Process) -> ([u64; 2], [u64; 2]) {
+    let guard = tasks();
+    let r = process.relations(&guard);
+    let (mut time, mut faults) = (r.dead_time, r.dead_faults);
+    for thread in r.threads.iter() {
+        let total = thread.run_time();
+        let system = thread.system_time.load(Relaxed).min(total);
+        time[0] = time[0].wrapping_add(total - system);
+        time[1] = time[1].wrapping_add(system);
+        faults[0] = faults[0].wrapping_add(thread.min_faults.load(Relaxed));
+        faults[1] = faults[1].wrapping_add(thread.maj_faults.load(Relaxed));
+    }
+    (time, faults)
+}
+
+/// CPU time of a process: user, system, nanoseconds.
+pub fn process_times(process: &Process) -> [u64; 2] {
+    process_usage(process).0
+}
+
+/// getrusage(who, usage)
+pub fn getrusage(t: &Thread, a: Args) -> SysResult {
+    let (time, faults) = match a[0] as i32 {
+        RUSAGE_SELF => process_usage(&t.process),
+        RUSAGE_CHILDREN => {
+            let guard = tasks();
+            let r = t.process.relations(&guard);
+            (r.children_time, r.children_faults)
+        }
+        RUSAGE_THREAD => {
+            let total = t.run_time();
+            let system = t.system_time.load(Relaxed).min(total);
+            ([total - system, system], [t.min_faults.load(Relaxed), t.maj_faults.load(Relaxed)])
+        }
+        _ => return Err(Errno::EINVAL.into()),
+    };
+    let mut r = usage(time, faults);
+    if a[0] as i32 != RUSAGE_CHILDREN {
+        r.ru_maxrss = t.mm().map_or(0, |mm| mm.max_rss_kib()) as i64;
+    }
+    UserPtr::new(a[1] as usize).write(&r)?;
+    Ok(0)
+}
+
+/// times(buffer): in ticks of 10 ms
+pub fn times(t: &Thread, a: Args) -> SysResult {
+    const TICK: u64 = 10_000_000;
+    if a[0] != 0 {
+        let (own, _) = process_usage(&t.process);
+        let children = t.process.relations(&tasks()).children_time;
+        let ticks = [own[0] / TICK, own[1] / TICK, children[0] / TICK, children[1] / TICK];
+        UserPtr::<u64>::new(a[0] as usize).write_slice(&ticks)?;
+    }
+    Ok((vigil_executor::time::now() / TICK) as usize)
+}

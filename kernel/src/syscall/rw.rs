@@ -1,0 +1,357 @@
+//! Reading and writing: read, write and their vector and positioned forms, lseek, sendfile, copy_file_range.
+
+use super::user::Faulter;
+use super::{Args, Stop, SysResult, user};
+use crate::task::limits;
+use crate::task::signal::{self, SIGPIPE, SIGXFSZ, SigInfo};
+use crate::task::thread::Thread;
+use vigil_abi::Errno;
+use vigil_abi::process::CAP_FSETID;
+use vigil_fs::{File, Pos, WriteLimits};
+use vigil_mem::addr::PAGE_SIZE;
+use vigil_mem::buf::{IovecError, Iovecs};
+use vigil_mem::{IoBuf, IoBufMut, KArc, KVec, UserPtr};
+
+/// The most bytes that one call transfers (Linux: MAX_RW_COUNT).
+const MAX_COUNT: usize = i32::MAX as usize & !(PAGE_SIZE - 1);
+
+fn limits_of(t: &Thread, append: bool) -> Result<WriteLimits, Errno> {
+    Ok(WriteLimits { fsize: t.process.limits.soft(limits::FSIZE), keep_suid: t.cred()?.capable(CAP_FSETID), append })
+}
+
+/// What a failed write sends besides its error.
+pub(super) fn write_signals<T>(t: &Thread, result: Result<T, Errno>) -> Result<T, Errno> {
+    let signo = match result {
+        Err(Errno::EPIPE) => SIGPIPE,
+        Err(Errno::EFBIG) => SIGXFSZ,
+        _ => return result,
+    };
+    let _ = signal::send_to_thread(t, SigInfo::kernel(signo));
+    result
+}
+
+fn stop(stop: vigil_fs::Stop<'_>) -> Stop {
+    match stop {
+        vigil_fs::Stop::Err(e) => Stop::Errno(e),
+        // Also for a fault: the async form brings the page in and goes on.
+        vigil_fs::Stop::Fault(_) | vigil_fs::Stop::Wait(..) => Stop::NotYet,
+    }
+}
+
+fn offset(a: u64) -> Result<Pos, Errno> {
+    if (a as i64) < 0 { Err(Errno::EINVAL) } else { Ok(Pos::At(a)) }
+}
+
+fn target(a: Args) -> Result<IoBufMut<'static>, Errno> {
+    IoBufMut::user(a[1] as usize, (a[2] as usize).min(MAX_COUNT)).ok_or(Errno::EFAULT)
+}
+
+fn source(a: Args) -> Result<IoBuf<'static>, Errno> {
+    IoBuf::user(a[1] as usize, (a[2] as usize).min(MAX_COUNT)).ok_or(Errno::EFAULT)
+}
+
+fn try_read_at(t: &Thread, a: Args, pos: Pos) -> SysResult {
+    // SAFETY: the thread's own table; nothing below changes it.
+    let file = unsafe { t.files()?.get_light(a[0] as i32) }?;
+    vigil_fs::check_read(&file, pos)?;
+    if (a[2] as i64) < 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    vigil_fs::try_read(&file, &mut target(a)?, pos).map_err(stop)
+}
+
+fn try_write_at(t: &Thread, a: Args, pos: Pos) -> SysResult {
+    // SAFETY: the thread's own table; nothing below changes it.
+    let file = unsafe { t.files()?.get_light(a[0] as i32) }?;
+    vigil_fs::check_write(&file, pos)?;
+    if (a[2] as i64) < 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    match vigil_fs::try_write(&file, &mut source(a)?, pos, &limits_of(t, false)?).map_err(stop) {
+        Err(Stop::Errno(e)) => Ok(write_signals(t, Err(e))?),
+        other => other,
+    }
+}
+
+async fn read_at(t: &Thread, file: KArc<File>, mut buf: IoBufMut<'_>, pos: Pos) -> Result<usize, Errno> {
+    vigil_fs::check_read(&file, pos)?;
+    vigil_fs::read(&file, &mut buf, pos, &Faulter(t)).await
+}
+
+async fn write_at(t: &Thread, file: KArc<File>, mut buf: IoBuf<'_>, pos: Pos, append: bool) -> Result<usize, Errno> {
+    vigil_fs::check_write(&file, pos)?;
+    let limits = limits_of(t, append)?;
+    let result = vigil_fs::write(&file, &mut buf, pos, &limits, &Faulter(t)).await;
+    write_signals(t, result)
+}
+
+fn sign(a: Args) -> Result<(), Errno> {
+    if (a[2] as i64) < 0 { Err(Errno::EINVAL) } else { Ok(()) }
+}
+
+/// read(fd, buffer, count)
+pub fn try_read(t: &Thread, a: Args) -> SysResult {
+    try_read_at(t, a, Pos::Shared)
+}
+
+/// read, when it must wait
+pub async fn read(t: &Thread, a: Args) -> Result<usize, Errno> {
+    let file = t.files()?.get(a[0] as i32)?;
+    vigil_fs::check_read(&file, Pos::Shared)?;
+    sign(a)?;
+    read_at(t, file, target(a)?, Pos::Shared).await
+}
+
+/// write(fd, buffer, count)
+pub fn try_write(t: &Thread, a: Args) -> SysResult {
+    try_write_at(t, a, Pos::Shared)
+}
+
+/// write, when it must wait
+pub async fn write(t: &Thread, a: Args) -> Result<usize, Errno> {
+    let file = t.files()?.get(a[0] as i32)?;
+    vigil_fs::check_write(&file, Pos::Shared)?;
+    sign(a)?;
+    write_at(t, file, source(a)?, Pos::Shared, false).await
+}
+
+/// pread64(fd, buffer, count, offset)
+pub fn try_pread(t: &Thread, a: Args) -> SysResult {
+    try_read_at(t, a, offset(a[3])?)
+}
+
+/// pread64, when it must wait
+pub async fn pread(t: &Thread, a: Args) -> Result<usize, Errno> {
+    let pos = offset(a[3])?;
+    let file = t.files()?.get(a[0] as i32)?;
+    vigil_fs::check_read(&file, pos)?;
+    sign(a)?;
+    read_at(t, file, target(a)?, pos).await
+}
+
+/// pwrite64(fd, buffer, count, offset)
+pub fn try_pwrite(t: &Thread, a: Args) -> SysResult {
+    try_write_at(t, a, offset(a[3])?)
+}
+
+/// pwrite64, when it must wait
+pub async fn pwrite(t: &Thread, a: Args) -> Result<usize, Errno> {
+    let pos = offset(a[3])?;
+    let file = t.files()?.get(a[0] as i32)?;
+    vigil_fs::check_write(&file, pos)?;
+    sign(a)?;
+    write_at(t, file, source(a)?, pos, false).await
+}
+
+/// The vector of a call. EINVAL: too many entries or bytes; EFAULT.
+async fn vector(t: &Thread, a: Args) -> Result<Iovecs, Errno> {
+    loop {
+        match Iovecs::import(UserPtr::new(a[1] as usize), a[2] as usize) {
+            Ok(v) => return Ok(v),
+            Err(IovecError::Errno(e)) => return Err(e),
+            Err(IovecError::Fault(fault)) => user::fault_in(t, fault).await?,
+        }
+    }
+}
+
+async fn readv_at(t: &Thread, a: Args, pos: Pos) -> Result<usize, Errno> {
+    let file = t.files()?.get(a[0] as i32)?;
+    vigil_fs::check_read(&file, pos)?;
+    let v = vector(t, a).await?;
+    let mut buf = IoBufMut::iovec(v.ranges());
+    buf.limit(MAX_COUNT);
+    read_at(t, file, buf, pos).await
+}
+
+async fn writev_at(t: &Thread, a: Args, pos: Pos, append: bool) -> Result<usize, Errno> {
+    let file = t.files()?.get(a[0] as i32)?;
+    vigil_fs::check_write(&file, pos)?;
+    let v = vector(t, a).await?;
+    let mut buf = IoBuf::iovec(v.ranges());
+    buf.limit(MAX_COUNT);
+    write_at(t, file, buf, pos, append).await
+}
+
+/// readv(fd, vector, count)
+pub async fn readv(t: &Thread, a: Args) -> Result<usize, Errno> {
+    readv_at(t, a, Pos::Shared).await
+}
+
+/// writev(fd, vector, count)
+pub fn try_writev(t: &Thread, a: Args) -> SysResult {
+    // SAFETY: the thread's own table; nothing below changes it.
+    let file = unsafe { t.files()?.get_light(a[0] as i32) }?;
+    vigil_fs::check_write(&file, Pos::Shared)?;
+    let v = match Iovecs::import(UserPtr::new(a[1] as usize), a[2] as usize) {
+        Ok(v) => v,
+        Err(IovecError::Errno(e)) => return Err(e.into()),
+        Err(IovecError::Fault(fault)) => return Err(fault.into()),
+    };
+    let mut buf = IoBuf::iovec(v.ranges());
+    buf.limit(MAX_COUNT);
+    match vigil_fs::try_write(&file, &mut buf, Pos::Shared, &limits_of(t, false)?).map_err(stop) {
+        Err(Stop::Errno(e)) => Ok(write_signals(t, Err(e))?),
+        other => other,
+    }
+}
+
+/// writev, when it must wait
+pub async fn writev(t: &Thread, a: Args) -> Result<usize, Errno> {
+    writev_at(t, a, Pos::Shared, false).await
+}
+
+/// preadv(fd, vector, count, low, high): on 64 bits the offset is `low`
+pub async fn preadv(t: &Thread, a: Args) -> Result<usize, Errno> {
+    readv_at(t, a, offset(a[3])?).await
+}
+
+/// pwritev(fd, vector, count, low, high)
+pub async fn pwritev(t: &Thread, a: Args) -> Result<usize, Errno> {
+    writev_at(t, a, offset(a[3])?, false).await
+}
+
+const RWF_DSYNC: u64 = 2;
+const RWF_SYNC: u64 = 4;
+const RWF_APPEND: u64 = 16;
+
+/// The position and flags of preadv2 and pwritev2; offset -1 is the file's own. EOPNOTSUPP: flags that nothing here has.
+fn extended(a: Args) -> Result<Pos, Errno> {
+    if a[5] & 0xffff_ffff & !(RWF_DSYNC | RWF_SYNC | RWF_APPEND) != 0 {
+        return Err(Errno::EOPNOTSUPP);
+    }
+    if a[3] as i64 == -1 { Ok(Pos::Shared) } else { offset(a[3]) }
+}
+
+/// preadv2(fd, vector, count, low, high, flags)
+pub async fn preadv2(t: &Thread, a: Args) -> Result<usize, Errno> {
+    readv_at(t, a, extended(a)?).await
+}
+
+/// pwritev2(fd, vector, count, low, high, flags)
+pub async fn pwritev2(t: &Thread, a: Args) -> Result<usize, Errno> {
+    let pos = extended(a)?;
+    let n = writev_at(t, a, pos, a[5] & RWF_APPEND != 0).await?;
+    if a[5] & (RWF_DSYNC | RWF_SYNC) != 0 {
+        let file = t.files()?.get(a[0] as i32)?;
+        vigil_fs::fsync(&file, a[5] & RWF_SYNC == 0).await?;
+    }
+    Ok(n)
+}
+
+/// lseek(fd, offset, whence)
+pub fn lseek(t: &Thread, a: Args) -> SysResult {
+    // SAFETY: the thread's own table; nothing below changes it.
+    let file = unsafe { t.files()?.get_light(a[0] as i32) }?;
+    match vigil_fs::now_or_never(vigil_fs::llseek(&file, a[1] as i64, a[2] as u32)) {
+        Some(result) => Ok(result? as usize),
+        // Another user of the file holds its position for the moment.
+        None => Err(Errno::EAGAIN.into()),
+    }
+}
+
+/// Bytes that sendfile and copy_file_range move at a time.
+const CHUNK: usize = 16 * PAGE_SIZE;
+
+/// Moves up to `count` bytes from one file to another through the kernel; stops at the first short transfer.
+async fn splice(t: &Thread, from: &KArc<File>, at: Pos, to: &KArc<File>, to_at: Pos, count: usize) -> Result<usize, Errno> {
+    let mut buffer = KVec::new();
+    buffer.try_resize(count.clamp(1, CHUNK), 0u8)?;
+    let mut done = 0;
+    while done < count {
+        let n = (count - done).min(buffer.len());
+        let moved = |pos: Pos| match pos {
+            Pos::At(p) => Pos::At(p.saturating_add(done as u64)),
+            shared => shared,
+        };
+        let read = vigil_fs::read(from, &mut IoBufMut::kernel(&mut buffer[..n]), moved(at), &Faulter(t)).await;
+        let read = match read {
+            Ok(0) => break,
+            Ok(n) => n,
+            Err(e) if done == 0 => return Err(e),
+            Err(_) => break,
+        };
+        let mut written = 0;
+        while written < read {
+            let limits = limits_of(t, false)?;
+            let pos = match moved(to_at) {
+                Pos::At(p) => Pos::At(p.saturating_add(written as u64)),
+                shared => shared,
+            };
+            let result = vigil_fs::write(to, &mut IoBuf::kernel(&buffer[written..read]), pos, &limits, &Faulter(t)).await;
+            match write_signals(t, result) {
+                Ok(n) => written += n,
+                Err(e) if done + written == 0 => {
+                    unread(from, at, read);
+                    return Err(e);
+                }
+                Err(_) => break,
+            }
+        }
+        done += written;
+        if written < read {
+            unread(from, at, read - written);
+            break;
+        }
+    }
+    Ok(done)
+}
+
+/// What was read and could not be written goes back, for a source with a position.
+fn unread(from: &File, at: Pos, n: usize) {
+    if at == Pos::Shared {
+        from.set_pos(from.pos().saturating_sub(n as u64));
+    }
+}
+
+/// sendfile(out, in, offset, count)
+pub async fn sendfile(t: &Thread, a: Args) -> Result<usize, Errno> {
+    let from = t.files()?.get(a[1] as i32)?;
+    let count = (a[3] as usize).min(MAX_COUNT);
+    let pointer = UserPtr::<u64>::new(a[2] as usize).or_null();
+    let at = match pointer {
+        Some(p) => offset(user::get(t, p).await?)?,
+        None => Pos::Shared,
+    };
+    vigil_fs::check_read(&from, at)?;
+    let to = t.files()?.get(a[0] as i32)?;
+    vigil_fs::check_write(&to, Pos::Shared)?;
+    // The source must have pages: sockets and pipes are not sent from.
+    if !super::file::has_pages(&from) {
+        return Err(Errno::EINVAL);
+    }
+    let n = splice(t, &from, at, &to, Pos::Shared, count).await?;
+    if let (Some(p), Pos::At(start)) = (pointer, at) {
+        user::put(t, p, &(start + n as u64)).await?;
+    }
+    Ok(n)
+}
+
+/// copy_file_range(in, in offset, out, out offset, count, flags)
+pub async fn copy_file_range(t: &Thread, a: Args) -> Result<usize, Errno> {
+    if a[5] as u32 != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let from = t.files()?.get(a[0] as i32)?;
+    let to = t.files()?.get(a[2] as i32)?;
+    let (from_pointer, to_pointer) = (UserPtr::<u64>::new(a[1] as usize).or_null(), UserPtr::<u64>::new(a[3] as usize).or_null());
+    let position = async |p: Option<UserPtr<u64>>| match p {
+        Some(p) => offset(user::get(t, p).await?),
+        None => Ok(Pos::Shared),
+    };
+    let (at, to_at) = (position(from_pointer).await?, position(to_pointer).await?);
+    if !super::file::has_pages(&from) || !super::file::has_pages(&to) {
+        return Err(Errno::EINVAL);
+    }
+    vigil_fs::check_read(&from, at)?;
+    vigil_fs::check_write(&to, to_at)?;
+    if to.flags() & vigil_abi::fcntl::O_APPEND != 0 {
+        return Err(Errno::EBADF);
+    }
+    let n = splice(t, &from, at, &to, to_at, (a[4] as usize).min(MAX_COUNT)).await?;
+    for (p, pos) in [(from_pointer, at), (to_pointer, to_at)] {
+        if let (Some(p), Pos::At(start)) = (p, pos) {
+            user::put(t, p, &(start + n as u64)).await?;
+        }
+    }
+    Ok(n)
+}

@@ -1,0 +1,348 @@
+//! Signals: actions, masks, sending, waiting, returning (signal(7)).
+
+use super::{Args, Stop, SysResult, user};
+use crate::task::process::{self, Process, find_process, find_thread, tasks};
+use crate::task::signal::frame;
+use crate::task::signal::state::{AltStack, UNBLOCKABLE, pending_of};
+use crate::task::signal::{self, Action, SigInfo, recalc};
+use crate::task::thread::Thread;
+use vigil_abi::Errno;
+use vigil_abi::process::CAP_KILL;
+use vigil_abi::signal::*;
+use vigil_abi::time::Timespec;
+use vigil_executor::time::now;
+use vigil_executor::wait::{WaitMode, WaitQueue, Waited};
+use vigil_executor::wait_site;
+use vigil_fs::Cred;
+use vigil_mem::UserPtr;
+
+const SET: u64 = 8;
+
+fn check_size(size: u64) -> Result<(), Errno> {
+    if size == SET { Ok(()) } else { Err(Errno::EINVAL) }
+}
+
+fn valid(signo: u64) -> bool {
+    (1..=signal::NSIG as u64).contains(&(signo & 0xffff_ffff))
+}
+
+/// rt_sigaction(signal, new, old, size)
+pub fn rt_sigaction(t: &Thread, a: Args) -> SysResult {
+    check_size(a[3])?;
+    let signo = a[0] as u32;
+    let new = UserPtr::<Sigaction>::new(a[1] as usize).or_null().map(|p| p.read()).transpose()?;
+    if !valid(a[0]) || new.is_some() && sigmask(signo) & UNBLOCKABLE != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let sighand = t.process.sighand();
+    if let Some(old) = UserPtr::<Sigaction>::new(a[2] as usize).or_null() {
+        let o = sighand.get(signo);
+        old.write(&Sigaction { sa_handler: o.handler, sa_flags: o.flags, sa_restorer: o.restorer, sa_mask: o.mask })?;
+    }
+    if let Some(n) = new {
+        const KNOWN: u64 = SA_NOCLDSTOP
+            | SA_NOCLDWAIT
+            | SA_SIGINFO
+            | SA_RESTORER
+            | SA_ONSTACK
+            | SA_RESTART
+            | SA_NODEFER
+            | SA_RESETHAND;
+        let action = Action {
+            handler: n.sa_handler,
+            flags: n.sa_flags & KNOWN,
+            restorer: n.sa_restorer,
+            mask: n.sa_mask & !UNBLOCKABLE,
+        };
+        sighand.set(signo, action);
+        if sighand.ignores(signo) {
+            // POSIX: what is pending and now ignored is forgotten.
+            let guard = tasks();
+            t.process.signals.queue.with(|p| p.flush(sigmask(signo)));
+            for thread in t.process.relations(&guard).threads.iter() {
+                thread.signals.queue.with(|p| p.flush(sigmask(signo)));
+            }
+        }
+    }
+    Ok(0)
+}
+
+/// rt_sigprocmask(how, new, old, size)
+pub fn rt_sigprocmask(t: &Thread, a: Args) -> SysResult {
+    check_size(a[3])?;
+    let old = t.signals.blocked();
+    let new = match UserPtr::<u64>::new(a[1] as usize).or_null() {
+        None => None,
+        Some(p) => {
+            let set = p.read()?;
+            Some(match a[0] as u32 {
+                SIG_BLOCK => old | set,
+                SIG_UNBLOCK => old & !set,
+                SIG_SETMASK => set,
+                _ => return Err(Errno::EINVAL.into()),
+            })
+        }
+    };
+    if let Some(p) = UserPtr::<u64>::new(a[2] as usize).or_null() {
+        p.write(&old)?;
+    }
+    if let Some(mask) = new {
+        t.signals.set_blocked(mask);
+        recalc(t);
+    }
+    Ok(0)
+}
+
+/// rt_sigpending(set, size)
+pub fn rt_sigpending(t: &Thread, a: Args) -> SysResult {
+    if a[1] > SET {
+        return Err(Errno::EINVAL.into());
+    }
+    let set = pending_of(t) & t.signals.blocked();
+    UserPtr::<u8>::new(a[0] as usize).write_slice(&set.to_le_bytes()[..a[1] as usize])?;
+    Ok(0)
+}
+
+/// rt_sigsuspend(mask, size)
+pub async fn rt_sigsuspend(t: &Thread, a: Args) -> Result<usize, Errno> {
+    check_size(a[1])?;
+    let mask = user::get(t, UserPtr::<u64>::new(a[0] as usize)).await?;
+    t.signals.set_blocked_until_handled(mask);
+    recalc(t);
+    let nobody = WaitQueue::new();
+    let forever = || None::<()>;
+    let _ = nobody.wait_until(wait_site!("sigsuspend"), WaitMode::Interruptible, forever).await;
+    Err(Errno::ERESTARTNOHAND)
+}
+
+/// rt_sigtimedwait(set, info, timeout, size)
+pub async fn rt_sigtimedwait(t: &Thread, a: Args) -> Result<usize, Errno> {
+    check_size(a[3])?;
+    let wanted = user::get(t, UserPtr::<u64>::new(a[0] as usize)).await? & !UNBLOCKABLE;
+    let deadline = match UserPtr::<Timespec>::new(a[2] as usize).or_null() {
+        None => None,
+        Some(p) => {
+            let ts = user::get(t, p).await?;
+            if ts.tv_sec < 0 || !(0..1_000_000_000).contains(&ts.tv_nsec) {
+                return Err(Errno::EINVAL);
+            }
+            let span = (ts.tv_sec as u64).saturating_mul(1_000_000_000).saturating_add(ts.tv_nsec as u64);
+            Some(now().saturating_add(span))
+        }
+    };
+    let take = || t.signals.queue.with(|p| p.take(wanted)).or_else(|| t.process.signals.queue.with(|p| p.take(wanted)));
+    let mut info = take();
+    if info.is_none() && deadline.is_none_or(|d| d > now()) {
+        // While it waits the signals are unblocked, so that senders wake it; none is delivered before it has looked.
+        let blocked = t.signals.blocked();
+        t.signals.set_blocked(blocked & !wanted);
+        recalc(t);
+        let queue = WaitQueue::new();
+        let slack = t.timer_slack.load(core::sync::atomic::Ordering::Relaxed);
+        let site = wait_site!("sigtimedwait");
+        let waited = queue.wait_until_deadline(site, WaitMode::Interruptible, deadline, slack, take).await;
+        t.signals.set_blocked(blocked);
+        info = match waited {
+            Waited::Ready(info) => Some(info),
+            Waited::TimedOut | Waited::Interrupted => take(),
+        };
+        recalc(t);
+        if info.is_none() && matches!(waited, Waited::Interrupted) {
+            return Err(Errno::EINTR);
+        }
+    }
+    let info = info.ok_or(Errno::EAGAIN)?;
+    if let Some(p) = UserPtr::<Siginfo>::new(a[1] as usize).or_null() {
+        user::put(t, p, &info.to_abi()).await?;
+    }
+    Ok(info.signo as usize)
+}
+
+/// rt_sigreturn()
+pub async fn rt_sigreturn(t: &Thread, _: Args) -> Result<usize, Errno> {
+    if frame::restore(t).await.is_err() {
+        // SAFETY: the thread itself, outside EL0.
+        unsafe { t.context() }.syscall = -1;
+        signal::fault::force_segv(t, 0);
+    }
+    Ok(0)
+}
+
+/// sigaltstack(new, old)
+pub fn sigaltstack(t: &Thread, a: Args) -> SysResult {
+    // SAFETY: the thread itself; the value is copied.
+    let sp = unsafe { (*t.context_ptr()).sp };
+    let new = UserPtr::<StackT>::new(a[0] as usize).or_null().map(|p| p.read()).transpose()?;
+    let old = frame::altstack_for_user(t, sp);
+    if let Some(n) = new {
+        let flags = n.ss_flags as u32;
+        let on_stack = t.signals.altstack.lock().contains(sp);
+        if on_stack {
+            return Err(Errno::EPERM.into());
+        }
+        let mode = flags & !SS_AUTODISARM;
+        if mode != 0 && mode != SS_ONSTACK && mode != SS_DISABLE {
+            return Err(Errno::EINVAL.into());
+        }
+        if mode != SS_DISABLE && n.ss_size < MINSIGSTKSZ as u64 {
+            return Err(Errno::ENOMEM.into());
+        }
+    }
+    if let Some(p) = UserPtr::<StackT>::new(a[1] as usize).or_null() {
+        p.write(&old)?;
+    }
+    if let Some(n) = new {
+        let flags = n.ss_flags as u32;
+        *t.signals.altstack.lock() = if flags & SS_DISABLE != 0 {
+            AltStack { sp: 0, size: 0, flags: SS_DISABLE }
+        } else {
+            AltStack { sp: n.ss_sp, size: n.ss_size, flags: flags & SS_AUTODISARM }
+        };
+    }
+    Ok(0)
+}
+
+
+/// Whether `t` may send `signo` to `to` (kill(2)).
+fn may_send(t: &Thread, to: &Process, signo: u32) -> Result<bool, Errno> {
+    let mine = t.cred()?;
+    if mine.capable(CAP_KILL) || core::ptr::eq(to, &*t.process) {
+        return Ok(true);
+    }
+    if signo == SIGCONT && to.session() == t.process.session() {
+        return Ok(true);
+    }
+    let allowed = |theirs: &Cred| {
+        [mine.euid, mine.uid].iter().any(|me| *me == theirs.uid || *me == theirs.suid)
+    };
+    match to.any_thread().and_then(|x| x.share_cred()) {
+        Some(theirs) => Ok(allowed(&theirs)),
+        None => Ok(mine.euid == to.uid() || mine.uid == to.uid()),
+    }
+}
+
+fn from_caller(t: &Thread, signo: u32, code: i32) -> Result<SigInfo, Errno> {
+    Ok(SigInfo::from_process(signo, code, t.process.pid, t.cred()?.uid, 0))
+}
+
+fn kill_process(t: &Thread, to: &Process, signo: u32) -> Result<(), Errno> {
+    if !may_send(t, to, signo)? {
+        return Err(Errno::EPERM);
+    }
+    if signo == 0 { Ok(()) } else { signal::send_to_process(to, from_caller(t, signo, SI_USER)?) }
+}
+
+/// kill(pid, signal)
+pub fn kill(t: &Thread, a: Args) -> SysResult {
+    let (pid, signo) = (a[0] as i32, a[1] as u32);
+    if signo as usize > signal::NSIG {
+        return Err(Errno::EINVAL.into());
+    }
+    if pid > 0 {
+        let to = find_process(pid as u32).or_else(|| Some(find_thread(pid as u32)?.process.clone()));
+        kill_process(t, &*to.ok_or(Errno::ESRCH)?, signo)?;
+        return Ok(0);
+    }
+    if pid == i32::MIN {
+        return Err(Errno::ESRCH.into());
+    }
+    let group = match pid {
+        0 => Some(t.process.pgrp()),
+        -1 => None,
+        p => Some(p.unsigned_abs()),
+    };
+    let (mut found, mut sent, mut error) = (false, false, Errno::ESRCH);
+    let mut next = 1;
+    loop {
+        let Some(to) = tasks().pids.next_process(next) else { break };
+        next = to.pid + 1;
+        let hit = match group {
+            Some(group) => to.pgrp() == group,
+            // All but the first process and the caller's.
+            None => to.pid != 1 && to.pid != t.process.pid,
+        };
+        if hit {
+            found = true;
+            match kill_process(t, &to, signo) {
+                Ok(()) => sent = true,
+                Err(e) => error = e,
+            }
+        }
+    }
+    if sent || group.is_none() && found && error != Errno::EPERM {
+        Ok(0)
+    } else {
+        Err(error.into())
+    }
+}
+
+fn send_thread(t: &Thread, tgid: Option<u32>, tid: i32, signo: u32, info: SigInfo) -> SysResult {
+    let to = find_thread(tid as u32).filter(|x| tgid.is_none_or(|g| x.process.pid == g)).ok_or(Errno::ESRCH)?;
+    if !may_send(t, &to.process, signo)? {
+        return Err(Errno::EPERM.into());
+    }
+    if signo != 0 {
+        signal::send_to_thread(&to, info)?;
+    }
+    Ok(0)
+}
+
+/// tkill(tid, signal)
+pub fn tkill(t: &Thread, a: Args) -> SysResult {
+    if a[0] as i32 <= 0 || a[1] as u32 as usize > signal::NSIG {
+        return Err(Errno::EINVAL.into());
+    }
+    let signo = a[1] as u32;
+    send_thread(t, None, a[0] as i32, signo, from_caller(t, signo, SI_TKILL)?)
+}
+
+/// tgkill(tgid, tid, signal)
+pub fn tgkill(t: &Thread, a: Args) -> SysResult {
+    if a[0] as i32 <= 0 || a[1] as i32 <= 0 || a[2] as u32 as usize > signal::NSIG {
+        return Err(Errno::EINVAL.into());
+    }
+    let signo = a[2] as u32;
+    send_thread(t, Some(a[0] as u32), a[1] as i32, signo, from_caller(t, signo, SI_TKILL)?)
+}
+
+/// Reads the siginfo of sigqueue(3); only the kernel may claim a signal to come from the kernel or from kill.
+fn read_info(t: &Thread, from: u64, signo: u32, to: u32) -> Result<SigInfo, Stop> {
+    let info = UserPtr::<Siginfo>::new(from as usize).read()?;
+    let info = SigInfo::from_abi(signo, &info);
+    if (info.code >= 0 || info.code == SI_TKILL) && to != t.process.pid {
+        return Err(Errno::EPERM.into());
+    }
+    Ok(info)
+}
+
+/// rt_sigqueueinfo(pid, signal, info)
+pub fn rt_sigqueueinfo(t: &Thread, a: Args) -> SysResult {
+    let signo = a[1] as u32;
+    let info = read_info(t, a[2], signo, a[0] as u32)?;
+    if signo as usize > signal::NSIG {
+        return Err(Errno::EINVAL.into());
+    }
+    let to = process::find_process(a[0] as u32).ok_or(Errno::ESRCH)?;
+    if !may_send(t, &to, signo)? {
+        return Err(Errno::EPERM.into());
+    }
+    if signo != 0 {
+        signal::send_to_process(&to, info)?;
+    }
+    Ok(0)
+}
+
+/// rt_tgsigqueueinfo(tgid, tid, signal, info)
+pub fn rt_tgsigqueueinfo(t: &Thread, a: Args) -> SysResult {
+    let signo = a[2] as u32;
+    let info = read_info(t, a[3], signo, a[0] as u32)?;
+    if a[0] as i32 <= 0 || a[1] as i32 <= 0 || signo as usize > signal::NSIG {
+        return Err(Errno::EINVAL.into());
+    }
+    send_thread(t, Some(a[0] as u32), a[1] as i32, signo, info)
+}
+
+/// restart_syscall(): what a stopped call with a timeout goes on with
+pub async fn restart_syscall(t: &Thread, _: Args) -> Result<usize, Errno> {
+    super::time::restart(t).await
+}

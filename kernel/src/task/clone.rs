@@ -1,0 +1,295 @@
+//! Making threads and processes: fork, vfork, clone, clone3 (Linux: `copy_process`, `kernel_clone`).
+//!
+//! Everything that can fail is done first: numbers, memory, the copies of what the flags do not share. Then, with the
+//! process tree locked, the new thread is entered everywhere at once; from there on nothing fails.
+
+use super::exit;
+use super::limits;
+use super::pid::{self, PidError};
+use super::process::{Life, Process, tasks};
+use super::signal::{self, ThreadSignals};
+use super::switch::{HOOKS, read_tls};
+use super::thread::{Thread, ThreadParts};
+use super::user;
+use crate::arch::aarch64::fpsimd;
+use crate::syscall;
+use core::sync::atomic::Ordering::*;
+use vigil_abi::Errno;
+use vigil_abi::process::*;
+use vigil_executor::class::{Params, Policy};
+use vigil_executor::executor;
+use vigil_executor::task::Spawned;
+use vigil_executor::wait::WaitMode;
+use vigil_executor::wait_site;
+use vigil_mem::{KArc, UserPtr};
+
+/// What to make, as clone3 names it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CloneRequest {
+    /// CLONE_* without the exit signal.
+    pub flags: u64,
+    /// Signal for the parent at the end; 0: none.
+    pub exit_signal: u32,
+    /// Initial SP; 0: the parent's.
+    pub stack: u64,
+    /// Thread pointer, with CLONE_SETTLS.
+    pub tls: u64,
+    /// Where the parent finds the number, with CLONE_PARENT_SETTID.
+    pub parent_tid: usize,
+    /// Where the child finds it, with CLONE_CHILD_SETTID, or clears it, with CLONE_CHILD_CLEARTID.
+    pub child_tid: usize,
+}
+
+/// Flags of namespaces, pidfds, cgroups and I/O contexts: not there, EINVAL as on a Linux without these options.
+const UNSUPPORTED: u64 = CLONE_NEWNS
+    | CLONE_NEWCGROUP
+    | CLONE_NEWUTS
+    | CLONE_NEWIPC
+    | CLONE_NEWUSER
+    | CLONE_NEWPID
+    | CLONE_NEWNET
+    | CLONE_NEWTIME
+    | CLONE_PIDFD
+    | CLONE_INTO_CGROUP;
+
+/// The rules of Linux's `copy_process` about flags, in its order.
+fn check(request: &CloneRequest) -> Result<(), Errno> {
+    let flags = request.flags;
+    let thread = flags & CLONE_THREAD != 0;
+    if thread && flags & CLONE_SIGHAND == 0 || flags & CLONE_SIGHAND != 0 && flags & CLONE_VM == 0 {
+        return Err(Errno::EINVAL);
+    }
+    if flags & UNSUPPORTED != 0 {
+        return Err(Errno::EINVAL);
+    }
+    if request.exit_signal as usize > signal::NSIG {
+        return Err(Errno::EINVAL);
+    }
+    Ok(())
+}
+
+/// A number that goes back unless it is used.
+struct Number(u32, bool);
+
+impl Drop for Number {
+    fn drop(&mut self) {
+        if !self.1 {
+            pid::free(self.0);
+        }
+    }
+}
+
+/// Makes a thread or process like `parent`; returns its number.
+///
+/// Errors: EINVAL for contradictory flags, EAGAIN when RLIMIT_NPROC or the numbers are exhausted, ENOMEM,
+/// ERESTARTNOINTR when a signal arrived meanwhile (the call is made again after it was handled).
+pub async fn clone(parent: &Thread, request: CloneRequest) -> Result<u32, Errno> {
+    check(&request)?;
+    let flags = request.flags;
+    if signal::has_pending(parent) {
+        return Err(Errno::ERESTARTNOINTR);
+    }
+    let limit = parent.process.limits.soft(limits::NPROC);
+    if u64::from(tasks().pids.threads) >= limit && !parent.cred()?.capable(CAP_SYS_RESOURCE) {
+        return Err(Errno::EAGAIN);
+    }
+
+    let mut number = Number(pid::alloc().map_err(errno_of)?, false);
+    let tid = number.0;
+    let mm = match parent.share_mm() {
+        Some(mm) if flags & CLONE_VM != 0 => {
+            mm.get_user();
+            Some(mm)
+        }
+        Some(mm) => Some(mm.fork().await?),
+        None => None,
+    };
+    let made = assemble(parent, &request, tid, mm.clone());
+    let (thread, spawned) = match made {
+        Ok(made) => made,
+        Err(e) => {
+            if let Some(mm) = mm
+                && mm.put_user()
+            {
+                mm.exit_mmap().await;
+            }
+            return Err(e);
+        }
+    };
+    if flags & CLONE_PARENT_SETTID != 0 {
+        // As Linux: a bad address is ignored.
+        let _ = syscall::user::put(parent, UserPtr::<u32>::new(request.parent_tid), &tid).await;
+    }
+    if let Err(e) = publish(parent, &request, &thread) {
+        drop(spawned);
+        release(&thread).await;
+        return Err(e);
+    }
+    number.1 = true;
+    spawned.start();
+    if flags & CLONE_VFORK != 0 {
+        wait_for_vfork(&thread.process).await;
+    }
+    Ok(tid)
+}
+
+fn errno_of(e: PidError) -> Errno {
+    match e {
+        PidError::Exhausted => Errno::EAGAIN,
+        PidError::NoMemory => Errno::ENOMEM,
+    }
+}
+
+/// Builds the thread and its task. On an error the caller still owns the use of `mm`.
+fn assemble(
+    parent: &Thread,
+    request: &CloneRequest,
+    tid: u32,
+    mm: Option<KArc<crate::mm::Mm>>,
+) -> Result<(KArc<Thread>, Spawned), Errno> {
+    let flags = request.flags;
+    let process = if flags & CLONE_THREAD != 0 {
+        parent.process.reserve_thread()?;
+        parent.process.clone()
+    } else {
+        parent.process.reserve_child()?;
+        let sighand = parent.process.sighand();
+        let sighand = if flags & CLONE_SIGHAND != 0 { sighand } else { KArc::try_new(sighand.fork())? };
+        if flags & CLONE_CLEAR_SIGHAND != 0 {
+            sighand.flush();
+        }
+        let process = Process::new(tid, sighand, parent.process.limits.copy(), request.exit_signal);
+        process.oom_score_adj.store(parent.process.oom_score_adj.load(Relaxed), Relaxed);
+        process.no_new_privs.store(parent.process.no_new_privs.load(Relaxed), Relaxed);
+        let process = KArc::try_new(process)?;
+        process.reserve_thread()?;
+        process
+    };
+    let files = parent.share_files().ok_or(Errno::ESRCH)?;
+    let files = if flags & CLONE_FILES != 0 {
+        files.add_user();
+        files
+    } else {
+        KArc::try_new(files.fork(parent.process.limits.soft(limits::NOFILE) as usize)?)?
+    };
+    let fs = parent.share_fs().ok_or(Errno::ESRCH)?;
+    let fs = if flags & CLONE_FS != 0 { fs } else { KArc::try_new(fs.fork())? };
+    let cred = parent.share_cred().ok_or(Errno::ESRCH)?;
+    let keep_altstack = flags & (CLONE_VM | CLONE_VFORK) != CLONE_VM;
+    let signals = ThreadSignals::fork(&parent.signals, keep_altstack);
+    let thread = KArc::try_new(Thread::new(ThreadParts { tid, process, mm, files, fs, cred, signals }))?;
+
+    {
+        // SAFETY: `parent` is the caller, outside EL0; the child does not run yet.
+        let (from, to) = unsafe { (parent.context(), thread.context()) };
+        to.copy_registers(from);
+        to.x[0] = 0;
+        if request.stack != 0 {
+            to.sp = request.stack;
+        }
+        to.tls = if flags & CLONE_SETTLS != 0 { request.tls } else { read_tls() };
+    }
+    fpsimd::with_registers(parent, |from| fpsimd::with_registers(&thread, |to| to.clone_from(from)));
+    if flags & CLONE_CHILD_CLEARTID != 0 {
+        thread.clear_child_tid.store(request.child_tid, Relaxed);
+    }
+    if flags & CLONE_CHILD_SETTID != 0 {
+        thread.set_child_tid.store(request.child_tid, Relaxed);
+    }
+    thread.personality.store(parent.personality.load(Relaxed), Relaxed);
+    thread.timer_slack.store(parent.timer_slack.load(Relaxed), Relaxed);
+
+    let task = parent.task().ok_or(Errno::ESRCH)?;
+    let (params, reset) = (executor::params(task), task_resets_on_fork(parent));
+    let params = if reset { params_after_reset(params) } else { params };
+    let owner = KArc::as_ptr(&thread).cast();
+    let spawned = Spawned::new(user::run(thread.clone()), params, &task.name(), &HOOKS, owner).map_err(|_| Errno::ENOMEM)?;
+    spawned.task().set_affinity(task.affinity());
+    executor::inherit(task, &spawned);
+    thread.set_task(vigil_executor::task::TaskRef::from_task(spawned.task()));
+    Ok((thread, spawned))
+}
+
+fn task_resets_on_fork(parent: &Thread) -> bool {
+    parent.reset_on_fork.load(Relaxed)
+}
+
+/// SCHED_RESET_ON_FORK: real-time becomes SCHED_OTHER, negative nice values become 0.
+fn params_after_reset(p: Params) -> Params {
+    match p.policy {
+        Policy::Fifo | Policy::RoundRobin => Params::normal(0),
+        _ if p.nice < 0 => Params { nice: 0, ..p },
+        _ => p,
+    }
+}
+
+/// Enters the new thread into the tree. ERESTARTNOINTR when the parent got a signal meanwhile.
+fn publish(parent: &Thread, request: &CloneRequest, thread: &KArc<Thread>) -> Result<(), Errno> {
+    let mut guard = tasks();
+    // Under the lock, so that a signal for the group sees either both threads or comes before the child.
+    if signal::has_pending(parent) || parent.process.is_exiting() {
+        return Err(Errno::ERESTARTNOINTR);
+    }
+    let process = &thread.process;
+    if request.flags & CLONE_THREAD != 0 {
+        process.live_threads.fetch_add(1, Relaxed);
+    } else {
+        let (pgrp, session, tty, real_parent) = {
+            let relations = parent.process.relations(&guard);
+            (relations.pgrp, relations.session, relations.tty, relations.parent.clone())
+        };
+        let parent_process = match real_parent {
+            Some(p) if request.flags & CLONE_PARENT != 0 => p,
+            _ => match guard.pids.process(parent.process.pid) {
+                Some(p) => p,
+                None => return Err(Errno::ERESTARTNOINTR),
+            },
+        };
+        let children = &mut parent_process.relations_mut(&mut guard).children;
+        if children.capacity() == children.len() {
+            // Another thread used the place up, or CLONE_PARENT made this the child of another: make the call again.
+            return Err(Errno::ERESTARTNOINTR);
+        }
+        children.push_reserved(process.clone());
+        let relations = process.relations_mut(&mut guard);
+        relations.parent = Some(parent_process);
+        relations.pgrp = pgrp;
+        relations.session = session;
+        relations.tty = tty;
+        relations.life = Life::Running;
+        guard.pids.join(pgrp);
+        guard.pids.join(session);
+        guard.pids.set_process(process.pid, Some(process.clone()));
+    }
+    process.relations_mut(&mut guard).threads.push_reserved(thread.clone());
+    guard.pids.set_thread(thread.tid, Some(thread.clone()));
+    Ok(())
+}
+
+/// Lets go of what a thread that never ran holds.
+async fn release(thread: &KArc<Thread>) {
+    if let Some(mm) = thread.replace_mm(None)
+        && mm.put_user()
+    {
+        mm.exit_mmap().await;
+    }
+    if let Some(files) = thread.replace_files(None) {
+        exit::close_all(&files).await;
+    }
+    thread.replace_fs(None);
+}
+
+/// Waits until the vfork child has done exec or ended. Killable, as on Linux.
+async fn wait_for_vfork(child: &Process) {
+    let _ = child
+        .vfork_wait
+        .wait_until(wait_site!("vfork"), WaitMode::Killable, || child.vfork_done.load(Acquire).then_some(()))
+        .await;
+}
+
+/// The child no longer uses its parent's memory.
+pub fn vfork_done(process: &Process) {
+    if !process.vfork_done.swap(true, AcqRel) {
+        process.vfork_wait.wake_all();
+    }
+}

@@ -1,0 +1,228 @@
+//! execve(2): the program is built beside the old one by [`super::exec`]; here the old one is given up.
+
+use super::clone::vfork_done;
+use super::exec::{self, Args, ExecFile, Facts, LoadedImage};
+use super::exit;
+use super::limits;
+use super::signal::{self, SIGSEGV};
+use super::switch;
+use super::thread::Thread;
+use crate::arch::aarch64::{features, fpsimd};
+use crate::arch::aarch64::entry::{PSTATE_EL0, UserContext};
+use crate::syscall::user;
+use core::sync::atomic::Ordering::*;
+use vigil_abi::Errno;
+use vigil_abi::fcntl::{AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW};
+use vigil_abi::process::wait_signaled;
+use vigil_executor::wait::WaitMode;
+use vigil_executor::wait_site;
+use vigil_fs::vfs::mount::MountFlags;
+use vigil_fs::{At, Cred, Ctx, File, LookupFlags};
+use vigil_mem::{KArc, KBox, KString, KVec, try_format};
+
+/// ADDR_NO_RANDOMIZE and ADDR_COMPAT_LAYOUT of personality(2).
+const ADDR_NO_RANDOMIZE: u32 = 0x004_0000;
+const ADDR_COMPAT_LAYOUT: u32 = 0x020_0000;
+/// personality(2) flags that do not survive a set-id program (PER_CLEAR_ON_SETID).
+const CLEAR_ON_SETID: u32 = 0x0040_0000 | 0x0008_0000 | ADDR_COMPAT_LAYOUT | ADDR_NO_RANDOMIZE | 0x0010_0000;
+
+/// execveat(dirfd, path, argv, envp, flags). `Ok` only when the context is that of the new program.
+pub async fn execve(t: &Thread, dirfd: i32, path: u64, argv: u64, envp: u64, flags: u32) -> Result<usize, Errno> {
+    if flags & !(AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) != 0 {
+        return Err(Errno::EINVAL);
+    }
+    let name = user::path(t, path).await?;
+    let (file, shown) = open(t, dirfd, &name, flags).await?;
+    let mm = t.share_mm().ok_or(Errno::EFAULT)?;
+    let stack_limit = t.process.limits.soft(limits::STACK);
+    let args = Args::copy_from_user(&mm, argv as usize, envp as usize, stack_limit).await?;
+    run(t, ExecFile::new(file), &shown, args).await
+}
+
+/// Opens the program; returns it with the name that it is known by.
+async fn open(t: &Thread, dirfd: i32, name: &[u8], flags: u32) -> Result<(KArc<File>, KVec<u8>), Errno> {
+    let fs = t.share_fs().ok_or(Errno::ENOENT)?;
+    let cred = t.share_cred().ok_or(Errno::EPERM)?;
+    let ctx = Ctx { fs: &fs, cred: &cred, fsize_limit: u64::MAX };
+    let mut lookup = LookupFlags::empty();
+    if flags & AT_SYMLINK_NOFOLLOW == 0 {
+        lookup |= LookupFlags::FOLLOW;
+    }
+    if flags & AT_EMPTY_PATH != 0 {
+        lookup |= LookupFlags::EMPTY;
+    }
+    if dirfd == AT_FDCWD || name.first() == Some(&b'/') {
+        let file = vigil_fs::open_exec(&ctx, At::Cwd, name, lookup).await?;
+        return Ok((file, KVec::try_from_slice(name)?));
+    }
+    let dir = t.share_files().ok_or(Errno::EBADF)?.get(dirfd)?;
+    let file = vigil_fs::open_exec(&ctx, At::Dir(&dir), name, lookup).await?;
+    let shown: KString = match core::str::from_utf8(name) {
+        Ok("") => try_format!("/dev/fd/{dirfd}")?,
+        Ok(name) => try_format!("/dev/fd/{dirfd}/{name}")?,
+        Err(_) => try_format!("/dev/fd/{dirfd}")?,
+    };
+    Ok((file, shown.into_bytes()))
+}
+
+/// Runs `file` with `args` in the calling thread, which becomes the only one of its process.
+pub async fn run(t: &Thread, file: ExecFile, path: &[u8], args: Args) -> Result<usize, Errno> {
+    let fs = t.share_fs().ok_or(Errno::ENOENT)?;
+    let cred = t.share_cred().ok_or(Errno::EPERM)?;
+    let ctx = Ctx { fs: &fs, cred: &cred, fsize_limit: u64::MAX };
+    let stack_limit = t.process.limits.soft(limits::STACK);
+    let program = KBox::try_pin(exec::prepare(&ctx, path, file, args, stack_limit))?.await?;
+    let (new_cred, secure) = credentials(t, &cred, program.file())?;
+    let facts = facts(t, &new_cred, secure)?;
+    alone(t).await?;
+    let image = match KBox::try_pin(program.load(&facts))?.await {
+        Ok(image) => image,
+        Err(e) if !e.fatal => return Err(e.errno),
+        Err(e) => {
+            exit::group_exit(&t.process, wait_signaled(SIGSEGV, false) as i32);
+            return Err(e.errno);
+        }
+    };
+    commit(t, image, new_cred, secure).await;
+    Ok(0)
+}
+
+/// The new program's credentials by its file's set-id bits; whether it is more privileged than its caller.
+fn credentials(t: &Thread, old: &Cred, file: &File) -> Result<(Cred, bool), Errno> {
+    use vigil_abi::stat::{S_ISGID, S_ISUID, S_IXGRP};
+    let mut new = old.try_clone()?;
+    let stat = vigil_fs::file_stat(file);
+    let nosuid = t.process.no_new_privs.load(Relaxed) || file.path().mnt.flags().contains(MountFlags::NOSUID);
+    if !nosuid && stat.mode & S_ISUID != 0 {
+        new.euid = stat.uid;
+    }
+    if !nosuid && stat.mode & (S_ISGID | S_IXGRP) == S_ISGID | S_IXGRP {
+        new.egid = stat.gid;
+    }
+    let changed = new.euid != old.euid || new.egid != old.egid;
+    let secure = changed && (new.euid != new.uid || new.egid != new.gid);
+    (new.suid, new.fsuid) = (new.euid, new.euid);
+    (new.sgid, new.fsgid) = (new.egid, new.egid);
+    if changed {
+        new.cap_ambient = 0;
+    }
+    // capabilities(7), without file capabilities: root gets its bounding set, others what is ambient.
+    if new.euid == 0 || new.uid == 0 {
+        new.cap_permitted = new.cap_inheritable | new.cap_bounding;
+        new.cap_effective = if new.euid == 0 { new.cap_permitted } else { new.cap_ambient };
+    } else {
+        new.cap_permitted = new.cap_ambient;
+        new.cap_effective = new.cap_ambient;
+    }
+    Ok((new, secure))
+}
+
+fn facts(t: &Thread, cred: &Cred, secure: bool) -> Result<Facts, Errno> {
+    let personality = t.personality.load(Relaxed);
+    let randomize = personality & ADDR_NO_RANDOMIZE == 0 && crate::boot::info::get().is_none_or(|i| !i.params.norandmaps);
+    let mut random = [0; 16];
+    crate::random::fill(&mut random);
+    Ok(Facts {
+        uid: cred.uid,
+        euid: cred.euid,
+        gid: cred.gid,
+        egid: cred.egid,
+        secure,
+        hwcap: features::hwcap(),
+        hwcap2: features::hwcap2(),
+        min_sigstack: vigil_abi::signal::MINSIGSTKSZ,
+        random,
+        aslr: randomize.then(|| core::array::from_fn(|_| crate::random::u64())),
+        legacy_layout: personality & ADDR_COMPAT_LAYOUT != 0,
+        limits: crate::syscall::limits_of(t)?,
+    })
+}
+
+/// Ends the other threads of the process and waits for them. A thread that is not the leader takes the leader's number.
+/// EAGAIN when another thread is doing the same; ERESTARTNOINTR when the process is being killed.
+async fn alone(t: &Thread) -> Result<(), Errno> {
+    let process = &t.process;
+    if process.exec_thread.compare_exchange(0, t.tid, AcqRel, Acquire).is_err() {
+        return Err(Errno::EAGAIN);
+    }
+    exit::kill_siblings(t);
+    let left = || (process.live_threads.load(Acquire) == 1).then_some(());
+    let waited = process.thread_exit.wait_until(wait_site!("de_thread"), WaitMode::Killable, left).await;
+    process.exec_thread.store(0, Release);
+    if waited.is_err() || process.is_exiting() {
+        return Err(Errno::ERESTARTNOINTR);
+    }
+    Ok(())
+}
+
+/// The point of no return: the thread becomes the new program.
+async fn commit(t: &Thread, image: LoadedImage, cred: Cred, secure: bool) {
+    let old = t.replace_mm(Some(image.mm));
+    switch::reload(t);
+    if let Some(old) = old
+        && old.put_user()
+    {
+        old.exit_mmap().await;
+    }
+    vfork_done(&t.process);
+    if secure {
+        t.personality.fetch_and(!CLEAR_ON_SETID, Relaxed);
+        t.process.pdeath_signal.store(0, Relaxed);
+    }
+    t.process.dumpable.store(!secure as u32, Relaxed);
+    t.process.uid.store(cred.uid, Relaxed);
+    if let Ok(cred) = KArc::try_new(cred) {
+        t.replace_cred(cred);
+    } else {
+        // Without memory for its identity a program must not run.
+        exit::group_exit(&t.process, wait_signaled(SIGSEGV, false) as i32);
+    }
+    t.process.relations_mut(&mut super::process::tasks()).did_exec = true;
+    t.process.timers.clear_posix();
+    fresh_actions(t);
+    *t.signals.altstack.lock() = signal::state::AltStack::NONE;
+    t.signals.fault_esr.store(0, Relaxed);
+    t.robust_list.store(0, Relaxed);
+    t.clear_child_tid.store(0, Relaxed);
+    fpsimd::with_registers(t, |fp| *fp = fpsimd::FpRegisters::new());
+    close_on_exec(t).await;
+    if let Some(task) = t.task() {
+        task.set_name(&image.comm);
+    }
+    {
+        // SAFETY: the thread itself, outside EL0.
+        let context: &mut UserContext = unsafe { t.context() };
+        context.x = [0; 31];
+        context.sp = image.sp as u64;
+        context.pc = image.entry as u64;
+        context.pstate = PSTATE_EL0;
+        context.tls = 0;
+        context.syscall = -1;
+    }
+    switch::reload(t);
+}
+
+/// Handlers become the default, in a table that no other process shares.
+fn fresh_actions(t: &Thread) {
+    let shared = t.process.sighand();
+    if let Ok(own) = KArc::try_new(shared.fork()) {
+        *t.process.sighand.lock() = own;
+    }
+    t.process.sighand().flush();
+}
+
+/// Closes what is marked so, in a table of the process's own.
+async fn close_on_exec(t: &Thread) {
+    let Some(mut files) = t.share_files() else { return };
+    if files.is_shared() {
+        let Some(own) = files.fork(usize::MAX).ok().and_then(|f| KArc::try_new(f).ok()) else { return };
+        t.replace_files(Some(own.clone()));
+        exit::close_all(&files).await;
+        files = own;
+    }
+    let mut next = 0;
+    while let Some((fd, file)) = files.remove_next_cloexec(next) {
+        next = fd as usize + 1;
+        let _ = vigil_fs::close(file, &files).await;
+    }
+}

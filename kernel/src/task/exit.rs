@@ -1,0 +1,288 @@
+//! The end of a thread, and of a process with its last one (Linux: `do_exit`, `exit_notify`, `release_task`).
+//!
+//! A thread ends when its future sees `exiting` or a group exit: nothing is unwound from outside (DESIGN.md rule 4).
+//! [`finish`] runs in the thread's own poll and may wait: it closes files, gives the memory back, and only then tells
+//! the parent.
+
+use super::clone::vfork_done;
+use super::process::{Life, Process, Tasks, tasks};
+use super::signal::{self, SigInfo};
+use super::switch;
+use super::thread::Thread;
+use crate::ipc::futex;
+use core::sync::atomic::Ordering::*;
+use vigil_abi::process::wait_exited;
+use vigil_executor::task::{INTERRUPT_KILL, INTERRUPT_SIGNAL};
+use vigil_fs::FdTable;
+use vigil_mem::{KArc, KVec};
+
+/// Marks the calling thread to end with wait status `status` before it sees EL0 again.
+pub fn exit_thread(thread: &Thread, status: i32) {
+    thread.exit_code.store(status, Relaxed);
+    thread.exiting.store(true, Release);
+}
+
+/// Ends every thread of the process with wait status `status`. The first caller's status counts.
+pub fn group_exit(process: &Process, status: i32) {
+    let guard = tasks();
+    if process.group_exit.load(Acquire) {
+        return;
+    }
+    process.group_exit_code.store(status, Relaxed);
+    process.group_exit.store(true, Release);
+    for thread in process.relations(&guard).threads.iter() {
+        kick(thread);
+    }
+}
+
+/// Ends every other thread of the caller's process: exec wants to be alone.
+pub fn kill_siblings(thread: &Thread) {
+    let guard = tasks();
+    for sibling in thread.process.relations(&guard).threads.iter() {
+        if sibling.tid != thread.tid {
+            sibling.exiting.store(true, Release);
+            kick(sibling);
+        }
+    }
+}
+
+/// Makes a thread look at `exiting` and `group_exit` soon: ends its killable waits, gets it out of EL0.
+fn kick(thread: &Thread) {
+    thread.set_work(crate::arch::aarch64::entry::WORK_STOP);
+    if let Some(task) = thread.task() {
+        task.interrupt(INTERRUPT_SIGNAL | INTERRUPT_KILL);
+        crate::platform::kick_user(task);
+    }
+}
+
+/// The end: called once, last, by the thread's own future.
+pub async fn finish(thread: KArc<Thread>) {
+    let process = thread.process.clone();
+    if process.is_exiting() {
+        thread.exit_code.store(process.group_exit_code.load(Relaxed), Relaxed);
+    }
+    // From here on no signal ends a wait of this thread: what follows must complete.
+    if let Some(task) = thread.task() {
+        task.clear_interrupt(INTERRUPT_SIGNAL | INTERRUPT_KILL);
+    }
+    signal::exit_thread(&thread);
+    futex::exit_robust_list(&thread).await;
+    if thread.clear_child_tid.load(Relaxed) != 0 {
+        let address = thread.clear_child_tid.swap(0, Relaxed);
+        if thread.share_mm().is_some_and(|mm| mm.users() > 1) {
+            let _ = crate::syscall::user::put(&thread, vigil_mem::UserPtr::<u32>::new(address), &0).await;
+            futex::wake_address(&thread, address).await;
+        }
+    }
+    release_mm(&thread).await;
+    close_files(&thread).await;
+    thread.replace_fs(None);
+    if process.live_threads.fetch_sub(1, AcqRel) == 1 {
+        process.timers.clear();
+        vfork_done(&process);
+    }
+    let to_free = leave(&thread);
+    drop(to_free);
+    process.thread_exit.wake_all();
+}
+
+/// Gives the address space back; frees it when this was its last user.
+async fn release_mm(thread: &KArc<Thread>) {
+    let Some(mm) = thread.replace_mm(None) else { return };
+    switch::reload(thread);
+    if mm.put_user() {
+        mm.exit_mmap().await;
+    }
+    vfork_done_if_sole(thread);
+}
+
+/// A vfork child that ends lets its parent go on as soon as it no longer uses the memory.
+fn vfork_done_if_sole(thread: &Thread) {
+    if thread.is_leader() {
+        vfork_done(&thread.process);
+    }
+}
+
+/// Lets go of the descriptor table; closes every file when nobody shares it.
+async fn close_files(thread: &KArc<Thread>) {
+    let Some(files) = thread.replace_files(None) else { return };
+    close_all(&files).await;
+}
+
+/// One user less of `files`; with the last one every file is closed.
+pub async fn close_all(files: &FdTable) {
+    if files.sub_user() {
+        while let Some((_, file)) = files.remove_next(0, usize::MAX) {
+            let _ = vigil_fs::close(file, files).await;
+        }
+    }
+}
+
+/// Takes the thread out of the tree, and the process with its last thread. Returns what must be dropped outside the
+/// lock.
+fn leave(thread: &KArc<Thread>) -> Removed {
+    let mut removed = Removed::default();
+    let mut guard = tasks();
+    let process = thread.process.clone();
+    let status = thread.exit_code.load(Relaxed);
+    account(thread, &process, &mut guard);
+    let relations = process.relations_mut(&mut guard);
+    if let Some(i) = relations.threads.iter().position(|t| t.tid == thread.tid) {
+        removed.thread = relations.threads.remove(i);
+    }
+    let last = relations.threads.is_empty();
+    if thread.is_leader() {
+        // The number stays the process's until it is waited for; the leader's status is the process's.
+        relations.status = status;
+    }
+    removed.entry = guard.pids.set_thread(thread.tid, None);
+    if !thread.is_leader() {
+        guard.pids.release(thread.tid);
+    }
+    if last {
+        if process.is_exiting() {
+            process.relations_mut(&mut guard).status = process.group_exit_code.load(Relaxed);
+        }
+        end_process(&process, &mut guard, &mut removed);
+    }
+    removed
+}
+
+/// Adds the thread's times and faults to the process's.
+fn account(thread: &Thread, process: &Process, guard: &mut Tasks) {
+    let total = thread.run_time();
+    let system = thread.system_time.load(Relaxed).min(total);
+    let relations = process.relations_mut(guard);
+    relations.dead_time[0] = relations.dead_time[0].wrapping_add(total - system);
+    relations.dead_time[1] = relations.dead_time[1].wrapping_add(system);
+    relations.dead_faults[0] = relations.dead_faults[0].wrapping_add(thread.min_faults.load(Relaxed));
+    relations.dead_faults[1] = relations.dead_faults[1].wrapping_add(thread.maj_faults.load(Relaxed));
+}
+
+/// Counted objects that leave the tree; dropped after the lock.
+#[derive(Default)]
+struct Removed {
+    thread: Option<KArc<Thread>>,
+    entry: Option<KArc<Thread>>,
+    reaped: Option<Reaped>,
+    orphans: KVec<KArc<Process>>,
+}
+
+/// What is left of a process that was waited for: dropped outside the lock.
+pub struct Reaped {
+    _child: Option<KArc<Process>>,
+    _entry: Option<KArc<Process>>,
+    _parent: Option<KArc<Process>>,
+    _children: KVec<KArc<Process>>,
+}
+
+/// The last thread is gone: orphans go to a reaper, the parent learns.
+fn end_process(process: &KArc<Process>, guard: &mut Tasks, removed: &mut Removed) {
+    if process.pid == 1 {
+        let status = process.relations(guard).status;
+        crate::task::init::init_exited(status);
+    }
+    process.relations_mut(guard).life = Life::Zombie;
+    removed.orphans = reparent_children(process, guard);
+    let Some(parent) = process.relations(guard).parent.clone() else { return };
+    let (exit_signal, status) = {
+        let relations = process.relations(guard);
+        (relations.exit_signal, relations.status)
+    };
+    signal::orphaned_group_check(process, guard);
+    // SIGCHLD ignored, or SA_NOCLDWAIT: the child is not kept for a wait.
+    let mut auto_reap = exit_signal == 0;
+    if exit_signal != 0 {
+        if exit_signal == signal::SIGCHLD {
+            auto_reap = parent.sighand().ignores_children();
+        }
+        let info = SigInfo::child_exit(exit_signal, process, status);
+        signal::send_to_process_locked(&parent, info, guard);
+    }
+    if auto_reap {
+        removed.reaped = Some(reap(process, guard));
+    }
+    parent.child_wait.wake_all();
+}
+
+/// Hands the children of `process` to the nearest subreaper above it, or to the first process. Returns storage to free.
+fn reparent_children(process: &KArc<Process>, guard: &mut Tasks) -> KVec<KArc<Process>> {
+    let mut heir = process.relations(guard).parent.clone();
+    while let Some(p) = heir.clone() {
+        let relations = p.relations(guard);
+        if relations.subreaper && relations.life == Life::Running || relations.parent.is_none() {
+            break;
+        }
+        heir = relations.parent.clone();
+    }
+    let mut children = core::mem::take(&mut process.relations_mut(guard).children);
+    let Some(heir) = heir else { return children };
+    // Atomic allocation: may fail, does not wait. Orphans without a place in the heir's list are not waited for.
+    let room = heir.relations_mut(guard).children.try_reserve(children.len()).is_ok();
+    let mut wake = false;
+    for child in children.iter() {
+        let relations = child.relations_mut(guard);
+        wake |= relations.life == Life::Zombie;
+        relations.exit_signal = if room { signal::SIGCHLD } else { 0 };
+        relations.parent = Some(heir.clone());
+        death_signal(child, guard);
+    }
+    if room {
+        let list = &mut heir.relations_mut(guard).children;
+        for child in children.drain(..) {
+            list.push_reserved(child);
+        }
+    }
+    if wake {
+        heir.child_wait.wake_all();
+    }
+    children
+}
+
+/// PR_SET_PDEATHSIG of a child whose parent has ended.
+fn death_signal(child: &KArc<Process>, guard: &mut Tasks) {
+    let number = child.pdeath_signal.load(Relaxed);
+    if number != 0 {
+        signal::send_to_process_locked(child, SigInfo::kernel(number), guard);
+    }
+}
+
+/// Removes a zombie from the tree: it was waited for, or nobody will. The result is dropped outside the lock.
+pub fn reap(process: &KArc<Process>, guard: &mut Tasks) -> Reaped {
+    let parent = process.relations_mut(guard).parent.take();
+    let mut child = None;
+    if let Some(parent) = &parent {
+        let (time, faults) = totals(process, guard);
+        let relations = parent.relations_mut(guard);
+        for i in 0..2 {
+            relations.children_time[i] = relations.children_time[i].wrapping_add(time[i]);
+            relations.children_faults[i] = relations.children_faults[i].wrapping_add(faults[i]);
+        }
+        if let Some(i) = relations.children.iter().position(|c| KArc::ptr_eq(c, process)) {
+            child = relations.children.remove(i);
+        }
+    }
+    let (pgrp, session) = {
+        let relations = process.relations_mut(guard);
+        relations.life = Life::Reaped;
+        (relations.pgrp, relations.session)
+    };
+    let children = core::mem::take(&mut process.relations_mut(guard).children);
+    guard.pids.leave(pgrp);
+    guard.pids.leave(session);
+    let entry = guard.pids.set_process(process.pid, None);
+    guard.pids.release(process.pid);
+    Reaped { _child: child, _entry: entry, _parent: parent, _children: children }
+}
+
+/// CPU time (user, system, nanoseconds) and faults (minor, major) of a process and of the children it waited for.
+pub fn totals(process: &Process, guard: &Tasks) -> ([u64; 2], [u64; 2]) {
+    let r = process.relations(guard);
+    let add = |a: [u64; 2], b: [u64; 2]| [a[0].wrapping_add(b[0]), a[1].wrapping_add(b[1])];
+    (add(r.dead_time, r.children_time), add(r.dead_faults, r.children_faults))
+}
+
+/// The wait status of `exit(code)`.
+pub fn exit_status(code: u64) -> i32 {
+    wait_exited(code as u32 & 0xff) as i32
+}

@@ -1,0 +1,141 @@
+//! Taking signals on the way to EL0, and restarting system calls (Linux: `get_signal`, arm64's `do_signal`).
+
+use super::action::{Action, Default, default_of};
+use super::pending::SigInfo;
+use super::state::{has_pending, pending_of};
+use super::{fault, frame, stop};
+use crate::arch::aarch64::entry::WORK_SIGNAL;
+use crate::task::exit;
+use crate::task::thread::Thread;
+use core::sync::atomic::Ordering::*;
+use vigil_abi::process::wait_signaled;
+use vigil_abi::signal::*;
+use vigil_abi::{Errno, nr};
+use vigil_executor::task::INTERRUPT_SIGNAL;
+
+/// Brings the work word and the interrupt flags up to date after the mask or the pending set changed. The thread itself.
+pub fn recalc(thread: &Thread) {
+    let Some(task) = thread.task() else { return };
+    // Clear, then look: a sender sets the pending bit before the flag.
+    task.clear_interrupt(INTERRUPT_SIGNAL);
+    if has_pending(thread) {
+        task.interrupt(INTERRUPT_SIGNAL);
+        thread.set_work(WORK_SIGNAL);
+    }
+}
+
+/// Takes the next signal that is not blocked: the thread's own first.
+fn dequeue(thread: &Thread) -> Option<SigInfo> {
+    let wanted = !thread.signals.blocked();
+    if pending_of(thread) & wanted == 0 {
+        return None;
+    }
+    thread.signals.queue.with(|p| p.take(wanted)).or_else(|| thread.process.signals.queue.with(|p| p.take(wanted)))
+}
+
+/// Handles what is pending: ends, stops, or builds the frame of a handler. Called on the way to EL0.
+pub async fn handle(thread: &Thread) {
+    let mut restart = Restart::of(thread);
+    loop {
+        stop::report_continued(&thread.process);
+        if thread.process.signals.stop_signal.load(SeqCst) != 0 {
+            stop::wait(thread).await;
+        }
+        if thread.exiting.load(Relaxed) || thread.process.is_exiting() {
+            return;
+        }
+        let Some(info) = dequeue(thread) else { break };
+        let action = thread.process.sighand().take_for_delivery(info.signo);
+        match action.handler {
+            SIG_IGN => continue,
+            SIG_DFL => {
+                if thread.process.signals.unkillable.load(Relaxed) && info.code != SI_KERNEL && info.code <= 0 {
+                    continue;
+                }
+                match default_of(info.signo) {
+                    Default::Ignore => continue,
+                    Default::Stop => {
+                        stop::stop(thread, info.signo).await;
+                        continue;
+                    }
+                    Default::Terminate | Default::Core => {
+                        fault::log_fatal(thread, &info);
+                        exit::group_exit(&thread.process, wait_signaled(info.signo, false) as i32);
+                        return;
+                    }
+                }
+            }
+            _ => {
+                restart.before_handler(thread, action.flags & SA_RESTART != 0);
+                restart = Restart::None;
+                enter_handler(thread, &info, &action).await;
+            }
+        }
+    }
+    restart.without_handler(thread);
+    if let Some(mask) = thread.signals.take_saved() {
+        thread.signals.set_blocked(mask);
+    }
+    recalc(thread);
+}
+
+/// Builds the frame and points the context at the handler; a stack that cannot take it is a SIGSEGV.
+async fn enter_handler(thread: &Thread, info: &SigInfo, action: &Action) {
+    let blocked = thread.signals.blocked();
+    // What the frame restores is the mask before sigsuspend replaced it.
+    let restored = thread.signals.take_saved().unwrap_or(blocked);
+    if frame::build(thread, info, action, restored).await.is_err() {
+        fault::force_segv(thread, info.signo);
+        return;
+    }
+    let own = if action.flags & SA_NODEFER != 0 { 0 } else { sigmask(info.signo) };
+    thread.signals.set_blocked(blocked | action.mask | own);
+}
+
+/// What is to become of the system call that a signal interrupted.
+enum Restart {
+    None,
+    Error(Errno),
+}
+
+impl Restart {
+    fn of(thread: &Thread) -> Restart {
+        // SAFETY: the thread itself, outside EL0.
+        let context = unsafe { thread.context() };
+        if context.syscall < 0 {
+            return Restart::None;
+        }
+        context.syscall = -1;
+        let result = context.x[0] as i64;
+        match i32::try_from(-result).ok().and_then(Errno::from_raw) {
+            Some(e) if result < 0 && e.is_restart() => Restart::Error(e),
+            _ => Restart::None,
+        }
+    }
+
+    /// A handler will run: the call fails with EINTR, or is made again after it.
+    fn before_handler(&self, thread: &Thread, sa_restart: bool) {
+        let Restart::Error(e) = *self else { return };
+        let again = e == Errno::ERESTARTNOINTR || e == Errno::ERESTARTSYS && sa_restart;
+        // SAFETY: as above.
+        let context = unsafe { thread.context() };
+        if again {
+            context.x[0] = context.orig_x0;
+            context.pc = context.pc.wrapping_sub(4);
+        } else {
+            context.x[0] = Errno::EINTR.to_ret() as u64;
+        }
+    }
+
+    /// No handler runs: user space does not notice.
+    fn without_handler(&self, thread: &Thread) {
+        let Restart::Error(e) = *self else { return };
+        // SAFETY: as above.
+        let context = unsafe { thread.context() };
+        context.x[0] = context.orig_x0;
+        context.pc = context.pc.wrapping_sub(4);
+        if e == Errno::ERESTART_RESTARTBLOCK {
+            context.x[8] = nr::restart_syscall as u64;
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! Signals (signal(7); seed_003_part2.md "signals").
+//!
+//! ```text
+//!   send ─► pending set + queue (thread's or process's) ─► work word, interrupt flags, kick ─► handle, on the way to EL0
+//!                                                                                              ├─ default: end, stop, nothing
+//!                                                                                              └─ handler: frame on the user stack
+//! ```
+//!
+//! | file | subject |
+//! |---|---|
+//! | [`pending`] | sets and queues, pure |
+//! | [`action`] | dispositions, default actions |
+//! | [`state`] | what threads and processes hold |
+//! | [`send`] | generating signals |
+//! | [`deliver`] | taking them, restarting system calls |
+//! | [`frame`] | the frame of a handler, sigreturn |
+//! | [`stop`] | job control |
+//! | [`fault`] | signals for exceptions |
+//!
+//! Locks: the process tree's, then a signal queue's; both spin locks that are not taken in hard interrupts: timers hand
+//! their signals to a task.
+
+pub mod action;
+pub mod deliver;
+pub mod fault;
+pub mod frame;
+pub mod pending;
+pub mod send;
+pub mod state;
+pub mod stop;
+
+pub use action::{Action, SigHand};
+pub use deliver::{handle, recalc};
+pub use fault::{abort, floating_point, force_fault};
+pub use pending::SigInfo;
+pub use send::{send_to_group, send_to_process, send_to_process_locked, send_to_thread};
+pub use state::{ProcessSignals, ThreadSignals, exit_thread, has_pending};
+pub use stop::orphaned_group_check;
+pub use vigil_abi::signal::{BUS_ADRALN, BUS_ADRERR, BUS_OBJERR, ILL_ILLOPC, SEGV_ACCERR, SEGV_MAPERR, TRAP_BRKPT, TRAP_HWBKPT, TRAP_TRACE};
+pub use vigil_abi::signal::{SIGALRM, SIGBUS, SIGCHLD, SIGCONT, SIGFPE, SIGHUP, SIGILL, SIGINT, SIGKILL, SIGPIPE, SIGPROF, SIGQUIT, SIGSEGV, SIGSTOP, SIGSYS, SIGTERM, SIGTRAP, SIGTSTP, SIGTTIN, SIGTTOU, SIGURG, SIGVTALRM, SIGWINCH, SIGXCPU, SIGXFSZ};
+
+/// The number of signals; they are numbered 1 to 64.
+pub const NSIG: usize = 64;

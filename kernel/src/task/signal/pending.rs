@@ -1,0 +1,169 @@
+//! Pending signals: a set, and the information that came with them. Pure.
+
+use vigil_abi::Errno;
+use vigil_abi::signal::*;
+use vigil_mem::KVec;
+
+/// What a signal carries, short of the ABI's 128 bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SigInfo {
+    /// 1 to 64.
+    pub signo: u32,
+    /// si_errno.
+    pub errno: i32,
+    /// si_code.
+    pub code: i32,
+    /// The first words of the union.
+    pub fields: [u64; 4],
+}
+
+impl SigInfo {
+    /// From the kernel itself (SI_KERNEL).
+    pub const fn kernel(signo: u32) -> Self {
+        SigInfo { signo, errno: 0, code: SI_KERNEL, fields: [0; 4] }
+    }
+
+    /// From a process: `code` is SI_USER, SI_TKILL or what sigqueue gave.
+    pub const fn from_process(signo: u32, code: i32, pid: u32, uid: u32, value: u64) -> Self {
+        SigInfo { signo, errno: 0, code, fields: [pid as u64 | (uid as u64) << 32, value, 0, 0] }
+    }
+
+    /// A fault at `addr`.
+    pub const fn fault(signo: u32, code: i32, addr: u64) -> Self {
+        SigInfo { signo, errno: 0, code, fields: [addr, 0, 0, 0] }
+    }
+
+    /// A timer expired: its id, how often beyond once, and the value that timer_create gave.
+    pub const fn timer(signo: u32, id: u32, overrun: u32, value: u64) -> Self {
+        SigInfo { signo, errno: 0, code: SI_TIMER, fields: [id as u64 | (overrun as u64) << 32, value, 0, 0] }
+    }
+
+    /// A child changed its state; times in nanoseconds.
+    pub const fn child(code: i32, pid: u32, uid: u32, status: i32, time: [u64; 2]) -> Self {
+        const TICK: u64 = 10_000_000;
+        let fields = [pid as u64 | (uid as u64) << 32, status as u32 as u64, time[0] / TICK, time[1] / TICK];
+        SigInfo { signo: SIGCHLD, errno: 0, code, fields }
+    }
+
+    /// As user space sees it.
+    pub fn to_abi(&self) -> Siginfo {
+        let mut info = Siginfo::new(self.signo, self.code);
+        info.si_errno = self.errno;
+        info.fields[..4].copy_from_slice(&self.fields);
+        info
+    }
+
+    /// From what rt_sigqueueinfo(2) was given.
+    pub fn from_abi(signo: u32, info: &Siginfo) -> Self {
+        let mut fields = [0; 4];
+        fields.copy_from_slice(&info.fields[..4]);
+        SigInfo { signo, errno: info.si_errno, code: info.si_code, fields }
+    }
+}
+
+/// Signals that a thread causes itself come first (Linux: SYNCHRONOUS_MASK).
+const SYNCHRONOUS: Sigset =
+    sigmask(SIGSEGV) | sigmask(SIGBUS) | sigmask(SIGILL) | sigmask(SIGTRAP) | sigmask(SIGFPE) | sigmask(SIGSYS);
+
+/// The pending signals of one thread or process.
+#[derive(Debug, Default)]
+pub struct Pending {
+    set: Sigset,
+    /// In the order of their arrival.
+    queue: KVec<SigInfo>,
+}
+
+impl Pending {
+    /// None.
+    pub const fn new() -> Self {
+        Pending { set: 0, queue: KVec::new() }
+    }
+
+    /// The set.
+    pub fn set(&self) -> Sigset {
+        self.set
+    }
+
+    /// Adds a signal. A standard signal that is pending already is not queued again. Without memory, or beyond `limit`
+    /// queued entries, a signal loses its information but not itself; only a real-time one that a process queues with
+    /// sigqueue(3) is refused (EAGAIN).
+    pub fn add(&mut self, info: SigInfo, limit: u64) -> Result<(), Errno> {
+        let bit = sigmask(info.signo);
+        let realtime = info.signo >= SIGRTMIN;
+        if !realtime && self.set & bit != 0 {
+            return Ok(());
+        }
+        let full = realtime && self.queue.len() as u64 >= limit;
+        if full || self.queue.try_push(info).is_err() {
+            if realtime && info.code != SI_USER && info.code < SI_KERNEL {
+                return Err(Errno::EAGAIN);
+            }
+        }
+        self.set |= bit;
+        Ok(())
+    }
+
+    /// Takes the next signal that is in `wanted`: synchronous ones first, then by ascending number.
+    pub fn take(&mut self, wanted: Sigset) -> Option<SigInfo> {
+        let ready = self.set & wanted;
+        if ready == 0 {
+            return None;
+        }
+        let first = if ready & SYNCHRONOUS != 0 { ready & SYNCHRONOUS } else { ready };
+        let signo = first.trailing_zeros() + 1;
+        let Some(i) = self.queue.iter().position(|q| q.signo == signo) else {
+            self.set &= !sigmask(signo);
+            return Some(SigInfo::from_process(signo, SI_USER, 0, 0, 0));
+        };
+        let info = self.queue.remove(i);
+        if !self.queue.iter().any(|q| q.signo == signo) {
+            self.set &= !sigmask(signo);
+        }
+        info
+    }
+
+    /// Forgets the signals in `mask`.
+    pub fn flush(&mut self, mask: Sigset) {
+        if self.set & mask != 0 {
+            self.set &= !mask;
+            self.queue.retain(|q| sigmask(q.signo) & mask == 0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn standard_signals_do_not_queue_and_real_time_ones_do() {
+        let mut p = Pending::new();
+        for value in 0..3 {
+            p.add(SigInfo::from_process(SIGUSR1, SI_USER, 1, 0, value), 10).unwrap();
+            p.add(SigInfo::from_process(SIGRTMIN + 1, SI_QUEUE, 1, 0, value), 10).unwrap();
+        }
+        assert_eq!(p.take(!0).unwrap().signo, SIGUSR1);
+        for value in 0..3 {
+            assert_eq!(p.take(!0).unwrap().fields[1], value);
+        }
+        assert!(p.take(!0).is_none());
+        assert_eq!(p.set(), 0);
+    }
+
+    #[test]
+    fn a_fault_comes_before_lower_numbers() {
+        let mut p = Pending::new();
+        p.add(SigInfo::kernel(SIGHUP), 10).unwrap();
+        p.add(SigInfo::fault(SIGSEGV, SEGV_MAPERR, 4), 10).unwrap();
+        assert_eq!(p.take(!sigmask(SIGSEGV)).unwrap().signo, SIGHUP);
+        assert_eq!(p.take(!0).unwrap().fields[0], 4);
+    }
+
+    #[test]
+    fn a_full_queue_refuses_sigqueue_but_not_kill() {
+        let mut p = Pending::new();
+        assert_eq!(p.add(SigInfo::from_process(SIGRTMIN, SI_QUEUE, 1, 0, 0), 0), Err(Errno::EAGAIN));
+        assert_eq!(p.add(SigInfo::from_process(SIGRTMIN, SI_USER, 1, 0, 0), 0), Ok(()));
+        assert_eq!(p.take(!0).unwrap().signo, SIGRTMIN);
+    }
+}

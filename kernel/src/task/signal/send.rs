@@ -1,0 +1,116 @@
+//! Generating signals (Linux: `send_signal_locked`, `complete_signal`).
+
+use super::pending::SigInfo;
+use super::state::Queue;
+use super::stop;
+use crate::arch::aarch64::entry::WORK_SIGNAL;
+use crate::task::limits;
+use crate::task::process::{Life, Process, Tasks, tasks};
+use crate::task::thread::Thread;
+use core::sync::atomic::Ordering::*;
+use vigil_abi::Errno;
+use vigil_abi::signal::*;
+use vigil_executor::task::{INTERRUPT_KILL, INTERRUPT_SIGNAL};
+use vigil_mem::KArc;
+
+/// Makes `thread` look at its signals: ends its wait, gets it out of EL0.
+pub fn wake(thread: &Thread, fatal: bool) {
+    thread.set_work(WORK_SIGNAL);
+    if let Some(task) = thread.task() {
+        task.interrupt(if fatal { INTERRUPT_SIGNAL | INTERRUPT_KILL } else { INTERRUPT_SIGNAL });
+        crate::platform::kick_user(task);
+    }
+}
+
+/// Whether `signo` would be dropped: ignored, and not blocked by the thread that would take it (sigwait wants it then).
+fn is_dropped(process: &Process, thread: Option<&Thread>, signo: u32) -> bool {
+    if thread.is_some_and(|t| t.signals.blocked() & sigmask(signo) != 0) {
+        return false;
+    }
+    let sighand = process.sighand();
+    if process.signals.unkillable.load(Relaxed) && sighand.get(signo).handler == SIG_DFL {
+        return true;
+    }
+    sighand.ignores(signo)
+}
+
+fn add(queue: &Queue, process: &Process, info: SigInfo) -> Result<(), Errno> {
+    queue.with(|p| p.add(info, process.limits.soft(limits::SIGPENDING)))
+}
+
+/// Whether the signal ends the process whatever happens, so that all its killable waits may end at once.
+fn is_fatal(process: &Process, signo: u32) -> bool {
+    use super::action::{Default, default_of};
+    signo == SIGKILL
+        || process.sighand().get(signo).handler == SIG_DFL
+            && default_of(signo) == Default::Terminate
+            && !process.signals.unkillable.load(Relaxed)
+}
+
+/// Sends to one thread. EAGAIN: the queue of real-time signals is full. A dead thread's signal is dropped.
+pub fn send_to_thread(thread: &Thread, info: SigInfo) -> Result<(), Errno> {
+    let guard = tasks();
+    stop::prepare(&thread.process, info.signo, &guard);
+    if is_dropped(&thread.process, Some(thread), info.signo) {
+        return Ok(());
+    }
+    add(&thread.signals.queue, &thread.process, info)?;
+    if thread.signals.blocked() & sigmask(info.signo) == 0 {
+        wake(thread, is_fatal(&thread.process, info.signo));
+    }
+    Ok(())
+}
+
+/// Sends to a process: one of its threads that does not block it will take it.
+pub fn send_to_process(process: &Process, info: SigInfo) -> Result<(), Errno> {
+    send_checked(process, info, &tasks())
+}
+
+/// The same with the tree locked; a full queue drops the signal.
+pub fn send_to_process_locked(process: &Process, info: SigInfo, guard: &Tasks) {
+    let _ = send_checked(process, info, guard);
+}
+
+fn send_checked(process: &Process, info: SigInfo, guard: &Tasks) -> Result<(), Errno> {
+    let relations = process.relations(guard);
+    if relations.life != Life::Running {
+        return Ok(());
+    }
+    stop::prepare(process, info.signo, guard);
+    let bit = sigmask(info.signo);
+    let takes = |t: &&KArc<Thread>| t.signals.blocked() & bit == 0 && !t.exiting.load(Relaxed);
+    let taker = relations.threads.iter().find(takes);
+    let main = taker.or(relations.threads.first());
+    if is_dropped(process, main.map(|t| &**t), info.signo) {
+        return Ok(());
+    }
+    add(&process.signals.queue, process, info)?;
+    if let Some(thread) = taker {
+        wake(thread, is_fatal(process, info.signo));
+    }
+    Ok(())
+}
+
+/// Sends to every process of a group; ESRCH when it has none.
+pub fn send_to_group(pgrp: u32, info: SigInfo) -> Result<(), Errno> {
+    let guard = tasks();
+    let mut result = Err(Errno::ESRCH);
+    for process in guard.pids.processes() {
+        if process.relations(&guard).pgrp == pgrp && process.relations(&guard).life == Life::Running {
+            result = send_checked(process, info, &guard);
+        }
+    }
+    result
+}
+
+impl SigInfo {
+    /// SIGCHLD, or what clone asked for instead: a child has ended with wait status `status`.
+    pub fn child_exit(signo: u32, child: &Process, status: i32) -> SigInfo {
+        let (code, value) = match status {
+            s if s & 0x7f == 0 => (CLD_EXITED, s >> 8 & 0xff),
+            s if s & 0x80 != 0 => (CLD_DUMPED, s & 0x7f),
+            s => (CLD_KILLED, s & 0x7f),
+        };
+        SigInfo { signo, ..SigInfo::child(code, child.pid, child.uid(), value, [0; 2]) }
+    }
+}
