@@ -2,7 +2,7 @@
 //!
 //! Drivers, and what they have in common: register windows, the device tree, the interrupt core. Nothing here knows of
 //! system calls, files or address spaces; devices reach programs through the traits that `fs` and the kernel glue to
-//! files ([`char`], [`tty`]).
+//! files ([`mod@char`], [`tty`]).
 //!
 //! Principles:
 //!
@@ -21,10 +21,11 @@
 //! | [`timer`] | the architected timer |
 //! | [`rtc`] | PL031, the wall clock at boot |
 //! | [`serial`] | PL011, early console |
-//! | [`char`] | what makes a file of a device |
+//! | [`mod@char`] | what makes a file of a device |
 //! | [`tty`] | terminals and their line discipline |
 //! | [`virtio`] | virtio-mmio: console ports, entropy |
 #![no_std]
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests run on a host, with its std"))]
 
 #[cfg(any(test, not(target_os = "none")))]
 extern crate std;

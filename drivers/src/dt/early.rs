@@ -104,7 +104,7 @@ pub fn memory(dtb: &Dtb<'_>, mut found: impl FnMut(Region)) {
             continue;
         }
         let Some(value) = node.prop("linux,usable-memory").or_else(|| node.prop("reg")) else { continue };
-        each_region(value, &[root], |r| found(r));
+        each_region(value, &[root], &mut found);
     }
 }
 

@@ -2,18 +2,17 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::vec::Vec;
 
 /// INTID of "nothing pending".
 const SPURIOUS: u32 = 1023;
 
 std::thread_local! {
     static PENDING: RefCell<VecDeque<u32>> = const { RefCell::new(VecDeque::new()) };
-    static LOG: RefCell<Vec<(&'static str, u64)>> = const { RefCell::new(Vec::new()) };
+    static LOG: RefCell<VecDeque<(&'static str, u64)>> = const { RefCell::new(VecDeque::new()) };
 }
 
 fn note(what: &'static str, value: u64) {
-    LOG.with(|l| l.borrow_mut().push((what, value)));
+    LOG.with(|l| l.borrow_mut().push_back((what, value)));
 }
 
 pub(super) fn acknowledge() -> u32 {
@@ -40,6 +39,6 @@ pub(super) fn raise(intid: u32) {
 
 /// What was done since the last call.
 #[cfg(test)]
-pub(super) fn take_log() -> Vec<(&'static str, u64)> {
-    LOG.with(|l| core::mem::take(&mut *l.borrow_mut()))
+pub(super) fn take_log() -> std::vec::Vec<(&'static str, u64)> {
+    LOG.with(|l| core::mem::take(&mut *l.borrow_mut())).into()
 }

@@ -210,14 +210,14 @@ impl<const LEN: usize> Window<LEN> {
     /// Reads the register at `OFFSET`; later loads and stores are done after it.
     #[inline(always)]
     pub fn read32<const OFFSET: usize>(&self) -> u32 {
-        const { assert!(OFFSET % 4 == 0 && OFFSET + 4 <= LEN) };
+        const { assert!(OFFSET.is_multiple_of(4) && OFFSET + 4 <= LEN) };
         self.fixed().read32(OFFSET)
     }
 
     /// Writes the register at `OFFSET`, ordered only against accesses to the same device.
     #[inline(always)]
     pub fn write32_relaxed<const OFFSET: usize>(&self, value: u32) {
-        const { assert!(OFFSET % 4 == 0 && OFFSET + 4 <= LEN) };
+        const { assert!(OFFSET.is_multiple_of(4) && OFFSET + 4 <= LEN) };
         self.fixed().write32_relaxed(OFFSET, value);
     }
 }

@@ -179,10 +179,8 @@ impl Tty {
         if all.flush_output || all.flow_changed {
             self.write_wait.wake(KEY_OUT, 0);
         }
-        if all.interrupt() || all.quit() || all.suspend() {
-            if let Some(events) = self.events.get() {
-                events.signal(self, all);
-            }
+        if let (true, Some(events)) = (all.interrupt() || all.quit() || all.suspend(), self.events.get()) {
+            events.signal(self, all);
         }
     }
 

@@ -162,3 +162,51 @@ fn flush_flow_and_winsize() {
     assert!(!tty.set_winsize(size));
     assert_eq!(tty.winsize().ws_col, 80);
 }
+
+/// VTIME with a clock: the terminal's timer wakes a reader that waits, and a reader that gave up leaves no trace.
+#[test]
+fn vtime_ends_a_read() {
+    use core::pin::pin;
+    use core::task::Waker;
+    use std::time::{Duration, Instant};
+    use vigil_executor::wait::{Register, WaitNode};
+    let (line, tty) = setup();
+    let wait_for_timer = |node: Option<core::pin::Pin<&WaitNode>>| {
+        let end = Instant::now() + Duration::from_secs(10);
+        let start = Instant::now();
+        while Instant::now() < end {
+            vigil_executor::timer::interrupt(vigil_executor::time::now());
+            match node {
+                Some(node) if node.is_woken() => return,
+                None if start.elapsed() > Duration::from_millis(200) => return,
+                _ => std::thread::sleep(Duration::from_millis(5)),
+            }
+        }
+        panic!("the timer did not wake the reader");
+    };
+    raw(tty, 0, 1);
+    assert_eq!(read(tty, 10), None);
+    {
+        let node = pin!(WaitNode::new());
+        // SAFETY: the queue is the terminal's, which lives for ever.
+        unsafe { node.as_ref().register(tty.read_queue(), KEY_IN, Register::Shared, Some(Waker::noop())) };
+        wait_for_timer(Some(node.as_ref()));
+    }
+    assert_eq!(read(tty, 10).unwrap(), b"", "the time is over");
+    assert_eq!(read(tty, 10), None, "a new read has its own time");
+    wait_for_timer(None);
+    assert_eq!(read(tty, 10), None, "nobody waited when it ran out");
+    type_in(line, b"a");
+    assert_eq!(read(tty, 10).unwrap(), b"a");
+
+    raw(tty, 3, 1);
+    type_in(line, b"b");
+    assert_eq!(read(tty, 10), None);
+    {
+        let node = pin!(WaitNode::new());
+        // SAFETY: as above.
+        unsafe { node.as_ref().register(tty.read_queue(), KEY_IN, Register::Shared, Some(Waker::noop())) };
+        wait_for_timer(Some(node.as_ref()));
+    }
+    assert_eq!(read(tty, 10).unwrap(), b"b", "fewer than VMIN, but the pause was too long");
+}
