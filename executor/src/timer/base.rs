@@ -235,8 +235,7 @@ pub fn interrupt(now_at_entry: Nanos) -> bool {
 /// Fires what may fire at `t`.
 fn expire(base: &Base, t: Nanos) {
     let mut tree = base.tree.lock_irq();
-    loop {
-        let Some(entry) = tree.tree.front().clone_pointer() else { break };
+    while let Some(entry) = tree.tree.front().clone_pointer() {
         let entry: *const Entry = UnsafeRef::into_raw(entry);
         // SAFETY: queued entries are alive; we hold the lock. After FIRED was stored, or the lock let go, the entry
         // may be gone and is not touched.

@@ -195,8 +195,8 @@ impl WaitNode {
         }
         if stays {
             self.fired.fetch_or(if key == 0 { u32::MAX } else { key }, Ordering::AcqRel);
-            // SAFETY: by the caller's contract.
             self.inner.with(|p| {
+                // SAFETY: by the caller's contract.
                 if let Some(waker) = unsafe { &(*p).waker } {
                     waker.wake_by_ref();
                 }

@@ -25,6 +25,9 @@ pub(super) const RUNNING: u32 = 2;
 /// It came up while it was running: the worker that runs it links it again.
 pub(super) const DEFERRED: u32 = 4;
 
+/// Gives back the reference that a queue holds.
+pub(super) type Release = unsafe fn(NonNull<Work>);
+
 /// What a worker does with an item.
 #[derive(Clone, Copy)]
 pub(super) enum Run {
@@ -100,7 +103,7 @@ impl Work {
             next: Cell::new(null()),
             prev: Cell::new(null()),
             linked: Cell::new(false),
-            release: AtomicPtr::new(nothing as unsafe fn(NonNull<Work>) as *mut ()),
+            release: AtomicPtr::new(nothing as Release as *mut ()),
         }
     }
 
@@ -131,7 +134,7 @@ impl Work {
     }
 
     /// Makes it pending; `false` if it was. With `release` the queue lets go of the reference that it got.
-    pub(super) fn set_pending(&self, release: unsafe fn(NonNull<Work>)) -> bool {
+    pub(super) fn set_pending(&self, release: Release) -> bool {
         if self.state.fetch_or(PENDING, Ordering::AcqRel) & PENDING != 0 {
             return false;
         }
@@ -157,9 +160,9 @@ impl Work {
     }
 
     /// How to give back the reference that the queue holds; to be read while PENDING is set.
-    pub(super) fn release_fn(&self) -> unsafe fn(NonNull<Work>) {
+    pub(super) fn release_fn(&self) -> Release {
         // SAFETY: only functions of this type are stored.
-        unsafe { core::mem::transmute::<*mut (), unsafe fn(NonNull<Work>)>(self.release.load(Ordering::Relaxed)) }
+        unsafe { core::mem::transmute::<*mut (), Release>(self.release.load(Ordering::Relaxed)) }
     }
 }
 

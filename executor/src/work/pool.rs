@@ -1,7 +1,7 @@
 //! A pool: one list of pending items and the workers that take from it.
 
 use super::WorkQueue;
-use super::item::{PENDING, Run, Work};
+use super::item::{PENDING, Release, Run, Work};
 use crate::atomic::{AtomicU32, Ordering};
 use crate::class::{Params, Policy};
 use crate::cpu::{CpuId, CpuMask};
@@ -147,7 +147,7 @@ impl Pool {
 
 /// Takes `work` out of the pool in which it is linked, and clears PENDING. Returns its count's color and how to release
 /// it; `None` if it is in no pool.
-pub(super) fn remove(work: &Work) -> Option<(u32, unsafe fn(NonNull<Work>))> {
+pub(super) fn remove(work: &Work) -> Option<(u32, Release)> {
     loop {
         let pool = work.pool.load(Ordering::Acquire);
         // SAFETY: pools are parts of statics.
@@ -183,7 +183,7 @@ async fn worker(queue: &'static WorkQueue, pool: &'static Pool, cpu: Option<CpuI
 /// An item that this worker runs.
 struct Running {
     work: NonNull<Work>,
-    release: unsafe fn(NonNull<Work>),
+    release: Release,
     color: u32,
 }
 

@@ -14,11 +14,14 @@ const BATCH: usize = 32;
 
 static RCU_CALLBACKS: LockClass = LockClass::new("rcu_callbacks");
 
+/// What [`call_rcu`] calls.
+pub type Callback = unsafe fn(NonNull<RcuHead>);
+
 /// The link of a callback, inside the object that is to be freed (Linux: rcu_head).
 #[derive(Debug)]
 pub struct RcuHead {
     next: Cell<*mut RcuHead>,
-    function: Cell<Option<unsafe fn(NonNull<RcuHead>)>>,
+    function: Cell<Option<Callback>>,
     target: Cell<u64>,
 }
 

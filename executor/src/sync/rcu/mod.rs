@@ -17,7 +17,7 @@ mod callbacks;
 mod grace;
 mod pointer;
 
-pub use callbacks::{RcuHead, call_rcu, has_ready, run_callbacks, run_callbacks_of};
+pub use callbacks::{Callback, RcuHead, call_rcu, has_ready, run_callbacks, run_callbacks_of};
 pub use grace::Grace;
 pub use pointer::Rcu;
 
@@ -152,20 +152,20 @@ fn ended() {
         Context::here().set_need_resched();
     }
     arch::irq_restore(irq);
-    if others.0 != 0 {
-        if let Some(p) = platform::get() {
-            p.send_reschedule_mask(others);
-        }
+    if others.0 != 0
+        && let Some(p) = platform::get()
+    {
+        p.send_reschedule_mask(others);
     }
 }
 
 /// Interrupts the CPUs that the grace period waits for.
 fn kick() {
     let mask = GRACE.pending() & crate::cpu::ONLINE.load().0;
-    if mask != 0 {
-        if let Some(p) = platform::get() {
-            p.send_reschedule_mask(CpuMask(mask));
-        }
+    if mask != 0
+        && let Some(p) = platform::get()
+    {
+        p.send_reschedule_mask(CpuMask(mask));
     }
 }
 
