@@ -68,6 +68,8 @@ pub mod vma;
 #[cfg(test)]
 mod fail_tests;
 #[cfg(test)]
+mod model_tests;
+#[cfg(test)]
 pub(crate) mod tests;
 
 pub use counters::{Overcommit, committed, enough_memory};
