@@ -57,7 +57,8 @@ fn renew(next: &Mm, cpu: CpuId) {
 /// Makes this CPU run no user address space: kernel tasks, and before an address space that ran here is freed. TTBR0
 /// points at an empty table under ASID 0. Interrupts are masked.
 pub fn switch_to_none() {
-    STATE.deactivate(CpuId::current().index());
+    // The CPU's active ASID stays noted: 0 there means that a roll-over passed, and would send the next switch through the
+    // lock. A roll-over keeps one ASID for us that nobody uses, which costs nothing.
     // SAFETY: the empty table lives for ever and maps nothing.
     unsafe { tlb::set_ttbr0(super::page::empty_root(), 0) };
 }

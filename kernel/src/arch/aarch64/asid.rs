@@ -41,12 +41,6 @@ impl AsidState {
             && self.active[cpu].compare_exchange(old, id, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
-    /// Notes that `cpu` runs no user space: a roll-over need not keep an ASID for it.
-    #[inline]
-    pub fn deactivate(&self, cpu: usize) {
-        self.active[cpu].store(0, Ordering::Relaxed);
-    }
-
     /// The generation now, in the upper 48 bits.
     pub fn generation(&self) -> u64 {
         self.generation.load(Ordering::Relaxed)
