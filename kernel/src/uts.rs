@@ -62,6 +62,13 @@ pub fn hostname(out: &mut [u8; 65]) -> &[u8] {
     &out[..n]
 }
 
+/// The NIS domain name, without its padding.
+pub fn domainname(out: &mut [u8; 65]) -> &[u8] {
+    *out = NAMES.lock().domain;
+    let n = out.iter().position(|b| *b == 0).unwrap_or(out.len());
+    &out[..n]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

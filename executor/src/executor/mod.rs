@@ -48,6 +48,8 @@ pub(crate) struct CpuExec {
     pub(crate) tick_due: AtomicBool,
     /// Nanoseconds spent idle, and polls begun: statistics.
     pub(crate) idle_time: AtomicU64,
+    /// When the present idle stay began; 0: not idle.
+    pub(crate) idle_since: AtomicU64,
     pub(crate) polls: AtomicU64,
     pub(crate) parks: AtomicU64,
 }
@@ -65,6 +67,7 @@ impl CpuExec {
             to_free: Cell::new(null()),
             tick_due: AtomicBool::new(false),
             idle_time: AtomicU64::new(0),
+            idle_since: AtomicU64::new(0),
             polls: AtomicU64::new(0),
             parks: AtomicU64::new(0),
         }
@@ -248,8 +251,12 @@ pub struct CpuStat {
 /// The statistics of `cpu`.
 pub fn stat(cpu: CpuId) -> CpuStat {
     let exec = EXEC.of(cpu);
+    let so_far = match exec.idle_since.load(Relaxed) {
+        0 => 0,
+        since => time::now().saturating_sub(since),
+    };
     CpuStat {
-        idle: exec.idle_time.load(Relaxed),
+        idle: exec.idle_time.load(Relaxed).saturating_add(so_far),
         polls: exec.polls.load(Relaxed),
         parks: exec.parks.load(Relaxed),
         spare_stacks: exec.pool.len(),

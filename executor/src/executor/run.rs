@@ -171,6 +171,7 @@ fn debug_check(ctx: &Context) {
 /// Waits for work. Interrupts are masked on entry; they are taken before it returns.
 fn idle(exec: &CpuExec, since: Nanos) {
     let here = CpuId::current();
+    exec.idle_since.store(since, Relaxed);
     IDLE.insert(here);
     rcu::idle_enter(here);
     // The idle bit is set before this look, and a waker pushes before it looks at the bit (both SeqCst): whoever comes
@@ -181,6 +182,7 @@ fn idle(exec: &CpuExec, since: Nanos) {
     }
     rcu::idle_exit(here);
     IDLE.remove(here);
+    exec.idle_since.store(0, Relaxed);
     exec.idle_time.fetch_add(time::now().saturating_sub(since), Relaxed);
     arch::irq_enable();
 }

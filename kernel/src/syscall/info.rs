@@ -9,7 +9,7 @@ use vigil_abi::process::{CAP_SYS_ADMIN, CAP_SYS_BOOT, CAP_SYSLOG};
 use vigil_abi::{Errno, Pod, nr};
 use vigil_abi::misc::Sysinfo;
 use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
-use vigil_executor::wait::{WaitMode, WaitQueue};
+use vigil_executor::wait::WaitMode;
 use vigil_executor::wait_site;
 use vigil_mem::page_alloc as stat;
 use vigil_mem::{KVec, UserPtr};
@@ -105,15 +105,13 @@ pub async fn getrandom(t: &Thread, a: Args) -> Result<usize, Errno> {
     Ok(done)
 }
 
-/// Readers of the log that wait for the next record.
-pub static LOG_WAIT: WaitQueue = WaitQueue::new();
 /// The console's level before SYSLOG_ACTION_CONSOLE_OFF; 0: not off.
 static SAVED_LEVEL: AtomicU8 = AtomicU8::new(0);
 
 /// Waits until the log has something that syslog(2) has not read. ERESTARTSYS.
 async fn wait_for_log() -> Result<(), Errno> {
     let unread = || (kmsg::syslog_unread() != 0).then_some(());
-    LOG_WAIT
+    crate::dev::kmsg::WAIT
         .wait_until(wait_site!("syslog_print"), WaitMode::Interruptible, unread)
         .await
         .map_err(|_| Errno::ERESTARTSYS)

@@ -32,6 +32,8 @@ pub(super) fn write_signals<T>(t: &Thread, result: Result<T, Errno>) -> Result<T
 
 fn stop(stop: vigil_fs::Stop<'_>) -> Stop {
     match stop {
+        // A terminal has stopped the caller's group: only the async form can start the call over.
+        vigil_fs::Stop::Err(e) if e.is_restart() => Stop::NotYet,
         vigil_fs::Stop::Err(e) => Stop::Errno(e),
         // Also for a fault: the async form brings the page in and goes on.
         vigil_fs::Stop::Fault(_) | vigil_fs::Stop::Wait(..) => Stop::NotYet,

@@ -80,6 +80,10 @@ pub async fn finish(thread: KArc<Thread>) {
     if process.live_threads.fetch_sub(1, AcqRel) == 1 {
         process.timers.clear();
         vfork_done(&process);
+        crate::tty::leader_exit(&process);
+    }
+    if thread.is_leader() {
+        *process.last_comm.lock() = thread.comm();
     }
     let to_free = leave(&thread);
     drop(to_free);

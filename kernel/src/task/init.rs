@@ -104,7 +104,8 @@ fn first_process(info: &'static BootInfo, root: Path) -> Result<Spawned, Errno> 
     let relations = process.relations_mut(&mut guard);
     // As on Linux it is in no group or session until it makes its own.
     (relations.pgrp, relations.session) = (0, 0);
-    relations.threads.push_reserved(thread.clone());
+    // There is a place: it was reserved.
+    let _ = relations.threads.push_reserved(thread.clone());
     guard.pids.join(0);
     guard.pids.join(0);
     guard.pids.set_process(tid, Some(process));

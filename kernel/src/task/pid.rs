@@ -5,6 +5,7 @@
 
 use super::process::Process;
 use super::thread::Thread;
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use vigil_mem::{AllocError, KArc, KBox, KVec};
 
 /// One more than the largest number (Linux: PID_MAX_DEFAULT).
@@ -68,6 +69,11 @@ impl PidTable {
             }
         }
         None
+    }
+
+    /// The number that was given out last.
+    pub fn last(&self) -> u32 {
+        self.last
     }
 
     /// The thread numbered `n`.
@@ -147,6 +153,14 @@ impl From<AllocError> for PidError {
     }
 }
 
+/// Numbers given out since boot (`processes` of `/proc/stat`).
+static FORKS: AtomicU64 = AtomicU64::new(0);
+
+/// How many threads and processes have been begun since boot.
+pub fn forks() -> u64 {
+    FORKS.load(Relaxed)
+}
+
 /// Takes a free number. Give it back with [`free`] unless a thread was entered under it.
 pub fn alloc() -> Result<u32, PidError> {
     loop {
@@ -156,6 +170,7 @@ pub fn alloc() -> Result<u32, PidError> {
                 None => return Err(PidError::Exhausted),
                 Some(Some(n)) => {
                     tasks.pids.last = n;
+                    FORKS.fetch_add(1, Relaxed);
                     if let Some(e) = tasks.pids.entry_mut(n) {
                         e.taken = true;
                     }

@@ -114,6 +114,8 @@ pub struct Process {
     pub vfork_done: AtomicBool,
     /// CLOCK_MONOTONIC at its start.
     pub start_time: u64,
+    /// Its leader's name, once that has ended: what a zombie is shown as.
+    pub last_comm: SpinLock<[u8; 16]>,
     /// Soft limit of RLIMIT_CPU that was signalled last, seconds.
     pub cpu_limit_seen: AtomicU64,
     /// PR_SET_DUMPABLE.
@@ -168,6 +170,7 @@ impl Process {
             vfork_wait: WaitQueue::new(),
             vfork_done: AtomicBool::new(false),
             start_time: vigil_executor::time::now(),
+            last_comm: SpinLock::new(lock_class!("process.last_comm"), [0; 16]),
             cpu_limit_seen: AtomicU64::new(0),
             dumpable: AtomicU32::new(1),
             no_new_privs: AtomicBool::new(false),

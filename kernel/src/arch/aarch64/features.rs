@@ -192,6 +192,11 @@ pub fn add_cpu(regs: &IdRegs) {
     set_common(&common().common(regs));
 }
 
+/// MIDR_EL1 of the boot CPU, for `/proc/cpuinfo`.
+pub fn midr() -> u64 {
+    MIDR.load(Relaxed)
+}
+
 /// HWCAP (AT_HWCAP).
 pub fn hwcap() -> u64 {
     common().hwcaps().0

@@ -1,0 +1,148 @@
+//! `/proc/sys`: what can be read and, where it does something, changed.
+
+use super::misc::number;
+use crate::debug::{panic, printk};
+use crate::mm::{self, Overcommit};
+use crate::{random, uts};
+use core::fmt::{Display, Write};
+use vigil_abi::Errno;
+use vigil_executor::lock_class;
+use vigil_executor::sync::SpinLock;
+use vigil_fs::vfs::{fdtable, file};
+use vigil_fs::vnode::{SeqBuf, StaticDir};
+
+type Show = fn(&mut SeqBuf) -> Result<(), Errno>;
+
+/// Values that only say how things are.
+const FIXED: &[(&str, Show)] = &[
+    ("kernel/ostype", |o| line(o, uts::SYSNAME)),
+    ("kernel/osrelease", |o| line(o, uts::RELEASE)),
+    ("kernel/version", |o| line(o, uts::VERSION)),
+    ("kernel/arch", |o| line(o, uts::MACHINE)),
+    ("kernel/pid_max", |o| line(o, crate::task::pid::PID_MAX)),
+    ("kernel/threads-max", |o| line(o, crate::task::init::max_threads())),
+    ("kernel/cap_last_cap", |o| line(o, 40)),
+    ("kernel/ngroups_max", |o| line(o, 65536)),
+    ("kernel/overflowuid", |o| line(o, 65534)),
+    ("kernel/overflowgid", |o| line(o, 65534)),
+    ("kernel/tainted", |o| line(o, 0)),
+    ("kernel/dmesg_restrict", |o| line(o, 0)),
+    ("kernel/kptr_restrict", |o| line(o, 0)),
+    ("kernel/core_pattern", |o| line(o, "core")),
+    ("kernel/core_uses_pid", |o| line(o, 0)),
+    ("kernel/randomize_va_space", |o| line(o, if crate::boot::params().is_some_and(|p| p.norandmaps) { 0 } else { 2 })),
+    ("kernel/sched_rt_period_us", |o| line(o, 1_000_000)),
+    ("kernel/sched_rt_runtime_us", |o| line(o, 950_000)),
+    ("kernel/sched_rr_timeslice_ms", |o| line(o, 100)),
+    ("kernel/random/entropy_avail", |o| line(o, 256)),
+    ("kernel/random/poolsize", |o| line(o, 256)),
+    ("kernel/random/write_wakeup_threshold", |o| line(o, 256)),
+    ("kernel/random/uuid", |o| uuid(o, fresh_uuid())),
+    ("kernel/random/boot_id", |o| uuid(o, boot_id())),
+    ("vm/overcommit_ratio", |o| line(o, 50)),
+    ("vm/max_map_count", |o| line(o, mm::MAX_MAP_COUNT)),
+    ("vm/mmap_min_addr", |o| line(o, mm::MMAP_MIN_ADDR)),
+    ("vm/panic_on_oom", |o| line(o, 0)),
+    ("vm/swappiness", |o| line(o, 60)),
+    ("fs/nr_open", |o| line(o, fdtable::NR_OPEN)),
+    ("fs/pipe-max-size", |o| line(o, 1_048_576)),
+    ("fs/file-nr", |o| {
+        let _ = writeln!(o, "{}\t0\t{}", file::nr_files(), file::max_files());
+        Ok(())
+    }),
+];
+
+fn line(out: &mut SeqBuf, value: impl Display) -> Result<(), Errno> {
+    let _ = writeln!(out, "{value}");
+    Ok(())
+}
+
+/// Fills `/proc/sys`.
+pub(super) fn init() -> Result<(), Errno> {
+    let sys = vigil_fs::proc::root()?.subdir("sys")?;
+    for (path, show) in FIXED {
+        sys.add_file(path, 0o444, *show)?;
+    }
+    writable(&sys)
+}
+
+/// Values that writing changes.
+fn writable(sys: &StaticDir) -> Result<(), Errno> {
+    sys.add_file_rw("kernel/hostname", 0o644, |o| name(o, uts::hostname(&mut [0; 65])), |d| set_name(d, uts::set_hostname))?;
+    sys.add_file_rw("kernel/domainname", 0o644, |o| name(o, uts::domainname(&mut [0; 65])), |d| set_name(d, uts::set_domainname))?;
+    sys.add_file_rw("kernel/printk", 0o644, show_printk, |d| {
+        let first = d.split(u8::is_ascii_whitespace).find(|w| !w.is_empty()).ok_or(Errno::EINVAL)?;
+        let level = number(first).and_then(|v| u8::try_from(v).ok()).ok_or(Errno::EINVAL)?;
+        printk::set_console_level(level);
+        Ok(())
+    })?;
+    sys.add_file_rw("kernel/panic", 0o644, |o| line(o, panic::timeout()), |d| {
+        panic::set_timeout(value(d, i32::MIN.into(), i32::MAX.into())? as i32);
+        Ok(())
+    })?;
+    sys.add_file_rw("kernel/panic_on_oops", 0o644, |o| line(o, u8::from(panic::panic_on_oops())), |d| {
+        panic::set_panic_on_oops(value(d, 0, 1)? != 0);
+        Ok(())
+    })?;
+    sys.add_file_rw("vm/overcommit_memory", 0o644, |o| line(o, mm::overcommit_mode() as u32), |d| {
+        mm::set_overcommit_mode(match value(d, 0, 2)? {
+            0 => Overcommit::Guess,
+            1 => Overcommit::Always,
+            _ => Overcommit::Never,
+        });
+        Ok(())
+    })?;
+    sys.add_file_rw("fs/file-max", 0o644, |o| line(o, file::max_files()), |d| {
+        file::set_max_files(value(d, 0, i64::MAX)? as u64);
+        Ok(())
+    })
+}
+
+/// A number from `min` to `max`; EINVAL.
+fn value(data: &[u8], min: i64, max: i64) -> Result<i64, Errno> {
+    number(data).filter(|v| (min..=max).contains(v)).ok_or(Errno::EINVAL)
+}
+
+fn name(out: &mut SeqBuf, name: &[u8]) -> Result<(), Errno> {
+    out.put(name);
+    out.put(b"\n");
+    Ok(())
+}
+
+/// A name ends at the first newline or NUL.
+fn set_name(data: &[u8], set: fn(&[u8])) -> Result<(), Errno> {
+    let end = data.iter().position(|b| matches!(b, b'\n' | 0)).unwrap_or(data.len());
+    set(&data[..end]);
+    Ok(())
+}
+
+/// Console level, default level of messages, lowest console level, default console level.
+fn show_printk(out: &mut SeqBuf) -> Result<(), Errno> {
+    let _ = writeln!(out, "{}\t4\t1\t7", printk::console_level());
+    Ok(())
+}
+
+/// A random UUID (RFC 9562, version 4).
+fn fresh_uuid() -> [u8; 16] {
+    let mut id = [0; 16];
+    random::fill(&mut id);
+    id[6] = id[6] & 0x0f | 0x40;
+    id[8] = id[8] & 0x3f | 0x80;
+    id
+}
+
+static BOOT_ID: SpinLock<Option<[u8; 16]>> = SpinLock::new(lock_class!("boot_id"), None);
+
+/// The UUID of this boot.
+fn boot_id() -> [u8; 16] {
+    *BOOT_ID.lock().get_or_insert_with(fresh_uuid)
+}
+
+fn uuid(out: &mut SeqBuf, id: [u8; 16]) -> Result<(), Errno> {
+    for (i, byte) in id.iter().enumerate() {
+        let dash = if matches!(i, 4 | 6 | 8 | 10) { "-" } else { "" };
+        let _ = write!(out, "{dash}{byte:02x}");
+    }
+    out.put(b"\n");
+    Ok(())
+}
