@@ -6,7 +6,7 @@ use super::{at_once, written};
 use crate::mm::{Mm, MmFields};
 use crate::task::limits::SIGPENDING;
 use crate::task::process::{Life, Process, tasks};
-use crate::task::signal::{NSIG, SIGCHLD};
+use crate::task::signal::NSIG;
 use crate::task::thread::Thread;
 use crate::tty;
 use core::fmt::Write;
@@ -123,7 +123,7 @@ fn tree_of(target: &Target, who: &Who) -> Tree {
         children_time: r.children_time,
         children_faults: r.children_faults,
         faults,
-        exit_signal: if r.life == Life::Running && r.parent.is_none() { SIGCHLD } else { r.exit_signal },
+        exit_signal: r.exit_signal,
         status: r.status,
         did_exec: r.did_exec,
         zombie: r.life != Life::Running,

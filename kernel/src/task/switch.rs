@@ -48,6 +48,17 @@ pub fn reload(thread: &Thread) {
     });
 }
 
+/// The running thread ends: its state leaves the CPU for good, and the task has no thread any more. What is left of its
+/// poll, which may free the thread, can be preempted.
+pub fn detach(thread: &Thread) {
+    vigil_executor::arch::without_irqs(|| {
+        if let Some(task) = thread.task() {
+            switch_out(task);
+            task.clear_owner();
+        }
+    });
+}
+
 /// The thread pointer of the running thread: EL0 may have changed it since it was entered.
 pub fn read_tls() -> u64 {
     let tls: u64;

@@ -9,7 +9,7 @@
 //! ```
 
 use super::thread::Thread;
-use super::{exit, signal};
+use super::{exit, signal, switch};
 use crate::arch::aarch64::entry::{Trap, WORK_SIGNAL, WORK_STOP, enter_user};
 use crate::arch::aarch64::features;
 use crate::arch::aarch64::trap::{access_of, class, ec, is_table_fault};
@@ -53,7 +53,8 @@ pub async fn run(thread: KArc<Thread>) {
             }
         }
     }
-    exit::finish(thread).await;
+    exit::finish(thread.clone()).await;
+    switch::detach(&thread);
 }
 
 /// Serves the system call in the user context.

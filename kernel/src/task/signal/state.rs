@@ -95,7 +95,8 @@ impl ThreadSignals {
         let new = ThreadSignals::new();
         new.blocked.store(parent.blocked(), Relaxed);
         if keep_altstack {
-            *new.altstack.lock() = *parent.altstack.lock();
+            let stack = *parent.altstack.lock();
+            *new.altstack.lock() = stack;
         }
         new
     }
