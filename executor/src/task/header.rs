@@ -267,6 +267,11 @@ impl Task {
         self.owner.load(Relaxed) as *const ()
     }
 
+    /// Forgets the owner: it ends before the task does. The task itself only, interrupts masked.
+    pub fn clear_owner(&self) {
+        self.owner.store(0, Relaxed);
+    }
+
     /// The hooks.
     #[inline(always)]
     pub fn hooks(&self) -> &'static Hooks {
