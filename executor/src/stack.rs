@@ -4,7 +4,7 @@
 //! the [`Context`](crate::context::Context): at the top, so that an overflow meets the guard page and not the header.
 
 /// Bytes of one kernel stack. Unoptimised frames are larger, hence more with checks on.
-pub const STACK_SIZE: usize = if cfg!(debug_assertions) { 32 << 10 } else { 16 << 10 };
+pub const STACK_SIZE: usize = if cfg!(debug_assertions) { 64 << 10 } else { 32 << 10 };
 
 /// The alignment of every stack. Twice the size: bit log2(`STACK_SIZE`) of SP is clear inside a stack and set in the
 /// guard below it, so that the vectors detect an overflow with one bit test, before they touch memory.

@@ -6,7 +6,7 @@
 use super::process::Process;
 use super::thread::Thread;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use vigil_mem::{AllocError, KArc, KBox, KVec};
+use vigil_mem::{AllocError, KArc, KVec};
 
 /// One more than the largest number (Linux: PID_MAX_DEFAULT).
 pub const PID_MAX: u32 = 32_768;
@@ -33,7 +33,7 @@ impl Entry {
 
 /// The table. Under the lock of the process tree.
 pub struct PidTable {
-    chunks: KVec<KBox<[Entry; CHUNK]>>,
+    chunks: KVec<KVec<Entry>>,
     last: u32,
     /// Living threads.
     pub threads: u32,
@@ -180,7 +180,10 @@ pub fn alloc() -> Result<u32, PidError> {
             }
         }
         // The table grows, outside the lock.
-        let mut entries = KBox::<[Entry; CHUNK]>::try_new(core::array::from_fn(|_| Entry::default()))?;
+        let mut entries = KVec::try_with_capacity(CHUNK)?;
+        for _ in 0..CHUNK {
+            entries.push_reserved(Entry::default());
+        }
         let wanted = super::process::tasks().pids.chunks.len() + 1;
         let mut spine = KVec::try_with_capacity(wanted)?;
         let mut tasks = super::process::tasks();
