@@ -14,6 +14,7 @@ use vigil_executor::task::{Hooks, Spawned};
 
 /// Where the boot code ends: memory works, interrupts are masked, one CPU. Does not return.
 pub fn kernel_main(info: &'static BootInfo) -> ! {
+    vigil_executor::time::init(vigil_executor::arch::counter_frequency(), crate::debug::printk::epoch());
     if let Some(seed) = &info.rng_seed {
         random::add_entropy(seed);
     }

@@ -71,6 +71,11 @@ pub fn start_clock() {
     EPOCH.store(vigil_executor::arch::counter(), Relaxed);
 }
 
+/// The counter's value at [`start_clock`]: CLOCK_MONOTONIC begins there, too.
+pub fn epoch() -> u64 {
+    EPOCH.load(Relaxed)
+}
+
 /// Nanoseconds since [`start_clock`] (Linux: local_clock).
 pub fn local_clock() -> u64 {
     let ticks = vigil_executor::arch::counter().wrapping_sub(EPOCH.load(Relaxed));
