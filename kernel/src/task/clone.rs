@@ -250,7 +250,7 @@ fn publish(parent: &Thread, request: &CloneRequest, thread: &KArc<Thread>) -> Re
             // Another thread used the place up, or CLONE_PARENT made this the child of another: make the call again.
             return Err(Errno::ERESTARTNOINTR);
         }
-        children.push_reserved(process.clone());
+        let _ = children.push_reserved(process.clone());
         let relations = process.relations_mut(&mut guard);
         relations.parent = Some(parent_process);
         relations.pgrp = pgrp;
@@ -261,7 +261,7 @@ fn publish(parent: &Thread, request: &CloneRequest, thread: &KArc<Thread>) -> Re
         guard.pids.join(session);
         guard.pids.set_process(process.pid, Some(process.clone()));
     }
-    process.relations_mut(&mut guard).threads.push_reserved(thread.clone());
+    let _ = process.relations_mut(&mut guard).threads.push_reserved(thread.clone());
     guard.pids.set_thread(thread.tid, Some(thread.clone()));
     Ok(())
 }

@@ -234,7 +234,7 @@ fn reparent_children(process: &KArc<Process>, guard: &mut Tasks) -> KVec<KArc<Pr
     if room {
         let list = &mut heir.relations_mut(guard).children;
         for child in children.drain(..) {
-            list.push_reserved(child);
+            let _ = list.push_reserved(child);
         }
     }
     if wake {

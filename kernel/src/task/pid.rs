@@ -182,7 +182,7 @@ pub fn alloc() -> Result<u32, PidError> {
         // The table grows, outside the lock.
         let mut entries = KVec::try_with_capacity(CHUNK)?;
         for _ in 0..CHUNK {
-            entries.push_reserved(Entry::default());
+            let _ = entries.push_reserved(Entry::default());
         }
         let wanted = super::process::tasks().pids.chunks.len() + 1;
         let mut spine = KVec::try_with_capacity(wanted)?;
@@ -193,9 +193,9 @@ pub fn alloc() -> Result<u32, PidError> {
                 entries[0].taken = true;
             }
             for chunk in tasks.pids.chunks.drain(..) {
-                spine.push_reserved(chunk);
+                let _ = spine.push_reserved(chunk);
             }
-            spine.push_reserved(entries);
+            let _ = spine.push_reserved(entries);
             core::mem::swap(&mut tasks.pids.chunks, &mut spine);
         }
         drop(tasks);

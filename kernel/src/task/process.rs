@@ -236,7 +236,7 @@ impl Process {
             let children = &mut self.relations_mut(&mut guard).children;
             if bigger.capacity() > children.len() {
                 for child in children.drain(..) {
-                    bigger.push_reserved(child);
+                    let _ = bigger.push_reserved(child);
                 }
                 core::mem::swap(children, &mut bigger);
             }
@@ -261,7 +261,7 @@ impl Process {
             let threads = &mut self.relations_mut(&mut guard).threads;
             if bigger.capacity() > threads.len() {
                 for thread in threads.drain(..) {
-                    bigger.push_reserved(thread);
+                    let _ = bigger.push_reserved(thread);
                 }
                 core::mem::swap(threads, &mut bigger);
             }

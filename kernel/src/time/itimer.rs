@@ -209,17 +209,19 @@ impl SignalTimer {
         // A full queue loses the signal, as on Linux.
         match self.notify {
             Notify::Nothing => {}
-            Notify::Process(info) => drop(signal::send_to_process(process, with_overrun(info))),
+            Notify::Process(info) => {
+                let _ = signal::send_to_process(process, with_overrun(info));
+            },
             Notify::Thread(tid, info) => {
                 if let Some(t) = find_thread(tid) {
-                    drop(signal::send_to_thread(&t, with_overrun(info)));
+                    let _ = signal::send_to_thread(&t, with_overrun(info));
                 }
             }
             Notify::CpuLimit => {
                 let used = crate::syscall::process_times(process).iter().sum::<u64>() / SEC;
                 let hard = process.limits.hard(crate::task::limits::CPU);
                 let signo = if used >= hard { SIGKILL } else { SIGXCPU };
-                drop(signal::send_to_process(process, SigInfo::kernel(signo)));
+                let _ = signal::send_to_process(process, SigInfo::kernel(signo));
             }
         }
     }
