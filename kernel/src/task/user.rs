@@ -73,7 +73,8 @@ async fn system_call(thread: &Thread) {
     // exec and sigreturn have replaced the whole context, and say so here.
     if context.syscall >= 0 {
         context.x[0] = result as u64;
-        if Errno::from_raw(-(result as i32)).is_some_and(|e| result < 0 && e.is_restart()) {
+        // The range first: an address in the low word may be anything, the smallest i32 included.
+        if (-4095..0).contains(&result) && Errno::from_raw(-(result as i32)).is_some_and(Errno::is_restart) {
             thread.set_work(WORK_SIGNAL);
         }
     }
