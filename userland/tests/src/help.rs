@@ -22,8 +22,11 @@ pub fn pages(count: usize) -> usize {
 
 /// A pointer to `n` bytes that are there, filled with `x`, before a page that is not.
 pub fn edge(n: usize) -> usize {
-    let start = pages(2);
-    sys!(munmap, start + PAGE, PAGE);
+    // Far from where mappings without an address go: the page behind stays unmapped.
+    static NEXT: AtomicUsize = AtomicUsize::new(0x10_0000_0000);
+    let at = NEXT.fetch_add(16 * PAGE, Ordering::Relaxed);
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED;
+    let start = sys!(mmap, at, PAGE, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) as usize;
     fill(start, PAGE, b'x');
     start + PAGE - n
 }

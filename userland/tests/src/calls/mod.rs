@@ -1,4 +1,7 @@
 //! The cases, a file per group of calls.
+mod fd;
+mod file;
+mod path;
 mod rw;
 
 use crate::case::Calls;
@@ -7,6 +10,9 @@ use crate::case::Calls;
 pub fn all() -> Calls {
     let mut all = Calls::default();
     rw::add(&mut all);
+    fd::add(&mut all);
+    path::add(&mut all);
+    file::add(&mut all);
     all
 }
 
