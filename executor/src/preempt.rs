@@ -27,7 +27,9 @@ use crate::class::Preempt;
 #[cfg(target_os = "none")]
 use crate::class::PutPrev;
 use crate::context::{Context, StackKind};
-use crate::executor::{CpuExec, EXEC, drain};
+use crate::executor::{CpuExec, DUE_CHOICE, DUE_TICK, EXEC, drain};
+#[cfg(target_os = "none")]
+use crate::executor::{elsewhere, push_to};
 use crate::task::Task;
 use crate::time;
 use crate::timer;
@@ -60,7 +62,8 @@ pub(crate) fn reschedule_check(exec: &CpuExec, ctx: &Context) -> Preempt {
     let now = time::now();
     let mut rq = exec.rq.lock();
     let mut verdict = drain(exec, &mut rq, now);
-    if exec.tick_due.swap(false, Relaxed) && rq.tick(now) {
+    let due = exec.take_due();
+    if due & DUE_CHOICE != 0 || due & DUE_TICK != 0 && rq.tick(now) {
         verdict = verdict.max(Preempt::Fair);
     }
     if rq.is_outranked() {
@@ -143,7 +146,16 @@ pub(crate) fn resume(exec: &CpuExec, task: &Task) {
     // SAFETY: the entity is this CPU's current one; interrupts are masked, and its queue's lock guards only its place.
     unsafe { task.entity_ptr().as_mut() }.set_parked(false);
     task.state.resume();
-    exec.to_free.set(Context::here());
+    let here = Context::here();
+    exec.to_free.set(here);
+    // The stack that a CPU runs on is its own; the one it leaves goes to where the poll was parked. So each pool is full
+    // again when nothing is parked, however the polls have moved (bug 7 of `spec/preemption.md`).
+    // SAFETY: a stack's context block is never freed, and this one is the parked poll's, which is ours.
+    if let Some(parked) = unsafe { target.as_ref() } {
+        let home = parked.home_cpu();
+        parked.set_home_cpu(here.home_cpu());
+        here.set_home_cpu(home);
+    }
     (task.hooks().switch_in)(task);
     #[cfg(target_os = "none")]
     {
@@ -171,6 +183,14 @@ fn finish_switch() {
         unsafe { task.entity_ptr().as_mut() }.set_parked(true);
         task.state.park();
         rq.put_prev(PutPrev::Preempted, now);
+        let here = crate::cpu::CpuId::current();
+        if let Some(cpu) = elsewhere(task, here) {
+            // SAFETY: it has just been queued here, and is not current.
+            unsafe { rq.dequeue(task.entity_ptr(), now) };
+            drop(rq);
+            task.set_migrating();
+            push_to(task, cpu, here);
+        }
     }
     if let Some(stack) = NonNull::new(exec.to_free.replace(null()).cast_mut()) {
         // SAFETY: nobody runs on that stack any more.

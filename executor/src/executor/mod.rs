@@ -14,10 +14,13 @@
 //! The lock of a run queue is innermost in the lock order, and two of them are taken by ascending CPU. It is taken with
 //! interrupts masked, held for one transition, and never while a future is polled or dropped.
 
+mod affinity;
 pub mod pool;
 mod run;
 mod yielding;
 
+pub use affinity::set_affinity;
+pub(crate) use affinity::elsewhere;
 pub use run::{Stopped, irq_exit, run};
 pub use yielding::{YieldKind, YieldNow, cond_resched, yield_now};
 
@@ -32,7 +35,7 @@ use crate::task::{Task, TaskRef};
 use crate::time::{self, Nanos};
 use core::cell::Cell;
 use core::ptr::{NonNull, null};
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::*};
 
 /// What one CPU schedules with.
 pub(crate) struct CpuExec {
@@ -44,8 +47,8 @@ pub(crate) struct CpuExec {
     pub(crate) to_publish: Cell<*const Task>,
     /// The stack that has just been left for good.
     pub(crate) to_free: Cell<*const Context>,
-    /// The slice timer has fired and the class has not been asked yet.
-    pub(crate) tick_due: AtomicBool,
+    /// What the classes are still to be asked: [`DUE_TICK`], [`DUE_CHOICE`]. Set by interrupts and by other CPUs.
+    due: AtomicU32,
     /// Nanoseconds spent idle, and polls begun: statistics.
     pub(crate) idle_time: AtomicU64,
     /// When the present idle stay began; 0: not idle.
@@ -65,14 +68,31 @@ impl CpuExec {
             pool: pool::StackPool::new(),
             to_publish: Cell::new(null()),
             to_free: Cell::new(null()),
-            tick_due: AtomicBool::new(false),
+            due: AtomicU32::new(0),
             idle_time: AtomicU64::new(0),
             idle_since: AtomicU64::new(0),
             polls: AtomicU64::new(0),
             parks: AtomicU64::new(0),
         }
     }
+
+    /// Whether there is something to ask the classes.
+    #[inline(always)]
+    pub(crate) fn is_due(&self) -> bool {
+        self.due.load(Relaxed) != 0
+    }
+
+    /// Takes what is to be asked.
+    #[inline(always)]
+    pub(crate) fn take_due(&self) -> u32 {
+        if self.is_due() { self.due.swap(0, Acquire) } else { 0 }
+    }
 }
+
+/// The slice timer has fired.
+pub(crate) const DUE_TICK: u32 = 1;
+/// The order of the queue, or where the current task may run, was changed from outside.
+pub(crate) const DUE_CHOICE: u32 = 2;
 
 pub(crate) static EXEC: PerCpu<CpuExec> = PerCpu::new([const { CpuExec::new() }; MAX_CPUS]);
 
@@ -99,7 +119,6 @@ pub(crate) fn push_new(task: &Task, _guard: &PreemptGuard) {
         None if allowed == 0 || CpuMask(allowed).contains(here) => here,
         None => CpuMask(allowed).first().unwrap_or(here),
     };
-    task.set_cpu(cpu);
     push_to(task, cpu, here);
 }
 
@@ -146,23 +165,24 @@ pub(crate) fn drain(exec: &CpuExec, rq: &mut RunQueue, now: Nanos) -> Preempt {
     for task in exec.inbox.take() {
         // SAFETY: a queued task is alive: the executor's reference goes only after DEAD.
         let task = unsafe { task.as_ref() };
-        let allowed = CpuMask(task.affinity().0 & ONLINE.load().0);
-        if allowed.0 != 0 && !allowed.contains(here) {
-            // The affinity changed after the waker had looked.
-            if let Some(cpu) = allowed.first() {
-                push_to(task, cpu, here);
-                continue;
-            }
+        // It comes from another CPU: `with_entity` may still look at it under the lock of the queue that it was last on.
+        let arrives = task.cpu() != here;
+        if arrives {
+            task.lock_move();
         }
-        // A parked poll, or one that left its CPU for its affinity, was runnable all along.
-        let why = if task.take_fresh() {
-            Enqueue::New
-        } else if task.cpu() == here || !task.state.is_parked() {
-            Enqueue::Wakeup
-        } else {
-            Enqueue::Migrated
-        };
+        if let Some(cpu) = elsewhere(task, here) {
+            // The affinity changed after the waker had looked.
+            if arrives {
+                task.unlock_move();
+            }
+            push_to(task, cpu, here);
+            continue;
+        }
+        let why = task.take_arrival();
         task.set_cpu(here);
+        if arrives {
+            task.unlock_move();
+        }
         let entity = task.entity_ptr();
         // SAFETY: the task is in no queue (it came from an inbox) and lives until it is dequeued.
         unsafe { rq.enqueue(entity, why, now) };
@@ -178,10 +198,15 @@ pub fn with_entity<R>(task: &Task, f: impl FnOnce(&mut RunQueue, NonNull<Entity>
     loop {
         let cpu = task.cpu();
         let mut rq = EXEC.of(cpu).rq.lock_irq();
+        // A task that sleeps, or is on its way, may arrive at another queue at any time: not while this is held.
+        task.lock_move();
         if task.cpu() == cpu {
-            return f(&mut rq, task.entity_ptr(), time::now());
+            let r = f(&mut rq, task.entity_ptr(), time::now());
+            task.unlock_move();
+            return r;
         }
         // It moved between the read and the lock.
+        task.unlock_move();
     }
 }
 
@@ -193,13 +218,19 @@ pub fn set_params(task: &Task, params: Params) {
         (task.cpu(), unsafe { rq.set_params(entity, params, now) })
     });
     if resched {
-        if cpu == CpuId::current() {
-            Context::here().set_need_resched();
-        } else if let Some(p) = platform::get() {
-            p.send_reschedule(cpu);
-        }
+        ask_for_choice(cpu, &guard);
     }
     drop(guard);
+}
+
+/// Makes `cpu` choose again: something but a wake has changed what it should run.
+fn ask_for_choice(cpu: CpuId, _guard: &PreemptGuard) {
+    EXEC.of(cpu).due.fetch_or(DUE_CHOICE, Release);
+    if cpu == CpuId::current() {
+        Context::here().set_need_resched();
+    } else if let Some(p) = platform::get() {
+        p.send_reschedule(cpu);
+    }
 }
 
 /// Places `child`, which does not run yet, as a fork of `parent` (Linux: task_fork_fair).
@@ -266,6 +297,8 @@ pub fn stat(cpu: CpuId) -> CpuStat {
 /// Prepares this CPU's executor: `nr_cpus` scales the class's latencies. Before [`run`], on the CPU itself.
 pub fn init_cpu(nr_cpus: usize) {
     let _irq = IrqGuard::new();
+    // The stack that the loop begins on belongs to this CPU like its spares: `preempt` gives it back here one day.
+    Context::here().set_home_cpu(CpuId::current().index() as u32);
     EXEC.this().rq.lock().set_nr_cpus(nr_cpus);
 }
 
@@ -279,5 +312,5 @@ pub fn current_of(cpu: CpuId) -> Option<TaskRef> {
 /// The slice deadline of this CPU has passed (`timer::interrupt` said so): [`irq_exit`] asks the classes. Interrupts
 /// masked.
 pub fn slice_expired() {
-    EXEC.this().tick_due.store(true, Relaxed);
+    EXEC.this().due.fetch_or(DUE_TICK, Relaxed);
 }

@@ -1,10 +1,10 @@
 //! The loop of one CPU, and what an interrupt's exit asks of it.
 
-use super::{CpuExec, EXEC, IDLE, drain, pool, push_to, yielding::YieldKind};
+use super::{CpuExec, DUE_TICK, EXEC, IDLE, drain, elsewhere, pool, push_to, yielding::YieldKind};
 use crate::arch;
 use crate::class::{Enqueue, PickLimit, Preempt, PutPrev};
 use crate::context::{Context, StackKind};
-use crate::cpu::{CpuId, CpuMask, ONLINE};
+use crate::cpu::CpuId;
 use crate::preempt;
 use crate::sync::rcu;
 use crate::task::state::AfterPending;
@@ -53,7 +53,7 @@ pub fn run() -> ! {
             dead = settle(exec, &mut rq, core::mem::replace(&mut left, Left::Nothing), now);
             // Whatever the verdict: the pick below decides.
             let _ = drain(exec, &mut rq, now);
-            if exec.tick_due.swap(false, Relaxed) {
+            if exec.take_due() & DUE_TICK != 0 {
                 rq.tick(now);
             }
             let limit = if exec.pool.len() <= pool::LOW_MARK { PickLimit::FairParkedOnly } else { PickLimit::Any };
@@ -99,15 +99,15 @@ fn settle(
             let task = unsafe { ptr.as_ref() };
             if task.state.is_notified() {
                 let here = CpuId::current();
-                let allowed = CpuMask(task.affinity().0 & ONLINE.load().0);
-                match allowed.first() {
-                    Some(cpu) if !allowed.contains(here) => {
+                match elsewhere(task, here) {
+                    Some(cpu) => {
                         // It may not stay here: it leaves through the other CPU's inbox.
                         rq.put_prev(PutPrev::Sleep, now);
                         let _ = task.state.after_pending();
+                        task.set_migrating();
                         push_to(task, cpu, here);
                     }
-                    _ => {
+                    None => {
                         let why = match Context::here().take_yield_kind() {
                             YieldKind::Yield => PutPrev::Yield,
                             YieldKind::Preempted => PutPrev::Preempted,
@@ -209,7 +209,7 @@ pub fn irq_exit(interrupted: &Context, from_el0: bool) -> Stopped {
     }
     // Wakes in the interrupt left their wish in this stack's block; it is answered here.
     Context::here().clear_need_resched();
-    if exec.inbox.is_empty() && !exec.tick_due.load(Relaxed) && !interrupted.need_resched() {
+    if exec.inbox.is_empty() && !exec.is_due() && !interrupted.need_resched() {
         return Stopped::No;
     }
     if interrupted.current().is_null() {

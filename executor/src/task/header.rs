@@ -2,7 +2,7 @@
 
 use super::reaper;
 use super::state::{State, Wake};
-use crate::class::{Entity, Params};
+use crate::class::{Enqueue, Entity, Params};
 use crate::context::{Context, PreemptGuard};
 use crate::cpu::{CpuId, CpuMask};
 use crate::wait::{WaitMode, WaitSite};
@@ -13,7 +13,7 @@ use core::future::Future;
 use core::mem::offset_of;
 use core::pin::Pin;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering::*};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering::*};
 use core::task::{Context as PollContext, Poll};
 
 /// A signal is pending: ends interruptible waits.
@@ -38,6 +38,13 @@ impl Hooks {
     pub const NONE: Hooks = Hooks { switch_in: |_| {}, switch_out: |_| {} };
 }
 
+/// `Task::arrival`: it was woken.
+const ARRIVE_WAKEUP: u32 = 0;
+/// It was never on a queue.
+const ARRIVE_NEW: u32 = 1;
+/// It was taken off another queue.
+const ARRIVE_MIGRATED: u32 = 2;
+
 struct VTable {
     poll: unsafe fn(NonNull<Task>, &mut PollContext<'_>) -> Poll<()>,
     drop_future: unsafe fn(NonNull<Task>),
@@ -54,8 +61,10 @@ pub struct Task {
     vtable: &'static VTable,
     /// The CPU on whose queue it is, or last was. Written by the enqueuer under that queue's lock.
     cpu: AtomicU32,
-    /// 1 until it is first put on a run queue.
-    fresh: AtomicU32,
+    /// Why it comes to a run queue next (`ARRIVE_*`). Written by its maker, or by whoever took it off a queue.
+    arrival: AtomicU32,
+    /// Taken while its run queue changes, and by those who look at its entity: inside a run queue's lock, a leaf.
+    moving: AtomicBool,
     interrupt: AtomicU32,
     affinity: AtomicU64,
     /// The place in its class. Touched only under the lock of the run queue of `cpu`.
@@ -174,14 +183,38 @@ impl Task {
         self.cpu.store(cpu.index() as u32, Relaxed);
     }
 
-    /// Whether this is its first enqueue; the answer is yes once.
+    /// Why it comes to the queue on which it is about to be put: the first time because it is new, later because it was
+    /// woken, unless [`Task::set_migrating`] has said otherwise.
     #[inline]
-    pub(crate) fn take_fresh(&self) -> bool {
-        if self.fresh.load(Relaxed) == 0 {
-            return false;
+    pub(crate) fn take_arrival(&self) -> Enqueue {
+        match self.arrival.load(Relaxed) {
+            ARRIVE_WAKEUP => return Enqueue::Wakeup,
+            ARRIVE_NEW => self.arrival.store(ARRIVE_WAKEUP, Relaxed),
+            _ => {
+                self.arrival.store(ARRIVE_WAKEUP, Relaxed);
+                return Enqueue::Migrated;
+            }
         }
-        self.fresh.store(0, Relaxed);
-        true
+        Enqueue::New
+    }
+
+    /// It was taken off a queue, still runnable, to go to another CPU. The caller pushes it there.
+    #[inline]
+    pub(crate) fn set_migrating(&self) {
+        self.arrival.store(ARRIVE_MIGRATED, Relaxed);
+    }
+
+    /// Keeps the task's run queue from changing. Interrupts masked; a run queue's lock is held, so the holder is brief.
+    #[inline]
+    pub(crate) fn lock_move(&self) {
+        while self.moving.compare_exchange_weak(false, true, Acquire, Relaxed).is_err() {
+            crate::arch::relax();
+        }
+    }
+
+    #[inline]
+    pub(crate) fn unlock_move(&self) {
+        self.moving.store(false, Release);
     }
 
     /// The CPUs on which it may run.
@@ -190,7 +223,8 @@ impl Task {
         CpuMask(self.affinity.load(Relaxed))
     }
 
-    /// Changes the CPUs on which it may run; takes effect at its next wake or requeue. Empty masks are refused.
+    /// Changes the CPUs on which it may run; takes effect at its next wake or requeue, unlike
+    /// [`set_affinity`](crate::executor::set_affinity). Empty masks are refused.
     pub fn set_affinity(&self, mask: CpuMask) -> bool {
         if mask.0 == 0 {
             return false;
@@ -374,7 +408,8 @@ impl Spawned {
             link: AtomicPtr::new(core::ptr::null_mut()),
             vtable: const { &VTable { poll: poll::<F>, drop_future: drop_future::<F>, layout: Layout::new::<KTask<F>>() } },
             cpu: AtomicU32::new(CpuId::current().index() as u32),
-            fresh: AtomicU32::new(1),
+            arrival: AtomicU32::new(ARRIVE_NEW),
+            moving: AtomicBool::new(false),
             interrupt: AtomicU32::new(0),
             affinity: AtomicU64::new(CpuMask::ALL.0),
             entity: UnsafeCell::new(Entity::new(params)),

@@ -9,7 +9,7 @@ use vigil_abi::process::*;
 use vigil_abi::time::Timespec;
 use vigil_abi::{Errno, Pod};
 use vigil_executor::class::{Params, Policy};
-use vigil_executor::context::PreemptGuard;
+use vigil_executor::context::Context;
 use vigil_executor::cpu::{CpuId, CpuMask, ONLINE};
 use vigil_executor::executor::{self, YieldKind, yield_now};
 use vigil_mem::{KArc, UserPtr};
@@ -294,18 +294,9 @@ pub async fn sched_setaffinity(t: &Thread, a: Args) -> Result<usize, Errno> {
         return Err(Errno::EINVAL);
     }
     let task = who.task().ok_or(Errno::ESRCH)?;
-    task.set_affinity(allowed);
-    let here = {
-        let _guard = PreemptGuard::new();
-        CpuId::current()
-    };
-    if who.tid == t.tid {
-        if !allowed.contains(here) {
-            yield_now(YieldKind::Preempted).await;
-        }
-    } else if !allowed.contains(task.cpu()) {
-        crate::platform::kick_user(task);
-        who.set_work(crate::arch::aarch64::entry::WORK_STOP);
+    executor::set_affinity(task, allowed);
+    if who.tid == t.tid && Context::here().resched_wanted() {
+        yield_now(YieldKind::Preempted).await;
     }
     Ok(0)
 }

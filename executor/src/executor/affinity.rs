@@ -1,0 +1,59 @@
+//! Which CPUs a task may run on, and moving it when that changes.
+//!
+//! A task leaves a CPU that it may no longer use at the first of these: while it is queued, at once, a parked poll
+//! included ([`set_affinity`]); when its poll is parked (`preempt`); when its poll ends or EL0 is left (`run`); when it
+//! is woken. It travels through the inbox of the CPU that it goes to, like a wake: its link is free, because a task that
+//! is queued or parked is pushed by nobody else.
+
+use super::{ask_for_choice, push_to, select_cpu, with_entity};
+use crate::context::PreemptGuard;
+use crate::cpu::{CpuId, CpuMask, ONLINE};
+use crate::task::Task;
+
+/// The CPU that `task` has to go to, because it may not be on `here`; `None` when it may stay. A mask without a CPU that
+/// is online forbids nothing (Linux: select_fallback_rq).
+#[inline]
+pub(crate) fn elsewhere(task: &Task, here: CpuId) -> Option<CpuId> {
+    let mask = task.affinity();
+    if mask.contains(here) || mask.0 & ONLINE.load().0 == 0 {
+        return None;
+    }
+    Some(select_cpu(task, here))
+}
+
+/// Lets `task` run on the CPUs of `mask` only, and makes it leave the CPU on which it is if that is not one of them
+/// (Linux: set_cpus_allowed_ptr). `false` for an empty mask. Any context but a hard interrupt; does not wait: a task that
+/// runs in the kernel leaves at the end of its poll.
+pub fn set_affinity(task: &Task, mask: CpuMask) -> bool {
+    let guard = PreemptGuard::new();
+    let here = CpuId::current();
+    let mut to = None;
+    let mut ask = None;
+    let ok = with_entity(task, |rq, entity, now| {
+        if !task.set_affinity(mask) {
+            return false;
+        }
+        let cpu = task.cpu();
+        // SAFETY: the entity is read under its queue's lock.
+        let (on_rq, current) = unsafe { (entity.as_ref().on_rq(), entity.as_ref().is_current()) };
+        if let Some(target) = elsewhere(task, cpu) {
+            if current {
+                ask = Some(cpu);
+            } else if on_rq {
+                // SAFETY: it is on this queue and not current.
+                unsafe { rq.dequeue(entity, now) };
+                task.set_migrating();
+                to = Some(target);
+            }
+        }
+        true
+    });
+    if let Some(target) = to {
+        push_to(task, target, here);
+    }
+    if let Some(cpu) = ask {
+        ask_for_choice(cpu, &guard);
+    }
+    drop(guard);
+    ok
+}
