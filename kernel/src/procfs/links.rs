@@ -1,7 +1,8 @@
 //! Links to what a process has open: `exe`, `cwd`, `root`, `fd`, `fdinfo` (Linux: fs/proc/fd.c).
 
 use super::at_once;
-use super::process::{Who, alive, parse_number};
+use super::format::parse_number;
+use super::process::{Who, alive};
 use crate::task::thread::Thread;
 use core::fmt::Write;
 use vigil_abi::Errno;

@@ -3,6 +3,7 @@
 use crate::mm;
 use core::fmt::Write;
 use vigil_abi::Errno;
+use vigil_fs::cache::mapping::nr_file_pages;
 use vigil_fs::proc::add_file;
 use vigil_fs::vnode::SeqBuf;
 use vigil_mem::PAGE_SHIFT;
@@ -29,13 +30,15 @@ fn meminfo(out: &mut SeqBuf) -> Result<(), Errno> {
     let get = |i: Item| kb(item(i));
     let active = get(Item::ActiveAnon) + get(Item::ActiveFile);
     let inactive = get(Item::InactiveAnon) + get(Item::InactiveFile);
+    // All page cache belongs to tmpfs so far: what Linux counts as cached and as shared.
+    let cached = kb(nr_file_pages() as usize);
     let (reclaimable, other) = (get(Item::SlabReclaimable), get(Item::SlabUnreclaimable));
     for (name, value) in [
         ("MemTotal", kb(memory.total)),
         ("MemFree", kb(memory.free)),
         ("MemAvailable", kb(memory.available)),
         ("Buffers", 0),
-        ("Cached", get(Item::FilePages)),
+        ("Cached", cached),
         ("SwapCached", 0),
         ("Active", active),
         ("Inactive", inactive),
@@ -51,7 +54,7 @@ fn meminfo(out: &mut SeqBuf) -> Result<(), Errno> {
         ("Writeback", get(Item::Writeback)),
         ("AnonPages", get(Item::AnonMapped)),
         ("Mapped", get(Item::FileMapped)),
-        ("Shmem", get(Item::Shmem)),
+        ("Shmem", cached),
         ("KReclaimable", reclaimable),
         ("Slab", reclaimable + other),
         ("SReclaimable", reclaimable),
@@ -88,10 +91,10 @@ fn vmstat(out: &mut SeqBuf) -> Result<(), Errno> {
         ("nr_slab_unreclaimable", item(Item::SlabUnreclaimable)),
         ("nr_anon_pages", item(Item::AnonMapped)),
         ("nr_mapped", item(Item::FileMapped)),
-        ("nr_file_pages", item(Item::FilePages)),
+        ("nr_file_pages", nr_file_pages() as usize),
         ("nr_dirty", item(Item::Dirty)),
         ("nr_writeback", item(Item::Writeback)),
-        ("nr_shmem", item(Item::Shmem)),
+        ("nr_shmem", nr_file_pages() as usize),
         ("nr_kernel_stack", item(Item::KernelStackKb)),
         ("nr_page_table_pages", item(Item::PageTables)),
         ("pgfault", item(Item::PgFault)),

@@ -1,5 +1,6 @@
 //! Files of a process that are about none of its larger parts.
 
+use super::format::{number, trimmed};
 use super::links;
 use super::process::Who;
 use crate::task::limits as numbers;
@@ -12,12 +13,6 @@ use vigil_executor::wait::WaitMode;
 use vigil_fs::OpResult;
 use vigil_fs::vfs::mounting;
 use vigil_fs::vnode::SeqBuf;
-
-/// The name without its padding.
-pub(super) fn trimmed(comm: &[u8; 16]) -> &[u8] {
-    let n = comm.iter().position(|b| *b == 0).unwrap_or(comm.len());
-    &comm[..n]
-}
 
 /// The name of the thread, or the one that the leader of a zombie had.
 pub(super) fn comm_of(who: &Who) -> Result<[u8; 16], Errno> {
@@ -170,10 +165,4 @@ pub(super) fn set_timerslack(who: &Who, data: &[u8]) -> Result<(), Errno> {
 fn may_schedule(who: &Who) -> Result<(), Errno> {
     let Some(reader) = Thread::current() else { return Ok(()) };
     if reader.process.pid == who.pid || reader.cred()?.capable(CAP_SYS_NICE) { Ok(()) } else { Err(Errno::EPERM) }
-}
-
-/// A decimal number with blanks around it.
-pub(super) fn number(data: &[u8]) -> Option<i64> {
-    let text = core::str::from_utf8(data).ok()?.trim_matches(|c: char| c.is_ascii_whitespace() || c == '\0');
-    text.parse().ok()
 }

@@ -2,40 +2,55 @@
 //!
 //! `vigil_fs::proc` has the file system; here are the contents. A file is generated when it is read from its beginning,
 //! by a plain function; where that needs a lock that only an `async` function can wait for, the function is polled once
-//! and the read is tried again if it had to wait ([`at_once`]).
+//! and the read is tried again if it had to wait (`at_once`).
 //!
 //! | file | what |
 //! |---|---|
-//! | [`process`] | which processes there are; the directories `/proc/PID` and `/proc/PID/task` |
-//! | [`status`] | `stat`, `status`, `statm`, `sched`, `schedstat` |
-//! | [`space`] | what is in or about an address space: `maps`, `smaps`, `cmdline`, `environ`, `auxv` |
-//! | [`links`] | `exe`, `cwd`, `root`, `fd`, `fdinfo` |
-//! | [`misc`] | everything else of a process |
-//! | [`system`] | `/proc/{stat,uptime,loadavg,version,cpuinfo,cmdline,consoles,kallsyms}` |
-//! | [`cputime`] | CPU time by kind, for `/proc/stat` |
-//! | [`memory`] | `/proc/{meminfo,vmstat,buddyinfo,zoneinfo,slabinfo}` |
-//! | [`interrupts`] | `/proc/{interrupts,softirqs}` |
-//! | [`sysctl`] | `/proc/sys` |
-//! | [`sysfs`] | the little of `/sys` that programs ask for: CPUs |
+//! | `format` | texts that need nothing of the kernel |
+//! | `process` | which processes there are; the directories `/proc/PID` and `/proc/PID/task` |
+//! | `status` | `stat`, `status`, `statm`, `sched`, `schedstat` |
+//! | `space` | what is in or about an address space: `maps`, `smaps`, `cmdline`, `environ`, `auxv` |
+//! | `links` | `exe`, `cwd`, `root`, `fd`, `fdinfo` |
+//! | `misc` | everything else of a process |
+//! | `system` | `/proc/{stat,uptime,loadavg,version,cpuinfo,cmdline,consoles,kallsyms}` |
+//! | `cputime` | CPU time by kind, for `/proc/stat` |
+//! | `memory` | `/proc/{meminfo,vmstat,buddyinfo,zoneinfo,slabinfo}` |
+//! | `interrupts` | `/proc/{interrupts,softirqs}` |
+//! | `sysctl` | `/proc/sys` |
+//! | `sysfs` | the little of `/sys` that programs ask for: CPUs |
 
+#[cfg_attr(not(any(test, target_os = "none")), expect(dead_code, reason = "only the tests use it on a host"))]
+mod format;
+#[cfg(target_os = "none")]
 mod cputime;
+#[cfg(target_os = "none")]
 mod interrupts;
+#[cfg(target_os = "none")]
 mod links;
+#[cfg(target_os = "none")]
 mod memory;
+#[cfg(target_os = "none")]
 mod misc;
+#[cfg(target_os = "none")]
 mod process;
+#[cfg(target_os = "none")]
 mod space;
+#[cfg(target_os = "none")]
 mod status;
+#[cfg(target_os = "none")]
 mod sysctl;
+#[cfg(target_os = "none")]
 mod sysfs;
+#[cfg(target_os = "none")]
 mod system;
 
-use core::future::Future;
+#[cfg(target_os = "none")]
 use vigil_abi::Errno;
-use vigil_fs::vfs::wait::{again, now_or_never};
-use vigil_fs::{OpResult, Stop};
+#[cfg(target_os = "none")]
+use vigil_fs::OpResult;
 
 /// Fills `/proc` and `/sys`. Once, in a task, after [`vigil_fs::init`].
+#[cfg(target_os = "none")]
 pub fn init() -> Result<(), Errno> {
     process::init();
     system::init()?;
@@ -46,11 +61,13 @@ pub fn init() -> Result<(), Errno> {
 }
 
 /// The result of `future` if it need not wait; "try again" if it must.
-fn at_once<T>(future: impl Future<Output = T>) -> OpResult<'static, T> {
-    now_or_never(future).ok_or_else(again)
+#[cfg(target_os = "none")]
+fn at_once<T>(future: impl core::future::Future<Output = T>) -> OpResult<'static, T> {
+    vigil_fs::now_or_never(future).ok_or_else(vigil_fs::vfs::wait::again)
 }
 
 /// For functions that generate text and that cannot fail by themselves: a failed allocation is remembered by the buffer.
+#[cfg(target_os = "none")]
 fn written(result: core::fmt::Result) -> OpResult<'static, ()> {
-    result.map_err(|_| Stop::Err(Errno::ENOMEM))
+    result.map_err(|_| vigil_fs::Stop::Err(Errno::ENOMEM))
 }

@@ -3,6 +3,7 @@
 //! A node holds numbers and a starting time, no references: it keeps nothing alive, and finds a process anew on each
 //! use. The starting time tells a process from a later one with its number.
 
+use super::format::parse_number;
 use super::{links, misc, space, status};
 use crate::task::process::{Process, find_process, find_thread, tasks};
 use crate::task::thread::Thread;
@@ -304,14 +305,6 @@ impl Node for TaskDir {
         }
         Ok(())
     }
-}
-
-/// A number in decimal, without leading zeros.
-pub(super) fn parse_number(name: &[u8]) -> Option<u32> {
-    if name.len() > 1 && name[0] == b'0' || name.is_empty() || !name.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    core::str::from_utf8(name).ok()?.parse().ok()
 }
 
 struct Source;

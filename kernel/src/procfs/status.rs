@@ -1,7 +1,8 @@
 //! `stat`, `status`, `statm`, `sched`, `schedstat` of a process or thread (Linux: fs/proc/array.c, kernel/sched/debug.c).
 
-use super::misc::{comm_of, trimmed};
+use super::misc::comm_of;
 use super::process::Who;
+use super::format::{put_list, put_mask, trimmed};
 use super::{at_once, written};
 use crate::mm::{Mm, MmFields};
 use crate::task::limits::SIGPENDING;
@@ -14,7 +15,6 @@ use core::sync::atomic::Ordering::Relaxed;
 use vigil_abi::Errno;
 use vigil_abi::signal::{SIG_DFL, SIG_IGN, Sigset, sigmask};
 use vigil_executor::class::{Params, Policy};
-use vigil_executor::cpu::CpuMask;
 use vigil_executor::executor;
 use vigil_executor::wait::WaitMode;
 use vigil_fs::OpResult;
@@ -259,31 +259,6 @@ const fn nice_of(params: &Params) -> i8 {
     }
 }
 
-/// Appends a mask as `/proc` shows CPU masks: hexadecimal words of 32 bits.
-pub(super) fn put_mask(mask: CpuMask, out: &mut SeqBuf) {
-    let _ = match mask.0 >> 32 {
-        0 => write!(out, "{:x}", mask.0 as u32),
-        high => write!(out, "{high:x},{:08x}", mask.0 as u32),
-    };
-}
-
-/// Appends a mask as a list of ranges: `0-3,5`.
-pub(super) fn put_list(mask: CpuMask, out: &mut SeqBuf) {
-    let mut rest = mask.0;
-    let mut first = true;
-    while rest != 0 {
-        let from = rest.trailing_zeros();
-        let length = (rest >> from).trailing_ones();
-        let comma = if first { "" } else { "," };
-        let _ = match length {
-            1 => write!(out, "{comma}{from}"),
-            n => write!(out, "{comma}{from}-{}", from + n - 1),
-        };
-        first = false;
-        rest &= (u64::MAX << (from + length - 1)) << 1;
-    }
-}
-
 /// `status`
 pub(super) fn status(who: &Who, out: &mut SeqBuf) -> OpResult<'static, ()> {
     let target = Target::of(who)?;
@@ -357,11 +332,11 @@ fn put_signals(target: &Target, out: &mut SeqBuf) {
 fn put_scheduling(target: &Target, out: &mut SeqBuf) {
     let task = target.thread.as_ref().and_then(|t| t.task());
     let possible = super::sysfs::possible();
-    let mask = CpuMask(task.map_or(possible.0, |t| t.affinity().0 & possible.0));
+    let mask = task.map_or(possible.0, |t| t.affinity().0 & possible.0);
     out.put(b"Cpus_allowed:\t");
-    put_mask(mask, out);
+    let _ = put_mask(mask, out);
     out.put(b"\nCpus_allowed_list:\t");
-    put_list(mask, out);
+    let _ = put_list(mask, out);
     out.put(b"\nMems_allowed:\t1\nMems_allowed_list:\t0\n");
     let stats = task.map(|t| {
         // SAFETY: the entity is read under its queue's lock.

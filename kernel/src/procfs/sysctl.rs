@@ -1,6 +1,6 @@
 //! `/proc/sys`: what can be read and, where it does something, changed.
 
-use super::misc::number;
+use super::format::number;
 use crate::debug::{panic, printk};
 use crate::mm::{self, Overcommit};
 use crate::{random, uts};
@@ -59,6 +59,9 @@ fn line(out: &mut SeqBuf, value: impl Display) -> Result<(), Errno> {
 
 /// Fills `/proc/sys`.
 pub(super) fn init() -> Result<(), Errno> {
+    // Linux: a tenth of memory, at a kilobyte for each file (files_maxfiles_init).
+    let kib = vigil_mem::page_alloc::meminfo().total << (vigil_mem::PAGE_SHIFT - 10);
+    file::set_max_files((kib as u64 / 10).max(8192));
     let sys = vigil_fs::proc::root()?.subdir("sys")?;
     for (path, show) in FIXED {
         sys.add_file(path, 0o444, *show)?;

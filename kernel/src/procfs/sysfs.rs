@@ -1,6 +1,6 @@
 //! The little of `/sys` that programs ask for: which CPUs there are (Linux: drivers/base/cpu.c).
 
-use super::status::put_list;
+use super::format::put_list;
 use vigil_abi::Errno;
 use vigil_executor::cpu::{CpuMask, MAX_CPUS, ONLINE};
 use vigil_fs::proc::sys_root;
@@ -14,7 +14,7 @@ pub(super) fn possible() -> CpuMask {
 }
 
 fn show(mask: CpuMask, out: &mut SeqBuf) -> Result<(), Errno> {
-    put_list(mask, out);
+    let _ = put_list(mask.0, out);
     out.put(b"\n");
     Ok(())
 }

@@ -1,0 +1,100 @@
+//! Small texts and numbers as `/proc` has them; nothing of the kernel, so that they are tested on the host.
+
+use core::fmt::{self, Write};
+
+/// A name without its padding.
+pub(super) fn trimmed(comm: &[u8; 16]) -> &[u8] {
+    let n = comm.iter().position(|b| *b == 0).unwrap_or(comm.len());
+    &comm[..n]
+}
+
+/// A number in decimal, without leading zeros: the name of an entry.
+pub(super) fn parse_number(name: &[u8]) -> Option<u32> {
+    if name.len() > 1 && name[0] == b'0' || name.is_empty() || !name.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    core::str::from_utf8(name).ok()?.parse().ok()
+}
+
+/// A decimal number with blanks around it: what was written to a file.
+pub(super) fn number(data: &[u8]) -> Option<i64> {
+    let text = core::str::from_utf8(data).ok()?.trim_matches(|c: char| c.is_ascii_whitespace() || c == '\0');
+    text.parse().ok()
+}
+
+/// Writes a mask of CPUs: hexadecimal words of 32 bits.
+pub(super) fn put_mask(mask: u64, out: &mut impl Write) -> fmt::Result {
+    match mask >> 32 {
+        0 => write!(out, "{:x}", mask as u32),
+        high => write!(out, "{high:x},{:08x}", mask as u32),
+    }
+}
+
+/// Writes a mask of CPUs as a list of ranges: `0-3,5`.
+pub(super) fn put_list(mask: u64, out: &mut impl Write) -> fmt::Result {
+    let mut rest = mask;
+    let mut comma = "";
+    while rest != 0 {
+        let from = rest.trailing_zeros();
+        let length = (rest >> from).trailing_ones();
+        match length {
+            1 => write!(out, "{comma}{from}")?,
+            n => write!(out, "{comma}{from}-{}", from + n - 1)?,
+        }
+        comma = ",";
+        rest &= (u64::MAX << (from + length - 1)) << 1;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::string::String;
+
+    fn list(mask: u64) -> String {
+        let mut out = String::new();
+        put_list(mask, &mut out).unwrap();
+        out
+    }
+
+    #[test]
+    fn lists_have_ranges() {
+        assert_eq!(list(0), "");
+        assert_eq!(list(0b1), "0");
+        assert_eq!(list(0b10_1111), "0-3,5");
+        assert_eq!(list(u64::MAX), "0-63");
+        assert_eq!(list(1 << 63 | 1), "0,63");
+    }
+
+    #[test]
+    fn masks_have_words_of_32_bits() {
+        let mut out = String::new();
+        put_mask(0xf, &mut out).unwrap();
+        put_mask(1 << 32 | 2, &mut out).unwrap();
+        assert_eq!(out, "f1,00000002");
+    }
+
+    #[test]
+    fn names_of_entries_are_plain_numbers() {
+        assert_eq!(parse_number(b"0"), Some(0));
+        assert_eq!(parse_number(b"42"), Some(42));
+        for name in [&b""[..], b"042", b"4x", b"-1", b"4294967296"] {
+            assert_eq!(parse_number(name), None);
+        }
+    }
+
+    #[test]
+    fn written_numbers_may_have_blanks_around_them() {
+        assert_eq!(number(b" -17\n"), Some(-17));
+        assert_eq!(number(b"1\0"), Some(1));
+        assert_eq!(number(b"1 2"), None);
+    }
+
+    #[test]
+    fn a_name_ends_at_its_first_nul() {
+        let mut comm = [0; 16];
+        comm[..4].copy_from_slice(b"init");
+        assert_eq!(trimmed(&comm), b"init");
+    }
+}
