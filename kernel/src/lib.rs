@@ -24,6 +24,7 @@
 //! | `ipc` | futexes |
 //! | `tty`, `dev`, `procfs` | terminals, devices, `/proc` |
 //! | [`random`], [`uts`] | random bytes, names |
+//! | `selftest` | tests inside the running kernel (feature `selftest`) |
 #![no_std]
 
 #[cfg(any(test, not(target_os = "none")))]
@@ -33,6 +34,7 @@ pub mod arch;
 pub mod boot;
 pub mod debug;
 pub mod mm;
+pub mod procfs;
 pub mod random;
 pub mod task;
 pub mod time;
@@ -48,8 +50,8 @@ pub mod ipc;
 pub mod irq;
 #[cfg(target_os = "none")]
 pub mod platform;
-#[cfg(target_os = "none")]
-pub mod procfs;
+#[cfg(all(target_os = "none", feature = "selftest"))]
+mod selftest;
 #[cfg(target_os = "none")]
 pub mod smp;
 #[cfg(target_os = "none")]

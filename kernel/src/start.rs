@@ -29,6 +29,10 @@ pub fn kernel_main(info: &'static BootInfo) -> ! {
     start_cpu(CpuId::BOOT, cpus);
     let started = bringup::start_secondaries(info);
     pr_info!("smp: Brought up 1 node, {} CPUs", started + 1);
+    #[cfg(feature = "selftest")]
+    if crate::selftest::start(info) {
+        executor::run()
+    }
     let made = time::itimer::start().and_then(|()| {
         Spawned::new(task::init::start(info), Params::DEFAULT, b"init", const { &Hooks::NONE }, core::ptr::null())
     });

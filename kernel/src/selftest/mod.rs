@@ -1,0 +1,100 @@
+//! Tests that need the real executor, timers and interrupts: they run inside the kernel, in place of process 1.
+//!
+//! Only in builds with the feature `selftest`; an image for users holds nothing of this. The word
+//! `vigil.test=NAME[:NUMBER][,…]` on the command line starts them, one after the other. Each prints one line,
+//! `selftest NAME: ok|FAILED figures`; after the last one the emulator ends with the number of tests that failed.
+//!
+//! | name | what it shows | number |
+//! |---|---|---|
+//! | `spin` | a poll that spins does not delay a real-time task ([`latency`]) | wakes |
+//! | `parks` | registers, stacks, counts and pools survive parks and migrations ([`parks`]) | parks |
+//! | `stages` | instructions from the comparator to the waker, and on to the poll ([`latency`]) | wakes |
+//! | `stages-user` | the same, beside process 1, which goes on to be started ([`latency`]) | wakes |
+//! | `sizes` | bytes of what a thread keeps ([`sizes`]) | |
+
+mod latency;
+mod parks;
+mod regs;
+mod sizes;
+
+use crate::boot::BootInfo;
+use crate::debug::semihosting;
+use crate::{pr_crit, pr_info};
+use core::fmt::Arguments;
+use vigil_executor::class::Params;
+use vigil_executor::task::{Hooks, Spawned};
+
+/// The word on the command line.
+const OPTION: &[u8] = b"vigil.test=";
+
+/// Starts the tests that the command line asks for. `true` when they run in place of process 1.
+pub fn start(info: &'static BootInfo) -> bool {
+    let Some(list) = info.cmdline.split(|b| *b == b' ').find_map(|w| w.strip_prefix(OPTION)) else { return false };
+    let beside = list.starts_with(b"stages-user");
+    match Spawned::new(run(list, beside), Params::DEFAULT, b"selftest", const { &Hooks::NONE }, core::ptr::null()) {
+        Ok(task) => drop(task.start()),
+        Err(_) => pr_crit!("selftest: no memory"),
+    }
+    !beside
+}
+
+/// Runs the tests of `list` and ends the emulator, unless they run `beside` process 1.
+async fn run(list: &'static [u8], beside: bool) {
+    let mut failed = 0;
+    for word in list.split(|b| *b == b',') {
+        let (name, number) = match word.iter().position(|b| *b == b':') {
+            Some(at) => (&word[..at], parse(&word[at + 1..])),
+            None => (word, None),
+        };
+        let ok = match name {
+            b"spin" => latency::spin(number.unwrap_or(300)).await,
+            b"parks" => parks::run(number.unwrap_or(100_000)).await,
+            b"stages" => latency::stages(number.unwrap_or(300), false).await,
+            b"stages-user" => latency::stages(number.unwrap_or(300), true).await,
+            b"sizes" => sizes::run(),
+            _ => {
+                pr_crit!("selftest: no test of the name {}", name.escape_ascii());
+                false
+            }
+        };
+        failed += u32::from(!ok);
+    }
+    if !beside {
+        semihosting::exit(failed);
+    }
+}
+
+fn parse(digits: &[u8]) -> Option<u64> {
+    core::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+/// Prints the line of a test; returns `ok`.
+fn report(name: &str, ok: bool, figures: Arguments<'_>) -> bool {
+    if ok {
+        pr_info!("selftest {name}: ok {figures}");
+    } else {
+        pr_crit!("selftest {name}: FAILED {figures}");
+    }
+    ok
+}
+
+/// A small generator (xorshift64*): each task has its own, so that a run depends on nothing but timing.
+struct Rng(u64);
+
+impl Rng {
+    fn new(seed: u64) -> Self {
+        Rng(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    /// A number in `low..high`.
+    fn range(&mut self, low: u64, high: u64) -> u64 {
+        low + (self.next() >> 16) % (high - low)
+    }
+}
