@@ -170,12 +170,12 @@ impl AddressSpace {
         inode.ops().fault_page(inode, index, write)
     }
 
-    /// The page at `index`, if it is cached and within the file: to be mapped together with a neighbour.
-    pub fn find_for_map(&self, index: u64) -> Option<PageRef> {
-        if index >= self.host().size().div_ceil(PAGE) {
-            return None;
-        }
-        self.find(index)
+    /// The pages from `first` on that are cached and within the file, each in its slot: to be mapped together with a
+    /// neighbour.
+    pub fn find_range_for_map(&self, first: u64, slots: &mut [Option<PageRef>]) {
+        let end = self.host().size().div_ceil(PAGE);
+        let wanted = usize::try_from(end.saturating_sub(first)).unwrap_or(usize::MAX).min(slots.len());
+        self.pages.lock().get_range(first, &mut slots[..wanted]);
     }
 
     /// A store was made to the page.

@@ -77,6 +77,41 @@ impl Tree {
         (slot != 0).then(|| unsafe { page::clone_raw(slot as *const ()) })
     }
 
+    /// The pages from `first` on, counted, each in its slot; slots without a page stay as they are. One walk for each
+    /// node: neighbours are in one.
+    pub fn get_range(&self, first: u64, slots: &mut [Option<PageRef>]) {
+        let mut done = 0;
+        while done < slots.len() {
+            let index = first.saturating_add(done as u64);
+            if index > max_index(self.height) {
+                return;
+            }
+            let (mut slot, at) = (self.root, slot_index(index, 0));
+            for level in (1..self.height).rev() {
+                if slot == 0 {
+                    break;
+                }
+                // SAFETY: above the bottom, a slot that is not 0 points to a node of this tree.
+                slot = unsafe { (*node_of(slot)).slots[slot_index(index, level)] };
+            }
+            let n = if self.height == 0 { 1 } else { (FANOUT - at).min(slots.len() - done) };
+            if slot != 0 {
+                let leaf = match self.height {
+                    0 => core::slice::from_ref(&self.root),
+                    // SAFETY: as above, of the lowest level.
+                    _ => unsafe { &(&(*node_of(slot)).slots)[at..at + n] },
+                };
+                for (to, raw) in slots[done..done + n].iter_mut().zip(leaf) {
+                    if *raw != 0 {
+                        // SAFETY: at the bottom, a slot that is not 0 is a page to which the tree owns a reference.
+                        *to = Some(unsafe { page::clone_raw(*raw as *const ()) });
+                    }
+                }
+            }
+            done += n;
+        }
+    }
+
     /// Enters `new` at `index`, which is empty: if not, the page that is there is the error. No memory: `Err(None)`.
     pub fn insert(&mut self, index: u64, new: PageRef) -> Result<(), Option<PageRef>> {
         while index > max_index(self.height) {
@@ -288,6 +323,11 @@ mod tests {
                         prop_assert_eq!(tree.get(key).map(|p| tag(&p)), model.get(&key).copied());
                         let next = model.range(key..).next().map(|(&k, &v)| (k, v));
                         prop_assert_eq!(tree.next(key).map(|(k, p)| (k, tag(&p))), next);
+                        let mut range = [const { None }; 70];
+                        tree.get_range(key, &mut range);
+                        for (at, page) in range.iter().enumerate() {
+                            prop_assert_eq!(page.as_ref().map(tag), model.get(&(key + at as u64)).copied());
+                        }
                     }
                 }
             }

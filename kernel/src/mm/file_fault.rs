@@ -112,16 +112,32 @@ impl Mm {
         }
         let low = (here & !(AROUND - 1)).max(vma.start).max(here & !(PMD_SIZE - 1));
         let high = (here & !(AROUND - 1)).saturating_add(AROUND).min(vma.end);
+        if low >= high {
+            return;
+        }
         let prot = vma.pte_prot().read_only();
         let mapping = map.inode.mapping();
-        let mut addr = low;
-        while addr < high {
-            if Pte(self.tables.unlocked(table)[super::pgtable::index_of(addr, 3)].load(super::fault::ORDER)).is_none()
-                && let Some(cached) = mapping.find_for_map(vma.page_index(addr))
-            {
-                self.map_cached(vma, map, seq, (table, addr), cached, prot);
+        let mut pages = [const { None }; AROUND / PAGE_SIZE];
+        let found = &mut pages[..(high - low) / PAGE_SIZE];
+        mapping.find_range_for_map(vma.page_index(low), found);
+        if vma.flags.contains(VmFlags::EXEC) {
+            for cached in found.iter().flatten() {
+                page::sync_icache(cached.pfn());
             }
-            addr += PAGE_SIZE;
         }
+        let mut delta = Rss::default();
+        let locked = self.tables.lock(table, here);
+        if mapping.seq() == seq {
+            for (slot, addr) in found.iter_mut().zip((low..high).step_by(PAGE_SIZE)) {
+                if locked.get(addr).is_none()
+                    && let Some(cached) = slot.take()
+                {
+                    delta.count(cached.pfn(), 1);
+                    locked.set(addr, Pte::new(page::leak(cached), prot));
+                }
+            }
+        }
+        drop(locked);
+        self.counters.add_rss(delta);
     }
 }

@@ -105,7 +105,11 @@ impl<'m> Gather<'m> {
         let mut addr = first;
         let mut delta = Rss::default();
         let locked = tables.lock(table, first);
-        while addr < stop && !self.is_full() {
+        while !self.is_full() {
+            addr = locked.skip_empty(addr, stop);
+            if addr >= stop {
+                break;
+            }
             let pte = locked.get(addr);
             if pte.is_present() && !(keep_private && !pte.is_special() && page::is_anon(pte.pfn())) {
                 locked.set(addr, Pte::NONE);

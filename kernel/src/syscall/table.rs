@@ -4,7 +4,7 @@
 //! A number that is not in the table, or that does not exist on arm64, answers ENOSYS, with one rate-limited line.
 
 use super::{Args, Stop, SysResult, cred, fd, file, futex, info, memory, path, poll, process, rw, sched, signal, time, user};
-use crate::arch::aarch64::entry::{NOT_YET, UserContext};
+use crate::arch::aarch64::entry::{NOT_YET, UserContext, vigil_el0_no_fast_call};
 use crate::task::thread::Thread;
 use vigil_abi::{Errno, nr};
 
@@ -12,7 +12,7 @@ use vigil_abi::{Errno, nr};
 pub const NR_CALLS: usize = 452;
 
 /// A call as the vector makes it: arguments in x0–x5, the context in x6, the result in x0.
-pub type FastCall = extern "C" fn(u64, u64, u64, u64, u64, u64, *const UserContext) -> i64;
+pub type FastCall = unsafe extern "C" fn(u64, u64, u64, u64, u64, u64, *const UserContext) -> i64;
 
 #[inline(always)]
 fn finish(result: SysResult) -> i64 {
@@ -37,21 +37,21 @@ macro_rules! fast_entry {
             let thread = unsafe { Thread::of_context(context) };
             finish($f(thread, [a, b, c, d, e, f]))
         }
-        Some(entry as FastCall)
+        entry as FastCall
     }};
 }
 
 macro_rules! calls {
     (@fast sync $f:path) => { fast_entry!($f) };
     (@fast both $f:path, $slow:path) => { fast_entry!($f) };
-    (@fast slow $f:path) => { None };
+    (@fast slow $f:path) => { vigil_el0_no_fast_call };
     (@serve $t:ident $a:ident sync $f:path) => { user::retry($t, || $f($t, $a)).await };
     (@serve $t:ident $a:ident both $fast:path, $f:path) => { $f($t, $a).await };
     (@serve $t:ident $a:ident slow $f:path) => { $f($t, $a).await };
     ($($number:ident: $shape:ident $f:path $(, $slow:path)?;)*) => {
-        /// What the vector calls, by number; `None`: only the thread's future serves it.
-        pub static FAST: [Option<FastCall>; NR_CALLS] = {
-            let mut table: [Option<FastCall>; NR_CALLS] = [None; NR_CALLS];
+        /// What the vector calls, by number; calls that only the thread's future serves have the way there.
+        pub static FAST: [FastCall; NR_CALLS] = {
+            let mut table: [FastCall; NR_CALLS] = [vigil_el0_no_fast_call; NR_CALLS];
             $(table[nr::$number] = calls!(@fast $shape $f $(, $slow)?);)*
             table
         };

@@ -43,8 +43,6 @@ pub struct UserContext {
     pub far: u64,
     /// What must be done before the thread may enter EL0 again (`WORK_*`); zero on the fast path.
     pub work: AtomicU32,
-    /// Non-zero: no fast calls (tracing, fault injection).
-    pub trace: AtomicU32,
     /// x0 as it was at the system call, for restarts.
     pub orig_x0: u64,
     /// The number of the system call that is being served, or -1.
@@ -75,7 +73,6 @@ impl UserContext {
             esr: 0,
             far: 0,
             work: AtomicU32::new(0),
-            trace: AtomicU32::new(0),
             orig_x0: 0,
             syscall: -1,
             tls: 0,
@@ -89,6 +86,25 @@ impl UserContext {
         self.pc = from.pc;
         self.pstate = from.pstate;
         self.tls = from.tls;
+    }
+}
+
+/// x0–x30, SP, PC, PSTATE: [`UserContext`]'s first words, in the order of a signal frame.
+pub const REGISTERS: usize = 34;
+
+impl UserContext {
+    /// The registers as a signal frame holds them.
+    #[inline(always)]
+    pub fn registers(&self) -> &[u64; REGISTERS] {
+        // SAFETY: the structure is `repr(C)` and starts with these words, as asserted below.
+        unsafe { &*core::ptr::from_ref(self).cast() }
+    }
+
+    /// All of them but PSTATE, which user space may not set as it likes.
+    #[inline(always)]
+    pub fn registers_but_pstate(&mut self) -> &mut [u64; REGISTERS - 1] {
+        // SAFETY: as above.
+        unsafe { &mut *core::ptr::from_mut(self).cast() }
     }
 }
 
@@ -119,6 +135,8 @@ const TRAP_SERROR: u64 = 3;
 
 unsafe extern "C" {
     fn vigil_enter_user(ctx: *mut UserContext) -> u64;
+    /// The entry of the vector's table for a call without a fast form. Not a function: only the vector may go there.
+    pub fn vigil_el0_no_fast_call(a: u64, b: u64, c: u64, d: u64, e: u64, f: u64, context: *const UserContext) -> i64;
 }
 
 /// Runs the thread in EL0 until something needs its future.
@@ -164,6 +182,22 @@ global_asm!(
         str     x11, [x19, #{SP}]
     .endm
 
+    .macro restore_from_x2
+    ldp     x2, x3, [sp, #16]
+    ldp     x4, x5, [sp, #32]
+    ldp     x6, x7, [sp, #48]
+    ldp     x8, x9, [sp, #64]
+    ldp     x10, x11, [sp, #80]
+    ldp     x12, x13, [sp, #96]
+    ldp     x14, x15, [sp, #112]
+    ldp     x16, x17, [sp, #128]
+    ldp     x18, x19, [sp, #144]
+    ldp     x29, x30, [sp, #232]
+    eret
+    dsb     nsh                                 // nothing is executed speculatively beyond ERET
+    isb
+    .endm
+
     // EL0, AArch64, synchronous.
     .balign 64
     .global vigil_el0_sync
@@ -175,23 +209,19 @@ vigil_el0_sync:
     lsr     x14, x13, #26
     cmp     x14, #0x15                          // SVC from AArch64
     b.ne    el0_other
-    ldr     w13, [x19, #{TRACE}]
     cmp     x8, #{NR}
     b.hs    el0_slow_syscall
-    cbnz    w13, el0_slow_syscall
     csel    x9, x8, xzr, lo                     // no speculative index beyond the table
     csdb
     adrp    x10, {TABLE}
     add     x10, x10, :lo12:{TABLE}
     ldr     x10, [x10, x9, lsl #3]
     mov     x6, x19
-    cbz     x10, el0_slow_syscall
     msr     daifclr, #2
     blr     x10
-    mov     x9, #{NOT_YET}
-    cmp     x0, x9
+    cmp     x0, #1                              // overflows for one value only: NOT_YET
     msr     daifset, #2
-    b.eq    el0_slow_syscall
+    b.vs    el0_slow_syscall
     mov     x9, sp
     and     x9, x9, #{STACK_BASE}
     mov     x12, #{QUIET}
@@ -205,13 +235,16 @@ vigil_el0_sync:
     msr     elr_el1, x9
     msr     spsr_el1, x10
     ldr     x1, [sp, #8]
-    b       el0_restore_from_x2
+    restore_from_x2
 
 el0_call_then_work:
     str     x0, [x19, #0]
     mov     x0, #{TRAP_WORK}
     b       el0_to_future
 
+    // What the table holds for calls that only the future serves.
+    .global vigil_el0_no_fast_call
+vigil_el0_no_fast_call:
 el0_slow_syscall:
     mov     x0, #{TRAP_SYSCALL}
     b       el0_to_future
@@ -258,19 +291,7 @@ el0_check_and_restore:
     msr     spsr_el1, x10
     ldp     x0, x1, [sp, #0]
 el0_restore_from_x2:
-    ldp     x2, x3, [sp, #16]
-    ldp     x4, x5, [sp, #32]
-    ldp     x6, x7, [sp, #48]
-    ldp     x8, x9, [sp, #64]
-    ldp     x10, x11, [sp, #80]
-    ldp     x12, x13, [sp, #96]
-    ldp     x14, x15, [sp, #112]
-    ldp     x16, x17, [sp, #128]
-    ldp     x18, x19, [sp, #144]
-    ldp     x29, x30, [sp, #232]
-    eret
-    dsb     nsh                                 // nothing is executed speculatively beyond ERET
-    isb
+    restore_from_x2
 
 el0_work:
     mov     x0, #{TRAP_WORK}
@@ -334,9 +355,7 @@ vigil_enter_user:
     SP = const offset_of!(UserContext, sp),
     ESR = const offset_of!(UserContext, esr),
     WORK = const offset_of!(UserContext, work),
-    TRACE = const offset_of!(UserContext, trace),
     NR = const crate::syscall::table::NR_CALLS,
-    NOT_YET = const NOT_YET,
     STACK_BASE = const !(STACK_SIZE as i64 - 1),
     CONTEXT = const STACK_SIZE - CONTEXT_SIZE,
     QUIET = const vigil_executor::context::QUIET,
@@ -352,7 +371,10 @@ vigil_enter_user:
 );
 
 const _: () = {
+    // What the vector's compare takes it for.
+    assert!(NOT_YET == i64::MIN);
     assert!(offset_of!(UserContext, sp) == 248);
     assert!(offset_of!(UserContext, pc) == 256);
+    assert!(offset_of!(UserContext, x) == 0 && offset_of!(UserContext, pstate) == 8 * (REGISTERS - 1));
     assert!(offset_of!(UserContext, far) == offset_of!(UserContext, esr) + 8);
 };

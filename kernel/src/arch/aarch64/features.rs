@@ -174,7 +174,13 @@ pub fn common() -> IdRegs {
     regs
 }
 
+/// HWCAP and HWCAP2, made of the common values: each exec asks for them.
+static HWCAPS: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
+
 fn set_common(regs: &IdRegs) {
+    let (first, second) = regs.hwcaps();
+    HWCAPS[0].store(first, Relaxed);
+    HWCAPS[1].store(second, Relaxed);
     for (r, c) in regs.0.iter().zip(&COMMON) {
         c.store(*r, Relaxed);
     }
@@ -199,12 +205,12 @@ pub fn midr() -> u64 {
 
 /// HWCAP (AT_HWCAP).
 pub fn hwcap() -> u64 {
-    common().hwcaps().0
+    HWCAPS[0].load(Relaxed)
 }
 
 /// HWCAP2 (AT_HWCAP2).
 pub fn hwcap2() -> u64 {
-    common().hwcaps().1
+    HWCAPS[1].load(Relaxed)
 }
 
 /// Whether all CPUs have PAN (FEAT_PAN).

@@ -75,7 +75,9 @@ vigil_fixups:
     .balign 64
     .global vigil_copy_from_user
 vigil_copy_from_user:
-    cmp     x2, #32
+    cmp     x2, #64
+    b.hs    5f
+8:  cmp     x2, #32
     b.lo    2f
 1:
 10: ldtr    x3, [x1]
@@ -103,15 +105,39 @@ vigil_copy_from_user:
     b       3b
 4:  mov     x0, x2
     ret
+5:
+16: ldtr    x3, [x1]
+    ldtr    x4, [x1, #8]
+    ldtr    x5, [x1, #16]
+    ldtr    x6, [x1, #24]
+    ldtr    x7, [x1, #32]
+    ldtr    x8, [x1, #40]
+    ldtr    x9, [x1, #48]
+    ldtr    x10, [x1, #56]
+17: stp     x3, x4, [x0]
+    stp     x5, x6, [x0, #16]
+    stp     x7, x8, [x0, #32]
+    stp     x9, x10, [x0, #48]
+    add     x0, x0, #64
+    add     x1, x1, #64
+    sub     x2, x2, #64
+    cmp     x2, #64
+    b.hs    5b
+    cbnz    x2, 8b
+    mov     x0, x2
+    ret
     fixup_range 10b, 11b, 3b
     fixup_range 12b, 13b, 3b
     fixup_range 14b, 15b, 4b
+    fixup_range 16b, 17b, 3b
 
     // usize vigil_copy_to_user(usize to_user, const u8 *from, usize n): bytes not copied
     .balign 64
     .global vigil_copy_to_user
 vigil_copy_to_user:
-    cmp     x2, #32
+    cmp     x2, #64
+    b.hs    5f
+8:  cmp     x2, #32
     b.lo    2f
 1:  ldp     x3, x4, [x1]
     ldp     x5, x6, [x1, #16]
@@ -141,9 +167,30 @@ vigil_copy_to_user:
     b       3b
 4:  mov     x0, x2
     ret
+5:  ldp     x3, x4, [x1]
+    ldp     x5, x6, [x1, #16]
+    ldp     x7, x8, [x1, #32]
+    ldp     x9, x10, [x1, #48]
+16: sttr    x3, [x0]
+    sttr    x4, [x0, #8]
+    sttr    x5, [x0, #16]
+    sttr    x6, [x0, #24]
+    sttr    x7, [x0, #32]
+    sttr    x8, [x0, #40]
+    sttr    x9, [x0, #48]
+    sttr    x10, [x0, #56]
+17: add     x0, x0, #64
+    add     x1, x1, #64
+    sub     x2, x2, #64
+    cmp     x2, #64
+    b.hs    5b
+    cbnz    x2, 8b
+    mov     x0, x2
+    ret
     fixup_range 10b, 11b, 3b
     fixup_range 12b, 13b, 3b
     fixup_range 14b, 15b, 4b
+    fixup_range 16b, 17b, 3b
 
     // usize vigil_clear_user(usize to_user, usize n): bytes not cleared
     .balign 16

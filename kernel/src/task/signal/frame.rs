@@ -11,7 +11,7 @@ use super::action::Action;
 use super::pending::SigInfo;
 use super::recalc;
 use super::state::AltStack;
-use crate::arch::aarch64::entry::PSTATE_USER;
+use crate::arch::aarch64::entry::{PSTATE_USER, REGISTERS};
 use crate::arch::aarch64::fpsimd::{self, FpRegisters};
 use crate::syscall::{Stop, user};
 use crate::task::thread::Thread;
@@ -24,13 +24,15 @@ use vigil_mem::UserPtr;
 
 const RECORD: u64 = 16;
 const FRAME: u64 = size_of::<RtSigframe>() as u64;
+/// Words of the siginfo and of the ucontext up to the mask.
+const HEAD: usize = 22;
 const UC: usize = offset_of!(RtSigframe, uc);
 const MCONTEXT: usize = UC + offset_of!(Ucontext, uc_mcontext);
+const _: () = assert!(UC == 128 && offset_of!(Ucontext, uc_sigmask) == 40 && 8 * HEAD == UC + 48);
 const RESERVED: usize = MCONTEXT + offset_of!(Sigcontext, reserved);
 
 /// Where the frame goes: the handler's SP, and the frame record above it.
-fn place(thread: &Thread, sp: u64, action: &Action) -> Option<(u64, u64)> {
-    let alt = *thread.signals.altstack.lock();
+fn place(alt: &AltStack, sp: u64, action: &Action) -> Option<(u64, u64)> {
     let on_alt = alt.contains(sp);
     let top = if action.flags & SA_ONSTACK != 0 && alt.size != 0 && alt.flags & SS_DISABLE == 0 && !on_alt {
         alt.sp.checked_add(alt.size)?
@@ -66,8 +68,9 @@ pub fn altstack_for_user(thread: &Thread, sp: u64) -> StackT {
 pub async fn build(thread: &Thread, info: &SigInfo, action: &Action, mask: Sigset) -> Result<(), Errno> {
     // SAFETY: the thread itself, outside EL0; the value is copied.
     let sp = unsafe { thread.context() }.sp;
-    let (frame, record) = place(thread, sp, action).ok_or(Errno::EFAULT)?;
-    user::retry(thread, || write(thread, info, mask, frame, record)).await?;
+    let alt = *thread.signals.altstack.lock();
+    let (frame, record) = place(&alt, sp, action).ok_or(Errno::EFAULT)?;
+    user::retry(thread, || write(thread, info, &alt, mask, frame, record)).await?;
     let trampoline = if action.flags & SA_RESTORER != 0 {
         action.restorer
     } else {
@@ -77,11 +80,8 @@ pub async fn build(thread: &Thread, info: &SigInfo, action: &Action, mask: Sigse
         }
         base as u64
     };
-    {
-        let mut alt = thread.signals.altstack.lock();
-        if alt.flags & SS_AUTODISARM != 0 {
-            *alt = AltStack::NONE;
-        }
+    if alt.flags & SS_AUTODISARM != 0 {
+        *thread.signals.altstack.lock() = AltStack::NONE;
     }
     // SAFETY: as above.
     let context = unsafe { thread.context() };
@@ -96,22 +96,23 @@ pub async fn build(thread: &Thread, info: &SigInfo, action: &Action, mask: Sigse
 }
 
 /// The part that may fault: only writes to user memory, so it can be done again.
-fn write(thread: &Thread, info: &SigInfo, mask: Sigset, frame: u64, record: u64) -> Result<(), Stop> {
+fn write(thread: &Thread, info: &SigInfo, alt: &AltStack, mask: Sigset, frame: u64, record: u64) -> Result<(), Stop> {
     let at = |offset: usize| (frame as usize).wrapping_add(offset);
     // SAFETY: the thread itself, outside EL0; the reference does not leave this function.
     let context = unsafe { thread.context() };
     UserPtr::<[u64; 2]>::new(record as usize).write(&[context.x[29], context.x[30]])?;
-    UserPtr::new(at(0)).write(&info.to_abi())?;
-    let stack = altstack_for_user(thread, context.sp);
-    let head: [u64; 6] = [0, 0, stack.ss_sp, u64::from(stack.ss_flags as u32), stack.ss_size, mask];
-    UserPtr::<[u64; 6]>::new(at(UC)).write(&head)?;
-    let mut registers = [0u64; 35];
-    registers[0] = thread.signals.fault_address.load(Relaxed);
-    registers[1..32].copy_from_slice(&context.x);
-    registers[32] = context.sp;
-    registers[33] = context.pc;
-    registers[34] = context.pstate;
-    UserPtr::<u64>::new(at(MCONTEXT)).write_slice(&registers)?;
+    // The siginfo and the start of the ucontext behind it, in one copy.
+    let mut head = [0u64; HEAD];
+    head[0] = u64::from(info.signo) | u64::from(info.errno as u32) << 32;
+    head[1] = u64::from(info.code as u32);
+    head[2..6].copy_from_slice(&info.fields);
+    head[HEAD - 4] = alt.sp;
+    head[HEAD - 3] = u64::from(flags_for_user(alt, context.sp));
+    head[HEAD - 2] = alt.size;
+    head[HEAD - 1] = mask;
+    UserPtr::<[u64; HEAD]>::new(at(0)).write(&head)?;
+    UserPtr::<u64>::new(at(MCONTEXT)).write(&thread.signals.fault_address.load(Relaxed))?;
+    UserPtr::<[u64; REGISTERS]>::new(at(MCONTEXT + 8)).write(context.registers())?;
     let mut next = RESERVED;
     fpsimd::with_registers(thread, |fp| write_fp(at(next), fp))?;
     next += size_of::<FpsimdContext>();
@@ -143,11 +144,14 @@ pub async fn restore(thread: &Thread) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Reads the whole frame before anything is changed, so that it can be done again.
+/// Reads the frame. General and FP registers go to their places at once: a fault starts over from the same address, and a
+/// bad frame ends in a SIGSEGV with registers half restored, as on Linux. PSTATE, the mask and the stack come last.
 fn read(thread: &Thread, frame: usize) -> Result<(), Stop> {
-    let head = UserPtr::<[u64; 6]>::new(frame + UC).read()?;
-    let mut registers = [0u64; 35];
-    UserPtr::<u64>::new(frame + MCONTEXT).read_slice(&mut registers)?;
+    let stack_and_mask = UserPtr::<[u64; 4]>::new(frame + UC + 16).read()?;
+    // SAFETY: the thread itself, outside EL0; the reference does not leave this function.
+    let context = unsafe { thread.context() };
+    UserPtr::<u64>::new(frame + MCONTEXT + 8).read_slice(context.registers_but_pstate())?;
+    let pstate = UserPtr::<u64>::new(frame + MCONTEXT + 8 * REGISTERS).read()?;
     let mut at = frame + RESERVED;
     let end = at + size_of::<Reserved>();
     let mut fp = None;
@@ -171,34 +175,29 @@ fn read(thread: &Thread, frame: usize) -> Result<(), Stop> {
         at += size;
     }
     let fp = fp.ok_or(Errno::EINVAL)?;
-    let [fpsr, fpcr] = UserPtr::<[u32; 2]>::new(fp + 8).read()?;
-    let mut v = [0u128; 32];
-    UserPtr::<u128>::new(fp + 16).read_slice(&mut v)?;
     // AArch32 and any exception level but EL0 are refused, as Linux's valid_user_regs does.
-    if registers[34] & 0x1f != 0 {
+    if pstate & 0x1f != 0 {
         return Err(Errno::EINVAL.into());
     }
-
-    fpsimd::with_registers(thread, |r| *r = FpRegisters { v, fpsr, fpcr });
-    thread.signals.set_blocked(head[5]);
+    fpsimd::with_registers(thread, |r| {
+        [r.fpsr, r.fpcr] = UserPtr::<[u32; 2]>::new(fp + 8).read()?;
+        UserPtr::<u128>::new(fp + 16).read_slice(&mut r.v)
+    })?;
+    let [alt_sp, alt_flags, alt_size, mask] = stack_and_mask;
+    thread.signals.set_blocked(mask);
     {
         let mut alt = thread.signals.altstack.lock();
         // A bad setting is ignored, as by Linux's restore_altstack.
-        let flags = head[3] as u32;
+        let flags = alt_flags as u32;
         if flags & !(SS_ONSTACK | SS_DISABLE | SS_AUTODISARM) == 0 {
             *alt = if flags & SS_DISABLE != 0 {
                 AltStack::NONE
             } else {
-                AltStack { sp: head[2], size: head[4], flags: flags & SS_AUTODISARM }
+                AltStack { sp: alt_sp, size: alt_size, flags: flags & SS_AUTODISARM }
             };
         }
     }
-    // SAFETY: the thread itself, outside EL0; the reference does not leave this function.
-    let context = unsafe { thread.context() };
-    context.x.copy_from_slice(&registers[1..32]);
-    context.sp = registers[32];
-    context.pc = registers[33];
-    context.pstate = registers[34] & PSTATE_USER;
+    context.pstate = pstate & PSTATE_USER;
     context.syscall = -1;
     Ok(())
 }
