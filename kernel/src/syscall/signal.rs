@@ -134,14 +134,13 @@ pub async fn rt_sigtimedwait(t: &Thread, a: Args) -> Result<usize, Errno> {
     let mut info = take();
     if info.is_none() && deadline.is_none_or(|d| d > now()) {
         // While it waits the signals are unblocked, so that senders wake it; none is delivered before it has looked.
-        let blocked = t.signals.blocked();
-        t.signals.set_blocked(blocked & !wanted);
+        let blocked = t.signals.begin_await(wanted);
         recalc(t);
         let queue = WaitQueue::new();
         let slack = t.timer_slack.load(core::sync::atomic::Ordering::Relaxed);
         let site = wait_site!("sigtimedwait");
         let waited = queue.wait_until_deadline(site, WaitMode::Interruptible, deadline, slack, take).await;
-        t.signals.set_blocked(blocked);
+        t.signals.end_await(blocked);
         info = match waited {
             Waited::Ready(info) => Some(info),
             Waited::TimedOut | Waited::Interrupted => take(),

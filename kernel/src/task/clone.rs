@@ -251,8 +251,8 @@ fn publish(parent: &Thread, request: &CloneRequest, thread: &KArc<Thread>) -> Re
             return Err(Errno::ERESTARTNOINTR);
         }
         let _ = children.push_reserved(process.clone());
+        process.set_parent(parent_process, &mut guard);
         let relations = process.relations_mut(&mut guard);
-        relations.parent = Some(parent_process);
         relations.pgrp = pgrp;
         relations.session = session;
         relations.tty = tty;

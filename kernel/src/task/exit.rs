@@ -187,6 +187,7 @@ fn end_process(process: &KArc<Process>, guard: &mut Tasks, removed: &mut Removed
         crate::task::init::init_exited(status);
     }
     process.relations_mut(guard).life = Life::Zombie;
+    signal::stop::forget(process);
     removed.orphans = reparent_children(process, guard);
     let Some(parent) = process.relations(guard).parent.clone() else { return };
     let (exit_signal, status) = {
@@ -195,8 +196,8 @@ fn end_process(process: &KArc<Process>, guard: &mut Tasks, removed: &mut Removed
     };
     signal::orphaned_group_check(process, guard);
     // SIGCHLD ignored, or SA_NOCLDWAIT: the child is not kept for a wait.
-    let mut auto_reap = exit_signal == 0;
-    if exit_signal != 0 {
+    let mut auto_reap = process.relations(guard).unlisted;
+    if exit_signal != 0 && !auto_reap {
         if exit_signal == signal::SIGCHLD {
             auto_reap = parent.sighand().ignores_children();
         }
@@ -225,11 +226,20 @@ fn reparent_children(process: &KArc<Process>, guard: &mut Tasks) -> KVec<KArc<Pr
     let room = heir.relations_mut(guard).children.try_reserve(children.len()).is_ok();
     let mut wake = false;
     for child in children.iter() {
+        child.set_parent(heir.clone(), guard);
         let relations = child.relations_mut(guard);
-        wake |= relations.life == Life::Zombie;
-        relations.exit_signal = if room { signal::SIGCHLD } else { 0 };
-        relations.parent = Some(heir.clone());
+        relations.exit_signal = signal::SIGCHLD;
+        relations.unlisted = !room;
+        if relations.life == Life::Zombie {
+            // The heir has not heard of it yet.
+            let info = SigInfo::child_exit(signal::SIGCHLD, child, relations.status);
+            signal::send_to_process_locked(&heir, info, guard);
+            wake = true;
+        }
         death_signal(child, guard);
+    }
+    for child in children.iter() {
+        signal::child_orphaned(process, child, guard);
     }
     if room {
         let list = &mut heir.relations_mut(guard).children;

@@ -57,6 +57,8 @@ pub struct Relations {
     pub tty: u64,
     /// Signal for the parent at the end (clone's low byte; SIGCHLD for fork); 0: none.
     pub exit_signal: u32,
+    /// There was no memory for a place among its parent's children: nobody can wait for it.
+    pub unlisted: bool,
     /// Where its life is.
     pub life: Life,
     /// Wait status as wait4 returns it, once it is a zombie.
@@ -82,6 +84,8 @@ pub struct Process {
     /// Thread group number: the tid of its leader.
     pub pid: u32,
     relations: UnsafeCell<Relations>,
+    /// The pid of `relations.parent`.
+    parent_pid: AtomicU32,
     /// Signals sent to the process as a whole.
     pub signals: ProcessSignals,
     /// Actions; shared with others by CLONE_SIGHAND, replaced by exec.
@@ -144,6 +148,7 @@ impl Process {
                 session: pid,
                 tty: 0,
                 exit_signal,
+                unlisted: false,
                 life: Life::Running,
                 status: 0,
                 wait_event: 0,
@@ -154,6 +159,7 @@ impl Process {
                 dead_time: [0; 2],
                 dead_faults: [0; 2],
             }),
+            parent_pid: AtomicU32::new(0),
             signals: ProcessSignals::new(),
             sighand: SpinLock::new(lock_class!("process.sighand"), sighand),
             limits,
@@ -213,9 +219,16 @@ impl Process {
         self.uid.load(Relaxed)
     }
 
-    /// Its parent's pid; 0 for the first process.
+    /// Its parent's pid; 0 for the first process. A copy that is kept beside the tree: getppid(2) needs no lock.
+    #[inline(always)]
     pub fn parent_pid(&self) -> u32 {
-        self.relations(&tasks()).parent.as_ref().map_or(0, |p| p.pid)
+        self.parent_pid.load(Relaxed)
+    }
+
+    /// Gives it a parent, in the tree and in the copy.
+    pub fn set_parent(&self, parent: KArc<Process>, guard: &mut Tasks) {
+        self.parent_pid.store(parent.pid, Relaxed);
+        self.relations_mut(guard).parent = Some(parent);
     }
 
     /// Reserves a place among the children, so that adding one under the lock cannot fail.

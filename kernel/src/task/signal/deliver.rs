@@ -2,8 +2,8 @@
 
 use super::action::{Action, Default, default_of};
 use super::pending::SigInfo;
-use super::state::{has_pending, pending_of};
-use super::{fault, frame, stop};
+use super::state::{has_pending, pending_of, retarget};
+use super::{fault, frame, send, stop};
 use crate::arch::aarch64::entry::WORK_SIGNAL;
 use crate::task::exit;
 use crate::task::thread::Thread;
@@ -11,17 +11,40 @@ use core::sync::atomic::Ordering::*;
 use vigil_abi::process::wait_signaled;
 use vigil_abi::signal::*;
 use vigil_abi::{Errno, nr};
-use vigil_executor::task::INTERRUPT_SIGNAL;
+use vigil_executor::task::{INTERRUPT_KILL, INTERRUPT_SIGNAL};
 
 /// Brings the work word and the interrupt flags up to date after the mask or the pending set changed. The thread itself.
 pub fn recalc(thread: &Thread) {
     let Some(task) = thread.task() else { return };
-    // Clear, then look: a sender sets the pending bit before the flag.
-    task.clear_interrupt(INTERRUPT_SIGNAL);
+    let woken = task.interrupt_flags();
+    // Clear, then look: a sender sets the pending bit before the flag. The kill flag, too: what was fatal when it was sent
+    // may have got a handler, or sigtimedwait(2) has taken it.
+    if woken != 0 {
+        task.clear_interrupt(INTERRUPT_SIGNAL | INTERRUPT_KILL);
+    }
     if has_pending(thread) {
-        task.interrupt(INTERRUPT_SIGNAL);
+        task.interrupt(if must_end(thread) { INTERRUPT_SIGNAL | INTERRUPT_KILL } else { INTERRUPT_SIGNAL });
         thread.set_work(WORK_SIGNAL);
     }
+    if woken != 0 {
+        // It may have been woken for a signal of the process that it blocks now.
+        retarget(thread, thread.signals.blocked());
+    }
+}
+
+/// Whether the thread will not see EL0 again: it is ending, or a signal that ends its process is pending.
+fn must_end(thread: &Thread) -> bool {
+    if thread.exiting.load(SeqCst) || thread.process.is_exiting() {
+        return true;
+    }
+    let mut pending = pending_of(thread) & !thread.signals.blocked();
+    while pending != 0 {
+        if send::is_fatal(thread, pending.trailing_zeros() + 1) {
+            return true;
+        }
+        pending &= pending - 1;
+    }
+    false
 }
 
 /// Takes the next signal that is not blocked: the thread's own first.
@@ -44,6 +67,7 @@ pub async fn handle(thread: &Thread) {
         if thread.exiting.load(Relaxed) || thread.process.is_exiting() {
             return;
         }
+        let continues = thread.process.signals.continues.load(SeqCst);
         let Some(info) = dequeue(thread) else { break };
         let action = thread.process.sighand().take_for_delivery(info.signo);
         match action.handler {
@@ -55,7 +79,7 @@ pub async fn handle(thread: &Thread) {
                 match default_of(info.signo) {
                     Default::Ignore => continue,
                     Default::Stop => {
-                        stop::stop(thread, info.signo).await;
+                        stop::stop(thread, info.signo, continues).await;
                         continue;
                     }
                     Default::Terminate | Default::Core => {

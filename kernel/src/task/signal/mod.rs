@@ -35,7 +35,7 @@ pub use fault::{abort, floating_point, force_fault};
 pub use pending::SigInfo;
 pub use send::{send_to_group, send_to_process, send_to_process_locked, send_to_thread};
 pub use state::{ProcessSignals, ThreadSignals, exit_thread, has_pending};
-pub use stop::orphaned_group_check;
+pub use stop::{child_orphaned, orphaned_group_check};
 pub use vigil_abi::signal::{BUS_ADRALN, BUS_ADRERR, BUS_OBJERR, ILL_ILLOPC, SEGV_ACCERR, SEGV_MAPERR, TRAP_BRKPT, TRAP_HWBKPT, TRAP_TRACE};
 pub use vigil_abi::signal::{SIGALRM, SIGBUS, SIGCHLD, SIGCONT, SIGFPE, SIGHUP, SIGILL, SIGINT, SIGKILL, SIGPIPE, SIGPROF, SIGQUIT, SIGSEGV, SIGSTOP, SIGSYS, SIGTERM, SIGTRAP, SIGTSTP, SIGTTIN, SIGTTOU, SIGURG, SIGVTALRM, SIGWINCH, SIGXCPU, SIGXFSZ};
 

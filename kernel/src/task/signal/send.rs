@@ -24,7 +24,7 @@ pub fn wake(thread: &Thread, fatal: bool) {
 
 /// Whether `signo` would be dropped: ignored, and not blocked by the thread that would take it (sigwait wants it then).
 fn is_dropped(process: &Process, thread: Option<&Thread>, signo: u32) -> bool {
-    if thread.is_some_and(|t| t.signals.blocked() & sigmask(signo) != 0) {
+    if thread.is_some_and(|t| (t.signals.blocked() | t.signals.awaited()) & sigmask(signo) != 0) {
         return false;
     }
     let sighand = process.sighand();
@@ -38,13 +38,14 @@ fn add(queue: &Queue, process: &Process, info: SigInfo) -> Result<(), Errno> {
     queue.with(|p| p.add(info, process.limits.soft(limits::SIGPENDING)))
 }
 
-/// Whether the signal ends the process whatever happens, so that all its killable waits may end at once.
-fn is_fatal(process: &Process, signo: u32) -> bool {
+/// Whether the signal ends the process whatever happens, so that killable waits of `thread` may end at once.
+pub(super) fn is_fatal(thread: &Thread, signo: u32) -> bool {
     use super::action::{Default, default_of};
     signo == SIGKILL
-        || process.sighand().get(signo).handler == SIG_DFL
+        || thread.signals.awaited() & sigmask(signo) == 0
             && default_of(signo) == Default::Terminate
-            && !process.signals.unkillable.load(Relaxed)
+            && thread.process.sighand().get(signo).handler == SIG_DFL
+            && !thread.process.signals.unkillable.load(Relaxed)
 }
 
 /// Sends to one thread. EAGAIN: the queue of real-time signals is full. A dead thread's signal is dropped.
@@ -56,7 +57,7 @@ pub fn send_to_thread(thread: &Thread, info: SigInfo) -> Result<(), Errno> {
     }
     add(&thread.signals.queue, &thread.process, info)?;
     if thread.signals.blocked() & sigmask(info.signo) == 0 {
-        wake(thread, is_fatal(&thread.process, info.signo));
+        wake(thread, is_fatal(thread, info.signo));
     }
     Ok(())
 }
@@ -86,7 +87,7 @@ fn send_checked(process: &Process, info: SigInfo, guard: &Tasks) -> Result<(), E
     }
     add(&process.signals.queue, process, info)?;
     if let Some(thread) = taker {
-        wake(thread, is_fatal(process, info.signo));
+        wake(thread, is_fatal(thread, info.signo));
     }
     Ok(())
 }

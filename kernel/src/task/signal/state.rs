@@ -67,6 +67,9 @@ pub struct ThreadSignals {
     /// The mask to put back at the way to EL0 (sigsuspend, ppoll), if `has_saved`.
     saved: AtomicU64,
     has_saved: AtomicBool,
+    /// Blocked but for a sigtimedwait(2) that waits for them now: neither dropped when ignored nor fatal at once (Linux:
+    /// real_blocked).
+    awaited: AtomicU64,
     /// The alternate stack.
     pub altstack: SpinLock<AltStack>,
     /// FAR and ESR of the last fault that made a signal, for the handler's frame.
@@ -83,6 +86,7 @@ impl ThreadSignals {
             queue: Queue::new(),
             saved: AtomicU64::new(0),
             has_saved: AtomicBool::new(false),
+            awaited: AtomicU64::new(0),
             altstack: SpinLock::new(lock_class!("altstack"), AltStack::NONE),
             fault_address: AtomicU64::new(0),
             fault_esr: AtomicU64::new(0),
@@ -112,6 +116,28 @@ impl ThreadSignals {
         self.blocked.store(mask & !UNBLOCKABLE, SeqCst);
     }
 
+    /// Blocked signals for which the thread waits in sigtimedwait(2).
+    #[inline]
+    pub fn awaited(&self) -> Sigset {
+        self.awaited.load(SeqCst)
+    }
+
+    /// Unblocks those of `wanted` that are blocked for the length of a sigtimedwait(2); returns the mask for
+    /// [`ThreadSignals::end_await`]. Call [`super::recalc`] after both. The thread itself only.
+    pub fn begin_await(&self, wanted: Sigset) -> Sigset {
+        let blocked = self.blocked();
+        // In this order: a sender must not find them neither blocked nor awaited.
+        self.awaited.store(blocked & wanted, SeqCst);
+        self.set_blocked(blocked & !wanted);
+        blocked
+    }
+
+    /// Blocks again what [`ThreadSignals::begin_await`] has unblocked.
+    pub fn end_await(&self, blocked: Sigset) {
+        self.set_blocked(blocked);
+        self.awaited.store(0, SeqCst);
+    }
+
     /// Blocks `mask` until a signal was handled or the call ends; the present mask is put back then.
     pub fn set_blocked_until_handled(&self, mask: Sigset) {
         self.saved.store(self.blocked(), Relaxed);
@@ -137,6 +163,8 @@ pub struct ProcessSignals {
     pub queue: Queue,
     /// Not 0: its threads stop, by this signal.
     pub stop_signal: AtomicU32,
+    /// How often SIGCONT or SIGKILL was generated: a stop signal that was taken before one of them stops nobody after it.
+    pub continues: AtomicU32,
     /// Where stopped threads wait for SIGCONT.
     pub cont_wait: WaitQueue,
     /// The first process: signals without a handler do nothing to it (Linux: SIGNAL_UNKILLABLE).
@@ -149,6 +177,7 @@ impl ProcessSignals {
         ProcessSignals {
             queue: Queue::new(),
             stop_signal: AtomicU32::new(0),
+            continues: AtomicU32::new(0),
             cont_wait: WaitQueue::new(),
             unkillable: AtomicBool::new(false),
         }
@@ -176,14 +205,23 @@ pub fn has_pending(thread: &Thread) -> bool {
 
 /// The thread ends: signals of the process that only it would have taken go to another thread.
 pub fn exit_thread(thread: &Thread) {
-    let orphaned = thread.process.signals.queue.set() & !thread.signals.blocked();
+    let taken = !thread.signals.blocked();
     // From here on it takes nothing.
     thread.signals.set_blocked(!0);
-    if orphaned != 0 && !thread.process.is_exiting() {
-        thread.process.for_each_thread(|other| {
-            if other.tid != thread.tid && orphaned & !other.signals.blocked() != 0 {
-                super::send::wake(other, false);
-            }
-        });
+    retarget(thread, taken);
+}
+
+/// Signals of the process among `signals`, which `thread` does not take any more, are shown to the other threads (Linux:
+/// retarget_shared_pending).
+pub fn retarget(thread: &Thread, signals: Sigset) {
+    let process = &thread.process;
+    let left = process.signals.queue.set() & signals;
+    if left == 0 || process.live_threads.load(Relaxed) <= 1 || process.is_exiting() {
+        return;
     }
+    process.for_each_thread(|other| {
+        if other.tid != thread.tid && left & !other.signals.blocked() != 0 {
+            super::send::wake(other, false);
+        }
+    });
 }

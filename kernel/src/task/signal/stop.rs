@@ -2,14 +2,13 @@
 
 use super::pending::SigInfo;
 use super::send::{send_to_process_locked, wake};
-use crate::task::process::{Process, Tasks, tasks};
+use crate::task::process::{Life, Process, Tasks, tasks};
 use crate::task::thread::Thread;
-use core::sync::atomic::Ordering::*;
+use core::sync::atomic::{AtomicUsize, Ordering::*};
 use vigil_abi::process::{WAIT_CONTINUED, wait_stopped};
 use vigil_abi::signal::*;
 use vigil_executor::wait::WaitMode;
 use vigil_executor::wait_site;
-use vigil_mem::KArc;
 
 const STOP_SIGNALS: Sigset = sigmask(SIGSTOP) | sigmask(SIGTSTP) | sigmask(SIGTTIN) | sigmask(SIGTTOU);
 
@@ -21,8 +20,10 @@ pub fn prepare(process: &Process, signo: u32, guard: &Tasks) {
         flush(process, sigmask(SIGCONT), guard);
     } else if signo == SIGCONT {
         flush(process, STOP_SIGNALS, guard);
+        process.signals.continues.fetch_add(1, SeqCst);
         resume(process, true, guard);
     } else if signo == SIGKILL {
+        process.signals.continues.fetch_add(1, SeqCst);
         resume(process, false, guard);
     }
 }
@@ -36,7 +37,7 @@ fn flush(process: &Process, mask: Sigset, guard: &Tasks) {
 
 /// Ends a stop. The parent learns of a SIGCONT.
 fn resume(process: &Process, tell_parent: bool, guard: &Tasks) {
-    if process.signals.stop_signal.swap(0, SeqCst) == 0 {
+    if !forget(process) {
         return;
     }
     process.signals.cont_wait.wake_all();
@@ -49,15 +50,32 @@ fn resume(process: &Process, tell_parent: bool, guard: &Tasks) {
     }
 }
 
-/// Stops the calling thread's process by `signo`, and waits until it continues.
-pub async fn stop(thread: &Thread, signo: u32) {
+/// Processes that are stopped: while there is none, the end of a process need not look for orphaned groups.
+static STOPPED: AtomicUsize = AtomicUsize::new(0);
+
+/// The process is not stopped any more; `true` if it was. With the tree locked.
+pub fn forget(process: &Process) -> bool {
+    let was = process.signals.stop_signal.swap(0, SeqCst) != 0;
+    if was {
+        STOPPED.fetch_sub(1, Relaxed);
+    }
+    was
+}
+
+/// Stops the calling thread's process by `signo`, and waits until it continues. Not if a SIGCONT or SIGKILL came after
+/// the signal was taken, when `continues` was read.
+pub async fn stop(thread: &Thread, signo: u32, continues: u32) {
     {
         let mut guard = tasks();
+        if thread.process.signals.continues.load(SeqCst) != continues || thread.process.is_exiting() {
+            return;
+        }
         // An orphaned group has nobody to continue it: only SIGSTOP stops its members.
         if signo != SIGSTOP && is_orphaned(thread.process.relations(&guard).pgrp, &guard, None) {
             return;
         }
         if thread.process.signals.stop_signal.swap(signo, SeqCst) == 0 {
+            STOPPED.fetch_add(1, Relaxed);
             report(&thread.process, CLD_STOPPED, signo as i32, wait_stopped(signo) as i32, &mut guard);
             for other in thread.process.relations(&guard).threads.iter() {
                 if other.tid != thread.tid {
@@ -96,35 +114,56 @@ fn report(process: &Process, code: i32, value: i32, event: i32, guard: &mut Task
     parent.child_wait.wake_all();
 }
 
-/// Whether no member of the group has a parent in another group of the same session (`leaving` is not counted).
+/// Whether no member of the group has a parent in another group of the same session. `leaving`, zombies and children of
+/// the first process are not counted.
 pub fn is_orphaned(pgrp: u32, guard: &Tasks, leaving: Option<u32>) -> bool {
     !guard.pids.processes().any(|p| {
         let r = p.relations(guard);
         r.pgrp == pgrp
+            && r.life == Life::Running
             && Some(p.pid) != leaving
-            && r.parent.as_ref().is_some_and(|parent| {
-                let of_parent = parent.relations(guard);
-                of_parent.pgrp != pgrp && of_parent.session == r.session && Some(parent.pid) != leaving
-            })
+            && r.parent.as_ref().is_some_and(|parent| parent.pid != 1 && may_continue(parent, pgrp, r.session, guard))
     })
 }
 
-/// A process ends: groups that it alone kept from being orphaned, and that have stopped members, get SIGHUP and SIGCONT
-/// (POSIX; Linux: kill_orphaned_pgrp).
-pub fn orphaned_group_check(process: &KArc<Process>, guard: &mut Tasks) {
-    let (own, session) = {
-        let r = process.relations(guard);
+/// Whether `parent` is one that job control counts on to continue a group: of the same session, and not of the group.
+fn may_continue(parent: &Process, pgrp: u32, session: u32, guard: &Tasks) -> bool {
+    let r = parent.relations(guard);
+    r.pgrp != pgrp && r.session == session
+}
+
+/// A process ends: if it alone kept its group from being orphaned, and the group has stopped members, they get SIGHUP and
+/// SIGCONT (POSIX; Linux: kill_orphaned_pgrp).
+pub fn orphaned_group_check(process: &Process, guard: &mut Tasks) {
+    if STOPPED.load(Relaxed) == 0 {
+        return;
+    }
+    if let Some(parent) = process.relations(guard).parent.clone() {
+        hang_up_orphans(process, &parent, Some(process.pid), guard);
+    }
+}
+
+/// The same for the group of `child`, which has a new parent because `father` ends.
+pub fn child_orphaned(father: &Process, child: &Process, guard: &mut Tasks) {
+    // Stopped groups are looked at through their stopped members only.
+    if child.signals.stop_signal.load(Relaxed) != 0 {
+        hang_up_orphans(child, father, None, guard);
+    }
+}
+
+fn hang_up_orphans(member: &Process, parent: &Process, leaving: Option<u32>, guard: &mut Tasks) {
+    let (pgrp, session) = {
+        let r = member.relations(guard);
         (r.pgrp, r.session)
     };
-    let stopped = |pgrp: u32, guard: &Tasks| {
-        guard.pids.processes().any(|p| {
+    if may_continue(parent, pgrp, session, guard) && is_orphaned(pgrp, guard, leaving) {
+        let stopped = guard.pids.processes().any(|p| {
             let r = p.relations(guard);
-            r.pgrp == pgrp && r.session == session && p.signals.stop_signal.load(Relaxed) != 0
-        })
-    };
-    // Its own group, and those of its children, which have been reparented already.
-    if is_orphaned(own, guard, Some(process.pid)) && stopped(own, guard) {
-        hang_up(own, guard);
+            r.pgrp == pgrp && Some(p.pid) != leaving && p.signals.stop_signal.load(Relaxed) != 0
+        });
+        if stopped {
+            hang_up(pgrp, guard);
+        }
     }
 }
 
