@@ -5,6 +5,7 @@ use super::{Args, Stop, SysResult, user};
 use crate::task::limits;
 use crate::task::signal::{self, SIGPIPE, SIGXFSZ, SigInfo};
 use crate::task::thread::Thread;
+use core::sync::atomic::Ordering::Relaxed;
 use vigil_abi::Errno;
 use vigil_abi::process::CAP_FSETID;
 use vigil_fs::{File, Pos, WriteLimits};
@@ -30,14 +31,24 @@ pub(super) fn write_signals<T>(t: &Thread, result: Result<T, Errno>) -> Result<T
     result
 }
 
-fn stop(stop: vigil_fs::Stop<'_>) -> Stop {
+/// Why an attempt in the vector ended after `done` bytes. What was transferred has left the pipe or moved the file's
+/// position: the async form, which comes next with the same arguments, must go on behind it ([`transferred`]).
+fn stop(t: &Thread, stop: vigil_fs::Stop<'_>, done: usize) -> Stop {
     match stop {
         // A terminal has stopped the caller's group: only the async form can start the call over.
         vigil_fs::Stop::Err(e) if e.is_restart() => Stop::NotYet,
         vigil_fs::Stop::Err(e) => Stop::Errno(e),
         // Also for a fault: the async form brings the page in and goes on.
-        vigil_fs::Stop::Fault(_) | vigil_fs::Stop::Wait(..) => Stop::NotYet,
+        vigil_fs::Stop::Fault(_) | vigil_fs::Stop::Wait(..) => {
+            t.transferred.store(done, Relaxed);
+            Stop::NotYet
+        }
     }
+}
+
+/// How much the attempt in the vector has transferred; asked once, before anything that can fail.
+fn transferred(t: &Thread) -> usize {
+    t.transferred.swap(0, Relaxed)
 }
 
 fn offset(a: u64) -> Result<Pos, Errno> {
@@ -59,7 +70,8 @@ fn try_read_at(t: &Thread, a: Args, pos: Pos) -> SysResult {
     if (a[2] as i64) < 0 {
         return Err(Errno::EINVAL.into());
     }
-    vigil_fs::try_read(&file, &mut target(a)?, pos).map_err(stop)
+    let mut buf = target(a)?;
+    vigil_fs::try_read(&file, &mut buf, pos).map_err(|e| stop(t, e, buf.done()))
 }
 
 fn try_write_at(t: &Thread, a: Args, pos: Pos) -> SysResult {
@@ -69,7 +81,8 @@ fn try_write_at(t: &Thread, a: Args, pos: Pos) -> SysResult {
     if (a[2] as i64) < 0 {
         return Err(Errno::EINVAL.into());
     }
-    match vigil_fs::try_write(&file, &mut source(a)?, pos, &limits_of(t, false)?).map_err(stop) {
+    let mut buf = source(a)?;
+    match vigil_fs::try_write(&file, &mut buf, pos, &limits_of(t, false)?).map_err(|e| stop(t, e, buf.done())) {
         Err(Stop::Errno(e)) => Ok(write_signals(t, Err(e))?),
         other => other,
     }
@@ -98,10 +111,13 @@ pub fn try_read(t: &Thread, a: Args) -> SysResult {
 
 /// read, when it must wait
 pub async fn read(t: &Thread, a: Args) -> Result<usize, Errno> {
+    let done = transferred(t);
     let file = t.files()?.get(a[0] as i32)?;
     vigil_fs::check_read(&file, Pos::Shared)?;
     sign(a)?;
-    read_at(t, file, target(a)?, Pos::Shared).await
+    let mut buf = target(a)?;
+    buf.skip(done);
+    read_at(t, file, buf, Pos::Shared).await
 }
 
 /// write(fd, buffer, count)
@@ -111,10 +127,13 @@ pub fn try_write(t: &Thread, a: Args) -> SysResult {
 
 /// write, when it must wait
 pub async fn write(t: &Thread, a: Args) -> Result<usize, Errno> {
+    let done = transferred(t);
     let file = t.files()?.get(a[0] as i32)?;
     vigil_fs::check_write(&file, Pos::Shared)?;
     sign(a)?;
-    write_at(t, file, source(a)?, Pos::Shared, false).await
+    let mut buf = source(a)?;
+    buf.skip(done);
+    write_at(t, file, buf, Pos::Shared, false).await
 }
 
 /// pread64(fd, buffer, count, offset)
@@ -124,11 +143,14 @@ pub fn try_pread(t: &Thread, a: Args) -> SysResult {
 
 /// pread64, when it must wait
 pub async fn pread(t: &Thread, a: Args) -> Result<usize, Errno> {
+    let done = transferred(t);
     let pos = offset(a[3])?;
     let file = t.files()?.get(a[0] as i32)?;
     vigil_fs::check_read(&file, pos)?;
     sign(a)?;
-    read_at(t, file, target(a)?, pos).await
+    let mut buf = target(a)?;
+    buf.skip(done);
+    read_at(t, file, buf, pos).await
 }
 
 /// pwrite64(fd, buffer, count, offset)
@@ -138,11 +160,14 @@ pub fn try_pwrite(t: &Thread, a: Args) -> SysResult {
 
 /// pwrite64, when it must wait
 pub async fn pwrite(t: &Thread, a: Args) -> Result<usize, Errno> {
+    let done = transferred(t);
     let pos = offset(a[3])?;
     let file = t.files()?.get(a[0] as i32)?;
     vigil_fs::check_write(&file, pos)?;
     sign(a)?;
-    write_at(t, file, source(a)?, pos, false).await
+    let mut buf = source(a)?;
+    buf.skip(done);
+    write_at(t, file, buf, pos, false).await
 }
 
 /// The vector of a call. EINVAL: too many entries or bytes; EFAULT.
@@ -166,11 +191,13 @@ async fn readv_at(t: &Thread, a: Args, pos: Pos) -> Result<usize, Errno> {
 }
 
 async fn writev_at(t: &Thread, a: Args, pos: Pos, append: bool) -> Result<usize, Errno> {
+    let done = transferred(t);
     let file = t.files()?.get(a[0] as i32)?;
     vigil_fs::check_write(&file, pos)?;
     let v = vector(t, a).await?;
     let mut buf = IoBuf::iovec(v.ranges());
     buf.limit(MAX_COUNT);
+    buf.skip(done);
     write_at(t, file, buf, pos, append).await
 }
 
@@ -191,7 +218,7 @@ pub fn try_writev(t: &Thread, a: Args) -> SysResult {
     };
     let mut buf = IoBuf::iovec(v.ranges());
     buf.limit(MAX_COUNT);
-    match vigil_fs::try_write(&file, &mut buf, Pos::Shared, &limits_of(t, false)?).map_err(stop) {
+    match vigil_fs::try_write(&file, &mut buf, Pos::Shared, &limits_of(t, false)?).map_err(|e| stop(t, e, buf.done())) {
         Err(Stop::Errno(e)) => Ok(write_signals(t, Err(e))?),
         other => other,
     }

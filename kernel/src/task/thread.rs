@@ -48,6 +48,8 @@ pub struct Thread {
     pub restart_deadline: AtomicU64,
     /// And where it stores what remains.
     pub restart_remaining: AtomicUsize,
+    /// Bytes that a read or write has transferred in the vector before it had to stop; the future's form goes on there.
+    pub transferred: AtomicUsize,
     /// Children start with SCHED_OTHER (SCHED_RESET_ON_FORK).
     pub reset_on_fork: AtomicBool,
     /// Faults that needed no I/O.
@@ -109,6 +111,7 @@ impl Thread {
             exiting: AtomicBool::new(false),
             restart_deadline: AtomicU64::new(0),
             restart_remaining: AtomicUsize::new(0),
+            transferred: AtomicUsize::new(0),
             reset_on_fork: AtomicBool::new(false),
             min_faults: AtomicU64::new(0),
             maj_faults: AtomicU64::new(0),
