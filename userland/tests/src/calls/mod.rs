@@ -2,9 +2,13 @@
 mod fd;
 mod file;
 mod path;
+mod process;
 mod rw;
+mod signal;
+mod time;
 
 use crate::case::Calls;
+use crate::sys;
 
 /// All of them, in the order in which they run.
 pub fn all() -> Calls {
@@ -13,13 +17,44 @@ pub fn all() -> Calls {
     fd::add(&mut all);
     path::add(&mut all);
     file::add(&mut all);
+    process::add(&mut all);
+    signal::add(&mut all);
+    time::add(&mut all);
     all
 }
 
 /// What this program does when a case has executed it: gives the exit status.
 pub fn role(role: &str, arguments: &[String]) -> u8 {
+    let number: i32 = arguments.first().and_then(|a| a.parse().ok()).unwrap_or(0);
     match role {
-        "status" => arguments.first().and_then(|a| a.parse().ok()).unwrap_or(0),
+        "status" => number as u8,
+        "argc" => arguments.len() as u8,
+        "env" => std::env::vars_os().count() as u8,
+        "open" => u8::from(sys!(fcntl, number, libc::F_GETFD, 0) >= 0),
+        "pid" => u8::from(sys!(getpid) == number as isize),
+        "sleep" => {
+            crate::help::sleep_ms(60_000);
+            0
+        }
+        "disposition" => {
+            let mut old = crate::help::SigAction::default();
+            sys!(rt_sigaction, number, 0, &mut old, 8);
+            old.handler as u8
+        }
+        "mask" | "pending" => {
+            let mut mask = 0u64;
+            if role == "mask" {
+                sys!(rt_sigprocmask, 0, 0, &mut mask, 8);
+            } else {
+                sys!(rt_sigpending, &mut mask, 8);
+            }
+            u8::from(mask == 1 << (number - 1))
+        }
+        "name" => {
+            let mut name = [0u8; 16];
+            sys!(prctl, libc::PR_GET_NAME, &mut name);
+            u8::from(crate::help::ctext(&name) == arguments[0])
+        }
         _ => 99,
     }
 }

@@ -1,0 +1,589 @@
+//! Signals.
+use crate::case::Calls;
+use crate::help::*;
+use crate::sys;
+use libc::{
+    SA_NODEFER, SA_ONSTACK, SA_RESETHAND, SA_SIGINFO, SIG_BLOCK, SIG_SETMASK, SIG_UNBLOCK, SIGCHLD, SIGCONT, SIGKILL, SIGRTMIN, SIGSEGV, SIGSTOP, SIGTERM, SIGUSR1,
+    SIGUSR2, c_int, c_void, siginfo_t,
+};
+use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
+
+/// Adds the group.
+pub fn add(a: &mut Calls) {
+    actions(a);
+    masks(a);
+    waits(a);
+    queues(a);
+    stacks(a);
+    kills(a);
+}
+
+static CODE: AtomicI32 = AtomicI32::new(99);
+static VALUE: AtomicUsize = AtomicUsize::new(0);
+
+/// Remembers si_code and the address or value.
+extern "C" fn look(signal: c_int, info: *mut siginfo_t, _: *mut c_void) {
+    LAST.store(signal, Ordering::Relaxed);
+    // SAFETY: the kernel passes a siginfo_t.
+    unsafe {
+        CODE.store((*info).si_code, Ordering::Relaxed);
+        VALUE.store((*info).si_addr() as usize, Ordering::Relaxed);
+    }
+    CAUGHT.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Like `look`, and ends the process: the status is the code, or 99 with another address than the one in `FD`.
+extern "C" fn look_and_leave(_: c_int, info: *mut siginfo_t, _: *mut c_void) {
+    // SAFETY: the kernel passes a siginfo_t.
+    let (code, address) = unsafe { ((*info).si_code, (*info).si_addr() as usize) };
+    let expected = VALUE.load(Ordering::Relaxed);
+    sys!(exit_group, if address == expected { code } else { 99 });
+}
+
+fn install(signal: c_int, handler: extern "C" fn(c_int, *mut siginfo_t, *mut c_void), flags: c_int) {
+    let action = SigAction { handler: handler as *const () as usize, flags: (flags | SA_SIGINFO) as u64, ..SigAction::default() };
+    sys!(rt_sigaction, signal, &action, 0, 8);
+}
+
+/// The si_code of the fault that `body` makes at `address`, from a child.
+fn fault_code(signal: c_int, address: usize, body: impl Fn(usize)) -> String {
+    in_child(|| {
+        VALUE.store(address, Ordering::Relaxed);
+        install(signal, look_and_leave, 0);
+        body(address);
+        98
+    })
+}
+
+fn me() -> i32 {
+    sys!(getpid) as i32
+}
+
+fn current_mask() -> u64 {
+    let mut m = 0u64;
+    sys!(rt_sigprocmask, 0, 0, &mut m, 8);
+    m
+}
+
+static INSIDE: AtomicUsize = AtomicUsize::new(0);
+
+extern "C" fn note_mask(_: c_int) {
+    INSIDE.store(current_mask() as usize, Ordering::Relaxed);
+}
+
+extern "C" fn note_stack(_: c_int) {
+    let mut s: libc::stack_t = zero();
+    sys!(sigaltstack, 0, &mut s);
+    INSIDE.store(s.ss_flags as usize, Ordering::Relaxed);
+    CODE.store(sys!(sigaltstack, &s, 0) as i32, Ordering::Relaxed);
+}
+
+fn actions(a: &mut Calls) {
+    a.call("rt_sigaction", "EINVAL", "act oldact", false);
+    a.ok("old", || {
+        handle(SIGUSR1, libc::SA_RESTART);
+        let mut old = SigAction::default();
+        (sys!(rt_sigaction, SIGUSR1, 0, &mut old, 8), old.handler != 0, old.flags, old.mask)
+    })
+    .ok("handler-runs", || {
+        handle(SIGUSR1, 0);
+        (sys!(kill, me(), SIGUSR1), caught())
+    })
+    .ok("ignore-drops-pending", || {
+        block(&[SIGUSR1]);
+        sys!(kill, me(), SIGUSR1);
+        let mut m = 9u64;
+        (sys!(rt_sigaction, SIGUSR1, &SigAction { handler: 1, ..SigAction::default() }, 0, 8), sys!(rt_sigpending, &mut m, 8), m)
+    })
+    .ok("reset-hand", || {
+        handle(SIGUSR1, SA_RESETHAND);
+        sys!(kill, me(), SIGUSR1);
+        let mut old = SigAction::default();
+        (caught(), sys!(rt_sigaction, SIGUSR1, 0, &mut old, 8), old.handler)
+    })
+    .ok("own-signal-blocked-inside", || {
+        let action = SigAction { handler: note_mask as *const () as usize, mask: mask(&[SIGUSR2]), ..SigAction::default() };
+        sys!(rt_sigaction, SIGUSR1, &action, 0, 8);
+        sys!(kill, me(), SIGUSR1);
+        (format!("{:#x}", INSIDE.load(Ordering::Relaxed)), current_mask())
+    })
+    .ok("no-defer", || {
+        let action = SigAction { handler: note_mask as *const () as usize, flags: SA_NODEFER as u64, ..SigAction::default() };
+        sys!(rt_sigaction, SIGUSR1, &action, 0, 8);
+        sys!(kill, me(), SIGUSR1);
+        INSIDE.load(Ordering::Relaxed)
+    })
+    .ok("kill-and-stop-not-masked", || {
+        let action = SigAction { handler: note_mask as *const () as usize, mask: !0, ..SigAction::default() };
+        sys!(rt_sigaction, SIGUSR1, &action, 0, 8);
+        sys!(kill, me(), SIGUSR1);
+        format!("{:#x}", INSIDE.load(Ordering::Relaxed))
+    })
+    .ok("unknown-flags-cleared", || {
+        let action = SigAction { handler: 1, flags: 0x7000_0fff, ..SigAction::default() };
+        let mut old = SigAction::default();
+        (sys!(rt_sigaction, SIGUSR1, &action, &mut old, 8), sys!(rt_sigaction, SIGUSR1, 0, &mut old, 8), format!("{:#x}", old.flags))
+    })
+    .ok("kill-may-be-asked", || sys!(rt_sigaction, SIGKILL, 0, pages(1), 8))
+    .ok("info-of-kill", || {
+        install(SIGUSR1, look, 0);
+        sys!(kill, me(), SIGUSR1);
+        (CODE.load(Ordering::Relaxed), VALUE.load(Ordering::Relaxed) as u32 as i32 == me())
+    })
+    .ok("info-of-tgkill", || {
+        install(SIGUSR1, look, 0);
+        sys!(tgkill, me(), me(), SIGUSR1);
+        CODE.load(Ordering::Relaxed)
+    })
+    .ok("info-of-child", || {
+        install(SIGCHLD, look, 0);
+        let p = child(|| 3);
+        sys!(wait4, p, 0, 0, 0);
+        (caught(), CODE.load(Ordering::Relaxed))
+    })
+    .ok("fault-unmapped", || fault_code(SIGSEGV, 0x20_0000_0000, |at| drop(peek(at))))
+    .ok("fault-protected", || fault_code(SIGSEGV, read_only(), |at| fill(at, 1, 1)))
+    .ok("fault-null", || fault_code(SIGSEGV, 0x10, |at| fill(at, 1, 1)))
+    .ok("fault-kernel-address", || fault_code(SIGSEGV, KERN, |at| drop(peek(at))))
+    .ok("fault-beyond-file", || {
+        let fd = opened(c"f", "x");
+        let at = sys!(mmap, 0, 2 * PAGE, 3, libc::MAP_SHARED, fd, 0) as usize;
+        fault_code(libc::SIGBUS, at + PAGE, |at| drop(peek(at)))
+    })
+    .ok("fault-execute", || {
+        fault_code(SIGSEGV, pages(1), |at| {
+            // SAFETY: the call never returns: the page cannot be executed.
+            let f: extern "C" fn() = unsafe { core::mem::transmute::<usize, extern "C" fn()>(at) };
+            f();
+        })
+    })
+    .ok("illegal-instruction", || {
+        // SAFETY: an undefined instruction: the child ends here.
+        in_child(|| unsafe { core::arch::asm!("udf #0", options(noreturn)) })
+    })
+    .ok("breakpoint", || {
+        // SAFETY: a breakpoint: the child ends here.
+        in_child(|| unsafe { core::arch::asm!("brk #1", options(noreturn)) })
+    })
+    .ok("system-register-of-kernel", || {
+        in_child(|| {
+            // SAFETY: not allowed at EL0: the child ends here.
+            unsafe { core::arch::asm!("mrs {x}, sctlr_el1", x = out(reg) _) };
+            0
+        })
+    })
+    .ok("fault-while-blocked-kills", || {
+        in_child(|| {
+            handle(SIGSEGV, 0);
+            block(&[SIGSEGV]);
+            i32::from(peek(BAD))
+        })
+    })
+    .ok("floating-point-kept", || {
+        handle(SIGUSR1, 0);
+        let (value, back): (u64, u64) = (0x4009_21fb_5444_2d18, 0);
+        let mut got = back;
+        // SAFETY: the call and two moves; the handler runs in between; all that the kernel may change is named.
+        unsafe {
+            core::arch::asm!("fmov d8, {v}", "svc 0", "fmov {g}, d8", v = in(reg) value, g = lateout(reg) got,
+                in("x8") libc::SYS_kill, inlateout("x0") i64::from(me()) => _, in("x1") i64::from(SIGUSR1), out("d8") _);
+        }
+        (caught(), got == value)
+    })
+    .err("EINVAL-number", || (sys!(rt_sigaction, 0, 0, 0, 8), sys!(rt_sigaction, 65, 0, 0, 8), sys!(rt_sigaction, -1, 0, 0, 8)))
+    .err("EINVAL-kill", || {
+        let ignore = SigAction { handler: 1, ..SigAction::default() };
+        (sys!(rt_sigaction, SIGKILL, &ignore, 0, 8), sys!(rt_sigaction, SIGSTOP, &ignore, 0, 8))
+    })
+    .err("EINVAL-size", || sys!(rt_sigaction, SIGUSR1, 0, 0, 4))
+    .bad("act", || sys!(rt_sigaction, SIGUSR1, BAD, 0, 8))
+    .bad("act-edge", || sys!(rt_sigaction, SIGUSR1, edge(16), 0, 8))
+    .bad("oldact", || sys!(rt_sigaction, SIGUSR1, 0, BAD, 8))
+    .bad("oldact-after-change", || {
+        let r = sys!(rt_sigaction, SIGUSR1, &SigAction { handler: 1, ..SigAction::default() }, BAD, 8);
+        let mut old = SigAction::default();
+        sys!(rt_sigaction, SIGUSR1, 0, &mut old, 8);
+        (r, old.handler)
+    });
+    a.call("rt_sigreturn", "", "", false);
+    a.ok("handler-returns", || {
+        handle(SIGUSR1, 0);
+        (0..3).for_each(|_| drop(sys!(kill, me(), SIGUSR1)));
+        caught()
+    })
+    .ok("garbage-frame", || in_child(|| sys!(rt_sigreturn) as i32));
+}
+
+fn masks(a: &mut Calls) {
+    a.call("rt_sigprocmask", "EINVAL", "set oldset", false);
+    a.ok("block-unblock-set", || {
+        let (x, y) = (mask(&[SIGUSR1]), mask(&[SIGUSR2]));
+        let mut seen = Vec::new();
+        for (how, m) in [(SIG_BLOCK, x), (SIG_BLOCK, y), (SIG_UNBLOCK, x), (SIG_SETMASK, x)] {
+            sys!(rt_sigprocmask, how, &m, 0, 8);
+            seen.push(current_mask());
+        }
+        seen
+    })
+    .ok("kill-and-stop-stay", || (sys!(rt_sigprocmask, SIG_SETMASK, &!0u64, 0, 8), format!("{:#x}", current_mask())))
+    .ok("pending-comes-on-unblock", || {
+        handle(SIGUSR1, 0);
+        block(&[SIGUSR1]);
+        sys!(kill, me(), SIGUSR1);
+        let before = caught();
+        (before, sys!(rt_sigprocmask, SIG_UNBLOCK, &mask(&[SIGUSR1]), 0, 8), caught())
+    })
+    .ok("standard-signals-merge", || {
+        handle(SIGUSR1, 0);
+        block(&[SIGUSR1]);
+        (0..3).for_each(|_| drop(sys!(kill, me(), SIGUSR1)));
+        sys!(rt_sigprocmask, SIG_SETMASK, &0u64, 0, 8);
+        caught()
+    })
+    .ok("real-time-signals-queue", || {
+        let signal = SIGRTMIN();
+        handle(signal, 0);
+        block(&[signal]);
+        (0..3).for_each(|_| drop(sys!(kill, me(), signal)));
+        sys!(rt_sigprocmask, SIG_SETMASK, &0u64, 0, 8);
+        caught()
+    })
+    .ok("lowest-first", || {
+        // Frames are stacked: the last one pushed runs first, the lowest number last.
+        block(&[SIGUSR1, SIGUSR2, SIGTERM]);
+        for s in [SIGTERM, SIGUSR2, SIGUSR1] {
+            handle(s, 0);
+            sys!(kill, me(), s);
+        }
+        sys!(rt_sigprocmask, SIG_SETMASK, &0u64, 0, 8);
+        (caught(), LAST.load(Ordering::Relaxed))
+    })
+    .ok("bad-how-without-set", || sys!(rt_sigprocmask, 99, 0, pages(1), 8))
+    .err("EINVAL-how", || sys!(rt_sigprocmask, 99, &0u64, 0, 8))
+    .err("EINVAL-size", || (sys!(rt_sigprocmask, SIG_BLOCK, &0u64, 0, 4), sys!(rt_sigprocmask, SIG_BLOCK, &0u64, 0, 128)))
+    .bad("set", || sys!(rt_sigprocmask, SIG_BLOCK, BAD, 0, 8))
+    .bad("oldset", || sys!(rt_sigprocmask, SIG_BLOCK, 0, BAD, 8))
+    .bad("oldset-after-change", || (sys!(rt_sigprocmask, SIG_BLOCK, &mask(&[SIGUSR1]), BAD, 8), current_mask()));
+    a.call("rt_sigpending", "EINVAL", "set", false);
+    a.ok("blocked", || {
+        block(&[SIGUSR1, SIGUSR2]);
+        sys!(kill, me(), SIGUSR1);
+        let mut m = 0u64;
+        (sys!(rt_sigpending, &mut m, 8), m)
+    })
+    .ok("ignored-but-blocked", || {
+        sys!(rt_sigaction, SIGUSR1, &SigAction { handler: 1, ..SigAction::default() }, 0, 8);
+        block(&[SIGUSR1]);
+        sys!(kill, me(), SIGUSR1);
+        let mut m = 0u64;
+        (sys!(rt_sigpending, &mut m, 8), m)
+    })
+    .err("EINVAL", || sys!(rt_sigpending, pages(1), 16))
+    .bad("set", || sys!(rt_sigpending, BAD, 8));
+}
+
+fn waits(a: &mut Calls) {
+    a.call("rt_sigsuspend", "EINVAL", "set", true);
+    a.ok("pending", || {
+        handle(SIGUSR1, 0);
+        block(&[SIGUSR1]);
+        sys!(kill, me(), SIGUSR1);
+        (sys!(rt_sigsuspend, &0u64, 8), caught(), current_mask())
+    })
+    .err("EINVAL", || sys!(rt_sigsuspend, &0u64, 4))
+    .bad("set", || sys!(rt_sigsuspend, BAD, 8))
+    .intr("alarm", || interrupted(|| sys!(rt_sigsuspend, &0u64, 8)))
+    .intr("not-restarted", || restarted(|| (), || sys!(rt_sigsuspend, &0u64, 8)))
+    .intr("ignored-does-not-end", || {
+        sys!(rt_sigaction, SIGUSR1, &SigAction { handler: 1, ..SigAction::default() }, 0, 8);
+        let me = me();
+        let p = child(|| {
+            sleep_ms(20);
+            sys!(kill, me, SIGUSR1);
+            0
+        });
+        handle(libc::SIGALRM, 0);
+        sleep_ms(100);
+        wait(p);
+        interrupted(|| sys!(rt_sigsuspend, &0u64, 8))
+    });
+    a.call("rt_sigtimedwait", "EAGAIN EINVAL", "set info timeout", true);
+    a.ok("pending", || {
+        block(&[SIGUSR1]);
+        sys!(kill, me(), SIGUSR1);
+        let mut i: siginfo_t = zero();
+        (sys!(rt_sigtimedwait, &mask(&[SIGUSR1]), &mut i, 0, 8), i.si_signo, i.si_code)
+    })
+    .ok("comes-later", || {
+        block(&[SIGCHLD]);
+        child(|| {
+            sleep_ms(30);
+            0
+        });
+        sys!(rt_sigtimedwait, &mask(&[SIGCHLD]), 0, &ms(5000), 8)
+    })
+    .ok("lowest-of-several", || {
+        block(&[SIGUSR1, SIGUSR2]);
+        sys!(kill, me(), SIGUSR2);
+        sys!(kill, me(), SIGUSR1);
+        let m = mask(&[SIGUSR1, SIGUSR2]);
+        (sys!(rt_sigtimedwait, &m, 0, 0, 8), sys!(rt_sigtimedwait, &m, 0, 0, 8))
+    })
+    .ok("value", || {
+        let signal = SIGRTMIN();
+        block(&[signal]);
+        let mut i: siginfo_t = zero();
+        (i.si_signo, i.si_code) = (signal, -1);
+        queue_value(&mut i, 1234);
+        sys!(rt_sigqueueinfo, me(), signal, &i);
+        let mut got: siginfo_t = zero();
+        (sys!(rt_sigtimedwait, &mask(&[signal]), &mut got, 0, 8), got.si_code, value_of(&got))
+    })
+    .err("EAGAIN-at-once", || sys!(rt_sigtimedwait, &mask(&[SIGUSR1]), 0, &ms(0), 8))
+    .err("EAGAIN-later", || {
+        let start = now_ms();
+        (sys!(rt_sigtimedwait, &mask(&[SIGUSR1]), 0, &ms(40), 8), now_ms() - start >= 40)
+    })
+    .err("EINVAL-timeout", || sys!(rt_sigtimedwait, &0u64, 0, &libc::timespec { tv_sec: 0, tv_nsec: -1 }, 8))
+    .err("EINVAL-size", || sys!(rt_sigtimedwait, &0u64, 0, &ms(0), 4))
+    .bad("set", || sys!(rt_sigtimedwait, BAD, 0, &ms(0), 8))
+    .bad("timeout", || sys!(rt_sigtimedwait, &0u64, 0, BAD, 8))
+    .bad("info", || {
+        block(&[SIGUSR1]);
+        sys!(kill, me(), SIGUSR1);
+        let mut m = 0u64;
+        (sys!(rt_sigtimedwait, &mask(&[SIGUSR1]), BAD, 0, 8), sys!(rt_sigpending, &mut m, 8), m)
+    })
+    .intr("other-signal", || interrupted(|| sys!(rt_sigtimedwait, &mask(&[SIGUSR1]), 0, 0, 8)));
+    a.call("restart_syscall", "", "", true);
+    a.ok("sleep-goes-on-after-stop", || {
+        // A stopped and continued sleep restarts with what is left of it.
+        let p = child(|| {
+            let start = now_ms();
+            let r = sys!(nanosleep, &ms(200), 0);
+            i32::from(r == 0 && (195..2000).contains(&(now_ms() - start)))
+        });
+        sleep_ms(50);
+        sys!(kill, p, SIGSTOP);
+        sleep_ms(50);
+        sys!(kill, p, SIGCONT);
+        wait(p)
+    })
+    .intr("nothing-to-restart", || sys!(restart_syscall));
+}
+
+/// Stores a value where `si_value` lies.
+fn queue_value(info: &mut siginfo_t, value: i32) {
+    // SAFETY: si_value lies at byte 24 of the 128.
+    unsafe { std::ptr::from_mut(info).cast::<u8>().add(24).cast::<i32>().write_unaligned(value) };
+}
+
+fn value_of(info: &siginfo_t) -> i32 {
+    // SAFETY: si_value lies at byte 24 of the 128.
+    unsafe { std::ptr::from_ref(info).cast::<u8>().add(24).cast::<i32>().read_unaligned() }
+}
+
+fn queues(a: &mut Calls) {
+    fn info(code: i32) -> siginfo_t {
+        let mut i: siginfo_t = zero();
+        (i.si_signo, i.si_code) = (SIGUSR1, code);
+        i
+    }
+    a.call("rt_sigqueueinfo", "EAGAIN EINVAL EPERM ESRCH", "uinfo", false);
+    a.ok("self", || {
+        install(SIGUSR1, look, 0);
+        (sys!(rt_sigqueueinfo, me(), SIGUSR1, &info(-1)), CODE.load(Ordering::Relaxed))
+    })
+    .ok("order-of-values", || {
+        let signal = SIGRTMIN();
+        block(&[signal]);
+        for v in [3, 1, 2] {
+            let mut i = info(-1);
+            queue_value(&mut i, v);
+            sys!(rt_sigqueueinfo, me(), signal, &i);
+        }
+        (0..3)
+            .map(|_| {
+                let mut got: siginfo_t = zero();
+                sys!(rt_sigtimedwait, &mask(&[signal]), &mut got, 0, 8);
+                value_of(&got)
+            })
+            .collect::<Vec<_>>()
+    })
+    .ok("null-signal", || sys!(rt_sigqueueinfo, me(), 0, &info(-1)))
+    .err("EAGAIN-limit", || {
+        let signal = SIGRTMIN();
+        block(&[signal]);
+        sys!(prlimit64, 0, libc::RLIMIT_SIGPENDING, &[2u64, 2], 0);
+        let r: Vec<isize> = (0..3).map(|_| sys!(rt_sigqueueinfo, me(), signal, &info(-1))).collect();
+        r
+    })
+    .err("EINVAL", || sys!(rt_sigqueueinfo, me(), 65, &info(-1)))
+    .err("EPERM-code", || sys!(rt_sigqueueinfo, 1, SIGUSR1, &info(0)))
+    .err("EPERM-other-user", || as_user(|| sys!(rt_sigqueueinfo, 1, SIGUSR1, &info(-1))))
+    .err("ESRCH", || sys!(rt_sigqueueinfo, 0x3fff_fff0, SIGUSR1, &info(-1)))
+    .bad("uinfo", || sys!(rt_sigqueueinfo, me(), SIGUSR1, BAD))
+    .bad("uinfo-edge", || sys!(rt_sigqueueinfo, me(), SIGUSR1, edge(100)));
+    a.call("rt_tgsigqueueinfo", "EAGAIN EINVAL EPERM ESRCH", "uinfo", false);
+    a.ok("self", || {
+        install(SIGUSR1, look, 0);
+        (sys!(rt_tgsigqueueinfo, me(), me(), SIGUSR1, &info(-1)), CODE.load(Ordering::Relaxed))
+    })
+    .err("EINVAL", || (sys!(rt_tgsigqueueinfo, 0, me(), SIGUSR1, &info(-1)), sys!(rt_tgsigqueueinfo, me(), me(), 65, &info(-1))))
+    .err("EAGAIN-limit", || {
+        let signal = SIGRTMIN();
+        block(&[signal]);
+        sys!(prlimit64, 0, libc::RLIMIT_SIGPENDING, &[0u64, 0], 0);
+        sys!(rt_tgsigqueueinfo, me(), me(), signal, &info(-1))
+    })
+    .err("EPERM-code", || sys!(rt_tgsigqueueinfo, 1, 1, SIGUSR1, &info(0)))
+    .err("ESRCH", || (sys!(rt_tgsigqueueinfo, 0x3fff_fff0, 0x3fff_fff0, SIGUSR1, &info(-1)), sys!(rt_tgsigqueueinfo, 1, me(), SIGUSR1, &info(-1))))
+    .bad("uinfo", || sys!(rt_tgsigqueueinfo, me(), me(), SIGUSR1, BAD));
+}
+
+fn stacks(a: &mut Calls) {
+    fn stack(at: usize, size: usize, flags: c_int) -> libc::stack_t {
+        libc::stack_t { ss_sp: at as *mut c_void, ss_flags: flags, ss_size: size }
+    }
+    a.call("sigaltstack", "EINVAL ENOMEM EPERM", "ss old_ss", false);
+    a.ok("set-and-get", || {
+        let at = pages(4);
+        let mut old: libc::stack_t = zero();
+        (sys!(sigaltstack, &stack(at, 4 * PAGE, 0), &mut old), old.ss_flags, sys!(sigaltstack, 0, &mut old), old.ss_sp as usize == at, old.ss_size, old.ss_flags)
+    })
+    .ok("used", || {
+        let at = pages(8);
+        sys!(sigaltstack, &stack(at, 8 * PAGE, 0), 0);
+        handle(SIGUSR1, SA_ONSTACK);
+        let action = SigAction { handler: note_stack as *const () as usize, flags: SA_ONSTACK as u64, ..SigAction::default() };
+        sys!(rt_sigaction, SIGUSR1, &action, 0, 8);
+        sys!(kill, me(), SIGUSR1);
+        ("flags inside", INSIDE.load(Ordering::Relaxed))
+    })
+    .ok("not-asked-for", || {
+        sys!(sigaltstack, &stack(pages(8), 8 * PAGE, 0), 0);
+        sys!(rt_sigaction, SIGUSR1, &SigAction { handler: note_stack as *const () as usize, ..SigAction::default() }, 0, 8);
+        sys!(kill, me(), SIGUSR1);
+        INSIDE.load(Ordering::Relaxed)
+    })
+    .ok("auto-disarm", || {
+        sys!(sigaltstack, &stack(pages(8), 8 * PAGE, 1 << 31), 0);
+        let action = SigAction { handler: note_stack as *const () as usize, flags: SA_ONSTACK as u64, ..SigAction::default() };
+        sys!(rt_sigaction, SIGUSR1, &action, 0, 8);
+        sys!(kill, me(), SIGUSR1);
+        (INSIDE.load(Ordering::Relaxed), CODE.load(Ordering::Relaxed))
+    })
+    .ok("stack-overflow-is-caught", || {
+        in_child(|| {
+            sys!(sigaltstack, &stack(pages(8), 8 * PAGE, 0), 0);
+            install(SIGSEGV, look_and_leave, SA_ONSTACK);
+            // SAFETY: moves the stack pointer to where no stack is and stores there: the handler ends the child.
+            unsafe { core::arch::asm!("mov sp, {at}", "str xzr, [sp]", at = in(reg) 0x20_0000_0000usize, options(noreturn)) }
+        })
+    })
+    .ok("no-stack-for-handler", || {
+        in_child(|| {
+            install(SIGSEGV, look_and_leave, 0);
+            // SAFETY: as above; no frame can be written and the child is killed.
+            unsafe { core::arch::asm!("mov sp, {at}", "str xzr, [sp]", at = in(reg) 0x20_0000_0000usize, options(noreturn)) }
+        })
+    })
+    .ok("disable", || {
+        sys!(sigaltstack, &stack(pages(4), 4 * PAGE, 0), 0);
+        let mut old: libc::stack_t = zero();
+        (sys!(sigaltstack, &stack(0, 0, libc::SS_DISABLE), 0), sys!(sigaltstack, 0, &mut old), old.ss_flags, old.ss_size)
+    })
+    .err("EINVAL-flags", || sys!(sigaltstack, &stack(pages(4), 4 * PAGE, 8), 0))
+    .err("ENOMEM", || (sys!(sigaltstack, &stack(pages(4), 5119, 0), 0), sys!(sigaltstack, &stack(pages(4), 5120, 0), 0)))
+    .err("EPERM-inside", || {
+        sys!(sigaltstack, &stack(pages(8), 8 * PAGE, 0), 0);
+        let action = SigAction { handler: note_stack as *const () as usize, flags: SA_ONSTACK as u64, ..SigAction::default() };
+        sys!(rt_sigaction, SIGUSR1, &action, 0, 8);
+        sys!(kill, me(), SIGUSR1);
+        CODE.load(Ordering::Relaxed) as isize
+    })
+    .bad("ss", || sys!(sigaltstack, BAD, 0))
+    .bad("old_ss", || sys!(sigaltstack, 0, BAD));
+}
+
+fn kills(a: &mut Calls) {
+    a.call("kill", "EINVAL EPERM ESRCH", "", false);
+    a.ok("null-signal", || sys!(kill, me(), 0))
+        .ok("default-actions", || {
+            [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGUSR1, libc::SIGPIPE, libc::SIGALRM, SIGTERM, libc::SIGIO, libc::SIGPROF, libc::SIGSYS]
+                .into_iter()
+                .map(|s| in_child(|| sys!(kill, me(), s) as i32))
+                .collect::<Vec<_>>()
+        })
+        .ok("ignored-by-default", || [SIGCHLD, SIGCONT, libc::SIGURG, libc::SIGWINCH].into_iter().map(|s| in_child(|| sys!(kill, me(), s) as i32)).collect::<Vec<_>>())
+        .ok("real-time-kills", || in_child(|| sys!(kill, me(), SIGRTMIN()) as i32) == format!("killed SIG{}", SIGRTMIN()))
+        .ok("zombie", || {
+            let p = child(|| 0);
+            sleep_ms(30);
+            sys!(kill, p, SIGTERM)
+        })
+        .ok("group", || {
+            in_child(|| {
+                sys!(setpgid, 0, 0);
+                handle(SIGUSR1, 0);
+                sys!(kill, 0, SIGUSR1);
+                caught()
+            })
+        })
+        .ok("other-group", || {
+            let p = sleeper();
+            sys!(setpgid, p, p);
+            (sys!(kill, -p, SIGTERM), wait(p))
+        })
+        .ok("continue-wakes-stopped", || {
+            let p = sleeper();
+            sys!(kill, p, SIGSTOP);
+            sys!(kill, p, SIGTERM);
+            sleep_ms(20);
+            let still = sys!(wait4, p, 0, libc::WNOHANG, 0);
+            (still, sys!(kill, p, SIGCONT), wait(p))
+        })
+        .ok("kill-wakes-stopped", || {
+            let p = sleeper();
+            sys!(kill, p, SIGSTOP);
+            (sys!(kill, p, SIGKILL), wait(p))
+        })
+        .ok("user-to-own", || {
+            user();
+            let p = sleeper();
+            (sys!(kill, p, SIGTERM), wait(p))
+        })
+        .err("EINVAL", || (sys!(kill, me(), 65), sys!(kill, me(), -1)))
+        .err("EPERM", || as_user(|| sys!(kill, 1, SIGTERM)))
+        .err("ESRCH", || (sys!(kill, 0x3fff_fff0, 0), sys!(kill, -0x3fff_fff0, 0), sys!(kill, i32::MIN, 0)));
+    a.call("tkill", "EINVAL EPERM ESRCH", "", false).not("EAGAIN", "as rt_sigqueueinfo");
+    a.ok("self", || {
+        handle(SIGUSR1, 0);
+        (sys!(tkill, sys!(gettid), SIGUSR1), caught())
+    })
+    .err("EINVAL", || (sys!(tkill, 0, SIGUSR1), sys!(tkill, me(), 65)))
+    .err("EPERM", || as_user(|| sys!(tkill, 1, SIGTERM)))
+    .err("ESRCH", || sys!(tkill, 0x3fff_fff0, 0));
+    a.call("tgkill", "EINVAL EPERM ESRCH", "", false).not("EAGAIN", "as rt_sigqueueinfo");
+    a.ok("self", || {
+        handle(SIGUSR1, 0);
+        (sys!(tgkill, me(), sys!(gettid), SIGUSR1), caught())
+    })
+    .ok("that-thread-only", || {
+        let (p, q) = (pipe(), pipe());
+        handle(SIGUSR1, 0);
+        let t = std::thread::spawn(move || {
+            sys!(write, p.1, &(sys!(gettid) as i32), 4);
+            // Only this thread's read is interrupted.
+            sys!(read, q.0, pages(1), 1)
+        });
+        let mut tid = 0i32;
+        sys!(read, p.0, &mut tid, 4);
+        sleep_ms(30);
+        let r = sys!(tgkill, me(), tid, SIGUSR1);
+        (r, t.join().unwrap_or(99), caught())
+    })
+    .err("EINVAL", || (sys!(tgkill, 0, me(), SIGUSR1), sys!(tgkill, me(), -1, SIGUSR1), sys!(tgkill, me(), me(), 65)))
+    .err("EPERM", || as_user(|| sys!(tgkill, 1, 1, SIGTERM)))
+    .err("ESRCH", || (sys!(tgkill, 1, me(), 0), sys!(tgkill, me(), 0x3fff_fff0, 0)));
+}
