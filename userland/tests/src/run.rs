@@ -36,6 +36,8 @@ fn set_up() {
         sys!(close, fd);
     }
     sys!(umask, 0o022);
+    // Rust's start-up code ignores it; children shall begin as C programs do.
+    sys!(rt_sigaction, libc::SIGPIPE, &crate::help::SigAction::default(), 0, 8);
     // What is in the way is a leftover of an earlier run.
     drop(std::fs::create_dir_all(HOME));
 }

@@ -5,6 +5,7 @@ mod path;
 mod process;
 mod rw;
 mod signal;
+mod system;
 mod time;
 
 use crate::case::Calls;
@@ -20,6 +21,7 @@ pub fn all() -> Calls {
     process::add(&mut all);
     signal::add(&mut all);
     time::add(&mut all);
+    system::add(&mut all);
     all
 }
 

@@ -476,6 +476,7 @@ fn stacks(a: &mut Calls) {
     .ok("stack-overflow-is-caught", || {
         in_child(|| {
             sys!(sigaltstack, &stack(pages(8), 8 * PAGE, 0), 0);
+            VALUE.store(0x20_0000_0000, Ordering::Relaxed);
             install(SIGSEGV, look_and_leave, SA_ONSTACK);
             // SAFETY: moves the stack pointer to where no stack is and stores there: the handler ends the child.
             unsafe { core::arch::asm!("mov sp, {at}", "str xzr, [sp]", at = in(reg) 0x20_0000_0000usize, options(noreturn)) }
@@ -538,6 +539,7 @@ fn kills(a: &mut Calls) {
         .ok("continue-wakes-stopped", || {
             let p = sleeper();
             sys!(kill, p, SIGSTOP);
+            sys!(wait4, p, 0, libc::WUNTRACED, 0);
             sys!(kill, p, SIGTERM);
             sleep_ms(20);
             let still = sys!(wait4, p, 0, libc::WNOHANG, 0);
