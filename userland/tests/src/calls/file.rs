@@ -611,7 +611,7 @@ fn advice(a: &mut Calls) {
 }
 
 fn locks(a: &mut Calls) {
-    let no_limit = || drop(sys!(prlimit64, 0, libc::RLIMIT_MEMLOCK, &[4096u64, 4096], 0));
+    let no_limit = || assert_eq!(sys!(prlimit64, 0, libc::RLIMIT_MEMLOCK, &[4096u64, 4096], 0), 0);
     a.call("mlock", "EINVAL ENOMEM EPERM", "", false).not("EAGAIN", "see --nth");
     a.ok("page", || sys!(mlock, pages(1), PAGE))
         .ok("unaligned", || sys!(mlock, pages(1) + 1, 1))

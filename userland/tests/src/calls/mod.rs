@@ -7,6 +7,7 @@ mod rw;
 mod signal;
 mod system;
 mod time;
+mod xattr;
 
 use crate::case::Calls;
 use crate::sys;
@@ -22,6 +23,7 @@ pub fn all() -> Calls {
     signal::add(&mut all);
     time::add(&mut all);
     system::add(&mut all);
+    xattr::add(&mut all);
     all
 }
 

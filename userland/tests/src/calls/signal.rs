@@ -141,14 +141,20 @@ fn actions(a: &mut Calls) {
         sys!(wait4, p, 0, 0, 0);
         (caught(), CODE.load(Ordering::Relaxed))
     })
-    .ok("fault-unmapped", || fault_code(SIGSEGV, 0x20_0000_0000, |at| drop(peek(at))))
+    .ok("fault-unmapped", || fault_code(SIGSEGV, 0x20_0000_0000, |at| {
+            peek(at);
+        }))
     .ok("fault-protected", || fault_code(SIGSEGV, read_only(), |at| fill(at, 1, 1)))
     .ok("fault-null", || fault_code(SIGSEGV, 0x10, |at| fill(at, 1, 1)))
-    .ok("fault-kernel-address", || fault_code(SIGSEGV, KERN, |at| drop(peek(at))))
+    .ok("fault-kernel-address", || fault_code(SIGSEGV, KERN, |at| {
+            peek(at);
+        }))
     .ok("fault-beyond-file", || {
         let fd = opened(c"f", "x");
         let at = sys!(mmap, 0, 2 * PAGE, 3, libc::MAP_SHARED, fd, 0) as usize;
-        fault_code(libc::SIGBUS, at + PAGE, |at| drop(peek(at)))
+        fault_code(libc::SIGBUS, at + PAGE, |at| {
+            peek(at);
+        })
     })
     .ok("fault-execute", || {
         fault_code(SIGSEGV, pages(1), |at| {
@@ -208,7 +214,7 @@ fn actions(a: &mut Calls) {
     a.call("rt_sigreturn", "", "", false);
     a.ok("handler-returns", || {
         handle(SIGUSR1, 0);
-        (0..3).for_each(|_| drop(sys!(kill, me(), SIGUSR1)));
+        (0..3).for_each(|_| assert_eq!(sys!(kill, me(), SIGUSR1), 0));
         caught()
     })
     .ok("garbage-frame", || in_child(|| sys!(rt_sigreturn) as i32));
@@ -236,7 +242,7 @@ fn masks(a: &mut Calls) {
     .ok("standard-signals-merge", || {
         handle(SIGUSR1, 0);
         block(&[SIGUSR1]);
-        (0..3).for_each(|_| drop(sys!(kill, me(), SIGUSR1)));
+        (0..3).for_each(|_| assert_eq!(sys!(kill, me(), SIGUSR1), 0));
         sys!(rt_sigprocmask, SIG_SETMASK, &0u64, 0, 8);
         caught()
     })
@@ -244,7 +250,7 @@ fn masks(a: &mut Calls) {
         let signal = SIGRTMIN();
         handle(signal, 0);
         block(&[signal]);
-        (0..3).for_each(|_| drop(sys!(kill, me(), signal)));
+        (0..3).for_each(|_| assert_eq!(sys!(kill, me(), signal), 0));
         sys!(rt_sigprocmask, SIG_SETMASK, &0u64, 0, 8);
         caught()
     })

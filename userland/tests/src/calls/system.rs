@@ -119,7 +119,7 @@ fn attributes(a: &mut Calls) {
         .err("E2BIG", || {
             let mut x = attr(SCHED_OTHER, 0, 0);
             x[0] = 20;
-            let r = sys!(sched_setattr, 0, &x, 0);
+            let r = sys!(sched_setattr, 0, &mut x, 0);
             // The kernel's size comes back.
             (r, x[0] as u32)
         })
@@ -382,7 +382,7 @@ fn capabilities(a: &mut Calls) {
     .err("EPERM-raise", || as_user(|| sys!(capset, &[V3, 0], &[1u32, 1, 0, 0, 0, 0])))
     .err("EPERM-effective-beyond-permitted", || sys!(capset, &[V3, 0], &[1u32, 0, 0, 0, 0, 0]))
     .err("EPERM-other", || sys!(capset, &[V3, 1], &[0u32; 6]))
-    .err("EINVAL", || sys!(capset, &[1u32, 0], &[0u32; 6]))
+    .err("EINVAL", || sys!(capset, &mut [1u32, 0], &[0u32; 6]))
     .bad("hdrp", || sys!(capset, BAD, pages(1)))
     .bad("datap", || sys!(capset, &[V3, 0], BAD));
 }
