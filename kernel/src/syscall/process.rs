@@ -395,7 +395,7 @@ fn read_limit(process: &Process, resource: usize) -> Rlimit {
     Rlimit { rlim_cur: process.limits.soft(resource), rlim_max: process.limits.hard(resource) }
 }
 
-fn write_limit(t: &Thread, process: &Process, resource: usize, new: Rlimit) -> Result<(), Errno> {
+fn write_limit(t: &Thread, process: &KArc<Process>, resource: usize, new: Rlimit) -> Result<(), Errno> {
     if new.rlim_cur > new.rlim_max {
         return Err(Errno::EINVAL);
     }
@@ -408,7 +408,7 @@ fn write_limit(t: &Thread, process: &Process, resource: usize, new: Rlimit) -> R
     }
     process.limits.set(resource, new.rlim_cur, new.rlim_max);
     if resource == limits::CPU && new.rlim_cur != INFINITY {
-        process.timers.arm_cpu_limit(t, new.rlim_cur);
+        process.timers.arm_cpu_limit(process, new.rlim_cur);
     }
     Ok(())
 }

@@ -89,8 +89,11 @@ pub async fn clone(parent: &Thread, request: CloneRequest) -> Result<u32, Errno>
     if signal::has_pending(parent) {
         return Err(Errno::ERESTARTNOINTR);
     }
-    let limit = parent.process.limits.soft(limits::NPROC);
-    if u64::from(tasks().pids.threads) >= limit && !parent.cred()?.capable(CAP_SYS_RESOURCE) {
+    if flags & CLONE_PARENT != 0 && parent.process.pid == 1 {
+        // Its children would have no reaper.
+        return Err(Errno::EINVAL);
+    }
+    if too_many(parent)? {
         return Err(Errno::EAGAIN);
     }
 
@@ -126,11 +129,36 @@ pub async fn clone(parent: &Thread, request: CloneRequest) -> Result<u32, Errno>
         return Err(e);
     }
     number.1 = true;
+    if flags & CLONE_THREAD == 0 {
+        // The limit is inherited, its timer is not.
+        let seconds = thread.process.limits.soft(limits::CPU);
+        if seconds != limits::INFINITY {
+            thread.process.timers.arm_cpu_limit(&thread.process, seconds);
+        }
+    }
     spawned.start();
-    if flags & CLONE_VFORK != 0 {
+    // A thread of the caller's own process has no end of its own to wait for.
+    if flags & (CLONE_VFORK | CLONE_THREAD) == CLONE_VFORK {
         wait_for_vfork(&thread.process).await;
     }
     Ok(tid)
+}
+
+/// Whether the caller's user has as many threads as RLIMIT_NPROC allows. The superuser is not counted.
+fn too_many(parent: &Thread) -> Result<bool, Errno> {
+    let limit = parent.process.limits.soft(limits::NPROC);
+    let guard = tasks();
+    // The user has no more than there are.
+    if u64::from(guard.pids.threads) < limit {
+        return Ok(false);
+    }
+    let cred = parent.cred()?;
+    if cred.uid == 0 || cred.capable(CAP_SYS_RESOURCE) || cred.capable(CAP_SYS_ADMIN) {
+        return Ok(false);
+    }
+    let own = guard.pids.processes().filter(|p| p.uid() == cred.uid);
+    let threads: usize = own.map(|p| p.relations(&guard).threads.len()).sum();
+    Ok(threads as u64 >= limit)
 }
 
 fn errno_of(e: PidError) -> Errno {
@@ -152,13 +180,16 @@ fn assemble(
         parent.process.reserve_thread()?;
         parent.process.clone()
     } else {
-        parent.process.reserve_child()?;
+        let grandparent = parent.process.relations(&tasks()).parent.clone().filter(|_| flags & CLONE_PARENT != 0);
+        grandparent.as_deref().unwrap_or(&parent.process).reserve_child()?;
         let sighand = parent.process.sighand();
         let sighand = if flags & CLONE_SIGHAND != 0 { sighand } else { KArc::try_new(sighand.fork())? };
         if flags & CLONE_CLEAR_SIGHAND != 0 {
             sighand.flush();
         }
         let process = Process::new(tid, sighand, parent.process.limits.copy(), request.exit_signal);
+        process.uid.store(parent.process.uid(), Relaxed);
+        process.dumpable.store(parent.process.dumpable.load(Relaxed), Relaxed);
         process.oom_score_adj.store(parent.process.oom_score_adj.load(Relaxed), Relaxed);
         process.no_new_privs.store(parent.process.no_new_privs.load(Relaxed), Relaxed);
         let process = KArc::try_new(process)?;
@@ -166,12 +197,9 @@ fn assemble(
         process
     };
     let files = parent.share_files().ok_or(Errno::ESRCH)?;
-    let files = if flags & CLONE_FILES != 0 {
-        files.add_user();
-        files
-    } else {
-        KArc::try_new(files.fork(parent.process.limits.soft(limits::NOFILE) as usize)?)?
-    };
+    // A shared table counts its new user at the end, where nothing fails any more.
+    let shares_files = flags & CLONE_FILES != 0;
+    let files = if shares_files { files } else { KArc::try_new(files.fork(usize::MAX)?)? };
     let fs = parent.share_fs().ok_or(Errno::ESRCH)?;
     let fs = if flags & CLONE_FS != 0 { fs } else { KArc::try_new(fs.fork())? };
     let cred = parent.share_cred().ok_or(Errno::ESRCH)?;
@@ -207,6 +235,9 @@ fn assemble(
     spawned.task().set_affinity(task.affinity());
     executor::inherit(task, &spawned);
     thread.set_task(vigil_executor::task::TaskRef::from_task(spawned.task()));
+    if shares_files && let Ok(files) = parent.files() {
+        files.add_user();
+    }
     Ok((thread, spawned))
 }
 
@@ -232,11 +263,16 @@ fn publish(parent: &Thread, request: &CloneRequest, thread: &KArc<Thread>) -> Re
     }
     let process = &thread.process;
     if request.flags & CLONE_THREAD != 0 {
+        let threads = &process.relations(&guard).threads;
+        if threads.capacity() == threads.len() {
+            // Another thread used the reserved place up: make the call again.
+            return Err(Errno::ERESTARTNOINTR);
+        }
         process.live_threads.fetch_add(1, Relaxed);
     } else {
-        let (pgrp, session, tty, real_parent) = {
+        let (pgrp, session, tty, real_parent, own_signal) = {
             let relations = parent.process.relations(&guard);
-            (relations.pgrp, relations.session, relations.tty, relations.parent.clone())
+            (relations.pgrp, relations.session, relations.tty, relations.parent.clone(), relations.exit_signal)
         };
         let parent_process = match real_parent {
             Some(p) if request.flags & CLONE_PARENT != 0 => p,
@@ -256,6 +292,10 @@ fn publish(parent: &Thread, request: &CloneRequest, thread: &KArc<Thread>) -> Re
         relations.pgrp = pgrp;
         relations.session = session;
         relations.tty = tty;
+        if request.flags & CLONE_PARENT != 0 {
+            // Its parent hears of it as it would of the caller.
+            relations.exit_signal = own_signal;
+        }
         relations.life = Life::Running;
         guard.pids.join(pgrp);
         guard.pids.join(session);

@@ -4,7 +4,7 @@ use super::clone::vfork_done;
 use super::exec::{self, Args, ExecFile, Facts, LoadedImage};
 use super::exit;
 use super::limits;
-use super::signal::{self, SIGSEGV};
+use super::signal::{self, SIGSEGV, SigHand};
 use super::switch;
 use super::thread::Thread;
 use crate::arch::aarch64::{features, fpsimd};
@@ -17,7 +17,7 @@ use vigil_abi::process::wait_signaled;
 use vigil_executor::wait::WaitMode;
 use vigil_executor::wait_site;
 use vigil_fs::vfs::mount::MountFlags;
-use vigil_fs::{At, Cred, Ctx, File, LookupFlags};
+use vigil_fs::{At, Cred, Ctx, FdTable, File, LookupFlags};
 use vigil_mem::{KArc, KBox, KString, KVec, try_format};
 
 /// ADDR_NO_RANDOMIZE and ADDR_COMPAT_LAYOUT of personality(2).
@@ -36,11 +36,11 @@ pub async fn execve(t: &Thread, dirfd: i32, path: u64, argv: u64, envp: u64, fla
     let mm = t.share_mm().ok_or(Errno::EFAULT)?;
     let stack_limit = t.process.limits.soft(limits::STACK);
     let args = Args::copy_from_user(&mm, argv as usize, envp as usize, stack_limit).await?;
-    run(t, ExecFile::new(file), &shown, args).await
+    run(t, file, &shown, args).await
 }
 
 /// Opens the program; returns it with the name that it is known by.
-async fn open(t: &Thread, dirfd: i32, name: &[u8], flags: u32) -> Result<(KArc<File>, KVec<u8>), Errno> {
+async fn open(t: &Thread, dirfd: i32, name: &[u8], flags: u32) -> Result<(ExecFile, KVec<u8>), Errno> {
     let fs = t.share_fs().ok_or(Errno::ENOENT)?;
     let cred = t.share_cred().ok_or(Errno::EPERM)?;
     let ctx = Ctx { fs: &fs, cred: &cred, fsize_limit: u64::MAX };
@@ -52,11 +52,11 @@ async fn open(t: &Thread, dirfd: i32, name: &[u8], flags: u32) -> Result<(KArc<F
         lookup |= LookupFlags::EMPTY;
     }
     if dirfd == AT_FDCWD || name.first() == Some(&b'/') {
-        let file = vigil_fs::open_exec(&ctx, At::Cwd, name, lookup).await?;
+        let file = ExecFile::new(vigil_fs::open_exec(&ctx, At::Cwd, name, lookup).await?);
         return Ok((file, KVec::try_from_slice(name)?));
     }
     let dir = t.share_files().ok_or(Errno::EBADF)?.get(dirfd)?;
-    let file = vigil_fs::open_exec(&ctx, At::Dir(&dir), name, lookup).await?;
+    let file = ExecFile::new(vigil_fs::open_exec(&ctx, At::Dir(&dir), name, lookup).await?);
     let shown: KString = match core::str::from_utf8(name) {
         Ok("") => try_format!("/dev/fd/{dirfd}")?,
         Ok(name) => try_format!("/dev/fd/{dirfd}/{name}")?,
@@ -75,6 +75,7 @@ pub async fn run(t: &Thread, file: ExecFile, path: &[u8], args: Args) -> Result<
     let (new_cred, secure) = credentials(t, &cred, program.file())?;
     let facts = facts(t, &new_cred, secure)?;
     alone(t).await?;
+    let fresh = Fresh::of(t, new_cred)?;
     let image = match KBox::try_pin(program.load(&facts))?.await {
         Ok(image) => image,
         Err(e) if !e.fatal => return Err(e.errno),
@@ -83,8 +84,29 @@ pub async fn run(t: &Thread, file: ExecFile, path: &[u8], args: Args) -> Result<
             return Err(e.errno);
         }
     };
-    commit(t, image, new_cred, secure).await;
+    commit(t, image, fresh, secure).await;
     Ok(0)
+}
+
+/// What the new program does not share with anybody: made while the call can still fail.
+struct Fresh {
+    cred: KArc<Cred>,
+    /// Handlers become the default, in a table that no other process sees.
+    actions: KArc<SigHand>,
+    /// A copy of the descriptor table, if another process uses it, too.
+    files: Option<KArc<FdTable>>,
+}
+
+impl Fresh {
+    fn of(t: &Thread, cred: Cred) -> Result<Fresh, Errno> {
+        let actions = KArc::try_new(t.process.sighand().fork())?;
+        actions.flush();
+        let files = match t.share_files() {
+            Some(files) if files.is_shared() => Some(KArc::try_new(files.fork(usize::MAX)?)?),
+            _ => None,
+        };
+        Ok(Fresh { cred: KArc::try_new(cred)?, actions, files })
+    }
 }
 
 /// The new program's credentials by its file's set-id bits; whether it is more privileged than its caller.
@@ -168,7 +190,8 @@ async fn alone(t: &Thread) -> Result<(), Errno> {
 }
 
 /// The point of no return: the thread becomes the new program.
-async fn commit(t: &Thread, image: LoadedImage, cred: Cred, secure: bool) {
+async fn commit(t: &Thread, image: LoadedImage, fresh: Fresh, secure: bool) {
+    exit::release_futexes(t).await;
     let old = t.replace_mm(Some(image.mm));
     switch::reload(t);
     if let Some(old) = old
@@ -182,27 +205,28 @@ async fn commit(t: &Thread, image: LoadedImage, cred: Cred, secure: bool) {
         t.process.pdeath_signal.store(0, Relaxed);
     }
     t.process.dumpable.store(!secure as u32, Relaxed);
-    t.process.uid.store(cred.uid, Relaxed);
-    if let Ok(cred) = KArc::try_new(cred) {
-        t.replace_cred(cred);
-    } else {
-        // Without memory for its identity a program must not run.
-        exit::group_exit(&t.process, wait_signaled(SIGSEGV, false) as i32);
+    t.process.uid.store(fresh.cred.uid, Relaxed);
+    t.replace_cred(fresh.cred);
+    {
+        let mut guard = super::process::tasks();
+        let relations = t.process.relations_mut(&mut guard);
+        relations.did_exec = true;
+        relations.exit_signal = signal::SIGCHLD;
     }
-    t.process.relations_mut(&mut super::process::tasks()).did_exec = true;
     t.process.timers.clear_posix();
-    fresh_actions(t);
+    let old_actions = core::mem::replace(&mut *t.process.sighand.lock(), fresh.actions);
+    drop(old_actions);
     *t.signals.altstack.lock() = signal::state::AltStack::NONE;
     t.signals.fault_esr.store(0, Relaxed);
     t.robust_list.store(0, Relaxed);
-    t.clear_child_tid.store(0, Relaxed);
     fpsimd::with_registers(t, |fp| *fp = fpsimd::FpRegisters::new());
-    close_on_exec(t).await;
+    close_on_exec(t, fresh.files).await;
     if let Some(task) = t.task() {
         task.set_name(&image.comm);
     }
-    {
-        // SAFETY: the thread itself, outside EL0.
+    // With interrupts masked: a park in between would save the old program's thread pointer over the new one.
+    vigil_executor::arch::without_irqs(|| {
+        // SAFETY: the thread itself, outside EL0; the reference ends before the hooks make theirs.
         let context: &mut UserContext = unsafe { t.context() };
         context.x = [0; 31];
         context.sp = image.sp as u64;
@@ -210,28 +234,18 @@ async fn commit(t: &Thread, image: LoadedImage, cred: Cred, secure: bool) {
         context.pstate = PSTATE_EL0;
         context.tls = 0;
         context.syscall = -1;
-    }
-    switch::reload(t);
-}
-
-/// Handlers become the default, in a table that no other process shares.
-fn fresh_actions(t: &Thread) {
-    let shared = t.process.sighand();
-    if let Ok(own) = KArc::try_new(shared.fork()) {
-        *t.process.sighand.lock() = own;
-    }
-    t.process.sighand().flush();
+        switch::reload(t);
+    });
 }
 
 /// Closes what is marked so, in a table of the process's own.
-async fn close_on_exec(t: &Thread) {
-    let Some(mut files) = t.share_files() else { return };
-    if files.is_shared() {
-        let Some(own) = files.fork(usize::MAX).ok().and_then(|f| KArc::try_new(f).ok()) else { return };
-        t.replace_files(Some(own.clone()));
-        exit::close_all(&files).await;
-        files = own;
+async fn close_on_exec(t: &Thread, own: Option<KArc<FdTable>>) {
+    if own.is_some()
+        && let Some(shared) = t.replace_files(own)
+    {
+        exit::close_all(&shared).await;
     }
+    let Some(files) = t.share_files() else { return };
     let mut next = 0;
     while let Some((fd, file)) = files.remove_next_cloexec(next) {
         next = fd as usize + 1;

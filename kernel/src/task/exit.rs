@@ -66,14 +66,7 @@ pub async fn finish(thread: KArc<Thread>) {
         task.clear_interrupt(INTERRUPT_SIGNAL | INTERRUPT_KILL);
     }
     signal::exit_thread(&thread);
-    futex::exit_robust_list(&thread).await;
-    if thread.clear_child_tid.load(Relaxed) != 0 {
-        let address = thread.clear_child_tid.swap(0, Relaxed);
-        if thread.share_mm().is_some_and(|mm| mm.users() > 1) {
-            let _ = crate::syscall::user::put(&thread, vigil_mem::UserPtr::<u32>::new(address), &0).await;
-            futex::wake_address(&thread, address).await;
-        }
-    }
+    release_futexes(&thread).await;
     release_mm(&thread).await;
     close_files(&thread).await;
     thread.replace_fs(None);
@@ -88,6 +81,19 @@ pub async fn finish(thread: KArc<Thread>) {
     let to_free = leave(&thread);
     drop(to_free);
     process.thread_exit.wake_all();
+}
+
+/// What waits for the thread in the memory that it leaves: owners of its robust futexes, joiners on its tid (Linux:
+/// mm_release). At the thread's end and at exec, with the old address space.
+pub async fn release_futexes(thread: &Thread) {
+    futex::exit_robust_list(thread).await;
+    if thread.clear_child_tid.load(Relaxed) != 0 {
+        let address = thread.clear_child_tid.swap(0, Relaxed);
+        if thread.share_mm().is_some_and(|mm| mm.users() > 1) {
+            let _ = crate::syscall::user::put(thread, vigil_mem::UserPtr::<u32>::new(address), &0).await;
+            futex::wake_address(thread, address).await;
+        }
+    }
 }
 
 /// Gives the address space back; frees it when this was its last user.

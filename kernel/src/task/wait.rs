@@ -4,7 +4,8 @@ use super::exit::{self, Reaped};
 use super::process::{Life, Process, Tasks, tasks};
 use super::thread::Thread;
 use vigil_abi::Errno;
-use vigil_abi::process::{WCONTINUED, WEXITED, WNOHANG, WNOWAIT, WSTOPPED};
+use super::signal::SIGCHLD;
+use vigil_abi::process::{__WALL, __WCLONE, WCONTINUED, WEXITED, WNOHANG, WNOWAIT, WSTOPPED};
 use vigil_executor::wait::WaitMode;
 use vigil_executor::wait_site;
 use vigil_mem::KArc;
@@ -43,7 +44,8 @@ enum Look {
     Found(Found, Option<Reaped>),
 }
 
-/// Waits for an event of a child that `options` ask for (`WEXITED`, `WSTOPPED`, `WCONTINUED`, `WNOHANG`, `WNOWAIT`).
+/// Waits for an event of a child that `options` ask for (`WEXITED`, `WSTOPPED`, `WCONTINUED`, `WNOHANG`, `WNOWAIT`,
+/// `__WCLONE`, `__WALL`).
 ///
 /// `Ok(None)`: WNOHANG and nothing has happened. ECHILD: no such child; ERESTARTSYS: a signal came.
 pub async fn wait(thread: &Thread, whom: Whom, options: u32) -> Result<Option<Found>, Errno> {
@@ -66,7 +68,12 @@ pub async fn wait(thread: &Thread, whom: Whom, options: u32) -> Result<Option<Fo
     outcome.unwrap_or(Err(Errno::ERESTARTSYS))
 }
 
-fn matches(child: &Process, whom: Whom, tasks: &Tasks) -> bool {
+fn matches(child: &Process, whom: Whom, options: u32, tasks: &Tasks) -> bool {
+    // A child that tells of its end by another signal than SIGCHLD is waited for only by those who ask for such.
+    let by_clone = child.relations(tasks).exit_signal != SIGCHLD;
+    if options & __WALL == 0 && by_clone != (options & __WCLONE != 0) {
+        return false;
+    }
     match whom {
         Whom::Any => true,
         Whom::Pid(pid) => child.pid == pid,
@@ -79,7 +86,7 @@ fn look(process: &KArc<Process>, whom: Whom, options: u32) -> Look {
     let mut guard = tasks();
     let mut any = false;
     let mut hit = None;
-    for child in process.relations(&guard).children.iter().filter(|c| matches(c, whom, &guard)) {
+    for child in process.relations(&guard).children.iter().filter(|c| matches(c, whom, options, &guard)) {
         any = true;
         let relations = child.relations(&guard);
         let event = relations.wait_event;

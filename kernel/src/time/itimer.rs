@@ -27,6 +27,10 @@ use vigil_mem::{KArc, KVec, KWeak};
 /// How often a CPU-time timer looks, at most.
 const CPU_TICK: Nanos = 1_000_000;
 
+/// A periodic timer fires no more often than this, whatever its interval; the expiries between count as overrun. Linux
+/// re-arms when the signal is taken, which bounds the rate by the receiver; here a real-time task re-arms.
+const MIN_PERIOD: Nanos = 50_000;
+
 /// The three interval timers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
@@ -68,6 +72,8 @@ struct Setting {
     interval: Nanos,
     /// Expiries beyond the one that was signalled.
     overrun: u32,
+    /// It was deleted: never armed again, so that its last reference finds it stopped.
+    deleted: bool,
 }
 
 /// One timer.
@@ -159,9 +165,10 @@ impl SignalTimer {
     }
 
     /// Starts the hrtimer. With the setting locked, so that `disarm` leaves it stopped for good: it may be freed then.
-    fn arm(&self, process: &Process, setting: &Setting) {
+    /// Not before `earliest`.
+    fn arm(&self, process: &Process, setting: &Setting, earliest: Nanos) {
         let expiry = setting.expiry;
-        let deadline = match self.counts {
+        let deadline: Nanos = match self.counts {
             Counts::Monotonic => expiry,
             Counts::Realtime => clock::realtime_to_monotonic(expiry),
             _ => {
@@ -170,7 +177,7 @@ impl SignalTimer {
                 now().saturating_add((left / cpus).max(CPU_TICK))
             }
         };
-        self.pinned().start(deadline, 0);
+        self.pinned().start(deadline.max(earliest), 0);
     }
 
     /// The hrtimer fired: re-arms, and sends the signal.
@@ -184,7 +191,7 @@ impl SignalTimer {
                 return;
             }
             if current < s.expiry {
-                return self.arm(&process, &s);
+                return self.arm(&process, &s, 0);
             }
             if s.interval == 0 {
                 s.expiry = 0;
@@ -195,7 +202,7 @@ impl SignalTimer {
             }
             s.overrun = overrun;
             if s.expiry != 0 {
-                self.arm(&process, &s);
+                self.arm(&process, &s, now().saturating_add(MIN_PERIOD));
             }
         }
         self.notify(&process, overrun);
@@ -213,12 +220,17 @@ impl SignalTimer {
                 let _ = signal::send_to_process(process, with_overrun(info));
             },
             Notify::Thread(tid, info) => {
-                if let Some(t) = find_thread(tid) {
+                // The number may have gone to a thread of another process.
+                if let Some(t) = find_thread(tid).filter(|t| core::ptr::eq(&*t.process, process)) {
                     let _ = signal::send_to_thread(&t, with_overrun(info));
                 }
             }
             Notify::CpuLimit => {
                 let used = crate::syscall::process_times(process).iter().sum::<u64>() / SEC;
+                if used < process.limits.soft(crate::task::limits::CPU) {
+                    // It was raised since.
+                    return;
+                }
                 let hard = process.limits.hard(crate::task::limits::CPU);
                 let signo = if used >= hard { SIGKILL } else { SIGXCPU };
                 let _ = signal::send_to_process(process, SigInfo::kernel(signo));
@@ -244,9 +256,12 @@ impl SignalTimer {
             v => self.read(process).saturating_add(v),
         };
         let mut s = self.setting.lock();
-        *s = Setting { expiry, interval, overrun: 0 };
+        if s.deleted {
+            return;
+        }
+        *s = Setting { expiry, interval, ..Setting::default() };
         if expiry != 0 {
-            self.arm(process, &s);
+            self.arm(process, &s, 0);
         }
     }
 }
@@ -305,12 +320,12 @@ impl ProcessTimers {
         Ok(())
     }
 
-    /// RLIMIT_CPU was set to `seconds`.
-    pub fn arm_cpu_limit(&self, t: &Thread, seconds: u64) {
+    /// RLIMIT_CPU of `process`, whose timers these are, was set to `seconds`.
+    pub fn arm_cpu_limit(&self, process: &KArc<Process>, seconds: u64) {
         let existing = self.inner.lock().cpu_limit.clone();
         let timer = match existing {
             Some(timer) => timer,
-            None => match SignalTimer::make(&t.process, Counts::Process, Notify::CpuLimit) {
+            None => match SignalTimer::make(process, Counts::Process, Notify::CpuLimit) {
                 Ok(made) => {
                     self.used.fetch_add(1, Relaxed);
                     self.inner.lock().cpu_limit.get_or_insert(made).clone()
@@ -318,7 +333,7 @@ impl ProcessTimers {
                 Err(_) => return,
             },
         };
-        timer.set(&t.process, seconds.saturating_mul(SEC).max(1), SEC, true);
+        timer.set(process, seconds.saturating_mul(SEC).max(1), SEC, true);
     }
 
     /// Reserves the id of a new POSIX timer. EAGAIN without memory, as timer_create(2) has it.
@@ -454,7 +469,10 @@ impl ProcessTimers {
 
 impl SignalTimer {
     fn disarm(&self) {
-        self.setting.lock().expiry = 0;
+        {
+            let mut s = self.setting.lock();
+            (s.expiry, s.deleted) = (0, true);
+        }
         self.pinned().cancel();
     }
 }
