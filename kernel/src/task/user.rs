@@ -64,8 +64,10 @@ async fn system_call(thread: &Thread) {
         // SAFETY: the thread itself, outside EL0.
         let context = unsafe { thread.context() };
         context.orig_x0 = context.x[0];
-        context.syscall = context.x[8] as i64;
-        (context.x[8] as usize, [context.x[0], context.x[1], context.x[2], context.x[3], context.x[4], context.x[5]])
+        // The number is an int: -1 is a call that does not exist, not the mark of a context that was replaced.
+        let number = context.x[8] as u32;
+        context.syscall = i64::from(number);
+        (number as usize, [context.x[0], context.x[1], context.x[2], context.x[3], context.x[4], context.x[5]])
     };
     let result = syscall::serve(thread, nr, args).await;
     // SAFETY: as above.

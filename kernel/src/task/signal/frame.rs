@@ -136,7 +136,8 @@ fn write_fp(at: usize, fp: &FpRegisters) -> Result<(), Stop> {
 pub async fn restore(thread: &Thread) -> Result<(), Errno> {
     // SAFETY: the thread itself, outside EL0; the value is copied.
     let frame = unsafe { thread.context() }.sp;
-    if frame & 15 != 0 {
+    // The whole frame must be user memory: below, offsets are added to its address.
+    if frame & 15 != 0 || vigil_mem::buf::uaccess::access_ok(frame as usize, FRAME as usize).is_none() {
         return Err(Errno::EFAULT);
     }
     user::retry(thread, || read(thread, frame as usize)).await?;
