@@ -97,8 +97,17 @@ impl Base {
     /// `entry` is in this base's tree.
     unsafe fn remove(&self, tree: &mut Tree, entry: &Entry) {
         // SAFETY: by the contract.
-        unsafe { tree.tree.cursor_mut_from_ptr(entry).remove() };
+        unsafe { self.take(tree, entry) };
         entry.state.store(IDLE, Ordering::Relaxed);
+    }
+
+    /// Takes `entry` out of the tree and leaves its state to the caller.
+    ///
+    /// # Safety
+    /// `entry` is in this base's tree.
+    unsafe fn take(&self, tree: &mut Tree, entry: &Entry) {
+        // SAFETY: by the contract.
+        unsafe { tree.tree.cursor_mut_from_ptr(entry).remove() };
         self.refresh(tree);
     }
 
@@ -243,7 +252,8 @@ fn expire(base: &Base, t: Nanos) {
             if (*entry).inner.with(|p| (*p).soft) > t {
                 break;
             }
-            base.remove(&mut tree, &*entry);
+            // It stays QUEUED until FIRED: an owner that read IDLE would free it without taking our lock.
+            base.take(&mut tree, &*entry);
             let call = (*entry).inner.with_mut(|p| match &mut (*p).action {
                 Action::Call(f) => Ok(*f),
                 Action::Wake(waker) => Err(waker.take()),
@@ -256,6 +266,7 @@ fn expire(base: &Base, t: Nanos) {
                     }
                 }
                 Ok(f) => {
+                    (*entry).state.store(IDLE, Ordering::Relaxed);
                     tree.running = entry;
                     drop(tree);
                     // A cancel waits while `running` names the entry, so its owner is alive during the call; unless
