@@ -2,7 +2,7 @@
 
 use super::reaper;
 use super::state::{State, Wake};
-use crate::class::{Enqueue, Entity, Params};
+use crate::class::{Enqueue, Entity, Params, Policy};
 use crate::context::{Context, PreemptGuard};
 use crate::cpu::{CpuId, CpuMask};
 use crate::wait::{WaitMode, WaitSite};
@@ -67,6 +67,8 @@ pub struct Task {
     moving: AtomicBool,
     interrupt: AtomicU32,
     affinity: AtomicU64,
+    /// Its rank, as a waker on its CPU may read it without the queue's lock, and [`URGENCY_STAYS`].
+    urgency: AtomicU32,
     /// The place in its class. Touched only under the lock of the run queue of `cpu`.
     pub(crate) entity: UnsafeCell<Entity>,
     /// The context block of the stack on which its poll is parked.
@@ -88,6 +90,15 @@ unsafe impl Send for Task {}
 struct KTask<F> {
     header: Task,
     future: UnsafeCell<core::mem::ManuallyDrop<F>>,
+}
+
+/// In [`Task::urgency`]: it runs until it waits or is outranked; company at its rank changes nothing (SCHED_FIFO, stop).
+const URGENCY_STAYS: u32 = 1 << 8;
+
+/// The rank, and [`URGENCY_STAYS`].
+fn urgency_of(params: &Params) -> u32 {
+    let stays = matches!(params.policy, Policy::Fifo | Policy::Stop);
+    u32::from(params.rank().0) | if stays { URGENCY_STAYS } else { 0 }
 }
 
 /// Why a task could not be made.
@@ -123,6 +134,18 @@ impl Task {
         if self.state.wake() == Wake::Push {
             crate::executor::push_runnable(self, &guard);
         }
+    }
+
+    /// Notes what [`Task::stays_before`] answers by. SeqCst: see `executor::push_to`.
+    pub(crate) fn note_params(&self, params: &Params) {
+        self.urgency.store(urgency_of(params), SeqCst);
+    }
+
+    /// Whether this task, running, goes on when `other` becomes runnable on its CPU, whatever the queue holds.
+    #[inline]
+    pub(crate) fn stays_before(&self, other: &Task) -> bool {
+        let mine = self.urgency.load(SeqCst);
+        mine & URGENCY_STAYS != 0 && mine as u8 <= other.urgency.load(SeqCst) as u8
     }
 
     /// Polls the future once.
@@ -412,6 +435,7 @@ impl Spawned {
             moving: AtomicBool::new(false),
             interrupt: AtomicU32::new(0),
             affinity: AtomicU64::new(CpuMask::ALL.0),
+            urgency: AtomicU32::new(urgency_of(&params)),
             entity: UnsafeCell::new(Entity::new(params)),
             parked_on: AtomicPtr::new(core::ptr::null_mut()),
             wait_site: AtomicPtr::new(core::ptr::null_mut()),

@@ -19,20 +19,42 @@ pub enum Waited<T> {
     Interrupted,
 }
 
-/// The part of the wait futures that does not depend on the condition.
-struct Waiting<'a> {
+/// The part of the wait futures that does not depend on the condition. On its own it is for callers that have looked at the
+/// condition themselves and pin it in a frame of theirs, which spares the moves of a future that is built, then awaited.
+pub struct Waiting<'a> {
     queue: &'a WaitQueue,
     node: WaitNode,
     site: &'static WaitSite,
     mode: WaitMode,
     exclusive: bool,
+    /// The condition was found false just before this was made: the first poll enters the queue at once.
+    looked: bool,
     /// The task's wait word is set.
     waiting: bool,
 }
 
 impl<'a> Waiting<'a> {
     fn new(queue: &'a WaitQueue, site: &'static WaitSite, mode: WaitMode, exclusive: bool) -> Self {
-        Waiting { queue, node: WaitNode::new(), site, mode, exclusive, waiting: false }
+        Waiting { queue, node: WaitNode::new(), site, mode, exclusive, looked: false, waiting: false }
+    }
+
+    /// For a caller that has just found the condition false.
+    #[inline]
+    pub fn after_look(queue: &'a WaitQueue, site: &'static WaitSite, mode: WaitMode, exclusive: bool) -> Self {
+        Waiting { queue, node: WaitNode::new(), site, mode, exclusive, looked: true, waiting: false }
+    }
+
+    /// One poll of a wait without a deadline: what `condition` gave, or that an interrupt of the mode came.
+    #[inline]
+    pub fn poll_until<T>(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut condition: impl FnMut() -> Option<T>,
+    ) -> Poll<Result<T, Interrupted>> {
+        Poll::Ready(match ready!(self.poll(cx, &mut condition, |_| false)) {
+            Waited::Ready(value) => Ok(value),
+            Waited::TimedOut | Waited::Interrupted => Err(Interrupted),
+        })
     }
 
     /// One poll. `expired` is asked after the condition and before the signal (Linux: a timeout that is used up ends
@@ -51,12 +73,16 @@ impl<'a> Waiting<'a> {
         // In the queue already: then the condition is worth a look only once the waker is known to be right.
         if !node.is_linked() {
             // First poll, or woken: it may be true, and then no node is needed.
-            if let Some(value) = condition() {
+            if !core::mem::replace(&mut this.looked, false)
+                && let Some(value) = condition()
+            {
                 return Poll::Ready(this.finish(Waited::Ready(value)));
             }
             // SAFETY: only this future registers the node; the queue is borrowed for its life.
             unsafe {
-                node.unregister();
+                if node.is_woken() {
+                    node.unregister();
+                }
                 node.register(this.queue, u32::MAX, registration(this.exclusive), Some(cx.waker()));
             }
         } else if !this.queue.update_waker(&this.node, cx.waker()) {
@@ -86,8 +112,10 @@ impl<'a> Waiting<'a> {
 
     /// The condition was true when the wake had come: the wake is used up.
     fn finish<T>(&mut self, result: Waited<T>) -> Waited<T> {
-        // SAFETY: pinned since it was registered, and nobody else registers it.
-        unsafe { Pin::new_unchecked(&self.node).unregister() };
+        if !self.node.is_idle() {
+            // SAFETY: pinned since it was registered, and nobody else registers it.
+            unsafe { Pin::new_unchecked(&self.node).unregister() };
+        }
         self.end_wait();
         result
     }
@@ -113,8 +141,11 @@ impl<'a> Waiting<'a> {
 }
 
 impl Drop for Waiting<'_> {
+    #[inline]
     fn drop(&mut self) {
-        self.give_up();
+        if self.waiting || !self.node.is_idle() {
+            self.give_up();
+        }
     }
 }
 
@@ -135,10 +166,7 @@ impl<T, F: FnMut() -> Option<T>> Future for WaitUntil<'_, F> {
             let this = self.get_unchecked_mut();
             (Pin::new_unchecked(&mut this.waiting), &mut this.condition)
         };
-        Poll::Ready(match ready!(waiting.poll(cx, condition, |_| false)) {
-            Waited::Ready(value) => Ok(value),
-            Waited::TimedOut | Waited::Interrupted => Err(Interrupted),
-        })
+        waiting.poll_until(cx, condition)
     }
 }
 

@@ -18,7 +18,7 @@ mod list;
 mod node;
 mod queue;
 
-pub use future::{Waited, WaitDeadline, WaitUntil};
+pub use future::{Waited, WaitDeadline, WaitUntil, Waiting};
 pub(crate) use list::List;
 pub use node::{Register, WaitNode, WakeFn};
 pub(crate) use node::{GRANTED, IDLE, LINKED, WOKEN};

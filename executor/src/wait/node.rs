@@ -166,6 +166,12 @@ impl WaitNode {
         self.state.load(Ordering::Acquire) >= WOKEN
     }
 
+    /// Whether it is in no list and no wake has taken it out of one.
+    #[inline]
+    pub fn is_idle(&self) -> bool {
+        self.state.load(Ordering::Acquire) == IDLE
+    }
+
     /// Whether it is in a list, as far as its waiter knows.
     #[inline]
     pub fn is_linked(&self) -> bool {
@@ -216,7 +222,11 @@ impl Default for WaitNode {
 }
 
 impl Drop for WaitNode {
+    #[inline]
     fn drop(&mut self) {
+        if self.is_idle() {
+            return;
+        }
         // SAFETY: a node that was registered was pinned and does not move before it is dropped; `&mut self` excludes
         // others. Lock waiters (GRANTED) cancel before this: they are not LINKED here.
         unsafe { Pin::new_unchecked(&*self).unregister() };

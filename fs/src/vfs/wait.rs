@@ -1,9 +1,10 @@
 //! The generic loop: call an operation, await what it names, call again.
 
 use super::ops::{OpResult, Stop};
-use core::future::Future;
+use core::future::{Future, poll_fn};
+use core::pin::pin;
 use vigil_abi::Errno;
-use vigil_executor::wait::{Interrupted, WaitMode, WaitQueue, WaitSite};
+use vigil_executor::wait::{Interrupted, WaitMode, WaitQueue, WaitSite, Waiting};
 use vigil_mem::Fault;
 
 /// In the key of [`Stop::Wait`]: wait exclusively. A wake of one then wakes only the first of such waiters, and the
@@ -67,16 +68,12 @@ where
             }
             Err(Stop::Wait(queue, key)) => (queue, key),
         };
-        let again = || match op() {
+        let mut again = || match op() {
             Err(Stop::Wait(same, _)) if core::ptr::eq(same, queue) => None,
             other => Some(other),
         };
-        let waited = if key & EXCLUSIVE != 0 {
-            queue.wait_until_exclusive(site, mode, again).await
-        } else {
-            queue.wait_until(site, mode, again).await
-        };
-        result = match waited {
+        let mut waiting = pin!(Waiting::after_look(queue, site, mode, key & EXCLUSIVE != 0));
+        result = match poll_fn(|cx| waiting.as_mut().poll_until(cx, &mut again)).await {
             Ok(next) => next,
             Err(Interrupted) => return Err(Errno::ERESTARTSYS),
         };
@@ -86,7 +83,7 @@ where
 /// Lets the executor run others once.
 async fn yield_once() {
     let mut yielded = false;
-    core::future::poll_fn(|cx| {
+    poll_fn(|cx| {
         if core::mem::replace(&mut yielded, true) {
             return core::task::Poll::Ready(());
         }

@@ -29,7 +29,7 @@ pub fn dup(t: &Thread, a: Args) -> SysResult {
 }
 
 /// dup3(old, new, flags)
-pub async fn dup3(t: &Thread, a: Args) -> Result<usize, Errno> {
+pub async fn dup3(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     let (old, new, flags) = (a[0] as i32, a[1] as i32, a[2] as u32);
     if flags & !O_CLOEXEC != 0 || old == new {
         return Err(Errno::EINVAL);
@@ -63,7 +63,7 @@ pub fn try_close(t: &Thread, a: Args) -> SysResult {
 }
 
 /// close(fd)
-pub async fn close(t: &Thread, a: Args) -> Result<usize, Errno> {
+pub async fn close(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     let files = table(t)?;
     let file = files.remove(a[0] as i32)?;
     // A restart would close another file: Linux's filp_close turns these into EINTR.
@@ -74,7 +74,7 @@ pub async fn close(t: &Thread, a: Args) -> Result<usize, Errno> {
 }
 
 /// close_range(first, last, flags)
-pub async fn close_range(t: &Thread, a: Args) -> Result<usize, Errno> {
+pub async fn close_range(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     let (first, last, flags) = (a[0] as u32 as usize, a[1] as u32 as usize, a[2] as u32);
     if flags & !(CLOSE_RANGE_UNSHARE | CLOSE_RANGE_CLOEXEC) != 0 || first > last {
         return Err(Errno::EINVAL);
@@ -101,7 +101,7 @@ pub async fn close_range(t: &Thread, a: Args) -> Result<usize, Errno> {
 }
 
 /// pipe2(fds, flags)
-pub async fn pipe2(t: &Thread, a: Args) -> Result<usize, Errno> {
+pub async fn pipe2(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     let flags = a[1] as u32;
     if flags & !(O_CLOEXEC | O_NONBLOCK | O_DIRECT) != 0 {
         return Err(Errno::EINVAL);
@@ -119,7 +119,7 @@ pub async fn pipe2(t: &Thread, a: Args) -> Result<usize, Errno> {
 }
 
 /// fcntl(fd, command, argument)
-pub async fn fcntl(t: &Thread, a: Args) -> Result<usize, Errno> {
+pub async fn fcntl(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     let (fd, command, arg) = (a[0] as i32, a[1] as u32, a[2]);
     let files = table(t)?;
     let file = files.get(fd)?;
@@ -150,13 +150,13 @@ pub async fn fcntl(t: &Thread, a: Args) -> Result<usize, Errno> {
 }
 
 /// flock(fd, operation): not there, as on a Linux without CONFIG_FILE_LOCKING
-pub async fn flock(t: &Thread, a: Args) -> Result<usize, Errno> {
+pub async fn flock(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     t.files()?.get(a[0] as i32)?;
     Err(Errno::ENOSYS)
 }
 
 /// ioctl(fd, command, argument)
-pub async fn ioctl(t: &Thread, a: Args) -> Result<usize, Errno> {
+pub async fn ioctl(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     let (fd, command, arg) = (a[0] as i32, a[1] as u32, a[2] as usize);
     let files = table(t)?;
     let file = files.get(fd)?;
@@ -194,24 +194,24 @@ async fn device_ioctl(t: &Thread, file: &KArc<File>, command: u32, arg: usize) -
 }
 
 /// fsync(fd)
-pub async fn fsync(t: &Thread, a: Args) -> Result<usize, Errno> {
+pub async fn fsync(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     let file = t.files()?.get(a[0] as i32)?;
     vigil_fs::fsync(&file, false).await.map(|()| 0)
 }
 
 /// fdatasync(fd)
-pub async fn fdatasync(t: &Thread, a: Args) -> Result<usize, Errno> {
+pub async fn fdatasync(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     let file = t.files()?.get(a[0] as i32)?;
     vigil_fs::fsync(&file, true).await.map(|()| 0)
 }
 
 /// sync(): every file system lives in memory; there is nothing behind it to write to
-pub async fn sync(_: &Thread, _: Args) -> Result<usize, Errno> {
+pub async fn sync(_: &Thread, _: Args<'_>) -> Result<usize, Errno> {
     Ok(0)
 }
 
 /// syncfs(fd)
-pub async fn syncfs(t: &Thread, a: Args) -> Result<usize, Errno> {
+pub async fn syncfs(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     let file = t.files()?.get(a[0] as i32)?;
     if file.flags() & O_PATH != 0 { Err(Errno::EBADF) } else { Ok(0) }
 }
@@ -243,7 +243,7 @@ pub fn readahead(t: &Thread, a: Args) -> SysResult {
 }
 
 /// memfd_create(name, flags)
-pub async fn memfd_create(t: &Thread, a: Args) -> Result<usize, Errno> {
+pub async fn memfd_create(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     const MFD_CLOEXEC: u32 = 1;
     const NAME_MAX: usize = 249;
     let flags = a[1] as u32;

@@ -68,7 +68,7 @@ pub fn fstatfs(t: &Thread, a: Args) -> SysResult {
 }
 
 /// ftruncate(fd, length)
-pub async fn ftruncate(t: &Thread, a: Args) -> Result<usize, Errno> {
+pub async fn ftruncate(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     if (a[1] as i64) < 0 {
         return Err(Errno::EINVAL);
     }
@@ -78,21 +78,21 @@ pub async fn ftruncate(t: &Thread, a: Args) -> Result<usize, Errno> {
 }
 
 /// fallocate(fd, mode, offset, length)
-pub async fn fallocate(t: &Thread, a: Args) -> Result<usize, Errno> {
+pub async fn fallocate(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     let (caller, file) = (Caller::of(t)?, file(t, a[0])?);
     let result = vigil_fs::fallocate(&caller.ctx(), &file, a[1] as u32, a[2] as i64, a[3] as i64).await;
     super::rw::write_signals(t, result).map(|()| 0)
 }
 
 /// fchmod(fd, mode)
-pub async fn fchmod(t: &Thread, a: Args) -> Result<usize, Errno> {
+pub async fn fchmod(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     let (caller, file) = (Caller::of(t)?, file(t, a[0])?);
     refuse_path_only(&file)?;
     vigil_fs::chmod_path(&caller.ctx(), file.path(), a[1] as u32).await.map(|()| 0)
 }
 
 /// fchown(fd, user, group)
-pub async fn fchown(t: &Thread, a: Args) -> Result<usize, Errno> {
+pub async fn fchown(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     let (caller, file) = (Caller::of(t)?, file(t, a[0])?);
     refuse_path_only(&file)?;
     vigil_fs::chown_path(&caller.ctx(), file.path(), a[1] as u32, a[2] as u32).await.map(|()| 0)
@@ -112,7 +112,7 @@ pub fn fchdir(t: &Thread, a: Args) -> SysResult {
 }
 
 /// getdents64(fd, buffer, size)
-pub async fn getdents64(t: &Thread, a: Args) -> Result<usize, Errno> {
+pub async fn getdents64(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     let file = file(t, a[0])?;
     let mut buf = IoBufMut::user(a[1] as usize, a[2] as u32 as usize).ok_or(Errno::EFAULT)?;
     vigil_fs::getdents64(&file, &mut buf, &Faulter(t)).await

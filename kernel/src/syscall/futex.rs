@@ -45,7 +45,7 @@ pub fn try_futex(t: &Thread, a: Args) -> SysResult {
 }
 
 /// futex(address, operation, value, timeout or value 2, address 2, value 3)
-pub async fn futex(t: &Thread, a: Args) -> Result<usize, Errno> {
+pub async fn futex(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     let op = a[1] as u32;
     let shared = op & FUTEX_PRIVATE_FLAG == 0;
     let command = command(op)?;
@@ -81,7 +81,7 @@ async fn deadline(t: &Thread, address: u64, op: u32, relative: bool) -> Result<O
 
 async fn wait(
     t: &Thread,
-    a: Args,
+    a: Args<'_>,
     shared: bool,
     bitset: u32,
     deadline: Option<Nanos>,
@@ -110,7 +110,7 @@ async fn wait(
     }
 }
 
-async fn requeue(t: &Thread, a: Args, shared: bool, expected: Option<u32>) -> Result<usize, Errno> {
+async fn requeue(t: &Thread, a: Args<'_>, shared: bool, expected: Option<u32>) -> Result<usize, Errno> {
     let (n, m) = (a[2] as i32, a[3] as i32);
     if n < 0 || m < 0 {
         return Err(Errno::EINVAL);
@@ -128,7 +128,7 @@ async fn requeue(t: &Thread, a: Args, shared: bool, expected: Option<u32>) -> Re
 }
 
 /// FUTEX_WAKE_OP: changes the second word, wakes waiters of the first, and of the second if its old value says so.
-async fn wake_op(t: &Thread, a: Args, shared: bool) -> Result<usize, Errno> {
+async fn wake_op(t: &Thread, a: Args<'_>, shared: bool) -> Result<usize, Errno> {
     let encoded = a[5] as u32;
     let op = encoded >> 28 & 7;
     let comparison = encoded >> 24 & 15;

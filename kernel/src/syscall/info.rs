@@ -77,7 +77,7 @@ const GRND_RANDOM: u32 = 2;
 const GRND_INSECURE: u32 = 4;
 
 /// getrandom(buffer, length, flags)
-pub async fn getrandom(t: &Thread, a: Args) -> Result<usize, Errno> {
+pub async fn getrandom(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     let flags = a[2] as u32;
     if flags & !(GRND_NONBLOCK | GRND_RANDOM | GRND_INSECURE) != 0
         || flags & (GRND_INSECURE | GRND_RANDOM) == GRND_INSECURE | GRND_RANDOM
@@ -118,7 +118,7 @@ async fn wait_for_log() -> Result<(), Errno> {
 }
 
 /// syslog(type, buffer, length)
-pub async fn syslog(t: &Thread, a: Args) -> Result<usize, Errno> {
+pub async fn syslog(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     const CLOSE: u32 = 0;
     const OPEN: u32 = 1;
     const READ: u32 = 2;
@@ -190,7 +190,7 @@ pub async fn syslog(t: &Thread, a: Args) -> Result<usize, Errno> {
 }
 
 /// reboot(magic, magic2, command, argument)
-pub async fn reboot(t: &Thread, a: Args) -> Result<usize, Errno> {
+pub async fn reboot(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     use vigil_abi::mount::*;
     if !t.cred()?.capable(CAP_SYS_BOOT) {
         return Err(Errno::EPERM);

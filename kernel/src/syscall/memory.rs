@@ -27,13 +27,13 @@ pub(crate) fn limits_of(t: &Thread) -> Result<Limits, Errno> {
 }
 
 /// brk(address): the break after the call, unchanged when it could not be moved
-pub async fn brk(t: &Thread, a: Args) -> Result<usize, Errno> {
+pub async fn brk(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     let (mm, limits) = (mm(t)?, limits_of(t)?);
     Ok(KBox::try_pin(async move { mm.brk(a[0] as usize, &limits).await })?.await)
 }
 
 /// mmap(address, length, prot, flags, fd, offset)
-pub async fn mmap(t: &Thread, a: Args) -> Result<usize, Errno> {
+pub async fn mmap(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     if a[5] as usize % PAGE_SIZE != 0 {
         return Err(Errno::EINVAL);
     }
@@ -46,19 +46,19 @@ pub async fn mmap(t: &Thread, a: Args) -> Result<usize, Errno> {
 }
 
 /// munmap(address, length)
-pub async fn munmap(t: &Thread, a: Args) -> Result<usize, Errno> {
+pub async fn munmap(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     let mm = mm(t)?;
     KBox::try_pin(async move { mm.munmap(a[0] as usize, a[1] as usize).await })?.await.map(|()| 0)
 }
 
 /// mprotect(address, length, prot)
-pub async fn mprotect(t: &Thread, a: Args) -> Result<usize, Errno> {
+pub async fn mprotect(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     let (mm, limits) = (mm(t)?, limits_of(t)?);
     KBox::try_pin(async move { mm.mprotect(a[0] as usize, a[1] as usize, a[2] as u32, &limits).await })?.await.map(|()| 0)
 }
 
 /// mremap(old, old_length, new_length, flags, new)
-pub async fn mremap(t: &Thread, a: Args) -> Result<usize, Errno> {
+pub async fn mremap(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     let (mm, limits) = (mm(t)?, limits_of(t)?);
     KBox::try_pin(async move {
         mm.mremap(a[0] as usize, a[1] as usize, a[2] as usize, a[3] as u32, a[4] as usize, &limits).await
@@ -67,19 +67,19 @@ pub async fn mremap(t: &Thread, a: Args) -> Result<usize, Errno> {
 }
 
 /// madvise(address, length, advice)
-pub async fn madvise(t: &Thread, a: Args) -> Result<usize, Errno> {
+pub async fn madvise(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     let mm = mm(t)?;
     KBox::try_pin(async move { mm.madvise(a[0] as usize, a[1] as usize, a[2] as u32).await })?.await.map(|()| 0)
 }
 
 /// msync(address, length, flags)
-pub async fn msync(t: &Thread, a: Args) -> Result<usize, Errno> {
+pub async fn msync(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     let mm = mm(t)?;
     KBox::try_pin(async move { mm.msync(a[0] as usize, a[1] as usize, a[2] as u32).await })?.await.map(|()| 0)
 }
 
 /// mincore(address, length, vector)
-pub async fn mincore(t: &Thread, a: Args) -> Result<usize, Errno> {
+pub async fn mincore(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     let mm = mm(t)?;
     let pages = (a[1] as usize).div_ceil(PAGE_SIZE);
     // A page of answers at a time, so that the vector's length bounds no allocation.
@@ -106,7 +106,7 @@ pub async fn mincore(t: &Thread, a: Args) -> Result<usize, Errno> {
 }
 
 /// mlock(address, length)
-pub async fn mlock(t: &Thread, a: Args) -> Result<usize, Errno> {
+pub async fn mlock(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     lock(t, a[0], a[1], false).await
 }
 
@@ -116,7 +116,7 @@ async fn lock(t: &Thread, address: u64, length: u64, onfault: bool) -> Result<us
 }
 
 /// mlock2(address, length, flags)
-pub async fn mlock2(t: &Thread, a: Args) -> Result<usize, Errno> {
+pub async fn mlock2(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     const MLOCK_ONFAULT: u64 = 1;
     if a[2] & !MLOCK_ONFAULT != 0 {
         return Err(Errno::EINVAL);
@@ -125,26 +125,26 @@ pub async fn mlock2(t: &Thread, a: Args) -> Result<usize, Errno> {
 }
 
 /// munlock(address, length)
-pub async fn munlock(t: &Thread, a: Args) -> Result<usize, Errno> {
+pub async fn munlock(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     let mm = mm(t)?;
     KBox::try_pin(async move { mm.munlock(a[0] as usize, a[1] as usize).await })?.await.map(|()| 0)
 }
 
 /// mlockall(flags)
-pub async fn mlockall(t: &Thread, a: Args) -> Result<usize, Errno> {
+pub async fn mlockall(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     let (mm, limits) = (mm(t)?, limits_of(t)?);
     KBox::try_pin(async move { mm.mlockall(a[0] as u32, &limits).await })?.await.map(|()| 0)
 }
 
 /// munlockall()
-pub async fn munlockall(t: &Thread, _: Args) -> Result<usize, Errno> {
+pub async fn munlockall(t: &Thread, _: Args<'_>) -> Result<usize, Errno> {
     let mm = mm(t)?;
     KBox::try_pin(async move { mm.munlockall().await })?.await;
     Ok(0)
 }
 
 /// membarrier(command, flags, cpu): MEMBARRIER_CMD_QUERY and MEMBARRIER_CMD_GLOBAL
-pub async fn membarrier(_: &Thread, a: Args) -> Result<usize, Errno> {
+pub async fn membarrier(_: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     use vigil_abi::process::{MEMBARRIER_CMD_GLOBAL, MEMBARRIER_CMD_QUERY};
     if a[1] as u32 != 0 {
         return Err(Errno::EINVAL);

@@ -39,8 +39,8 @@ pub use table::serve;
 use vigil_abi::Errno;
 use vigil_mem::{AllocError, Fault};
 
-/// Arguments of a call: x0–x5.
-pub type Args = [u64; 6];
+/// Arguments of a call: x0–x5. A reference: each async function that they pass through would keep a copy of its own.
+pub type Args<'a> = &'a [u64; 6];
 
 /// Why a plain function did not complete.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -134,7 +134,7 @@ fn path_stop(stop: vigil_fs::Stop<'_>) -> Stop {
 }
 
 /// openat(dirfd, path, flags, mode)
-pub async fn openat(t: &Thread, a: Args) -> Result<usize, Errno> {
+pub async fn openat(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     open(t, a[0], a[1], how_of(a[2] as u32, a[3] as u32)).await
 }
 
@@ -147,7 +147,7 @@ async fn open(t: &Thread, fd: u64, path: u64, how: OpenHow) -> Result<usize, Err
 }
 
 /// openat2(dirfd, path, how, size)
-pub async fn openat2(t: &Thread, a: Args) -> Result<usize, Errno> {
+pub async fn openat2(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     let size = a[3] as usize;
     if size < size_of::<vigil_abi::fcntl::OpenHow>() {
         return Err(Errno::EINVAL);
@@ -209,7 +209,7 @@ pub fn try_newfstatat(t: &Thread, a: Args) -> SysResult {
 }
 
 /// newfstatat(dirfd, path, buffer, flags)
-pub async fn newfstatat(t: &Thread, a: Args) -> Result<usize, Errno> {
+pub async fn newfstatat(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     let flags = known(a[3], STAT_FLAGS)?;
     let n = Named::of(t, a[0], a[1]).await?;
     let path = boxed!(vigil_fs::lookup(&n.ctx(), n.dir.at(), &n.name, follow(flags)))?;
@@ -219,7 +219,7 @@ pub async fn newfstatat(t: &Thread, a: Args) -> Result<usize, Errno> {
 }
 
 /// statx(dirfd, path, flags, mask, buffer)
-pub async fn statx(t: &Thread, a: Args) -> Result<usize, Errno> {
+pub async fn statx(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     let mask = a[3] as u32;
     if mask & vigil_abi::stat::STATX__RESERVED != 0 || a[2] as u32 & AT_STATX_SYNC_TYPE == AT_STATX_SYNC_TYPE {
         return Err(Errno::EINVAL);
@@ -232,7 +232,7 @@ pub async fn statx(t: &Thread, a: Args) -> Result<usize, Errno> {
     Ok(0)
 }
 
-async fn access(t: &Thread, a: Args, flags: u32) -> Result<usize, Errno> {
+async fn access(t: &Thread, a: Args<'_>, flags: u32) -> Result<usize, Errno> {
     let mode = a[2] as u32;
     if mode & !(R_OK | W_OK | X_OK) != 0 {
         return Err(Errno::EINVAL);
@@ -246,24 +246,24 @@ async fn access(t: &Thread, a: Args, flags: u32) -> Result<usize, Errno> {
 }
 
 /// faccessat(dirfd, path, mode)
-pub async fn faccessat(t: &Thread, a: Args) -> Result<usize, Errno> {
+pub async fn faccessat(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     access(t, a, 0).await
 }
 
 /// faccessat2(dirfd, path, mode, flags)
-pub async fn faccessat2(t: &Thread, a: Args) -> Result<usize, Errno> {
+pub async fn faccessat2(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     let flags = known(a[3], AT_EACCESS | AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH)?;
     access(t, a, flags).await
 }
 
 /// mkdirat(dirfd, path, mode)
-pub async fn mkdirat(t: &Thread, a: Args) -> Result<usize, Errno> {
+pub async fn mkdirat(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     let n = Named::of(t, a[0], a[1]).await?;
     boxed!(vigil_fs::mkdir(&n.ctx(), n.dir.at(), &n.name, a[2] as u32)).map(|()| 0)
 }
 
 /// mknodat(dirfd, path, mode, device)
-pub async fn mknodat(t: &Thread, a: Args) -> Result<usize, Errno> {
+pub async fn mknodat(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     let mut mode = a[2] as u32;
     match mode & S_IFMT {
         0 => mode |= S_IFREG,
@@ -276,7 +276,7 @@ pub async fn mknodat(t: &Thread, a: Args) -> Result<usize, Errno> {
 }
 
 /// unlinkat(dirfd, path, flags)
-pub async fn unlinkat(t: &Thread, a: Args) -> Result<usize, Errno> {
+pub async fn unlinkat(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     let flags = known(a[2], AT_REMOVEDIR)?;
     let n = Named::of(t, a[0], a[1]).await?;
     if flags & AT_REMOVEDIR != 0 {
@@ -288,38 +288,38 @@ pub async fn unlinkat(t: &Thread, a: Args) -> Result<usize, Errno> {
 }
 
 /// symlinkat(target, dirfd, path)
-pub async fn symlinkat(t: &Thread, a: Args) -> Result<usize, Errno> {
+pub async fn symlinkat(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     let target = KBox::try_new(KBox::try_pin(user::path(t, a[0]))?.await?)?;
     let n = Named::of(t, a[1], a[2]).await?;
     boxed!(vigil_fs::symlink(&n.ctx(), &target, n.dir.at(), &n.name)).map(|()| 0)
 }
 
 /// linkat(old dirfd, old path, new dirfd, new path, flags)
-pub async fn linkat(t: &Thread, a: Args) -> Result<usize, Errno> {
+pub async fn linkat(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     let flags = known(a[4], AT_SYMLINK_FOLLOW | AT_EMPTY_PATH)?;
     let old = Named::of(t, a[0], a[1]).await?;
     let new = Named::of(t, a[2], a[3]).await?;
     boxed!(vigil_fs::link(&old.ctx(), old.dir.at(), &old.name, new.dir.at(), &new.name, flags)).map(|()| 0)
 }
 
-async fn rename(t: &Thread, a: Args, flags: u32) -> Result<usize, Errno> {
+async fn rename(t: &Thread, a: Args<'_>, flags: u32) -> Result<usize, Errno> {
     let old = Named::of(t, a[0], a[1]).await?;
     let new = Named::of(t, a[2], a[3]).await?;
     boxed!(vigil_fs::rename(&old.ctx(), old.dir.at(), &old.name, new.dir.at(), &new.name, flags)).map(|()| 0)
 }
 
 /// renameat(old dirfd, old path, new dirfd, new path)
-pub async fn renameat(t: &Thread, a: Args) -> Result<usize, Errno> {
+pub async fn renameat(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     rename(t, a, 0).await
 }
 
 /// renameat2(old dirfd, old path, new dirfd, new path, flags)
-pub async fn renameat2(t: &Thread, a: Args) -> Result<usize, Errno> {
+pub async fn renameat2(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     rename(t, a, a[4] as u32).await
 }
 
 /// readlinkat(dirfd, path, buffer, size)
-pub async fn readlinkat(t: &Thread, a: Args) -> Result<usize, Errno> {
+pub async fn readlinkat(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     let size = a[3] as i32;
     if size <= 0 {
         return Err(Errno::EINVAL);
@@ -332,7 +332,7 @@ pub async fn readlinkat(t: &Thread, a: Args) -> Result<usize, Errno> {
 }
 
 /// truncate(path, length)
-pub async fn truncate(t: &Thread, a: Args) -> Result<usize, Errno> {
+pub async fn truncate(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     if (a[1] as i64) < 0 {
         return Err(Errno::EINVAL);
     }
@@ -342,13 +342,13 @@ pub async fn truncate(t: &Thread, a: Args) -> Result<usize, Errno> {
 }
 
 /// fchmodat(dirfd, path, mode)
-pub async fn fchmodat(t: &Thread, a: Args) -> Result<usize, Errno> {
+pub async fn fchmodat(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     let n = Named::of(t, a[0], a[1]).await?;
     boxed!(vigil_fs::chmod(&n.ctx(), n.dir.at(), &n.name, a[2] as u32, LookupFlags::FOLLOW)).map(|()| 0)
 }
 
 /// fchownat(dirfd, path, user, group, flags)
-pub async fn fchownat(t: &Thread, a: Args) -> Result<usize, Errno> {
+pub async fn fchownat(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     let flags = known(a[4], AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH)?;
     let n = Named::of(t, a[0], a[1]).await?;
     boxed!(vigil_fs::chown(&n.ctx(), n.dir.at(), &n.name, a[2] as u32, a[3] as u32, follow(flags))).map(|()| 0)
@@ -364,7 +364,7 @@ fn time_set(ts: Timespec) -> Result<TimeSet, Errno> {
 }
 
 /// utimensat(dirfd, path, times, flags)
-pub async fn utimensat(t: &Thread, a: Args) -> Result<usize, Errno> {
+pub async fn utimensat(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     let times = match UserPtr::<[u64; 4]>::new(a[2] as usize).or_null() {
         None => [TimeSet::Now, TimeSet::Now],
         Some(p) => {
@@ -390,7 +390,7 @@ pub async fn utimensat(t: &Thread, a: Args) -> Result<usize, Errno> {
 }
 
 /// chdir(path)
-pub async fn chdir(t: &Thread, a: Args) -> Result<usize, Errno> {
+pub async fn chdir(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     let n = Named::of(t, AT_FDCWD as u64, a[0]).await?;
     let flags = LookupFlags::FOLLOW | LookupFlags::DIRECTORY;
     let path = boxed!(vigil_fs::lookup(&n.ctx(), At::Cwd, &n.name, flags))?;
@@ -400,7 +400,7 @@ pub async fn chdir(t: &Thread, a: Args) -> Result<usize, Errno> {
 }
 
 /// chroot(path)
-pub async fn chroot(t: &Thread, a: Args) -> Result<usize, Errno> {
+pub async fn chroot(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     let n = Named::of(t, AT_FDCWD as u64, a[0]).await?;
     let flags = LookupFlags::FOLLOW | LookupFlags::DIRECTORY;
     let path = boxed!(vigil_fs::lookup(&n.ctx(), At::Cwd, &n.name, flags))?;
@@ -413,7 +413,7 @@ pub async fn chroot(t: &Thread, a: Args) -> Result<usize, Errno> {
 }
 
 /// getcwd(buffer, size): bytes with the NUL
-pub async fn getcwd(t: &Thread, a: Args) -> Result<usize, Errno> {
+pub async fn getcwd(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     let fs = t.share_fs().ok_or(Errno::ENOENT)?;
     let mut buffer = KVec::new();
     buffer.try_resize(PATH_MAX, 0u8)?;
@@ -428,7 +428,7 @@ pub async fn getcwd(t: &Thread, a: Args) -> Result<usize, Errno> {
 }
 
 /// statfs(path, buffer)
-pub async fn statfs(t: &Thread, a: Args) -> Result<usize, Errno> {
+pub async fn statfs(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     let n = Named::of(t, AT_FDCWD as u64, a[0]).await?;
     let path = boxed!(vigil_fs::lookup(&n.ctx(), At::Cwd, &n.name, LookupFlags::FOLLOW))?;
     let answer = KBox::try_new(vigil_fs::statfs(&path).to_abi())?;
@@ -443,7 +443,7 @@ async fn string(t: &Thread, at: u64) -> Result<KBox<PathName>, Errno> {
 }
 
 /// mount(source, target, type, flags, data)
-pub async fn mount(t: &Thread, a: Args) -> Result<usize, Errno> {
+pub async fn mount(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     let kind = string(t, a[2]).await?;
     let source = string(t, a[0]).await?;
     let data = string(t, a[4]).await?;
@@ -452,7 +452,7 @@ pub async fn mount(t: &Thread, a: Args) -> Result<usize, Errno> {
 }
 
 /// umount2(target, flags)
-pub async fn umount2(t: &Thread, a: Args) -> Result<usize, Errno> {
+pub async fn umount2(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     let n = Named::of(t, AT_FDCWD as u64, a[0]).await?;
     boxed!(vigil_fs::umount(&n.ctx(), &n.name, a[1] as u32)).map(|()| 0)
 }

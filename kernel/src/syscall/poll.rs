@@ -80,7 +80,7 @@ pub fn try_ppoll(t: &Thread, a: Args) -> SysResult {
 }
 
 /// ppoll(fds, count, timeout, mask, size)
-pub async fn ppoll(t: &Thread, a: Args) -> Result<usize, Errno> {
+pub async fn ppoll(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     let count = a[1] as u32 as usize;
     let deadline = deadline(t, a[2]).await?;
     swap_mask(t, a[3], a[4]).await?;
@@ -130,7 +130,7 @@ const SETS: [u32; 3] = [
 ];
 
 /// pselect6(n, read, write, except, timeout, {mask, size})
-pub async fn pselect6(t: &Thread, a: Args) -> Result<usize, Errno> {
+pub async fn pselect6(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     let deadline = deadline(t, a[4]).await?;
     if let Some(p) = UserPtr::<[u64; 2]>::new(a[5] as usize).or_null() {
         let [mask, size] = user::get(t, p).await?;
@@ -145,7 +145,7 @@ pub async fn pselect6(t: &Thread, a: Args) -> Result<usize, Errno> {
     result
 }
 
-async fn select_sets(t: &Thread, a: Args, deadline: Option<Nanos>) -> Result<usize, Errno> {
+async fn select_sets(t: &Thread, a: Args<'_>, deadline: Option<Nanos>) -> Result<usize, Errno> {
     let n = a[0] as i32;
     if n < 0 {
         return Err(Errno::EINVAL);

@@ -14,7 +14,7 @@ use vigil_abi::{Errno, Pod};
 use vigil_mem::{KArc, KBox, UserPtr};
 
 /// clone(flags, stack, parent_tid, tls, child_tid): arm64's order (CONFIG_CLONE_BACKWARDS).
-pub async fn clone(t: &Thread, a: Args) -> Result<usize, Errno> {
+pub async fn clone(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     let request = CloneRequest {
         flags: a[0] & !CSIGNAL & 0xffff_ffff,
         exit_signal: (a[0] & CSIGNAL) as u32,
@@ -31,7 +31,7 @@ async fn run_clone(t: &Thread, request: CloneRequest) -> Result<usize, Errno> {
 }
 
 /// clone3(args, size)
-pub async fn clone3(t: &Thread, a: Args) -> Result<usize, Errno> {
+pub async fn clone3(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     let size = a[1] as usize;
     if size > vigil_mem::addr::PAGE_SIZE {
         return Err(Errno::E2BIG);
@@ -88,23 +88,23 @@ pub(super) async fn read_extensible<T: Pod>(t: &Thread, from: usize, size: usize
 }
 
 /// execve(path, argv, envp)
-pub async fn execve(t: &Thread, a: Args) -> Result<usize, Errno> {
+pub async fn execve(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     KBox::try_pin(execve::execve(t, vigil_abi::fcntl::AT_FDCWD, a[0], a[1], a[2], 0))?.await
 }
 
 /// execveat(dirfd, path, argv, envp, flags)
-pub async fn execveat(t: &Thread, a: Args) -> Result<usize, Errno> {
+pub async fn execveat(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     KBox::try_pin(execve::execve(t, a[0] as i32, a[1], a[2], a[3], a[4] as u32))?.await
 }
 
 /// exit(code)
-pub async fn exit(t: &Thread, a: Args) -> Result<usize, Errno> {
+pub async fn exit(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     exit::exit_thread(t, exit::exit_status(a[0]));
     Ok(0)
 }
 
 /// exit_group(code)
-pub async fn exit_group(t: &Thread, a: Args) -> Result<usize, Errno> {
+pub async fn exit_group(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     exit::group_exit(&t.process, exit::exit_status(a[0]));
     Ok(0)
 }
@@ -123,7 +123,7 @@ fn usage(time: [u64; 2], faults: [u64; 2]) -> Rusage {
 }
 
 /// wait4(pid, status, options, rusage)
-pub async fn wait4(t: &Thread, a: Args) -> Result<usize, Errno> {
+pub async fn wait4(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     let (pid, options) = (a[0] as i32, a[2] as u32);
     if options & !(WNOHANG | WUNTRACED | WCONTINUED | __WNOTHREAD | __WCLONE | __WALL) != 0 {
         return Err(Errno::EINVAL);
@@ -149,7 +149,7 @@ pub async fn wait4(t: &Thread, a: Args) -> Result<usize, Errno> {
 }
 
 /// waitid(type, id, infop, options, rusage)
-pub async fn waitid(t: &Thread, a: Args) -> Result<usize, Errno> {
+pub async fn waitid(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     let (kind, id, options) = (a[0] as u32, a[1] as i32, a[3] as u32);
     if options & !(WNOHANG | WNOWAIT | WEXITED | WSTOPPED | WCONTINUED | __WNOTHREAD | __WCLONE | __WALL) != 0
         || options & (WEXITED | WSTOPPED | WCONTINUED) == 0
@@ -303,7 +303,7 @@ pub fn setsid(t: &Thread, _: Args) -> SysResult {
 }
 
 /// prctl(option, ...)
-pub async fn prctl(t: &Thread, a: Args) -> Result<usize, Errno> {
+pub async fn prctl(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     let process = &t.process;
     match a[0] as u32 {
         PR_SET_NAME => {

@@ -110,7 +110,7 @@ pub fn try_read(t: &Thread, a: Args) -> SysResult {
 }
 
 /// read, when it must wait
-pub async fn read(t: &Thread, a: Args) -> Result<usize, Errno> {
+pub async fn read(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     let done = transferred(t);
     let file = t.files()?.get(a[0] as i32)?;
     vigil_fs::check_read(&file, Pos::Shared)?;
@@ -126,7 +126,7 @@ pub fn try_write(t: &Thread, a: Args) -> SysResult {
 }
 
 /// write, when it must wait
-pub async fn write(t: &Thread, a: Args) -> Result<usize, Errno> {
+pub async fn write(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     let done = transferred(t);
     let file = t.files()?.get(a[0] as i32)?;
     vigil_fs::check_write(&file, Pos::Shared)?;
@@ -142,7 +142,7 @@ pub fn try_pread(t: &Thread, a: Args) -> SysResult {
 }
 
 /// pread64, when it must wait
-pub async fn pread(t: &Thread, a: Args) -> Result<usize, Errno> {
+pub async fn pread(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     let done = transferred(t);
     let pos = offset(a[3])?;
     let file = t.files()?.get(a[0] as i32)?;
@@ -159,7 +159,7 @@ pub fn try_pwrite(t: &Thread, a: Args) -> SysResult {
 }
 
 /// pwrite64, when it must wait
-pub async fn pwrite(t: &Thread, a: Args) -> Result<usize, Errno> {
+pub async fn pwrite(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     let done = transferred(t);
     let pos = offset(a[3])?;
     let file = t.files()?.get(a[0] as i32)?;
@@ -171,7 +171,7 @@ pub async fn pwrite(t: &Thread, a: Args) -> Result<usize, Errno> {
 }
 
 /// The vector of a call. EINVAL: too many entries or bytes; EFAULT.
-async fn vector(t: &Thread, a: Args) -> Result<Iovecs, Errno> {
+async fn vector(t: &Thread, a: Args<'_>) -> Result<Iovecs, Errno> {
     loop {
         match Iovecs::import(UserPtr::new(a[1] as usize), a[2] as usize) {
             Ok(v) => return Ok(v),
@@ -181,7 +181,7 @@ async fn vector(t: &Thread, a: Args) -> Result<Iovecs, Errno> {
     }
 }
 
-async fn readv_at(t: &Thread, a: Args, pos: Pos) -> Result<usize, Errno> {
+async fn readv_at(t: &Thread, a: Args<'_>, pos: Pos) -> Result<usize, Errno> {
     let file = t.files()?.get(a[0] as i32)?;
     vigil_fs::check_read(&file, pos)?;
     let v = vector(t, a).await?;
@@ -190,7 +190,7 @@ async fn readv_at(t: &Thread, a: Args, pos: Pos) -> Result<usize, Errno> {
     read_at(t, file, buf, pos).await
 }
 
-async fn writev_at(t: &Thread, a: Args, pos: Pos, append: bool) -> Result<usize, Errno> {
+async fn writev_at(t: &Thread, a: Args<'_>, pos: Pos, append: bool) -> Result<usize, Errno> {
     let done = transferred(t);
     let file = t.files()?.get(a[0] as i32)?;
     vigil_fs::check_write(&file, pos)?;
@@ -202,7 +202,7 @@ async fn writev_at(t: &Thread, a: Args, pos: Pos, append: bool) -> Result<usize,
 }
 
 /// readv(fd, vector, count)
-pub async fn readv(t: &Thread, a: Args) -> Result<usize, Errno> {
+pub async fn readv(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     readv_at(t, a, Pos::Shared).await
 }
 
@@ -225,17 +225,17 @@ pub fn try_writev(t: &Thread, a: Args) -> SysResult {
 }
 
 /// writev, when it must wait
-pub async fn writev(t: &Thread, a: Args) -> Result<usize, Errno> {
+pub async fn writev(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     writev_at(t, a, Pos::Shared, false).await
 }
 
 /// preadv(fd, vector, count, low, high): on 64 bits the offset is `low`
-pub async fn preadv(t: &Thread, a: Args) -> Result<usize, Errno> {
+pub async fn preadv(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     readv_at(t, a, offset(a[3])?).await
 }
 
 /// pwritev(fd, vector, count, low, high)
-pub async fn pwritev(t: &Thread, a: Args) -> Result<usize, Errno> {
+pub async fn pwritev(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     writev_at(t, a, offset(a[3])?, false).await
 }
 
@@ -252,12 +252,12 @@ fn extended(a: Args) -> Result<Pos, Errno> {
 }
 
 /// preadv2(fd, vector, count, low, high, flags)
-pub async fn preadv2(t: &Thread, a: Args) -> Result<usize, Errno> {
+pub async fn preadv2(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     readv_at(t, a, extended(a)?).await
 }
 
 /// pwritev2(fd, vector, count, low, high, flags)
-pub async fn pwritev2(t: &Thread, a: Args) -> Result<usize, Errno> {
+pub async fn pwritev2(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     let pos = extended(a)?;
     let n = writev_at(t, a, pos, a[5] & RWF_APPEND != 0).await?;
     if a[5] & (RWF_DSYNC | RWF_SYNC) != 0 {
@@ -333,7 +333,7 @@ fn unread(from: &File, at: Pos, n: usize) {
 }
 
 /// sendfile(out, in, offset, count)
-pub async fn sendfile(t: &Thread, a: Args) -> Result<usize, Errno> {
+pub async fn sendfile(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     let from = t.files()?.get(a[1] as i32)?;
     let count = (a[3] as usize).min(MAX_COUNT);
     let pointer = UserPtr::<u64>::new(a[2] as usize).or_null();
@@ -356,7 +356,7 @@ pub async fn sendfile(t: &Thread, a: Args) -> Result<usize, Errno> {
 }
 
 /// copy_file_range(in, in offset, out, out offset, count, flags)
-pub async fn copy_file_range(t: &Thread, a: Args) -> Result<usize, Errno> {
+pub async fn copy_file_range(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     if a[5] as u32 != 0 {
         return Err(Errno::EINVAL);
     }

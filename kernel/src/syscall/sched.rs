@@ -15,7 +15,7 @@ use vigil_executor::executor::{self, YieldKind, yield_now};
 use vigil_mem::{KArc, UserPtr};
 
 /// sched_yield()
-pub async fn sched_yield(_: &Thread, _: Args) -> Result<usize, Errno> {
+pub async fn sched_yield(_: &Thread, _: Args<'_>) -> Result<usize, Errno> {
     yield_now(YieldKind::Yield).await;
     Ok(0)
 }
@@ -277,7 +277,7 @@ pub fn sched_rr_get_interval(t: &Thread, a: Args) -> SysResult {
 }
 
 /// sched_setaffinity(pid, size, mask): in effect before it returns, for the caller.
-pub async fn sched_setaffinity(t: &Thread, a: Args) -> Result<usize, Errno> {
+pub async fn sched_setaffinity(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     let size = (a[1] as u32 as usize).min(8);
     let mask = super::user::retry(t, || {
         let mut bytes = [0u8; 8];

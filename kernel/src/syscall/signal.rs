@@ -104,7 +104,7 @@ pub fn rt_sigpending(t: &Thread, a: Args) -> SysResult {
 }
 
 /// rt_sigsuspend(mask, size)
-pub async fn rt_sigsuspend(t: &Thread, a: Args) -> Result<usize, Errno> {
+pub async fn rt_sigsuspend(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     check_size(a[1])?;
     let mask = user::get(t, UserPtr::<u64>::new(a[0] as usize)).await?;
     t.signals.set_blocked_until_handled(mask);
@@ -116,7 +116,7 @@ pub async fn rt_sigsuspend(t: &Thread, a: Args) -> Result<usize, Errno> {
 }
 
 /// rt_sigtimedwait(set, info, timeout, size)
-pub async fn rt_sigtimedwait(t: &Thread, a: Args) -> Result<usize, Errno> {
+pub async fn rt_sigtimedwait(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     check_size(a[3])?;
     let wanted = user::get(t, UserPtr::<u64>::new(a[0] as usize)).await? & !UNBLOCKABLE;
     let deadline = match UserPtr::<Timespec>::new(a[2] as usize).or_null() {
@@ -158,7 +158,7 @@ pub async fn rt_sigtimedwait(t: &Thread, a: Args) -> Result<usize, Errno> {
 }
 
 /// rt_sigreturn()
-pub async fn rt_sigreturn(t: &Thread, _: Args) -> Result<usize, Errno> {
+pub async fn rt_sigreturn(t: &Thread, _: Args<'_>) -> Result<usize, Errno> {
     if frame::restore(t).await.is_err() {
         // SAFETY: the thread itself, outside EL0.
         unsafe { t.context() }.syscall = -1;
@@ -342,6 +342,6 @@ pub fn rt_tgsigqueueinfo(t: &Thread, a: Args) -> SysResult {
 }
 
 /// restart_syscall(): what a stopped call with a timeout goes on with
-pub async fn restart_syscall(t: &Thread, _: Args) -> Result<usize, Errno> {
+pub async fn restart_syscall(t: &Thread, _: Args<'_>) -> Result<usize, Errno> {
     super::time::restart(t).await
 }

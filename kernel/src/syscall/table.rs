@@ -35,7 +35,7 @@ macro_rules! fast_entry {
         extern "C" fn entry(a: u64, b: u64, c: u64, d: u64, e: u64, f: u64, context: *const UserContext) -> i64 {
             // SAFETY: the vectors pass the context of the thread that runs on this stack.
             let thread = unsafe { Thread::of_context(context) };
-            finish($f(thread, [a, b, c, d, e, f]))
+            finish($f(thread, &[a, b, c, d, e, f]))
         }
         entry as FastCall
     }};
@@ -62,7 +62,7 @@ macro_rules! calls {
         /// Serves call `number` of `thread` in its future; returns what goes into x0.
         ///
         /// Its size is that of its largest arm: calls with large futures box them, fallibly, before any side effect.
-        pub async fn serve(thread: &Thread, number: usize, args: Args) -> i64 {
+        pub async fn serve(thread: &Thread, number: usize, args: Args<'_>) -> i64 {
             match number {
                 $(nr::$number => answer(calls!(@serve thread args $shape $f $(, $slow)?)),)*
                 _ => answer(super::info::not_implemented(thread, number)),

@@ -142,7 +142,7 @@ pub fn slack_of(t: &Thread) -> Nanos {
 }
 
 /// nanosleep(time, remaining)
-pub async fn nanosleep(t: &Thread, a: Args) -> Result<usize, Errno> {
+pub async fn nanosleep(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     let ts = user::get(t, UserPtr::<Timespec>::new(a[0] as usize)).await?;
     if !ts.is_valid() {
         return Err(Errno::EINVAL);
@@ -178,7 +178,7 @@ pub async fn restart(t: &Thread) -> Result<usize, Errno> {
 }
 
 /// clock_nanosleep(clock, flags, time, remaining)
-pub async fn clock_nanosleep(t: &Thread, a: Args) -> Result<usize, Errno> {
+pub async fn clock_nanosleep(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     let (id, flags) = (a[0] as u32, a[1] as u32);
     match id {
         CLOCK_REALTIME | CLOCK_MONOTONIC | CLOCK_BOOTTIME | CLOCK_TAI => {}

@@ -69,7 +69,7 @@ async fn system_call(thread: &Thread) {
         context.syscall = i64::from(number);
         (number as usize, [context.x[0], context.x[1], context.x[2], context.x[3], context.x[4], context.x[5]])
     };
-    let result = syscall::serve(thread, nr, args).await;
+    let result = syscall::serve(thread, nr, &args).await;
     // SAFETY: as above.
     let context = unsafe { thread.context() };
     // exec and sigreturn have replaced the whole context, and say so here.

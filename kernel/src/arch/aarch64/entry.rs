@@ -37,6 +37,8 @@ pub struct UserContext {
     pub pstate: u64,
     /// SP_EL1 of the kernel frame that entered EL0.
     kernel_sp: u64,
+    /// The address of that stack's context block.
+    kernel_context: u64,
     /// ESR_EL1 of the last exception that was not a system call.
     pub esr: u64,
     /// FAR_EL1 of the same.
@@ -70,6 +72,7 @@ impl UserContext {
             pc: 0,
             pstate: PSTATE_EL0,
             kernel_sp: 0,
+            kernel_context: 0,
             esr: 0,
             far: 0,
             work: AtomicU32::new(0),
@@ -222,10 +225,9 @@ vigil_el0_sync:
     cmp     x0, #1                              // overflows for one value only: NOT_YET
     msr     daifset, #2
     b.vs    el0_slow_syscall
-    mov     x9, sp
-    and     x9, x9, #{STACK_BASE}
+    ldr     x9, [x19, #{CONTEXT}]
     mov     x12, #{QUIET}
-    ldr     x10, [x9, #{CONTEXT}]
+    ldr     x10, [x9]
     ldr     w11, [x19, #{WORK}]
     cmp     x10, x12
     ccmp    w11, #0, #0, eq
@@ -277,10 +279,9 @@ vigil_el0_irq:
 
     // Interrupts are masked: whatever comes now comes after ERET.
 el0_check_and_restore:
-    mov     x9, sp
-    and     x9, x9, #{STACK_BASE}
+    ldr     x9, [x19, #{CONTEXT}]
     mov     x12, #{QUIET}
-    ldr     x10, [x9, #{CONTEXT}]
+    ldr     x10, [x9]
     ldr     w11, [x19, #{WORK}]
     cmp     x10, x12
     ccmp    w11, #0, #0, eq
@@ -335,7 +336,9 @@ vigil_enter_user:
     stp     x25, x26, [sp, #64]
     stp     x27, x28, [sp, #80]
     mov     x9, sp
-    str     x9, [x0, #{KSP}]
+    orr     x10, x9, #{STACK_MASK}
+    sub     x10, x10, #{CONTEXT_SIZE} - 1
+    stp     x9, x10, [x0, #{KSP}]
     mov     sp, x0
     ldp     x9, x10, [sp, #{PC}]
     ldr     x11, [sp, #{SP}]
@@ -356,8 +359,9 @@ vigil_enter_user:
     ESR = const offset_of!(UserContext, esr),
     WORK = const offset_of!(UserContext, work),
     NR = const crate::syscall::table::NR_CALLS,
-    STACK_BASE = const !(STACK_SIZE as i64 - 1),
-    CONTEXT = const STACK_SIZE - CONTEXT_SIZE,
+    STACK_MASK = const STACK_SIZE - 1,
+    CONTEXT_SIZE = const CONTEXT_SIZE,
+    CONTEXT = const offset_of!(UserContext, kernel_context),
     QUIET = const vigil_executor::context::QUIET,
     IRQ_SP = const offset_of!(vigil_executor::cpu::CpuLocal, irq_sp),
     TRAP_SYSCALL = const TRAP_SYSCALL,
@@ -376,5 +380,6 @@ const _: () = {
     assert!(offset_of!(UserContext, sp) == 248);
     assert!(offset_of!(UserContext, pc) == 256);
     assert!(offset_of!(UserContext, x) == 0 && offset_of!(UserContext, pstate) == 8 * (REGISTERS - 1));
+    assert!(offset_of!(UserContext, kernel_context) == offset_of!(UserContext, kernel_sp) + 8);
     assert!(offset_of!(UserContext, far) == offset_of!(UserContext, esr) + 8);
 };
