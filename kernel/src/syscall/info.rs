@@ -8,14 +8,25 @@ use crate::uts;
 use vigil_abi::process::{CAP_SYS_ADMIN, CAP_SYS_BOOT, CAP_SYSLOG};
 use vigil_abi::{Errno, Pod, nr};
 use vigil_abi::misc::Sysinfo;
-use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use core::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 use vigil_executor::wait::WaitMode;
 use vigil_executor::wait_site;
 use vigil_mem::page_alloc as stat;
 use vigil_mem::{KVec, UserPtr};
 
-/// A call that is not in the table: ENOSYS, and one rate-limited line with its name.
+/// A call that is not in the table: ENOSYS, and one line with its name, the first time.
 pub fn not_implemented(t: &Thread, number: usize) -> Result<usize, Errno> {
+    // Every glibc program asks for it when it starts and goes on without: Linux without CONFIG_RSEQ is silent, too.
+    if number == nr::rseq {
+        return Err(Errno::ENOSYS);
+    }
+    // Once for each number: programs that ask often would bury everything else.
+    static NAMED: [AtomicU64; 8] = [const { AtomicU64::new(0) }; 8];
+    if let Some(word) = NAMED.get(number / 64)
+        && word.fetch_or(1 << (number % 64), Relaxed) & 1 << (number % 64) != 0
+    {
+        return Err(Errno::ENOSYS);
+    }
     let comm = t.comm();
     let length = comm.iter().position(|b| *b == 0).unwrap_or(comm.len());
     let name = core::str::from_utf8(&comm[..length]).unwrap_or("?");

@@ -31,6 +31,7 @@ mod rw;
 mod sched;
 mod signal;
 mod time;
+mod xattr;
 
 pub(crate) use memory::limits_of;
 pub use process::process_times;

@@ -436,6 +436,12 @@ pub async fn statfs(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     Ok(0)
 }
 
+/// The file that the path at user address `path` names.
+pub(super) async fn lookup(t: &Thread, path: u64, flags: LookupFlags) -> Result<vigil_fs::Path, Errno> {
+    let n = Named::of(t, AT_FDCWD as u64, path).await?;
+    boxed!(vigil_fs::lookup(&n.ctx(), At::Cwd, &n.name, flags))
+}
+
 /// A string argument that may be NULL: empty then.
 async fn string(t: &Thread, at: u64) -> Result<KBox<PathName>, Errno> {
     let name = if at == 0 { PathName::from_bytes(b"")? } else { KBox::try_pin(user::path(t, at))?.await? };

@@ -3,9 +3,10 @@
 //!
 //! A number that is not in the table, or that does not exist on arm64, answers ENOSYS, with one rate-limited line.
 
-use super::{Args, Stop, SysResult, cred, fd, file, futex, info, memory, path, poll, process, rw, sched, signal, time, user};
+use super::{Args, Stop, SysResult, cred, fd, file, futex, info, memory, path, poll, process, rw, sched, signal, time, user, xattr};
 use crate::arch::aarch64::entry::{NOT_YET, UserContext, vigil_el0_no_fast_call};
 use crate::task::thread::Thread;
+use vigil_executor::apart::apart;
 use vigil_abi::{Errno, nr};
 
 /// Entries of the vector's table: one more than the highest number it serves.
@@ -45,9 +46,9 @@ macro_rules! calls {
     (@fast sync $f:path) => { fast_entry!($f) };
     (@fast both $f:path, $slow:path) => { fast_entry!($f) };
     (@fast slow $f:path) => { vigil_el0_no_fast_call };
-    (@serve $t:ident $a:ident sync $f:path) => { user::retry($t, || $f($t, $a)).await };
-    (@serve $t:ident $a:ident both $fast:path, $f:path) => { $f($t, $a).await };
-    (@serve $t:ident $a:ident slow $f:path) => { $f($t, $a).await };
+    (@serve $t:ident $a:ident sync $f:path) => { apart(user::retry($t, || $f($t, $a))).await };
+    (@serve $t:ident $a:ident both $fast:path, $f:path) => { apart($f($t, $a)).await };
+    (@serve $t:ident $a:ident slow $f:path) => { apart($f($t, $a)).await };
     ($($number:ident: $shape:ident $f:path $(, $slow:path)?;)*) => {
         /// What the vector calls, by number; calls that only the thread's future serves have the way there.
         pub static FAST: [FastCall; NR_CALLS] = {
@@ -83,7 +84,7 @@ calls! {
     pwritev: slow rw::pwritev;
     preadv2: slow rw::preadv2;
     pwritev2: slow rw::pwritev2;
-    lseek: sync rw::lseek;
+    lseek: both rw::try_lseek, rw::lseek;
     sendfile: slow rw::sendfile;
     copy_file_range: slow rw::copy_file_range;
     ioctl: slow fd::ioctl;
@@ -129,6 +130,18 @@ calls! {
     statfs: slow path::statfs;
     mount: slow path::mount;
     umount2: slow path::umount2;
+    setxattr: slow xattr::setxattr;
+    lsetxattr: slow xattr::lsetxattr;
+    fsetxattr: slow xattr::fsetxattr;
+    getxattr: slow xattr::getxattr;
+    lgetxattr: slow xattr::lgetxattr;
+    fgetxattr: slow xattr::fgetxattr;
+    listxattr: slow xattr::listxattr;
+    llistxattr: slow xattr::llistxattr;
+    flistxattr: slow xattr::flistxattr;
+    removexattr: slow xattr::removexattr;
+    lremovexattr: slow xattr::lremovexattr;
+    fremovexattr: slow xattr::fremovexattr;
     // Open files.
     fstat: sync file::fstat;
     fstatfs: sync file::fstatfs;
