@@ -6,10 +6,11 @@ use crate::cpio::Tree;
 use crate::ctx::Ctx;
 use crate::run::KernelChoice;
 use crate::test::{Tally, select};
-use crate::{build, cases, ui, userland};
+use crate::{build, cases, contract, ui, userland};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use vigil_tests::{ABILITIES, Ability};
 
@@ -49,12 +50,12 @@ const CORE: &[Check] = &[
     Check { id: "core-status", target: "exit status, streams, bad files", run: |bed| bed.cases("run/", Ability::Programs) },
     Check { id: "core-matrix", target: "5 CPUs × 2 GICs × 2 memory sizes × EL1/EL2 boot", run: |bed| bed.cases("boot/", Ability::Programs) },
     Check { id: "core-fuzz", target: "10 000 mutated ELFs, cpio archives and DTBs: no panic", run: fuzz },
-    Check { id: "core-contract", target: "every errno of every call as on Linux", run: |_| missing("userland/tests") },
+    Check { id: "core-contract", target: "every errno of every call as on Linux", run: contract_tests },
     Check { id: "core-leak", target: "0 KiB lost over rounds of everything", run: leak },
     Check { id: "core-oom", target: "memory filled by one and by 16 processes; kernel alive", run: out_of_memory },
     Check { id: "core-storm", target: "10 000 fork/exec/exit and 1 000 threads on 4 CPUs", run: storm },
     Check { id: "core-drop", target: "each await dropped and interrupted, nothing lost", run: |_| missing("the injection over all contract tests") },
-    Check { id: "core-nth", target: "each allocation failed once, no panic", run: |_| missing("the injection over all contract tests") },
+    Check { id: "core-nth", target: "each allocation failed once, no panic", run: nth },
     Check { id: "core-preempt", target: "FIFO 90 delayed ≤ 10 µs by a 5 ms poll; 100 000 parks", run: |_| missing("the kernel's self-test of preemption") },
     Check { id: "core-bench", target: "15 operations within their instruction budgets", run: budgets },
     Check { id: "core-gate", target: "no operation 2 % above docs/counts.json", run: gate },
@@ -120,7 +121,11 @@ impl Bed<'_> {
 
     /// Runs `stress ARGS` and gives the `name value` lines that it printed.
     fn stress(&self, options: &[&str], arguments: &[&str]) -> Result<BTreeMap<String, i64>> {
-        let program = userland::program(self.ctx, "vigil-stress", "stress")?;
+        self.figures(&userland::program(self.ctx, "vigil-stress", "stress")?, options, arguments)
+    }
+
+    /// Runs a program and gives the `name value` lines that it printed.
+    fn figures(&self, program: &Path, options: &[&str], arguments: &[&str]) -> Result<BTreeMap<String, i64>> {
         let mut command = Command::new("/proc/self/exe");
         command.args(["run", "--no-build", "--kernel", if self.kernel == KernelChoice::Linux { "linux" } else { "vigil" }]);
         if !options.contains(&"--timeout") {
@@ -130,7 +135,7 @@ impl Bed<'_> {
         if !output.status.success() {
             let text = String::from_utf8_lossy(&output.stderr);
             let lines: Vec<&str> = text.lines().collect();
-            bail!("stress {}: status {:?}: {}", arguments.join(" "), output.status.code(), lines[lines.len().saturating_sub(3)..].join(" / "));
+            bail!("{}: status {:?}: {}", arguments.join(" "), output.status.code(), lines[lines.len().saturating_sub(3)..].join(" / "));
         }
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         Ok(text.lines().filter_map(|l| l.split_once(' ')).filter_map(|(k, v)| Some((k.to_string(), v.parse().ok()?))).collect())
@@ -143,7 +148,7 @@ impl Bed<'_> {
 }
 
 fn value(figures: &BTreeMap<String, i64>, name: &str) -> Result<i64> {
-    figures.get(name).copied().with_context(|| format!("stress printed no {name}"))
+    figures.get(name).copied().with_context(|| format!("no {name} was printed"))
 }
 
 fn judge(good: bool, figure: String) -> Result<Verdict> {
@@ -178,12 +183,39 @@ fn fuzz(bed: &Bed) -> Result<Verdict> {
     judge(host, figure)
 }
 
+fn contract_tests(bed: &Bed) -> Result<Verdict> {
+    if let Some(verdict) = bed.no_programs() {
+        return verdict;
+    }
+    let program = userland::program(bed.ctx, "vigil-contract", "contract")?;
+    let outcome = contract::compare(bed.ctx, &program, bed.kernel)?;
+    let figure = format!("{} same, {} differ, {} differ for a stated reason, {} empty cells", outcome.same, outcome.differ, outcome.known, outcome.empty);
+    judge(outcome.differ == 0 && outcome.empty == 0, figure)
+}
+
 fn leak(bed: &Bed) -> Result<Verdict> {
     if let Some(verdict) = bed.no_programs() {
         return verdict;
     }
     let lost = value(&bed.stress(&[], &["leak", "8"])?, "lost_kib")?;
-    judge(lost <= 0, format!("{lost} KiB less free after rounds 3 to 8 than after round 2"))
+    let program = userland::program(bed.ctx, "vigil-contract", "contract")?;
+    let cases = bed.figures(&program, &[], &["--leak", "4"])?;
+    let (kib, tasks) = (value(&cases, "lost_kib")?, value(&cases, "lost_tasks")?);
+    let figure = format!("{lost} KiB less free after rounds 3 to 8 than after round 2; contract tests: {kib} KiB and {tasks} tasks after rounds 3 and 4");
+    judge(lost <= 0 && kib <= 0 && tasks <= 0, figure)
+}
+
+fn nth(bed: &Bed) -> Result<Verdict> {
+    if let Some(verdict) = bed.no_programs() {
+        return verdict;
+    }
+    let program = userland::program(bed.ctx, "vigil-contract", "contract")?;
+    let cases = bed.figures(&program, &["--timeout", "7200"], &["--nth"]);
+    match cases {
+        Ok(figures) => judge(true, format!("{} allocations failed, kernel alive", value(&figures, "failed_allocations")?)),
+        Err(error) if format!("{error:#}").contains("fail-nth") => missing("/proc/self/fail-nth"),
+        Err(error) => Err(error),
+    }
 }
 
 fn out_of_memory(bed: &Bed) -> Result<Verdict> {

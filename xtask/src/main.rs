@@ -4,6 +4,7 @@ mod apt;
 mod bench;
 mod build;
 mod cases;
+mod contract;
 mod counts;
 mod cpio;
 mod ctx;

@@ -128,7 +128,7 @@ fn inject(case: &Case, nth: u32) -> i32 {
 /// Fails the first, second, … allocation of each case until it needs no more; says how many there were.
 pub fn each_allocation_fails(cases: &[&Case]) -> usize {
     if !std::path::Path::new("/proc/self/fail-nth").exists() {
-        println!("no /proc/self/fail-nth");
+        eprintln!("no /proc/self/fail-nth");
         return 1;
     }
     set_up();
@@ -141,7 +141,7 @@ pub fn each_allocation_fails(cases: &[&Case]) -> usize {
         failed += nth - 1;
         println!("{}/{}: {} allocations", case.call, case.name, nth - 1);
     }
-    println!("# {failed} allocations failed");
+    println!("failed_allocations {failed}");
     0
 }
 
