@@ -25,6 +25,8 @@ const CHAIN_MAX: usize = 8;
 
 const HASHED: u32 = 1;
 const USED: u32 = 2;
+/// It is never in the cache, and not removed for all that.
+const PASSING: u32 = 4;
 /// Counts mounts on the dentry, from this bit on.
 const MOUNT_UNIT: u32 = 1 << 8;
 
@@ -196,6 +198,22 @@ impl Dentry {
     /// Whether it is in the cache: false after it was removed.
     pub fn is_hashed(&self) -> bool {
         self.flags.load(Acquire) & HASHED != 0
+    }
+
+    /// Whether it lost its name: it was removed, and is no root.
+    pub fn is_removed(&self) -> bool {
+        self.flags.load(Acquire) & (HASHED | PASSING) == 0 && !self.is_root()
+    }
+
+    /// Whether what is below it may be in the cache.
+    pub fn is_passing(&self) -> bool {
+        self.flags.load(Relaxed) & PASSING != 0
+    }
+
+    /// Says that it will not be put into the cache, because what it stands for goes without a call that would take it
+    /// out again (Linux takes a process's entries out when it ends: proc_flush_pid).
+    pub fn set_passing(&self) {
+        self.flags.fetch_or(PASSING, Relaxed);
     }
 
     /// Whether something may be mounted on it: a look into the mount table is worth while.

@@ -44,7 +44,7 @@ pub fn d_path<'b>(path: &Path, root: &Path, buf: &'b mut [u8]) -> Result<&'b [u8
 /// The working directory for getcwd(2): as [`d_path`], with `(unreachable)` in front if it is not below `root`. ENOENT:
 /// it was removed. ENAMETOOLONG is ERANGE for the caller.
 pub fn getcwd<'b>(path: &Path, root: &Path, buf: &'b mut [u8]) -> Result<&'b [u8], Errno> {
-    if !path.dentry.is_hashed() && !path.dentry.is_root() {
+    if path.dentry.is_removed() {
         return Err(Errno::ENOENT);
     }
     const UNREACHABLE: &[u8] = b"(unreachable)";
@@ -68,7 +68,7 @@ fn build<'b>(path: &Path, root: &Path, buf: &'b mut [u8], deleted: bool) -> Resu
     if path.dentry.is_root() && !path.is_mount_root() {
         pseudo(path, &mut out)?;
     } else {
-        if deleted && !path.dentry.is_hashed() && !path.dentry.is_root() {
+        if deleted && path.dentry.is_removed() {
             out.put(b" (deleted)")?;
         }
         reachable = dentry::without_renames(|| prepend_all(path, root, &mut out))?;

@@ -323,6 +323,13 @@ pub trait InodeOps: Send + Sync {
         true
     }
 
+    /// Whether its name may be kept in the cache. `false` for what goes without a call that would take it out; what is
+    /// below it is not kept either.
+    fn may_cache(&self, inode: &Inode) -> bool {
+        let _ = inode;
+        true
+    }
+
     /// The object itself, for its own module.
     fn as_any(&self) -> Option<&dyn core::any::Any> {
         None

@@ -59,6 +59,12 @@ pub trait Node: Send + Sync {
         true
     }
 
+    /// Whether its name may be kept in the cache of names: not if it may stop standing for something at any time, because
+    /// then nobody would take it out.
+    fn may_cache(&self) -> bool {
+        true
+    }
+
     /// Finds an entry of a directory.
     fn lookup(&self, name: &[u8]) -> Result<Option<KArc<dyn Node>>, Errno> {
         let _ = name;
@@ -176,6 +182,10 @@ impl InodeOps for NodeInode {
 
     fn is_alive(&self, _: &Inode) -> bool {
         self.node.is_alive()
+    }
+
+    fn may_cache(&self, _: &Inode) -> bool {
+        self.node.may_cache()
     }
 
     fn as_any(&self) -> Option<&dyn core::any::Any> {

@@ -176,6 +176,10 @@ impl Node for PidDir {
         alive(&self.who)
     }
 
+    fn may_cache(&self) -> bool {
+        false
+    }
+
     fn lookup(&self, name: &[u8]) -> Result<Option<KArc<dyn Node>>, Errno> {
         self.entries().find(|e| e.name.as_bytes() == name).map(|e| e.node(self.who)).transpose()
     }

@@ -417,7 +417,13 @@ pub fn lookup_locked<'a>(dir: &'a KArc<Dentry>, name: &[u8]) -> OpResult<'a, Opt
         }
         return Ok(None);
     };
-    Ok(Some(dentry::insert(Dentry::try_new(dir, name, Some(child))?)))
+    let passing = dir.is_passing() || !child.ops().may_cache(&child);
+    let found = Dentry::try_new(dir, name, Some(child))?;
+    if passing {
+        found.set_passing();
+        return Ok(Some(found));
+    }
+    Ok(Some(dentry::insert(found)))
 }
 
 fn try_lookup_slow(dir: &KArc<Dentry>, name: &[u8]) -> Option<Result<Option<KArc<Dentry>>, Errno>> {
