@@ -4,8 +4,7 @@
 //!        stack A (poll of T)                    stack B (spare)                       later, on any CPU, from stack C
 //!   ──── poll of T ──┐ preempt
 //!                    │ pop B, to_publish = T
-//!                    └─ switch ───────────────► finish_switch: T on the queue, PARKED
-//!                                               executor loop: pick, poll, pick …
+//!                    └─ switch ───────────────► executor loop: T on the queue, PARKED; pick, poll, pick …
 //!                                                                                     pick T: clear PARKED, to_free = C
 //!   ◄──────────────────────────────────────────────────────────────────────── switch ─┘
 //!   finish_switch: C back to its pool
@@ -24,12 +23,8 @@
 
 use crate::arch;
 use crate::class::Preempt;
-#[cfg(target_os = "none")]
-use crate::class::PutPrev;
 use crate::context::{Context, StackKind};
 use crate::executor::{CpuExec, DUE_CHOICE, DUE_TICK, EXEC, drain};
-#[cfg(target_os = "none")]
-use crate::executor::{elsewhere, push_to};
 use crate::task::Task;
 use crate::time;
 use crate::timer;
@@ -51,8 +46,11 @@ unsafe extern "C" {
 /// The base of each spare stack.
 #[cfg(target_os = "none")]
 extern "C" fn spare_entry() -> ! {
-    finish_switch();
-    crate::executor::run()
+    let parked = EXEC.this().to_publish.replace(null());
+    match NonNull::new(parked.cast_mut()) {
+        Some(task) => crate::executor::run_parked(task),
+        None => crate::executor::run(),
+    }
 }
 
 /// Asks the classes, after taking in the inbox, whether the current task of this CPU should give way, and notes a wish
@@ -168,30 +166,11 @@ pub(crate) fn resume(exec: &CpuExec, task: &Task) {
     unreachable!("the stack of an abandoned executor loop was entered again");
 }
 
-/// The first code on a stack after a switch: publishes the poll that was left, gives back the stack that was left.
-/// Interrupts masked.
+/// The first code of a poll that is resumed: gives back the stack of the loop that was left for it. Interrupts masked.
 #[cfg(target_os = "none")]
 fn finish_switch() {
     // Not the caller's: the poll may have been resumed on another CPU.
     let exec = EXEC.this();
-    let parked = exec.to_publish.replace(null());
-    // SAFETY: a parked task is alive: it is not dead.
-    if let Some(task) = unsafe { parked.as_ref() } {
-        let now = time::now();
-        let mut rq = exec.rq.lock();
-        // SAFETY: the entity is this queue's current one, and the lock is held.
-        unsafe { task.entity_ptr().as_mut() }.set_parked(true);
-        task.state.park();
-        rq.put_prev(PutPrev::Preempted, now);
-        let here = crate::cpu::CpuId::current();
-        if let Some(cpu) = elsewhere(task, here) {
-            // SAFETY: it has just been queued here, and is not current.
-            unsafe { rq.dequeue(task.entity_ptr(), now) };
-            drop(rq);
-            task.set_migrating();
-            push_to(task, cpu, here);
-        }
-    }
     if let Some(stack) = NonNull::new(exec.to_free.replace(null()).cast_mut()) {
         // SAFETY: nobody runs on that stack any more.
         let home = unsafe { stack.as_ref() }.home_cpu();

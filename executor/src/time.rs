@@ -15,6 +15,10 @@ pub const SEC: Nanos = 1_000_000_000;
 /// Counter ticks to nanoseconds: `(ticks * MULT) >> SHIFT`, exact for the boot's base (Linux's clocksource mult/shift).
 static MULT: AtomicU32 = AtomicU32::new(1);
 static SHIFT: AtomicU32 = AtomicU32::new(0);
+/// Nanoseconds to counter ticks: `(nanos * INVERSE) >> 64`, at most one too small within [`INVERSE_RANGE`].
+static INVERSE: AtomicU64 = AtomicU64::new(0);
+/// Beyond so many nanoseconds (52 days) a deadline is converted by division.
+const INVERSE_RANGE: Nanos = 1 << 52;
 /// The counter's value that is time zero.
 static BASE: AtomicU64 = AtomicU64::new(0);
 
@@ -31,6 +35,8 @@ pub fn init(hz: u64, base: u64) {
     // A counter of a whole number of nanoseconds a tick (62.5 MHz: 16) loses nothing.
     MULT.store(mult as u32, Relaxed);
     SHIFT.store(shift, Relaxed);
+    // ticks per nanosecond, times 2^64. A counter as fast as a nanosecond, or faster, has no such factor below 2^64.
+    INVERSE.store(if shift == 0 || mult <= 1 << shift { 0 } else { ((1u128 << (64 + shift)) / mult) as u64 }, Relaxed);
     BASE.store(base, Relaxed);
 }
 
@@ -54,6 +60,20 @@ pub fn ticks_to_nanos(ticks: u64) -> Nanos {
 /// Converts a point of CLOCK_MONOTONIC to the counter value at which it is reached, rounded up.
 #[inline]
 pub fn nanos_to_counter(t: Nanos) -> u64 {
+    let inverse = INVERSE.load(Relaxed);
+    if inverse == 0 || t >= INVERSE_RANGE {
+        return nanos_to_counter_slow(t);
+    }
+    // Every event of the comparator comes through here: no division.
+    let mut ticks = ((t as u128 * inverse as u128) >> 64) as u64;
+    while ticks_to_nanos(ticks) < t {
+        ticks = ticks.wrapping_add(1);
+    }
+    BASE.load(Relaxed).saturating_add(ticks)
+}
+
+#[cold]
+fn nanos_to_counter_slow(t: Nanos) -> u64 {
     let mult = MULT.load(Relaxed).max(1) as u128;
     let ticks = (((t as u128) << SHIFT.load(Relaxed)) + mult - 1) / mult;
     BASE.load(Relaxed).saturating_add(ticks.min(u64::MAX as u128) as u64)
@@ -72,5 +92,14 @@ mod tests {
         assert_eq!(nanos_to_counter(17), 1002);
         init(SEC, 0);
         assert_eq!(ticks_to_nanos(5), 5);
+        // The short way answers as the long one: the counter's first value at which the time is reached.
+        for hz in [62_500_000, 19_200_000, 54_000_000, 24_000_000, SEC] {
+            init(hz, 7);
+            for t in [0, 1, 15, 16, 17, 999_999, SEC, SEC + 1, 86_400 * SEC + 3, INVERSE_RANGE - 1, INVERSE_RANGE] {
+                let at = nanos_to_counter(t);
+                assert_eq!(at, nanos_to_counter_slow(t), "{t} ns at {hz} Hz");
+                assert!(ticks_to_nanos(at - 7) >= t);
+            }
+        }
     }
 }

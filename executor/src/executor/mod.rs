@@ -22,6 +22,8 @@ mod yielding;
 pub use affinity::set_affinity;
 pub(crate) use affinity::elsewhere;
 pub use run::{Stopped, irq_exit, run};
+#[cfg(target_os = "none")]
+pub(crate) use run::run_parked;
 pub use yielding::{YieldKind, YieldNow, cond_resched, yield_now};
 
 use crate::class::{Enqueue, Entity, Params, Preempt, RunQueue};
@@ -42,7 +44,7 @@ pub(crate) struct CpuExec {
     pub(crate) inbox: Inbox,
     pub(crate) rq: SpinLock<RunQueue>,
     pub(crate) pool: pool::StackPool,
-    /// The task whose stack has just been left, to be put on the run queue by the code on the new stack.
+    /// The task whose stack has just been left, to be put on the run queue by the loop on the new stack.
     #[cfg_attr(not(target_os = "none"), expect(dead_code, reason = "no stack is switched on a host"))]
     pub(crate) to_publish: Cell<*const Task>,
     /// The stack that has just been left for good.

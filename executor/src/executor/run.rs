@@ -23,21 +23,36 @@ enum Left {
     Pending(NonNull<Task>),
     /// It returned `Ready` and its future is dropped.
     Dead(NonNull<Task>),
+    /// Its poll was parked, and this loop begins on a spare stack: it can be published now.
+    #[cfg_attr(not(target_os = "none"), expect(dead_code, reason = "no poll is parked on a host"))]
+    Parked(NonNull<Task>),
 }
 
-/// The executor loop: never returns. Entered once at the base of each CPU's first stack, and at the base of each spare
-/// stack that takes over when a poll is parked.
+/// The executor loop: never returns. Entered once at the base of each CPU's first stack.
+pub fn run() -> ! {
+    run_after(Left::Nothing)
+}
+
+/// The loop at the base of a spare stack, which takes over because the poll of `parked` has just left its own. The
+/// publishing of it, and the first pick, are one transition of the queue. Interrupts masked.
+#[cfg(target_os = "none")]
+pub(crate) fn run_parked(parked: NonNull<Task>) -> ! {
+    run_after(Left::Parked(parked))
+}
+
+/// The loop.
 ///
 /// No value with a destructor lives in this frame while a task is picked: when a parked poll is resumed from here, this
 /// stack is given back and the frame is never unwound.
-pub fn run() -> ! {
-    let mut left = Left::Nothing;
+fn run_after(first: Left) -> ! {
+    let mut left = first;
     loop {
         arch::irq_disable();
         // The poll may have moved to another CPU: everything that belongs to a CPU is read again.
         let exec = EXEC.this();
         let ctx = Context::here();
-        if reaper::is_pending() || rcu::has_ready() {
+        // Not before something urgent that a poll was parked for: it will come by again.
+        if !matches!(left, Left::Parked(_)) && (reaper::is_pending() || rcu::has_ready()) {
             arch::irq_enable();
             reaper::reap();
             let _more = rcu::run_callbacks();
@@ -88,6 +103,22 @@ fn settle(
     let _ = exec;
     match left {
         Left::Nothing => None,
+        Left::Parked(task) => {
+            // SAFETY: a task that is not dead is alive.
+            let task = unsafe { task.as_ref() };
+            // SAFETY: the entity is this queue's current one, and the lock is held.
+            unsafe { task.entity_ptr().as_mut() }.set_parked(true);
+            task.state.park();
+            rq.put_prev(PutPrev::Preempted, now);
+            let here = CpuId::current();
+            if let Some(cpu) = elsewhere(task, here) {
+                // SAFETY: it has just been queued here, and is not current.
+                unsafe { rq.dequeue(task.entity_ptr(), now) };
+                task.set_migrating();
+                push_to(task, cpu, here);
+            }
+            None
+        }
         Left::Dead(task) => {
             rq.put_prev(PutPrev::Dead, now);
             // SAFETY: the executor's reference keeps it alive.

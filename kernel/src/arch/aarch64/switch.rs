@@ -43,11 +43,9 @@ pub unsafe extern "C" fn vigil_switch_stack(save: *mut usize, sp: usize) {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vigil_fresh_stack(context: usize, entry: usize) -> usize {
     let sp = context - SWITCH_FRAME;
-    let frame = sp as *mut [usize; SWITCH_FRAME / 8];
-    let mut words = [0; SWITCH_FRAME / 8];
-    // {x29, x30}: a back-trace ends at a zero frame pointer; `ret` goes to x30.
-    words[1] = entry;
+    // {x29, x30}: a back-trace ends at a zero frame pointer; `ret` goes to x30. What the other registers get means nothing
+    // to `entry`, which begins with none of them.
     // SAFETY: the bytes below the context block belong to the stack, which is the caller's.
-    unsafe { frame.write(words) };
+    unsafe { (sp as *mut [usize; 2]).write([0, entry]) };
     sp
 }
