@@ -3,8 +3,9 @@
 //! A stack is `STACK_SIZE` bytes, aligned to `STACK_ALIGN`, with a guard page below it. Its last `CONTEXT_SIZE` bytes are
 //! the [`Context`](crate::context::Context): at the top, so that an overflow meets the guard page and not the header.
 
-/// Bytes of one kernel stack. Unoptimised frames are larger, hence more with checks on.
-pub const STACK_SIZE: usize = if cfg!(debug_assertions) { 64 << 10 } else { 32 << 10 };
+/// Bytes of one kernel stack. The deepest chains (exec through the thread's future, on the boot CPU's first stack) need more
+/// than 32 KiB: frames of large futures' polls are 2 to 6 KiB each.
+pub const STACK_SIZE: usize = 64 << 10;
 
 /// The alignment of every stack. Twice the size: bit log2(`STACK_SIZE`) of SP is clear inside a stack and set in the
 /// guard below it, so that the vectors detect an overflow with one bit test, before they touch memory.

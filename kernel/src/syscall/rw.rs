@@ -268,14 +268,20 @@ pub async fn pwritev2(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
 }
 
 /// lseek(fd, offset, whence)
-pub fn lseek(t: &Thread, a: Args) -> SysResult {
+pub fn try_lseek(t: &Thread, a: Args) -> SysResult {
     // SAFETY: the thread's own table; nothing below changes it.
     let file = unsafe { t.files()?.get_light(a[0] as i32) }?;
     match vigil_fs::now_or_never(vigil_fs::llseek(&file, a[1] as i64, a[2] as u32)) {
         Some(result) => Ok(result? as usize),
         // Another user of the file holds its position for the moment.
-        None => Err(Errno::EAGAIN.into()),
+        None => Err(Stop::NotYet),
     }
+}
+
+/// lseek, when it must wait for another user of the position
+pub async fn lseek(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
+    let file = t.files()?.get(a[0] as i32)?;
+    vigil_fs::llseek(&file, a[1] as i64, a[2] as u32).await.map(|at| at as usize)
 }
 
 /// Bytes that sendfile and copy_file_range move at a time.

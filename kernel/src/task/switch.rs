@@ -15,6 +15,7 @@ pub static HOOKS: Hooks = Hooks { switch_in, switch_out };
 
 fn switch_in(task: &Task) {
     let Some(thread) = Thread::of_task(task) else { return };
+    thread.resume_system();
     // SAFETY: the thread is being entered: its context is nobody else's. Interrupts are masked.
     let (tls, sp) = unsafe {
         let context = thread.context();
@@ -36,6 +37,7 @@ fn switch_out(task: &Task) {
     // SAFETY: the thread is being left, interrupts masked: its context is nobody else's.
     unsafe { thread.context() }.tls = tls;
     fpsimd::switch_out(thread);
+    thread.pause_system();
     mm::switch_to_none();
 }
 
@@ -43,6 +45,8 @@ fn switch_out(task: &Task) {
 pub fn reload(thread: &Thread) {
     vigil_executor::arch::without_irqs(|| {
         if let Some(task) = thread.task() {
+            // It does not leave: its system time goes on.
+            thread.pause_system();
             switch_in(task);
         }
     });

@@ -58,6 +58,9 @@ pub struct Thread {
     pub maj_faults: AtomicU64,
     /// Nanoseconds spent in slow system calls and faults.
     pub system_time: AtomicU64,
+    /// CLOCK_MONOTONIC since which it has been running in the slow call or fault that it is in; 0: in none. Its own, and
+    /// that of the hooks which switch it.
+    system_since: AtomicU64,
     /// Timer slack in nanoseconds (PR_SET_TIMERSLACK): 50 000 by default.
     pub timer_slack: AtomicU64,
     /// CLOCK_MONOTONIC at its start.
@@ -116,6 +119,7 @@ impl Thread {
             min_faults: AtomicU64::new(0),
             maj_faults: AtomicU64::new(0),
             system_time: AtomicU64::new(0),
+            system_since: AtomicU64::new(0),
             timer_slack: AtomicU64::new(50_000),
             start_time: vigil_executor::time::now(),
         }
@@ -249,6 +253,40 @@ impl Thread {
     pub fn count_fault(&self, major: bool) {
         let counter = if major { &self.maj_faults } else { &self.min_faults };
         counter.store(counter.load(Relaxed).wrapping_add(1), Relaxed);
+    }
+
+    /// A slow call or a fault begins: its run time until [`Thread::end_system`] is system time.
+    #[inline]
+    pub fn begin_system(&self) {
+        self.system_since.store(vigil_executor::time::now(), Relaxed);
+    }
+
+    /// The call or fault has been served.
+    #[inline]
+    pub fn end_system(&self) {
+        // Masked: a park in the middle would count what others ran meanwhile.
+        vigil_executor::arch::without_irqs(|| {
+            self.pause_system();
+            self.system_since.store(0, Relaxed);
+        });
+    }
+
+    /// It leaves the CPU: what passes until [`Thread::resume_system`] is nobody's system time.
+    #[inline]
+    pub fn pause_system(&self) {
+        let since = self.system_since.load(Relaxed);
+        if since != 0 {
+            let spent = vigil_executor::time::now().saturating_sub(since);
+            self.system_time.store(self.system_time.load(Relaxed).wrapping_add(spent), Relaxed);
+        }
+    }
+
+    /// It is on a CPU again.
+    #[inline]
+    pub fn resume_system(&self) {
+        if self.system_since.load(Relaxed) != 0 {
+            self.begin_system();
+        }
     }
 
     /// Sets bits of the work word (`WORK_*`), which the way to EL0 tests.

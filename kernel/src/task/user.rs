@@ -20,7 +20,6 @@ use vigil_abi::Errno;
 use vigil_executor::arch;
 use vigil_executor::context::Context;
 use vigil_executor::executor::{YieldKind, yield_now};
-use vigil_executor::time;
 use vigil_mem::{KArc, UserPtr};
 
 /// Runs `thread` until it exits.
@@ -59,7 +58,7 @@ pub async fn run(thread: KArc<Thread>) {
 
 /// Serves the system call in the user context.
 async fn system_call(thread: &Thread) {
-    let begun = time::now();
+    thread.begin_system();
     let (nr, args) = {
         // SAFETY: the thread itself, outside EL0.
         let context = unsafe { thread.context() };
@@ -80,12 +79,17 @@ async fn system_call(thread: &Thread) {
             thread.set_work(WORK_SIGNAL);
         }
     }
-    let spent = time::now().saturating_sub(begun);
-    thread.system_time.store(thread.system_time.load(Relaxed).wrapping_add(spent), Relaxed);
+    thread.end_system();
 }
 
 /// An exception that the vectors could not settle: waits for the page, or makes the signal that Linux makes.
 async fn exception(thread: &Thread) {
+    thread.begin_system();
+    serve_exception(thread).await;
+    thread.end_system();
+}
+
+async fn serve_exception(thread: &Thread) {
     let (esr, far, pc) = {
         // SAFETY: the thread itself, outside EL0.
         let context = unsafe { thread.context() };
