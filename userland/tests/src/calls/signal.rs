@@ -548,7 +548,7 @@ fn kills(a: &mut Calls) {
             sys!(wait4, p, 0, libc::WUNTRACED, 0);
             sys!(kill, p, SIGTERM);
             sleep_ms(20);
-            let still = sys!(wait4, p, 0, libc::WNOHANG, 0);
+            let still = sys!(wait4, p, 0, libc::WNOHANG, 0) == 0;
             (still, sys!(kill, p, SIGCONT), wait(p))
         })
         .ok("kill-wakes-stopped", || {
