@@ -18,6 +18,7 @@
 //!
 //! | module | what is there |
 //! |---|---|
+//! | [`apart`] | polls in frames of their own |
 //! | [`arch`] | about ten primitives of the CPU, with a host twin |
 //! | [`context`] | the context block at the top of each stack: preempt count, need-resched, current task |
 //! | [`cpu`] | CPU numbers and per-CPU variables |
@@ -36,6 +37,7 @@
 extern crate std;
 extern crate alloc;
 
+pub mod apart;
 pub mod arch;
 pub mod class;
 pub mod context;

@@ -3,11 +3,13 @@
 //! The boot CPU: interrupts, clocks, the first tasks, the other CPUs, its loop. The first process is made by a task, like
 //! everything that may wait. Each other CPU: its own interrupts and clock, then its loop.
 
-use crate::arch::aarch64::{fpsimd, smp as bringup};
+use crate::arch::aarch64::{features, fpsimd, smp as bringup, switch, uaccess};
 use crate::boot::BootInfo;
+use crate::debug::panic;
 use crate::{irq, platform, pr_err, pr_info, random, softirq, task, time};
 use vigil_drivers::dt::Tree;
 use vigil_executor::class::Params;
+use vigil_executor::context::StackKind;
 use vigil_executor::cpu::{CpuId, ONLINE};
 use vigil_executor::executor;
 use vigil_executor::task::{Hooks, Spawned};
@@ -20,6 +22,7 @@ pub fn kernel_main(info: &'static BootInfo) -> ! {
     }
     random::add_entropy(&vigil_executor::arch::counter().to_le_bytes());
     platform::init();
+    panic::set_stop_others(crate::smp::stop_others);
     if let Err(e) = crate::mm::init() {
         pr_err!("mm: {}", e.name());
     }
@@ -40,7 +43,22 @@ pub fn kernel_main(info: &'static BootInfo) -> ! {
         Ok(first) => drop(first.start()),
         Err(_) => panic!("no memory for the first task"),
     }
-    executor::run()
+    leave_boot_stack()
+}
+
+/// Enters the loop on a fresh stack: the frames of the boot stay on the stack that they are on, which is not used again.
+fn leave_boot_stack() -> ! {
+    extern "C" fn entry() -> ! {
+        executor::run()
+    }
+    let Some(stack) = platform::alloc_stack(StackKind::Cpu) else { panic!("no memory for a kernel stack") };
+    let mut left = 0;
+    // SAFETY: interrupts are masked; the stack is fresh, and nothing returns to this one.
+    unsafe {
+        let sp = switch::vigil_fresh_stack(stack.as_ptr() as usize, entry as *const () as usize);
+        switch::vigil_switch_stack(&mut left, sp);
+    }
+    unreachable!("the boot stack was entered again")
 }
 
 /// Interrupt controller, comparator, and the devices of the tree.
@@ -63,6 +81,9 @@ fn start_devices(info: &BootInfo) {
 /// What each CPU does for itself before its loop. Interrupts masked.
 fn start_cpu(cpu: CpuId, cpus: usize) {
     fpsimd::init_cpu();
+    if features::has_pan() {
+        uaccess::set_has_pan();
+    }
     crate::mm::cpu_init();
     executor::init_cpu(cpus);
     if !platform::fill_stack_pool(cpu) {

@@ -5,7 +5,7 @@
 //!            ▲                       ├─ Exception ─► fault or signal ────┤
 //!            │                       └─ Work ─────────────────────────────┤
 //!            └────────────────────────────────────────────────────────────┘
-//!   until the thread is exiting ─► exit::finish(thread).await
+//!   until the thread is exiting ─► apart(exit::finish(thread)).await
 //! ```
 
 use super::thread::Thread;
@@ -17,6 +17,7 @@ use crate::mm::FaultError;
 use crate::syscall;
 use core::sync::atomic::Ordering::*;
 use vigil_abi::Errno;
+use vigil_executor::apart::apart;
 use vigil_executor::arch;
 use vigil_executor::context::Context;
 use vigil_executor::executor::{YieldKind, yield_now};
@@ -42,8 +43,8 @@ pub async fn run(thread: KArc<Thread>) {
         // SAFETY: the hooks have put the thread's state on this CPU; the context is in the thread, which is pinned by
         // its count.
         match unsafe { enter_user(thread.context_ptr()) } {
-            Trap::Syscall => system_call(&thread).await,
-            Trap::Exception => exception(&thread).await,
+            Trap::Syscall => apart(system_call(&thread)).await,
+            Trap::Exception => apart(exception(&thread)).await,
             Trap::SError => signal::force_fault(&thread, signal::SIGBUS, signal::BUS_OBJERR, 0),
             Trap::Work => {
                 // A fast call leaves nothing to restart.
@@ -176,6 +177,6 @@ async fn exit_to_user_work(thread: &Thread) -> bool {
             return false;
         }
         thread.take_work(WORK_SIGNAL | WORK_STOP);
-        signal::handle(thread).await;
+        apart(signal::handle(thread)).await;
     }
 }

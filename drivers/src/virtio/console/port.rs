@@ -134,6 +134,10 @@ impl Port {
             return Err(e);
         }
         self.tell(true);
+        // Once more, now that the host knows that somebody reads: QEMU looks for input of the host when it is told of
+        // buffers, and found nobody to read it when it was told of them before. A sleeping main loop looks no sooner.
+        let half = self.rx.lock();
+        self.transport.notify(half.queue.index());
         Ok(())
     }
 
