@@ -3,7 +3,7 @@
 use super::info::{self, BootInfo, CpuInfo};
 use super::params::{Mitigate, Params};
 use super::{earlycon, memory};
-use crate::arch::aarch64::features_mitigation::{Switches, decide};
+use crate::arch::aarch64::features_mitigation::{Bhb, Switches, decide};
 use crate::arch::aarch64::{boot, cpu, features, kaslr, mmu, psci};
 use crate::debug::{console, panic, printk, semihosting};
 use crate::{pr_info, pr_notice, pr_warn};
@@ -119,7 +119,9 @@ fn start_features(params: &Params<'_>) {
     };
     let m = decide(&regs, cpu::midr(), switches, psci::arch_features);
     pr_info!("CPU features: hwcap {:#x} hwcap2 {:#x}", features::hwcap(), features::hwcap2());
-    pr_info!("mitigations: spectre-v2 {:?}, spectre-bhb {:?} ({:?}), spectre-v4 {:?}, kpti {}", m.spectre_v2, m.spectre_bhb, m.bhb, m.spectre_v4, if m.kpti { "needed, but not built" } else { "off" });
+    // The decision is made, the entry code does not act on it yet: say so, and not "Mitigated".
+    let wanted = m.kpti || m.firmware_bp || m.firmware_ssbd || m.bhb != Bhb::None;
+    pr_info!("CPU bugs: wanted against spectre-v2 {:?}, -bhb {:?}, -v4 {:?}, meltdown {}: {}", m.spectre_v2, m.bhb, m.spectre_v4, if m.kpti { "kpti" } else { "nothing" }, if wanted { "not built, vulnerable" } else { "nothing to do" });
     cpu::set_mitigations(m);
 }
 
