@@ -6,7 +6,8 @@
 
 use crate::cache::page::{self, PageExt, PageRef};
 use vigil_abi::Errno;
-use vigil_mem::{Fault, IoBuf, IoBufMut, KVec, PAGE_SIZE, UserBuf};
+use vigil_mem::buf::uaccess::copy_from_user;
+use vigil_mem::{Fault, IoBuf, IoBufMut, KVec, PAGE_SIZE};
 
 /// Slots of a new pipe (Linux: PIPE_DEF_BUFFERS).
 pub const DEFAULT_SLOTS: usize = 16;
@@ -200,11 +201,10 @@ fn copy_in(buf: &mut IoBuf<'_>, to: *mut u8, n: usize, whole: bool) -> Result<us
         && let Some(range) = buf.next_user_range()
         && range.len >= n
     {
-        let mut probe = UserBuf::new(range.addr, n);
-        let mut done = 0;
-        while done < n {
-            // SAFETY: the caller gives room for `n` bytes.
-            done += unsafe { probe.copy_in_raw(to.add(done), n - done) }?;
+        // SAFETY: the caller gives room for `n` bytes.
+        let done = unsafe { copy_from_user(to, range.addr, n) };
+        if done < n {
+            return Err(Fault { addr: range.addr + done, write: false });
         }
         buf.skip(n);
         return Ok(n);

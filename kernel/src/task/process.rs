@@ -199,6 +199,12 @@ impl Process {
         unsafe { &mut *self.relations.get() }
     }
 
+    /// Calls `f` on its signal actions: cheaper than a counted reference, for what takes no other lock.
+    #[inline]
+    pub fn with_sighand<R>(&self, f: impl FnOnce(&SigHand) -> R) -> R {
+        f(&self.sighand.lock())
+    }
+
     /// Its signal actions.
     pub fn sighand(&self) -> KArc<SigHand> {
         self.sighand.lock().clone()

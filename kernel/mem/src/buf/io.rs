@@ -76,6 +76,16 @@ impl<'a> Cursor<'a> {
         mut copy: impl FnMut(usize, bool, usize, usize) -> usize,
     ) -> Result<usize, Fault> {
         let want = n.min(self.remaining);
+        if want <= self.piece.len && want != 0 {
+            // All of it in one piece: nearly always.
+            let addr = self.piece.addr;
+            let done = copy(addr, self.is_kernel(), 0, want);
+            if done == 0 {
+                return Err(Fault { addr, write });
+            }
+            self.advance(done);
+            return Ok(done);
+        }
         let mut total = 0;
         while total < want {
             self.refill();
@@ -94,7 +104,11 @@ impl<'a> Cursor<'a> {
         Ok(total)
     }
 
+    #[inline]
     fn skip(&mut self, n: usize) {
+        if n <= self.piece.len {
+            return self.advance(n);
+        }
         let mut left = n.min(self.remaining);
         while left > 0 {
             self.refill();
@@ -131,6 +145,7 @@ macro_rules! common {
         }
 
         /// Leaves out up to `n` bytes.
+        #[inline]
         pub fn skip(&mut self, n: usize) {
             self.0.skip(n);
         }

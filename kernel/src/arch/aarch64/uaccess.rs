@@ -4,7 +4,7 @@
 //! stays on. A fault that the tables cannot satisfy is not resolved here: the access ends at the table entry's fix-up,
 //! the caller sees how much was done, awaits `fault_in` outside its locks and retries (DESIGN.md rule 6).
 //!
-//! The copy loops move 32 bytes at a time; a fault inside a chunk falls back to a loop over its bytes, so that the count
+//! The copies move up to 64 bytes at a time; a fault inside a chunk falls back to a loop over its bytes, so that the count
 //! of what was copied is exact to the byte, as on Linux.
 //!
 //! There are no unprivileged exclusives: the futex operations clear PAN around an LDXR/STLXR pair, where the CPU has PAN.
@@ -72,41 +72,16 @@ vigil_fixups:
     .section .text.uaccess, "ax"
 
     // usize vigil_copy_from_user(u8 *to, usize from_user, usize n): bytes not copied
+    // By halves below 32 bytes; behind a fault byte by byte, up to the byte that faults.
     .balign 64
     .global vigil_copy_from_user
 vigil_copy_from_user:
-    cmp     x2, #64
-    b.hs    5f
-8:  cmp     x2, #32
-    b.lo    2f
-1:
-10: ldtr    x3, [x1]
-    ldtr    x4, [x1, #8]
-    ldtr    x5, [x1, #16]
-    ldtr    x6, [x1, #24]
-11: stp     x3, x4, [x0], #16
-    stp     x5, x6, [x0], #16
-    add     x1, x1, #32
-    sub     x2, x2, #32
     cmp     x2, #32
-    b.hs    1b
-2:  cmp     x2, #8
-    b.lo    3f
-12: ldtr    x3, [x1]
-13: str     x3, [x0], #8
-    add     x1, x1, #8
-    sub     x2, x2, #8
-    b       2b
-3:  cbz     x2, 4f
-14: ldtrb   w3, [x1]
-15: strb    w3, [x0], #1
-    add     x1, x1, #1
-    sub     x2, x2, #1
-    b       3b
-4:  mov     x0, x2
-    ret
+    b.lo    2f
+    cmp     x2, #64
+    b.lo    1f
 5:
-16: ldtr    x3, [x1]
+30: ldtr    x3, [x1]
     ldtr    x4, [x1, #8]
     ldtr    x5, [x1, #16]
     ldtr    x6, [x1, #24]
@@ -114,7 +89,7 @@ vigil_copy_from_user:
     ldtr    x8, [x1, #40]
     ldtr    x9, [x1, #48]
     ldtr    x10, [x1, #56]
-17: stp     x3, x4, [x0]
+31: stp     x3, x4, [x0]
     stp     x5, x6, [x0, #16]
     stp     x7, x8, [x0, #32]
     stp     x9, x10, [x0, #48]
@@ -123,55 +98,88 @@ vigil_copy_from_user:
     sub     x2, x2, #64
     cmp     x2, #64
     b.hs    5b
-    cbnz    x2, 8b
-    mov     x0, x2
+    cbz     x2, 9f
+1:  tbz     x2, #5, 2f
+32: ldtr    x3, [x1]
+    ldtr    x4, [x1, #8]
+    ldtr    x5, [x1, #16]
+    ldtr    x6, [x1, #24]
+33: stp     x3, x4, [x0]
+    stp     x5, x6, [x0, #16]
+    add     x0, x0, #32
+    add     x1, x1, #32
+2:  tbz     x2, #4, 6f
+34: ldtr    x3, [x1]
+    ldtr    x4, [x1, #8]
+35: stp     x3, x4, [x0]
+    add     x0, x0, #16
+    add     x1, x1, #16
+6:  tbz     x2, #3, 7f
+36: ldtr    x3, [x1]
+37: str     x3, [x0]
+    add     x0, x0, #8
+    add     x1, x1, #8
+7:  tst     x2, #7
+    b.eq    9f
+    tbz     x2, #2, 8f
+38: ldtr    w3, [x1]
+39: str     w3, [x0]
+    add     x0, x0, #4
+    add     x1, x1, #4
+8:  tbz     x2, #1, 10f
+40: ldtrh   w3, [x1]
+41: strh    w3, [x0]
+    add     x0, x0, #2
+    add     x1, x1, #2
+10: tbz     x2, #0, 9f
+42: ldtrb   w3, [x1]
+43: strb    w3, [x0]
+9:  mov     x0, #0
     ret
-    fixup_range 10b, 11b, 3b
-    fixup_range 12b, 13b, 3b
+123: and     x2, x2, #63
+    b       3f
+91: and     x2, x2, #31
+    b       3f
+75: and     x2, x2, #15
+    b       3f
+67: and     x2, x2, #7
+    b       3f
+63: and     x2, x2, #3
+    b       3f
+61: and     x2, x2, #1
+3:
+14: ldtrb   w3, [x1]
+15: strb    w3, [x0]
+    add     x0, x0, #1
+    add     x1, x1, #1
+    subs    x2, x2, #1
+    b.ne    3b
+4:  mov     x0, x2
+    ret
+    fixup_range 30b, 31b, 3b
+    fixup_range 32b, 33b, 123b
+    fixup_range 34b, 35b, 91b
+    fixup_range 36b, 37b, 75b
+    fixup_range 38b, 39b, 67b
+    fixup_range 40b, 41b, 63b
+    fixup_range 42b, 43b, 61b
     fixup_range 14b, 15b, 4b
-    fixup_range 16b, 17b, 3b
 
     // usize vigil_copy_to_user(usize to_user, const u8 *from, usize n): bytes not copied
+    // By halves below 32 bytes; behind a fault byte by byte, up to the byte that faults.
     .balign 64
     .global vigil_copy_to_user
 vigil_copy_to_user:
-    cmp     x2, #64
-    b.hs    5f
-8:  cmp     x2, #32
-    b.lo    2f
-1:  ldp     x3, x4, [x1]
-    ldp     x5, x6, [x1, #16]
-10: sttr    x3, [x0]
-    sttr    x4, [x0, #8]
-    sttr    x5, [x0, #16]
-    sttr    x6, [x0, #24]
-11: add     x0, x0, #32
-    add     x1, x1, #32
-    sub     x2, x2, #32
     cmp     x2, #32
-    b.hs    1b
-2:  cmp     x2, #8
-    b.lo    3f
-    ldr     x3, [x1]
-12: sttr    x3, [x0]
-13: add     x0, x0, #8
-    add     x1, x1, #8
-    sub     x2, x2, #8
-    b       2b
-3:  cbz     x2, 4f
-    ldrb    w3, [x1]
-14: sttrb   w3, [x0]
-15: add     x0, x0, #1
-    add     x1, x1, #1
-    sub     x2, x2, #1
-    b       3b
-4:  mov     x0, x2
-    ret
-5:  ldp     x3, x4, [x1]
+    b.lo    2f
+    cmp     x2, #64
+    b.lo    1f
+5:
+    ldp     x3, x4, [x1]
     ldp     x5, x6, [x1, #16]
     ldp     x7, x8, [x1, #32]
     ldp     x9, x10, [x1, #48]
-16: sttr    x3, [x0]
+30: sttr    x3, [x0]
     sttr    x4, [x0, #8]
     sttr    x5, [x0, #16]
     sttr    x6, [x0, #24]
@@ -179,18 +187,84 @@ vigil_copy_to_user:
     sttr    x8, [x0, #40]
     sttr    x9, [x0, #48]
     sttr    x10, [x0, #56]
-17: add     x0, x0, #64
+31:
+    add     x0, x0, #64
     add     x1, x1, #64
     sub     x2, x2, #64
     cmp     x2, #64
     b.hs    5b
-    cbnz    x2, 8b
-    mov     x0, x2
+    cbz     x2, 9f
+1:  tbz     x2, #5, 2f
+    ldp     x3, x4, [x1]
+    ldp     x5, x6, [x1, #16]
+32: sttr    x3, [x0]
+    sttr    x4, [x0, #8]
+    sttr    x5, [x0, #16]
+    sttr    x6, [x0, #24]
+33:
+    add     x0, x0, #32
+    add     x1, x1, #32
+2:  tbz     x2, #4, 6f
+    ldp     x3, x4, [x1]
+34: sttr    x3, [x0]
+    sttr    x4, [x0, #8]
+35:
+    add     x0, x0, #16
+    add     x1, x1, #16
+6:  tbz     x2, #3, 7f
+    ldr     x3, [x1]
+36: sttr    x3, [x0]
+37:
+    add     x0, x0, #8
+    add     x1, x1, #8
+7:  tst     x2, #7
+    b.eq    9f
+    tbz     x2, #2, 8f
+    ldr     w3, [x1]
+38: sttr    w3, [x0]
+39:
+    add     x0, x0, #4
+    add     x1, x1, #4
+8:  tbz     x2, #1, 10f
+    ldrh    w3, [x1]
+40: sttrh   w3, [x0]
+41:
+    add     x0, x0, #2
+    add     x1, x1, #2
+10: tbz     x2, #0, 9f
+    ldrb    w3, [x1]
+42: sttrb   w3, [x0]
+43:
+9:  mov     x0, #0
     ret
-    fixup_range 10b, 11b, 3b
-    fixup_range 12b, 13b, 3b
+123: and     x2, x2, #63
+    b       3f
+91: and     x2, x2, #31
+    b       3f
+75: and     x2, x2, #15
+    b       3f
+67: and     x2, x2, #7
+    b       3f
+63: and     x2, x2, #3
+    b       3f
+61: and     x2, x2, #1
+3:  ldrb    w3, [x1]
+14: sttrb   w3, [x0]
+15:
+    add     x0, x0, #1
+    add     x1, x1, #1
+    subs    x2, x2, #1
+    b.ne    3b
+4:  mov     x0, x2
+    ret
+    fixup_range 30b, 31b, 3b
+    fixup_range 32b, 33b, 123b
+    fixup_range 34b, 35b, 91b
+    fixup_range 36b, 37b, 75b
+    fixup_range 38b, 39b, 67b
+    fixup_range 40b, 41b, 63b
+    fixup_range 42b, 43b, 61b
     fixup_range 14b, 15b, 4b
-    fixup_range 16b, 17b, 3b
 
     // usize vigil_clear_user(usize to_user, usize n): bytes not cleared
     .balign 16

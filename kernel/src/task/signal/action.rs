@@ -67,6 +67,12 @@ impl SigHand {
         self.actions.lock().get(signo as usize - 1).copied().unwrap_or(Action::DEFAULT)
     }
 
+    /// The handler of `signo`: SIG_DFL, SIG_IGN or an address.
+    #[inline]
+    pub fn handler(&self, signo: u32) -> u64 {
+        self.actions.lock().get(signo as usize - 1).map_or(SIG_DFL, |a| a.handler)
+    }
+
     /// Replaces the action of `signo`; returns the old one.
     pub fn set(&self, signo: u32, action: Action) -> Action {
         match self.actions.lock().get_mut(signo as usize - 1) {

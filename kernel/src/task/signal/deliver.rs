@@ -69,7 +69,7 @@ pub async fn handle(thread: &Thread) {
         }
         let continues = thread.process.signals.continues.load(SeqCst);
         let Some(info) = dequeue(thread) else { break };
-        let action = thread.process.sighand().take_for_delivery(info.signo);
+        let action = thread.process.with_sighand(|s| s.take_for_delivery(info.signo));
         match action.handler {
             SIG_IGN => continue,
             SIG_DFL => {

@@ -1,5 +1,6 @@
 //! Generating signals (Linux: `send_signal_locked`, `complete_signal`).
 
+use super::action::{Default, default_of};
 use super::pending::SigInfo;
 use super::state::Queue;
 use super::stop;
@@ -27,11 +28,11 @@ fn is_dropped(process: &Process, thread: Option<&Thread>, signo: u32) -> bool {
     if thread.is_some_and(|t| (t.signals.blocked() | t.signals.awaited()) & sigmask(signo) != 0) {
         return false;
     }
-    let sighand = process.sighand();
-    if process.signals.unkillable.load(Relaxed) && sighand.get(signo).handler == SIG_DFL {
-        return true;
+    match process.with_sighand(|s| s.handler(signo)) {
+        SIG_IGN => true,
+        SIG_DFL => process.signals.unkillable.load(Relaxed) || default_of(signo) == Default::Ignore,
+        _ => false,
     }
-    sighand.ignores(signo)
 }
 
 fn add(queue: &Queue, process: &Process, info: SigInfo) -> Result<(), Errno> {
@@ -40,11 +41,10 @@ fn add(queue: &Queue, process: &Process, info: SigInfo) -> Result<(), Errno> {
 
 /// Whether the signal ends the process whatever happens, so that killable waits of `thread` may end at once.
 pub(super) fn is_fatal(thread: &Thread, signo: u32) -> bool {
-    use super::action::{Default, default_of};
     signo == SIGKILL
         || thread.signals.awaited() & sigmask(signo) == 0
             && default_of(signo) == Default::Terminate
-            && thread.process.sighand().get(signo).handler == SIG_DFL
+            && thread.process.with_sighand(|s| s.handler(signo)) == SIG_DFL
             && !thread.process.signals.unkillable.load(Relaxed)
 }
 
