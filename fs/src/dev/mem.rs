@@ -30,7 +30,7 @@ fn swallow(buf: &mut IoBuf<'_>) -> usize {
 }
 
 /// Zeros, up to [`AT_ONCE`] at a time.
-#[inline]
+#[inline(always)]
 fn zeros(buf: &mut IoBufMut<'_>) -> OpResult<'static, usize> {
     let mut total = 0;
     while !buf.is_empty() {

@@ -56,6 +56,8 @@ pub struct Inode {
     blocks: AtomicU64,
     btime: Time,
     times: SpinLock<Times>,
+    /// The coarse tick of the last change of contents, or 0 if the times were set since.
+    touched: AtomicU64,
     /// Orders changes; see the module.
     pub rwsem: RwSem<()>,
     mapping: AddressSpace,
@@ -103,6 +105,7 @@ impl Inode {
             blocks: AtomicU64::new(0),
             btime: time,
             times: SpinLock::new(&TIMES_CLASS, Times { atime: time, mtime: time, ctime: time }),
+            touched: AtomicU64::new(0),
             rwsem: RwSem::new(&RWSEM_CLASS, ()),
             mapping: AddressSpace::new(),
         })?)
@@ -238,13 +241,27 @@ impl Inode {
 
     /// Sets all times at once.
     pub fn set_times(&self, times: Times) {
-        *self.times.lock() = times;
+        let mut locked = self.times.lock();
+        self.touched.store(0, Relaxed);
+        *locked = times;
     }
 
-    /// Contents changed now: mtime and ctime (Linux: file_update_time).
+    /// Contents changed now: mtime and ctime (Linux: file_update_time). All changes in a tick have one time, as on Linux.
+    #[inline]
     pub fn touch_mtime(&self) {
+        // Tests on a host set the time as they like.
+        let tick = if cfg!(target_os = "none") { vigil_executor::time::coarse_tick() } else { 0 };
+        if tick == 0 || self.touched.load(Relaxed) != tick {
+            self.touch_mtime_at(tick);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn touch_mtime_at(&self, tick: u64) {
         let time = now();
         let mut times = self.times.lock();
+        self.touched.store(tick, Relaxed);
         times.mtime = time;
         times.ctime = time;
     }
@@ -280,6 +297,7 @@ impl Inode {
         }
         let time = now();
         let mut times = self.times.lock();
+        self.touched.store(0, Relaxed);
         times.atime = change.atime.unwrap_or(times.atime);
         times.mtime = change.mtime.unwrap_or(times.mtime);
         times.ctime = time;

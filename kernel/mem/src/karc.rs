@@ -61,6 +61,19 @@ impl<T> KArc<T> {
         Ok(KArc { ptr: p, own: PhantomData })
     }
 
+    /// As [`KArc::try_new`] for a large value that `make` builds in its place.
+    #[inline(always)]
+    pub fn try_new_with(make: impl FnOnce() -> T) -> Result<KArc<T>, AllocError> {
+        let p = heap::allocate(Layout::new::<Inner<T>>())?.cast::<Inner<T>>();
+        // SAFETY: fresh memory of Inner's layout, which nobody else reaches. A panic in `make` leaks it, which is safe.
+        unsafe {
+            (&raw mut (*p.as_ptr()).strong).write(AtomicUsize::new(1));
+            (&raw mut (*p.as_ptr()).weak).write(AtomicUsize::new(1));
+            (&raw mut (*p.as_ptr()).data).write(make());
+        }
+        Ok(KArc { ptr: p, own: PhantomData })
+    }
+
     /// As [`KArc::try_new`], pinned.
     pub fn try_pin(value: T) -> Result<Pin<KArc<T>>, AllocError> {
         let arc = Self::try_new(value)?;

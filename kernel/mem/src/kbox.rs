@@ -30,6 +30,18 @@ impl<T> KBox<T> {
         Ok(Self::into_pin(Self::try_new(value)?))
     }
 
+    /// As [`KBox::try_pin`] for a large value that `make` builds: in its place, where a value that is passed would be built on
+    /// the stack and copied whole. For futures, whose state is mostly uninitialised when they are made.
+    #[inline(always)]
+    pub fn try_pin_with(make: impl FnOnce() -> T) -> Result<Pin<KBox<T>>, AllocError> {
+        let p = heap::allocate(Layout::new::<T>())?.cast::<T>();
+        // SAFETY: as in `try_new`. A panic in `make` leaks the memory, which is safe.
+        unsafe {
+            p.as_ptr().write(make());
+            Ok(Self::into_pin(KBox(Box::from_raw(p.as_ptr()))))
+        }
+    }
+
     /// Moves the value out and frees the memory.
     #[inline]
     pub fn into_inner(this: KBox<T>) -> T {

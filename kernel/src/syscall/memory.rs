@@ -29,7 +29,7 @@ pub(crate) fn limits_of(t: &Thread) -> Result<Limits, Errno> {
 /// brk(address): the break after the call, unchanged when it could not be moved
 pub async fn brk(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     let (mm, limits) = (mm(t)?, limits_of(t)?);
-    Ok(KBox::try_pin(async move { mm.brk(a[0] as usize, &limits).await })?.await)
+    Ok(mm.brk(a[0] as usize, &limits).await)
 }
 
 /// mmap(address, length, prot, flags, fd, offset)
@@ -42,19 +42,19 @@ pub async fn mmap(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     let request =
         MmapRequest { addr: a[0] as usize, len: a[1] as usize, prot: a[2] as u32, flags, file, offset: a[5] };
     let (mm, limits) = (mm(t)?, limits_of(t)?);
-    KBox::try_pin(async move { mm.mmap(request, &limits).await })?.await
+    mm.mmap(request, &limits).await
 }
 
 /// munmap(address, length)
 pub async fn munmap(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     let mm = mm(t)?;
-    KBox::try_pin(async move { mm.munmap(a[0] as usize, a[1] as usize).await })?.await.map(|()| 0)
+    mm.munmap(a[0] as usize, a[1] as usize).await.map(|()| 0)
 }
 
 /// mprotect(address, length, prot)
 pub async fn mprotect(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     let (mm, limits) = (mm(t)?, limits_of(t)?);
-    KBox::try_pin(async move { mm.mprotect(a[0] as usize, a[1] as usize, a[2] as u32, &limits).await })?.await.map(|()| 0)
+    mm.mprotect(a[0] as usize, a[1] as usize, a[2] as u32, &limits).await.map(|()| 0)
 }
 
 /// mremap(old, old_length, new_length, flags, new)
@@ -69,7 +69,7 @@ pub async fn mremap(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
 /// madvise(address, length, advice)
 pub async fn madvise(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     let mm = mm(t)?;
-    KBox::try_pin(async move { mm.madvise(a[0] as usize, a[1] as usize, a[2] as u32).await })?.await.map(|()| 0)
+    mm.madvise(a[0] as usize, a[1] as usize, a[2] as u32).await.map(|()| 0)
 }
 
 /// msync(address, length, flags)

@@ -84,7 +84,7 @@ pub async fn ppoll(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     let count = a[1] as u32 as usize;
     let deadline = deadline(t, a[2]).await?;
     swap_mask(t, a[3], a[4]).await?;
-    let result = KBox::try_pin(poll_fds(t, a[0] as usize, count, deadline));
+    let result = KBox::try_pin_with(|| poll_fds(t, a[0] as usize, count, deadline));
     let result = match result {
         Ok(future) => future.await,
         Err(e) => Err(e.into()),

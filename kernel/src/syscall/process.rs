@@ -27,7 +27,7 @@ pub async fn clone(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
 }
 
 async fn run_clone(t: &Thread, request: CloneRequest) -> Result<usize, Errno> {
-    KBox::try_pin(clone::clone(t, request))?.await.map(|tid| tid as usize)
+    KBox::try_pin_with(|| clone::clone(t, request))?.await.map(|tid| tid as usize)
 }
 
 /// clone3(args, size)
@@ -89,12 +89,12 @@ pub(super) async fn read_extensible<T: Pod>(t: &Thread, from: usize, size: usize
 
 /// execve(path, argv, envp)
 pub async fn execve(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
-    KBox::try_pin(execve::execve(t, vigil_abi::fcntl::AT_FDCWD, a[0], a[1], a[2], 0))?.await
+    KBox::try_pin_with(|| execve::execve(t, vigil_abi::fcntl::AT_FDCWD, a[0], a[1], a[2], 0))?.await
 }
 
 /// execveat(dirfd, path, argv, envp, flags)
 pub async fn execveat(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
-    KBox::try_pin(execve::execve(t, a[0] as i32, a[1], a[2], a[3], a[4] as u32))?.await
+    KBox::try_pin_with(|| execve::execve(t, a[0] as i32, a[1], a[2], a[3], a[4] as u32))?.await
 }
 
 /// exit(code)

@@ -205,7 +205,7 @@ fn assemble(
     let cred = parent.share_cred().ok_or(Errno::ESRCH)?;
     let keep_altstack = flags & (CLONE_VM | CLONE_VFORK) != CLONE_VM;
     let signals = ThreadSignals::fork(&parent.signals, keep_altstack);
-    let thread = KArc::try_new(Thread::new(ThreadParts { tid, process, mm, files, fs, cred, signals }))?;
+    let thread = KArc::try_new_with(|| Thread::new(ThreadParts { tid, process, mm, files, fs, cred, signals }))?;
 
     {
         // SAFETY: `parent` is the caller, outside EL0; the child does not run yet.

@@ -94,6 +94,7 @@ pub struct ThreadParts {
 
 impl Thread {
     /// A thread of `parts` with an empty user context.
+    #[inline(always)]
     pub fn new(parts: ThreadParts) -> Self {
         Thread {
             context: UnsafeCell::new(UserContext::new()),
