@@ -88,15 +88,15 @@ fn try_write_at(t: &Thread, a: Args, pos: Pos) -> SysResult {
     }
 }
 
-async fn read_at(t: &Thread, file: KArc<File>, mut buf: IoBufMut<'_>, pos: Pos) -> Result<usize, Errno> {
-    vigil_fs::check_read(&file, pos)?;
-    vigil_fs::read(&file, &mut buf, pos, &Faulter(t)).await
+async fn read_at(t: &Thread, file: &File, buf: &mut IoBufMut<'_>, pos: Pos) -> Result<usize, Errno> {
+    vigil_fs::check_read(file, pos)?;
+    vigil_fs::read(file, buf, pos, &Faulter(t)).await
 }
 
-async fn write_at(t: &Thread, file: KArc<File>, mut buf: IoBuf<'_>, pos: Pos, append: bool) -> Result<usize, Errno> {
-    vigil_fs::check_write(&file, pos)?;
+async fn write_at(t: &Thread, file: &File, buf: &mut IoBuf<'_>, pos: Pos, append: bool) -> Result<usize, Errno> {
+    vigil_fs::check_write(file, pos)?;
     let limits = limits_of(t, append)?;
-    let result = vigil_fs::write(&file, &mut buf, pos, &limits, &Faulter(t)).await;
+    let result = vigil_fs::write(file, buf, pos, &limits, &Faulter(t)).await;
     write_signals(t, result)
 }
 
@@ -117,7 +117,7 @@ pub async fn read(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     sign(a)?;
     let mut buf = target(a)?;
     buf.skip(done);
-    read_at(t, file, buf, Pos::Shared).await
+    read_at(t, &file, &mut buf, Pos::Shared).await
 }
 
 /// write(fd, buffer, count)
@@ -133,7 +133,7 @@ pub async fn write(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     sign(a)?;
     let mut buf = source(a)?;
     buf.skip(done);
-    write_at(t, file, buf, Pos::Shared, false).await
+    write_at(t, &file, &mut buf, Pos::Shared, false).await
 }
 
 /// pread64(fd, buffer, count, offset)
@@ -150,7 +150,7 @@ pub async fn pread(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     sign(a)?;
     let mut buf = target(a)?;
     buf.skip(done);
-    read_at(t, file, buf, pos).await
+    read_at(t, &file, &mut buf, pos).await
 }
 
 /// pwrite64(fd, buffer, count, offset)
@@ -167,7 +167,7 @@ pub async fn pwrite(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     sign(a)?;
     let mut buf = source(a)?;
     buf.skip(done);
-    write_at(t, file, buf, pos, false).await
+    write_at(t, &file, &mut buf, pos, false).await
 }
 
 /// The vector of a call. EINVAL: too many entries or bytes; EFAULT.
@@ -187,7 +187,7 @@ async fn readv_at(t: &Thread, a: Args<'_>, pos: Pos) -> Result<usize, Errno> {
     let v = vector(t, a).await?;
     let mut buf = IoBufMut::iovec(v.ranges());
     buf.limit(MAX_COUNT);
-    read_at(t, file, buf, pos).await
+    read_at(t, &file, &mut buf, pos).await
 }
 
 async fn writev_at(t: &Thread, a: Args<'_>, pos: Pos, append: bool) -> Result<usize, Errno> {
@@ -198,7 +198,7 @@ async fn writev_at(t: &Thread, a: Args<'_>, pos: Pos, append: bool) -> Result<us
     let mut buf = IoBuf::iovec(v.ranges());
     buf.limit(MAX_COUNT);
     buf.skip(done);
-    write_at(t, file, buf, pos, append).await
+    write_at(t, &file, &mut buf, pos, append).await
 }
 
 /// readv(fd, vector, count)

@@ -5,13 +5,23 @@ use crate::mm::FaultError;
 use crate::task::thread::Thread;
 use core::future::Future;
 use vigil_abi::{Errno, Pod};
-use vigil_mem::{Fault, KArc, UserPtr};
+use vigil_mem::{Fault, KArc, KBox, UserPtr};
 
-/// Brings in the page that `fault` missed. EFAULT when there is none to bring, EINTR when a fatal signal is pending.
+/// Brings in the page that `fault` missed. EFAULT when there is none to bring, or no memory to bring it in; EINTR when a
+/// fatal signal is pending.
+///
+/// In a box: nearly every call's future holds this one, few ever poll it, and a thread that waits would carry its size.
 pub async fn fault_in(thread: &Thread, fault: Fault) -> Result<(), Errno> {
     if !fault.is_resolvable() {
         return Err(Errno::EFAULT);
     }
+    match KBox::try_pin_with(|| resolve(thread, fault)) {
+        Ok(resolved) => resolved.await,
+        Err(_) => Err(Errno::EFAULT),
+    }
+}
+
+async fn resolve(thread: &Thread, fault: Fault) -> Result<(), Errno> {
     let mm = thread.share_mm().ok_or(Errno::EFAULT)?;
     match mm.fault_in(fault.addr, 1, fault.write, thread.stack_limit()).await {
         Ok(()) => Ok(()),

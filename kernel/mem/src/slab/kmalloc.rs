@@ -15,8 +15,12 @@ pub const KMALLOC_MAX_CACHE_SIZE: usize = 8192;
 /// Above this order contiguous pages are tried once, without pressing, and then mapped ones are taken.
 const COSTLY_ORDER: usize = 3;
 
-/// Sizes of the classes. 96 and 192 fill the largest gaps, as on Linux.
-const SIZES: [usize; 13] = [8, 16, 32, 64, 96, 128, 192, 256, 512, 1024, 2048, 4096, 8192];
+/// Sizes of the classes. 96 and 192 fill the largest gaps, as on Linux. The last three fill the one from 1024 to 2048,
+/// where threads and their tasks lie; they are found by [`BETWEEN`].
+const SIZES: [usize; 16] = [8, 16, 32, 64, 96, 128, 192, 256, 512, 1024, 2048, 4096, 8192, 1280, 1536, 1792];
+/// The first of the classes in steps of [`STEP`] above 1024.
+const BETWEEN: usize = 13;
+const STEP: usize = 256;
 
 /// An object of a class is aligned to the largest power of two that divides the size.
 const fn class(name: &'static str, size: usize) -> KmemCache {
@@ -24,7 +28,7 @@ const fn class(name: &'static str, size: usize) -> KmemCache {
     KmemCache::new(name, size, if align > PAGE_SIZE { PAGE_SIZE } else { align })
 }
 
-static CLASSES: [KmemCache; 13] = [
+static CLASSES: [KmemCache; 16] = [
     class("kmalloc-8", 8),
     class("kmalloc-16", 16),
     class("kmalloc-32", 32),
@@ -38,6 +42,9 @@ static CLASSES: [KmemCache; 13] = [
     class("kmalloc-2k", 2048),
     class("kmalloc-4k", 4096),
     class("kmalloc-8k", 8192),
+    class("kmalloc-1280", 1280),
+    class("kmalloc-1536", 1536),
+    class("kmalloc-1792", 1792),
 ];
 
 /// The class of sizes up to 192, by (size - 1) / 8.
@@ -58,6 +65,9 @@ static SMALL: [u8; 24] = {
 /// The class for `size` (1 to 8192) and `align`; `None` when a slab cannot give that.
 #[inline(always)]
 fn class_of(size: usize, align: usize) -> Option<&'static KmemCache> {
+    if size > 1024 && size <= 1024 + 3 * STEP && align <= STEP {
+        return Some(&CLASSES[BETWEEN + (size - 1025) / STEP]);
+    }
     // A class gives its size's alignment; for a greater wish the next power of two does.
     let size = if align > 8 { size.max(align).next_power_of_two() } else { size };
     if size <= 192 {
