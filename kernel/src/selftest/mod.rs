@@ -22,7 +22,12 @@ use crate::debug::semihosting;
 use crate::{pr_crit, pr_info};
 use core::fmt::Arguments;
 use vigil_executor::class::Params;
+use vigil_executor::cpu::ONLINE;
 use vigil_executor::task::{Hooks, Spawned};
+use vigil_executor::time::{self, MSEC};
+use vigil_executor::timer::sleep_until;
+use vigil_executor::wait::WaitMode;
+use vigil_executor::wait_site;
 
 /// The word on the command line.
 const OPTION: &[u8] = b"vigil.test=";
@@ -31,16 +36,23 @@ const OPTION: &[u8] = b"vigil.test=";
 pub fn start(info: &'static BootInfo) -> bool {
     let Some(list) = info.cmdline.split(|b| *b == b' ').find_map(|w| w.strip_prefix(OPTION)) else { return false };
     let beside = list.starts_with(b"stages-user");
-    match Spawned::new(run(list, beside), Params::DEFAULT, b"selftest", const { &Hooks::NONE }, core::ptr::null()) {
+    match Spawned::new(run(list, beside, info.cpus().count()), Params::DEFAULT, b"selftest", const { &Hooks::NONE }, core::ptr::null()) {
         Ok(task) => drop(task.start()),
         Err(_) => pr_crit!("selftest: no memory"),
     }
     !beside
 }
 
-/// Runs the tests of `list` and ends the emulator, unless they run `beside` process 1.
-async fn run(list: &'static [u8], beside: bool) {
+/// Runs the tests of `list` and ends the emulator, unless they run `beside` process 1. They begin when `cpus` CPUs are
+/// there, or after a second.
+async fn run(list: &'static [u8], beside: bool, cpus: usize) {
     let mut failed = 0;
+    for _ in 0..100 {
+        if ONLINE.load().iter().count() == cpus {
+            break;
+        }
+        let _ = sleep_until(wait_site!("selftest"), time::now() + 10 * MSEC, 0, WaitMode::Uninterruptible).await;
+    }
     for word in list.split(|b| *b == b',') {
         let (name, number) = match word.iter().position(|b| *b == b':') {
             Some(at) => (&word[..at], parse(&word[at + 1..])),
