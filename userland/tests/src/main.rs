@@ -2,7 +2,7 @@
 //! contract. No process ids, addresses or times are printed.
 //!
 //! `contract [PATTERN…]` runs the cases whose `call/name` contains a pattern · `--list` names them · `--check` names the calls and
-//! columns without a case · `--table` prints the table of docs/conformance.md · `--leak R` memory after R rounds of all cases ·
+//! columns without a case · `--table` prints the table of docs/conformance.md · `--leak R [PATTERN…]` memory after R rounds ·
 //! `--nth` fails each allocation of each case once, through `/proc/self/fail-nth`.
 //!
 //! Each case runs in a child with a process group and an empty directory of its own; one that hangs prints `TIMEOUT`, one that is
@@ -40,8 +40,9 @@ fn main() -> ExitCode {
             0
         }
         Some("--leak") => {
-            let all: Vec<&case::Case> = all.cases.iter().collect();
-            run::leak(&all, patterns.first().and_then(|p| p.parse().ok()).unwrap_or(4))
+            let wanted = |c: &&case::Case| patterns.len() < 2 || patterns[1..].iter().any(|p| format!("{}/{}", c.call, c.name).contains(p.as_str()));
+            let chosen: Vec<&case::Case> = all.cases.iter().filter(wanted).collect();
+            run::leak(&chosen, patterns.first().and_then(|p| p.parse().ok()).unwrap_or(4))
         }
         Some("--nth") => run::each_allocation_fails(&chosen),
         Some(other) => {

@@ -1,12 +1,20 @@
 //! The cases, a file per group of calls.
+mod attribute;
+mod change;
+mod deliver;
+mod exec;
 mod fd;
 mod file;
+mod memory;
 mod path;
+mod poll;
 mod process;
 mod rw;
 mod signal;
 mod system;
 mod time;
+mod vector;
+mod wait;
 mod xattr;
 
 use crate::case::Calls;
@@ -16,11 +24,19 @@ use crate::sys;
 pub fn all() -> Calls {
     let mut all = Calls::default();
     rw::add(&mut all);
+    vector::add(&mut all);
     fd::add(&mut all);
+    poll::add(&mut all);
     path::add(&mut all);
+    change::add(&mut all);
+    attribute::add(&mut all);
     file::add(&mut all);
+    memory::add(&mut all);
     process::add(&mut all);
+    exec::add(&mut all);
+    wait::add(&mut all);
     signal::add(&mut all);
+    deliver::add(&mut all);
     time::add(&mut all);
     system::add(&mut all);
     xattr::add(&mut all);

@@ -1,9 +1,9 @@
-//! Signals.
+//! Signals: actions, masks, waiting.
 use crate::case::Calls;
 use crate::help::*;
 use crate::sys;
 use libc::{
-    SA_NODEFER, SA_ONSTACK, SA_RESETHAND, SA_SIGINFO, SIG_BLOCK, SIG_SETMASK, SIG_UNBLOCK, SIGCHLD, SIGCONT, SIGKILL, SIGRTMIN, SIGSEGV, SIGSTOP, SIGTERM, SIGUSR1,
+    SA_NODEFER, SA_RESETHAND, SA_SIGINFO, SIG_BLOCK, SIG_SETMASK, SIG_UNBLOCK, SIGCHLD, SIGCONT, SIGKILL, SIGRTMIN, SIGSEGV, SIGSTOP, SIGTERM, SIGUSR1,
     SIGUSR2, c_int, c_void, siginfo_t,
 };
 use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
@@ -13,16 +13,16 @@ pub fn add(a: &mut Calls) {
     actions(a);
     masks(a);
     waits(a);
-    queues(a);
-    stacks(a);
-    kills(a);
 }
 
-static CODE: AtomicI32 = AtomicI32::new(99);
-static VALUE: AtomicUsize = AtomicUsize::new(0);
+/// The si_code that [`look`] saw.
+pub static CODE: AtomicI32 = AtomicI32::new(99);
+
+/// The address that [`look`] saw, or that [`look_and_leave`] expects.
+pub static VALUE: AtomicUsize = AtomicUsize::new(0);
 
 /// Remembers si_code and the address or value.
-extern "C" fn look(signal: c_int, info: *mut siginfo_t, _: *mut c_void) {
+pub extern "C" fn look(signal: c_int, info: *mut siginfo_t, _: *mut c_void) {
     LAST.store(signal, Ordering::Relaxed);
     // SAFETY: the kernel passes a siginfo_t.
     unsafe {
@@ -33,14 +33,15 @@ extern "C" fn look(signal: c_int, info: *mut siginfo_t, _: *mut c_void) {
 }
 
 /// Like `look`, and ends the process: the status is the code, or 99 with another address than the one in `FD`.
-extern "C" fn look_and_leave(_: c_int, info: *mut siginfo_t, _: *mut c_void) {
+pub extern "C" fn look_and_leave(_: c_int, info: *mut siginfo_t, _: *mut c_void) {
     // SAFETY: the kernel passes a siginfo_t.
     let (code, address) = unsafe { ((*info).si_code, (*info).si_addr() as usize) };
     let expected = VALUE.load(Ordering::Relaxed);
     sys!(exit_group, if address == expected { code } else { 99 });
 }
 
-fn install(signal: c_int, handler: extern "C" fn(c_int, *mut siginfo_t, *mut c_void), flags: c_int) {
+/// Installs a handler with siginfo.
+pub fn install(signal: c_int, handler: extern "C" fn(c_int, *mut siginfo_t, *mut c_void), flags: c_int) {
     let action = SigAction { handler: handler as *const () as usize, flags: (flags | SA_SIGINFO) as u64, ..SigAction::default() };
     sys!(rt_sigaction, signal, &action, 0, 8);
 }
@@ -55,23 +56,27 @@ fn fault_code(signal: c_int, address: usize, body: impl Fn(usize)) -> String {
     })
 }
 
-fn me() -> i32 {
+/// This process.
+pub fn me() -> i32 {
     sys!(getpid) as i32
 }
 
+/// The thread's mask.
 fn current_mask() -> u64 {
     let mut m = 0u64;
     sys!(rt_sigprocmask, 0, 0, &mut m, 8);
     m
 }
 
-static INSIDE: AtomicUsize = AtomicUsize::new(0);
+/// What a handler saw.
+pub static INSIDE: AtomicUsize = AtomicUsize::new(0);
 
 extern "C" fn note_mask(_: c_int) {
     INSIDE.store(current_mask() as usize, Ordering::Relaxed);
 }
 
-extern "C" fn note_stack(_: c_int) {
+/// Notes the flags of the signal stack, and what setting it answers.
+pub extern "C" fn note_stack(_: c_int) {
     let mut s: libc::stack_t = zero();
     sys!(sigaltstack, 0, &mut s);
     INSIDE.store(s.ss_flags as usize, Ordering::Relaxed);
@@ -217,7 +222,16 @@ fn actions(a: &mut Calls) {
         (0..3).for_each(|_| assert_eq!(sys!(kill, me(), SIGUSR1), 0));
         caught()
     })
-    .ok("garbage-frame", || in_child(|| sys!(rt_sigreturn) as i32));
+    .ok("garbage-frame", || {
+        let frame = pages(2);
+        fill(frame, 2 * PAGE, 0xff);
+        // SAFETY: nothing comes back from a frame that is no frame: the child is killed.
+        in_child(|| unsafe { core::arch::asm!("mov sp, {f}", "svc 0", "brk #1", f = in(reg) frame, in("x8") libc::SYS_rt_sigreturn, options(noreturn)) })
+    })
+    .ok("no-frame", || {
+        // SAFETY: as above.
+        in_child(|| unsafe { core::arch::asm!("mov sp, {f}", "svc 0", "brk #1", f = in(reg) 0x20_0000_0000usize, in("x8") libc::SYS_rt_sigreturn, options(noreturn)) })
+    });
 }
 
 fn masks(a: &mut Calls) {
@@ -379,219 +393,13 @@ fn waits(a: &mut Calls) {
 }
 
 /// Stores a value where `si_value` lies.
-fn queue_value(info: &mut siginfo_t, value: i32) {
+pub fn queue_value(info: &mut siginfo_t, value: i32) {
     // SAFETY: si_value lies at byte 24 of the 128.
     unsafe { std::ptr::from_mut(info).cast::<u8>().add(24).cast::<i32>().write_unaligned(value) };
 }
 
-fn value_of(info: &siginfo_t) -> i32 {
+/// What [`queue_value`] stored.
+pub fn value_of(info: &siginfo_t) -> i32 {
     // SAFETY: si_value lies at byte 24 of the 128.
     unsafe { std::ptr::from_ref(info).cast::<u8>().add(24).cast::<i32>().read_unaligned() }
-}
-
-fn queues(a: &mut Calls) {
-    fn info(code: i32) -> siginfo_t {
-        let mut i: siginfo_t = zero();
-        (i.si_signo, i.si_code) = (SIGUSR1, code);
-        i
-    }
-    a.call("rt_sigqueueinfo", "EAGAIN EINVAL EPERM ESRCH", "uinfo", false);
-    a.ok("self", || {
-        install(SIGUSR1, look, 0);
-        (sys!(rt_sigqueueinfo, me(), SIGUSR1, &info(-1)), CODE.load(Ordering::Relaxed))
-    })
-    .ok("order-of-values", || {
-        let signal = SIGRTMIN();
-        block(&[signal]);
-        for v in [3, 1, 2] {
-            let mut i = info(-1);
-            queue_value(&mut i, v);
-            sys!(rt_sigqueueinfo, me(), signal, &i);
-        }
-        (0..3)
-            .map(|_| {
-                let mut got: siginfo_t = zero();
-                sys!(rt_sigtimedwait, &mask(&[signal]), &mut got, 0, 8);
-                value_of(&got)
-            })
-            .collect::<Vec<_>>()
-    })
-    .ok("null-signal", || sys!(rt_sigqueueinfo, me(), 0, &info(-1)))
-    .err("EAGAIN-limit", || {
-        let signal = SIGRTMIN();
-        block(&[signal]);
-        sys!(prlimit64, 0, libc::RLIMIT_SIGPENDING, &[2u64, 2], 0);
-        let r: Vec<isize> = (0..3).map(|_| sys!(rt_sigqueueinfo, me(), signal, &info(-1))).collect();
-        r
-    })
-    .err("EINVAL", || sys!(rt_sigqueueinfo, me(), 65, &info(-1)))
-    .err("EPERM-code", || sys!(rt_sigqueueinfo, 1, SIGUSR1, &info(0)))
-    .err("EPERM-other-user", || as_user(|| sys!(rt_sigqueueinfo, 1, SIGUSR1, &info(-1))))
-    .err("ESRCH", || sys!(rt_sigqueueinfo, 0x3fff_fff0, SIGUSR1, &info(-1)))
-    .bad("uinfo", || sys!(rt_sigqueueinfo, me(), SIGUSR1, BAD))
-    .bad("uinfo-edge", || sys!(rt_sigqueueinfo, me(), SIGUSR1, edge(100)));
-    a.call("rt_tgsigqueueinfo", "EAGAIN EINVAL EPERM ESRCH", "uinfo", false);
-    a.ok("self", || {
-        install(SIGUSR1, look, 0);
-        (sys!(rt_tgsigqueueinfo, me(), me(), SIGUSR1, &info(-1)), CODE.load(Ordering::Relaxed))
-    })
-    .err("EINVAL", || (sys!(rt_tgsigqueueinfo, 0, me(), SIGUSR1, &info(-1)), sys!(rt_tgsigqueueinfo, me(), me(), 65, &info(-1))))
-    .err("EAGAIN-limit", || {
-        let signal = SIGRTMIN();
-        block(&[signal]);
-        sys!(prlimit64, 0, libc::RLIMIT_SIGPENDING, &[0u64, 0], 0);
-        sys!(rt_tgsigqueueinfo, me(), me(), signal, &info(-1))
-    })
-    .err("EPERM-code", || sys!(rt_tgsigqueueinfo, 1, 1, SIGUSR1, &info(0)))
-    .err("ESRCH", || (sys!(rt_tgsigqueueinfo, 0x3fff_fff0, 0x3fff_fff0, SIGUSR1, &info(-1)), sys!(rt_tgsigqueueinfo, 1, me(), SIGUSR1, &info(-1))))
-    .bad("uinfo", || sys!(rt_tgsigqueueinfo, me(), me(), SIGUSR1, BAD));
-}
-
-fn stacks(a: &mut Calls) {
-    fn stack(at: usize, size: usize, flags: c_int) -> libc::stack_t {
-        libc::stack_t { ss_sp: at as *mut c_void, ss_flags: flags, ss_size: size }
-    }
-    a.call("sigaltstack", "EINVAL ENOMEM EPERM", "ss old_ss", false);
-    a.ok("set-and-get", || {
-        let at = pages(4);
-        let mut old: libc::stack_t = zero();
-        (sys!(sigaltstack, &stack(at, 4 * PAGE, 0), &mut old), old.ss_flags, sys!(sigaltstack, 0, &mut old), old.ss_sp as usize == at, old.ss_size, old.ss_flags)
-    })
-    .ok("used", || {
-        let at = pages(8);
-        sys!(sigaltstack, &stack(at, 8 * PAGE, 0), 0);
-        handle(SIGUSR1, SA_ONSTACK);
-        let action = SigAction { handler: note_stack as *const () as usize, flags: SA_ONSTACK as u64, ..SigAction::default() };
-        sys!(rt_sigaction, SIGUSR1, &action, 0, 8);
-        sys!(kill, me(), SIGUSR1);
-        ("flags inside", INSIDE.load(Ordering::Relaxed))
-    })
-    .ok("not-asked-for", || {
-        sys!(sigaltstack, &stack(pages(8), 8 * PAGE, 0), 0);
-        sys!(rt_sigaction, SIGUSR1, &SigAction { handler: note_stack as *const () as usize, ..SigAction::default() }, 0, 8);
-        sys!(kill, me(), SIGUSR1);
-        INSIDE.load(Ordering::Relaxed)
-    })
-    .ok("auto-disarm", || {
-        sys!(sigaltstack, &stack(pages(8), 8 * PAGE, 1 << 31), 0);
-        let action = SigAction { handler: note_stack as *const () as usize, flags: SA_ONSTACK as u64, ..SigAction::default() };
-        sys!(rt_sigaction, SIGUSR1, &action, 0, 8);
-        sys!(kill, me(), SIGUSR1);
-        (INSIDE.load(Ordering::Relaxed), CODE.load(Ordering::Relaxed))
-    })
-    .ok("stack-overflow-is-caught", || {
-        in_child(|| {
-            sys!(sigaltstack, &stack(pages(8), 8 * PAGE, 0), 0);
-            VALUE.store(0x20_0000_0000, Ordering::Relaxed);
-            install(SIGSEGV, look_and_leave, SA_ONSTACK);
-            // SAFETY: moves the stack pointer to where no stack is and stores there: the handler ends the child.
-            unsafe { core::arch::asm!("mov sp, {at}", "str xzr, [sp]", at = in(reg) 0x20_0000_0000usize, options(noreturn)) }
-        })
-    })
-    .ok("no-stack-for-handler", || {
-        in_child(|| {
-            install(SIGSEGV, look_and_leave, 0);
-            // SAFETY: as above; no frame can be written and the child is killed.
-            unsafe { core::arch::asm!("mov sp, {at}", "str xzr, [sp]", at = in(reg) 0x20_0000_0000usize, options(noreturn)) }
-        })
-    })
-    .ok("disable", || {
-        sys!(sigaltstack, &stack(pages(4), 4 * PAGE, 0), 0);
-        let mut old: libc::stack_t = zero();
-        (sys!(sigaltstack, &stack(0, 0, libc::SS_DISABLE), 0), sys!(sigaltstack, 0, &mut old), old.ss_flags, old.ss_size)
-    })
-    .err("EINVAL-flags", || sys!(sigaltstack, &stack(pages(4), 4 * PAGE, 8), 0))
-    .err("ENOMEM", || (sys!(sigaltstack, &stack(pages(4), 5119, 0), 0), sys!(sigaltstack, &stack(pages(4), 5120, 0), 0)))
-    .err("EPERM-inside", || {
-        sys!(sigaltstack, &stack(pages(8), 8 * PAGE, 0), 0);
-        let action = SigAction { handler: note_stack as *const () as usize, flags: SA_ONSTACK as u64, ..SigAction::default() };
-        sys!(rt_sigaction, SIGUSR1, &action, 0, 8);
-        sys!(kill, me(), SIGUSR1);
-        CODE.load(Ordering::Relaxed) as isize
-    })
-    .bad("ss", || sys!(sigaltstack, BAD, 0))
-    .bad("old_ss", || sys!(sigaltstack, 0, BAD));
-}
-
-fn kills(a: &mut Calls) {
-    a.call("kill", "EINVAL EPERM ESRCH", "", false);
-    a.ok("null-signal", || sys!(kill, me(), 0))
-        .ok("default-actions", || {
-            [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGUSR1, libc::SIGPIPE, libc::SIGALRM, SIGTERM, libc::SIGIO, libc::SIGPROF, libc::SIGSYS]
-                .into_iter()
-                .map(|s| in_child(|| sys!(kill, me(), s) as i32))
-                .collect::<Vec<_>>()
-        })
-        .ok("ignored-by-default", || [SIGCHLD, SIGCONT, libc::SIGURG, libc::SIGWINCH].into_iter().map(|s| in_child(|| sys!(kill, me(), s) as i32)).collect::<Vec<_>>())
-        .ok("real-time-kills", || in_child(|| sys!(kill, me(), SIGRTMIN()) as i32) == format!("killed SIG{}", SIGRTMIN()))
-        .ok("zombie", || {
-            let p = child(|| 0);
-            sleep_ms(30);
-            sys!(kill, p, SIGTERM)
-        })
-        .ok("group", || {
-            in_child(|| {
-                sys!(setpgid, 0, 0);
-                handle(SIGUSR1, 0);
-                sys!(kill, 0, SIGUSR1);
-                caught()
-            })
-        })
-        .ok("other-group", || {
-            let p = sleeper();
-            sys!(setpgid, p, p);
-            (sys!(kill, -p, SIGTERM), wait(p))
-        })
-        .ok("continue-wakes-stopped", || {
-            let p = sleeper();
-            sys!(kill, p, SIGSTOP);
-            sys!(wait4, p, 0, libc::WUNTRACED, 0);
-            sys!(kill, p, SIGTERM);
-            sleep_ms(20);
-            let still = sys!(wait4, p, 0, libc::WNOHANG, 0) == 0;
-            (still, sys!(kill, p, SIGCONT), wait(p))
-        })
-        .ok("kill-wakes-stopped", || {
-            let p = sleeper();
-            sys!(kill, p, SIGSTOP);
-            (sys!(kill, p, SIGKILL), wait(p))
-        })
-        .ok("user-to-own", || {
-            user();
-            let p = sleeper();
-            (sys!(kill, p, SIGTERM), wait(p))
-        })
-        .err("EINVAL", || (sys!(kill, me(), 65), sys!(kill, me(), -1)))
-        .err("EPERM", || as_user(|| sys!(kill, 1, SIGTERM)))
-        .err("ESRCH", || (sys!(kill, 0x3fff_fff0, 0), sys!(kill, -0x3fff_fff0, 0), sys!(kill, i32::MIN, 0)));
-    a.call("tkill", "EINVAL EPERM ESRCH", "", false).not("EAGAIN", "as rt_sigqueueinfo");
-    a.ok("self", || {
-        handle(SIGUSR1, 0);
-        (sys!(tkill, sys!(gettid), SIGUSR1), caught())
-    })
-    .err("EINVAL", || (sys!(tkill, 0, SIGUSR1), sys!(tkill, me(), 65)))
-    .err("EPERM", || as_user(|| sys!(tkill, 1, SIGTERM)))
-    .err("ESRCH", || sys!(tkill, 0x3fff_fff0, 0));
-    a.call("tgkill", "EINVAL EPERM ESRCH", "", false).not("EAGAIN", "as rt_sigqueueinfo");
-    a.ok("self", || {
-        handle(SIGUSR1, 0);
-        (sys!(tgkill, me(), sys!(gettid), SIGUSR1), caught())
-    })
-    .ok("that-thread-only", || {
-        let (p, q) = (pipe(), pipe());
-        handle(SIGUSR1, 0);
-        let t = std::thread::spawn(move || {
-            sys!(write, p.1, &(sys!(gettid) as i32), 4);
-            // Only this thread's read is interrupted.
-            sys!(read, q.0, pages(1), 1)
-        });
-        let mut tid = 0i32;
-        sys!(read, p.0, &mut tid, 4);
-        sleep_ms(30);
-        let r = sys!(tgkill, me(), tid, SIGUSR1);
-        (r, t.join().unwrap_or(99), caught())
-    })
-    .err("EINVAL", || (sys!(tgkill, 0, me(), SIGUSR1), sys!(tgkill, me(), -1, SIGUSR1), sys!(tgkill, me(), me(), 65)))
-    .err("EPERM", || as_user(|| sys!(tgkill, 1, 1, SIGTERM)))
-    .err("ESRCH", || (sys!(tgkill, 1, me(), 0), sys!(tgkill, me(), 0x3fff_fff0, 0)));
 }
