@@ -68,10 +68,20 @@ pub fn access_ok(addr: usize, n: usize) -> Option<usize> {
 /// `dst` is valid for writes of `n` bytes.
 #[inline]
 pub unsafe fn copy_from_user(dst: *mut u8, src: usize, n: usize) -> usize {
-    let Some(src) = access_ok(src, n) else { return 0 };
+    // SAFETY: passed on.
+    n - unsafe { missed_from_user(dst, src, n) }.min(n)
+}
+
+/// As [`copy_from_user`], and says how many bytes did not come: one test for callers that want all or nothing.
+///
+/// # Safety
+/// As [`copy_from_user`].
+#[inline]
+pub unsafe fn missed_from_user(dst: *mut u8, src: usize, n: usize) -> usize {
+    let Some(src) = access_ok(src, n) else { return n };
     // SAFETY: `dst` by the caller's contract; the primitive reaches user addresses only in the checked range and stops
     // at a fault.
-    n - unsafe { imp::vigil_copy_from_user(dst, src, n) }.min(n)
+    unsafe { imp::vigil_copy_from_user(dst, src, n) }
 }
 
 /// Copies `n` bytes out. Returns how many went; less than `n` means that the next byte faults.
@@ -80,9 +90,19 @@ pub unsafe fn copy_from_user(dst: *mut u8, src: usize, n: usize) -> usize {
 /// `src` is valid for reads of `n` bytes. They may be changed by a user while they are copied.
 #[inline]
 pub unsafe fn copy_to_user(dst: usize, src: *const u8, n: usize) -> usize {
-    let Some(dst) = access_ok(dst, n) else { return 0 };
-    // SAFETY: as in `copy_from_user`.
-    n - unsafe { imp::vigil_copy_to_user(dst, src, n) }.min(n)
+    // SAFETY: passed on.
+    n - unsafe { missed_to_user(dst, src, n) }.min(n)
+}
+
+/// As [`copy_to_user`], and says how many bytes did not go.
+///
+/// # Safety
+/// As [`copy_to_user`].
+#[inline]
+pub unsafe fn missed_to_user(dst: usize, src: *const u8, n: usize) -> usize {
+    let Some(dst) = access_ok(dst, n) else { return n };
+    // SAFETY: as in `missed_from_user`.
+    unsafe { imp::vigil_copy_to_user(dst, src, n) }
 }
 
 /// Writes `n` zero bytes. Returns how many went.

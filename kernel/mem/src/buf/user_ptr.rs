@@ -89,9 +89,9 @@ impl<T: Pod> UserPtr<T> {
     pub fn read(self) -> Result<T, Fault> {
         let mut value = MaybeUninit::<T>::uninit();
         // SAFETY: the destination is a local of that size.
-        let got = unsafe { uaccess::copy_from_user(value.as_mut_ptr().cast(), self.addr, size_of::<T>()) };
-        if got != size_of::<T>() {
-            return Err(self.fault(got, size_of::<T>(), false));
+        let missed = unsafe { uaccess::missed_from_user(value.as_mut_ptr().cast(), self.addr, size_of::<T>()) };
+        if missed != 0 {
+            return Err(self.fault(size_of::<T>().saturating_sub(missed), size_of::<T>(), false));
         }
         // SAFETY: all bytes were written, and any bytes are a valid Pod.
         Ok(unsafe { value.assume_init() })
@@ -101,8 +101,8 @@ impl<T: Pod> UserPtr<T> {
     #[inline]
     pub fn write(self, value: &T) -> Result<(), Fault> {
         // SAFETY: the source is a reference to that many initialised bytes.
-        let put = unsafe { uaccess::copy_to_user(self.addr, core::ptr::from_ref(value).cast(), size_of::<T>()) };
-        if put != size_of::<T>() { Err(self.fault(put, size_of::<T>(), true)) } else { Ok(()) }
+        let missed = unsafe { uaccess::missed_to_user(self.addr, core::ptr::from_ref(value).cast(), size_of::<T>()) };
+        if missed != 0 { Err(self.fault(size_of::<T>().saturating_sub(missed), size_of::<T>(), true)) } else { Ok(()) }
     }
 
     /// Fetches `out.len()` values.
