@@ -1,5 +1,6 @@
 //! Job control: stopping and continuing processes.
 
+use super::deliver;
 use super::pending::SigInfo;
 use super::send::{send_to_process_locked, wake};
 use crate::task::process::{Life, Process, Tasks, tasks};
@@ -7,6 +8,7 @@ use crate::task::thread::Thread;
 use core::sync::atomic::{AtomicUsize, Ordering::*};
 use vigil_abi::process::{WAIT_CONTINUED, wait_stopped};
 use vigil_abi::signal::*;
+use vigil_executor::task::{INTERRUPT_KILL, INTERRUPT_SIGNAL};
 use vigil_executor::wait::WaitMode;
 use vigil_executor::wait_site;
 
@@ -87,14 +89,24 @@ pub async fn stop(thread: &Thread, signo: u32, continues: u32) {
     wait(thread).await;
 }
 
-/// Waits while the process is stopped. A kill ends it.
+/// Waits while the process is stopped: until SIGCONT, SIGKILL, or the end of the process. What else is sent meanwhile stays
+/// pending, also if its default is to end the process (Linux: wants_signal).
 pub async fn wait(thread: &Thread) {
     let process = &thread.process;
     let go = || {
         let go = process.signals.stop_signal.load(SeqCst) == 0 || process.is_exiting() || thread.exiting.load(Relaxed);
         go.then_some(())
     };
-    let _ = process.signals.cont_wait.wait_until(wait_site!("do_signal_stop"), WaitMode::Killable, go).await;
+    while process.signals.cont_wait.wait_until(wait_site!("do_signal_stop"), WaitMode::Killable, go).await.is_err() {
+        // Clear, then look: an exit sets its mark before the flag.
+        if let Some(task) = thread.task() {
+            task.clear_interrupt(INTERRUPT_SIGNAL | INTERRUPT_KILL);
+        }
+        if go().is_some() {
+            break;
+        }
+    }
+    deliver::recalc(thread);
 }
 
 /// Tells the parent of a SIGCONT that has not been told yet.
