@@ -26,7 +26,7 @@ pub use run::{Stopped, irq_exit, run};
 pub(crate) use run::run_parked;
 pub use yielding::{YieldKind, YieldNow, cond_resched, yield_now};
 
-use crate::class::{Enqueue, Entity, Params, Preempt, RunQueue};
+use crate::class::{Entity, Params, Preempt, RunQueue};
 use crate::context::{Context, IrqGuard, PreemptGuard};
 use crate::cpu::{AtomicCpuMask, CpuId, CpuMask, MAX_CPUS, ONLINE, PerCpu};
 use crate::inbox::Inbox;
