@@ -13,7 +13,8 @@ use vigil_executor::wait_site;
 use vigil_fs::{FdTable, File, pipe};
 use vigil_mem::{KArc, KVec, UserPtr};
 
-fn nofile(t: &Thread) -> usize {
+/// RLIMIT_NOFILE: one more than the highest number that a new descriptor may get.
+pub(super) fn nofile(t: &Thread) -> usize {
     t.process.limits.soft(limits::NOFILE).min(usize::MAX as u64) as usize
 }
 

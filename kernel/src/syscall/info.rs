@@ -5,6 +5,7 @@ use crate::debug::{kmsg, printk};
 use crate::task::process::tasks;
 use crate::task::thread::Thread;
 use crate::uts;
+use vigil_abi::mount::{GRND_INSECURE, GRND_NONBLOCK, GRND_RANDOM};
 use vigil_abi::process::{CAP_SYS_ADMIN, CAP_SYS_BOOT, CAP_SYSLOG};
 use vigil_abi::{Errno, Pod, nr};
 use vigil_abi::misc::Sysinfo;
@@ -79,13 +80,6 @@ pub fn sysinfo(_: &Thread, a: Args) -> SysResult {
     UserPtr::new(a[0] as usize).write(&info)?;
     Ok(0)
 }
-
-/// getrandom(2): do not wait for the first seed. There is always one here.
-const GRND_NONBLOCK: u32 = 1;
-/// The other pool: the same one.
-const GRND_RANDOM: u32 = 2;
-/// Bytes even without a seed.
-const GRND_INSECURE: u32 = 4;
 
 /// getrandom(buffer, length, flags)
 pub async fn getrandom(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {

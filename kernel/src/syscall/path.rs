@@ -1,8 +1,8 @@
 //! Paths: opening, naming, linking, attributes, directories, mounts.
 
+use super::fd::nofile;
 use super::file::Caller;
 use super::{Args, Stop, SysResult, user};
-use crate::task::limits;
 use crate::task::thread::Thread;
 use vigil_abi::fcntl::*;
 use vigil_abi::process::CAP_SYS_CHROOT;
@@ -71,10 +71,6 @@ fn follow(flags: u32) -> LookupFlags {
 fn known(flags: u64, allowed: u32) -> Result<u32, Errno> {
     let flags = flags as u32;
     if flags & !allowed != 0 { Err(Errno::EINVAL) } else { Ok(flags) }
-}
-
-fn nofile(t: &Thread) -> usize {
-    t.process.limits.soft(limits::NOFILE).min(usize::MAX as u64) as usize
 }
 
 /// openat's flags as openat2 would have them: unknown ones are ignored, a mode without O_CREAT does not count.

@@ -238,53 +238,39 @@ impl Process {
     }
 
     /// Reserves a place among the children, so that adding one under the lock cannot fail.
-    ///
-    /// The memory is allocated outside the lock; another thread of the process may use the place up, hence the loop.
     pub fn reserve_child(&self) -> Result<(), AllocError> {
-        loop {
-            let wanted = {
-                let guard = tasks();
-                let children = &self.relations(&guard).children;
-                if children.capacity() > children.len() {
-                    return Ok(());
-                }
-                (children.len() * 2).max(4)
-            };
-            let mut bigger = KVec::try_with_capacity(wanted)?;
-            let mut guard = tasks();
-            let children = &mut self.relations_mut(&mut guard).children;
-            if bigger.capacity() > children.len() {
-                for child in children.drain(..) {
-                    let _ = bigger.push_reserved(child);
-                }
-                core::mem::swap(children, &mut bigger);
-            }
-            drop(guard);
-            // `bigger`, now the old storage, is freed here, outside the lock.
-        }
+        self.reserve(4, |relations| &mut relations.children)
     }
 
     /// The same for threads.
     pub fn reserve_thread(&self) -> Result<(), AllocError> {
+        self.reserve(1, |relations| &mut relations.threads)
+    }
+
+    /// Makes room for one more in `list`, which grows from `least` by doubling.
+    ///
+    /// The memory is allocated outside the lock; another thread of the process may use the place up, hence the loop.
+    fn reserve<T>(&self, least: usize, list: fn(&mut Relations) -> &mut KVec<T>) -> Result<(), AllocError> {
         loop {
             let wanted = {
-                let guard = tasks();
-                let threads = &self.relations(&guard).threads;
-                if threads.capacity() > threads.len() {
+                let mut guard = tasks();
+                let list = list(self.relations_mut(&mut guard));
+                if list.capacity() > list.len() {
                     return Ok(());
                 }
-                (threads.len() * 2).max(1)
+                (list.len() * 2).max(least)
             };
             let mut bigger = KVec::try_with_capacity(wanted)?;
             let mut guard = tasks();
-            let threads = &mut self.relations_mut(&mut guard).threads;
-            if bigger.capacity() > threads.len() {
-                for thread in threads.drain(..) {
-                    let _ = bigger.push_reserved(thread);
+            let list = list(self.relations_mut(&mut guard));
+            if bigger.capacity() > list.len() {
+                for entry in list.drain(..) {
+                    let _ = bigger.push_reserved(entry);
                 }
-                core::mem::swap(threads, &mut bigger);
+                core::mem::swap(list, &mut bigger);
             }
             drop(guard);
+            // `bigger`, now the old storage, is freed here, outside the lock.
         }
     }
 
