@@ -44,11 +44,25 @@ pub struct CpuLocal {
     pub irq_sp: AtomicUsize,
     /// The same of the emergency stack, on which a stack overflow is reported.
     pub emergency_sp: AtomicUsize,
+    /// See `stamps`.
+    #[cfg(feature = "stamps")]
+    pub vector_stamp: AtomicU64,
+    /// See `stamps`.
+    #[cfg(feature = "stamps")]
+    pub user_stamp: AtomicU64,
 }
 
 impl CpuLocal {
     const fn new(id: CpuId) -> Self {
-        CpuLocal { id, irq_sp: AtomicUsize::new(0), emergency_sp: AtomicUsize::new(0) }
+        CpuLocal {
+            id,
+            irq_sp: AtomicUsize::new(0),
+            emergency_sp: AtomicUsize::new(0),
+            #[cfg(feature = "stamps")]
+            vector_stamp: AtomicU64::new(0),
+            #[cfg(feature = "stamps")]
+            user_stamp: AtomicU64::new(0),
+        }
     }
 }
 

@@ -27,6 +27,7 @@
 //! | [`class`] | stop, real-time, fair and idle as pure state machines over injected time |
 //! | [`executor`] | the loop: drain, pick, poll, charge, requeue |
 //! | [`preempt`] | parking a poll and resuming it |
+//! | `stamps` | where the time of an event goes (feature `stamps`) |
 //! | [`timer`] | high-resolution timers |
 //! | [`wait`] | wait queues and the modes of a wait |
 //! | [`sync`] | spin locks with lock classes, async locks, RCU |
@@ -56,6 +57,8 @@ pub use executor as preempt;
 #[cfg(not(target_os = "none"))]
 pub mod sim;
 pub mod stack;
+#[cfg(feature = "stamps")]
+pub mod stamps;
 pub mod sync;
 pub mod task;
 pub mod time;

@@ -89,6 +89,23 @@ pub fn counter() -> u64 {
     c
 }
 
+/// Starts this CPU's cycle counter, from 0 (Arm ARM D13.4: PMCR_EL0.E and .C, PMCNTENSET_EL0.C).
+#[cfg(feature = "stamps")]
+pub fn start_cycles() {
+    // SAFETY: the kernel uses the performance monitors for nothing else.
+    unsafe { asm!("msr pmcr_el0, {}", "msr pmccfiltr_el0, xzr", "msr pmcntenset_el0, {}", "isb", in(reg) 0b101u64, in(reg) 1u64 << 31) };
+}
+
+/// The cycle counter.
+#[cfg(feature = "stamps")]
+#[inline(always)]
+pub fn cycles() -> u64 {
+    let c: u64;
+    // SAFETY: a read of the counter. Not `nomem`: what is measured stays on its side.
+    unsafe { asm!("mrs {}, pmccntr_el0", out(reg) c, options(nostack, preserves_flags)) };
+    c
+}
+
 /// The counter's frequency in Hz, as the firmware set it.
 #[inline(always)]
 pub fn counter_frequency() -> u64 {

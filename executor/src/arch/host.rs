@@ -67,6 +67,16 @@ pub fn counter() -> u64 {
     START.get_or_init(Instant::now).elapsed().as_nanos() as u64
 }
 
+/// The cycle counter: the host's nanoseconds.
+#[cfg(feature = "stamps")]
+pub fn cycles() -> u64 {
+    counter()
+}
+
+/// The host's counter always runs.
+#[cfg(feature = "stamps")]
+pub fn start_cycles() {}
+
 /// The host's counter counts nanoseconds.
 pub fn counter_frequency() -> u64 {
     1_000_000_000

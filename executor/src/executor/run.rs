@@ -175,6 +175,8 @@ fn run_task(exec: &CpuExec, ctx: &'static Context, ptr: NonNull<Task>) -> Left {
     (task.hooks().switch_in)(task);
     arch::irq_enable();
     let waker = waker::borrowed(task);
+    #[cfg(feature = "stamps")]
+    task.stamps().note_poll();
     // SAFETY: RUN is held; no reference into the task is kept across the poll but the shared header.
     let result = unsafe { task.poll(&mut PollContext::from_waker(&waker)) };
     if result.is_ready() {

@@ -79,6 +79,8 @@ pub struct Task {
     owner: AtomicUsize,
     hooks: &'static Hooks,
     name: [core::sync::atomic::AtomicU8; 16],
+    #[cfg(feature = "stamps")]
+    stamps: crate::stamps::TaskStamps,
 }
 
 // SAFETY: the entity is guarded by a run-queue lock, everything else is atomic or constant.
@@ -130,10 +132,20 @@ impl Task {
     #[inline]
     pub fn wake(&self) {
         // Between the bit and the push the task is in nobody's list: this flow must not be parked there (bug 2).
+        #[cfg(feature = "stamps")]
+        let called = crate::arch::cycles();
         let guard = PreemptGuard::new();
         if self.state.wake() == Wake::Push {
+            #[cfg(feature = "stamps")]
+            self.stamps.note_wake(called);
             crate::executor::push_runnable(self, &guard);
         }
+    }
+
+    /// Its latency stamps.
+    #[cfg(feature = "stamps")]
+    pub fn stamps(&self) -> &crate::stamps::TaskStamps {
+        &self.stamps
     }
 
     /// Notes what [`Task::stays_before`] answers by. SeqCst: see `executor::push_to`.
@@ -443,6 +455,8 @@ impl Spawned {
             owner: AtomicUsize::new(owner as usize),
             hooks,
             name: [const { core::sync::atomic::AtomicU8::new(0) }; 16],
+            #[cfg(feature = "stamps")]
+            stamps: crate::stamps::TaskStamps::default(),
         };
         // SAFETY: freshly allocated for this layout; the header is written, the future initialised by `init`.
         unsafe {

@@ -8,14 +8,17 @@
 //! |---|---|---|
 //! | `spin` | a poll that spins does not delay a real-time task ([`latency`]) | wakes |
 //! | `parks` | registers, stacks, counts and pools survive parks and migrations ([`parks`]) | parks |
-//! | `stages` | instructions from the comparator to the waker, and on to the poll ([`latency`]) | wakes |
-//! | `stages-user` | the same, beside process 1, which goes on to be started ([`latency`]) | wakes |
+//! | `stages` | instructions from the vector to the waker, and on to the poll ([`stages`]) | wakes |
+//! | `stages-user` | the same and on to EL0, beside process 1, which goes on to be started ([`stages`]) | wakes |
 //! | `sizes` | bytes of what a thread keeps ([`sizes`]) | |
 
 mod latency;
 mod parks;
 mod regs;
 mod sizes;
+mod stages;
+
+pub use stages::left_user;
 
 use crate::boot::BootInfo;
 use crate::debug::semihosting;
@@ -61,8 +64,8 @@ async fn run(list: &'static [u8], beside: bool, cpus: usize) {
         let ok = match name {
             b"spin" => latency::spin(number.unwrap_or(300)).await,
             b"parks" => parks::run(number.unwrap_or(100_000)).await,
-            b"stages" => latency::stages(number.unwrap_or(300), false).await,
-            b"stages-user" => latency::stages(number.unwrap_or(300), true).await,
+            b"stages" => stages::kernel(number.unwrap_or(300)).await,
+            b"stages-user" => stages::user(number.unwrap_or(300)).await,
             b"sizes" => sizes::run(),
             _ => {
                 pr_crit!("selftest: no test of the name {}", name.escape_ascii());

@@ -42,7 +42,10 @@ pub async fn run(thread: KArc<Thread>) {
         }
         // SAFETY: the hooks have put the thread's state on this CPU; the context is in the thread, which is pinned by
         // its count.
-        match unsafe { enter_user(thread.context_ptr()) } {
+        let trap = unsafe { enter_user(thread.context_ptr()) };
+        #[cfg(feature = "selftest")]
+        crate::selftest::left_user();
+        match trap {
             Trap::Syscall => apart(system_call(&thread)).await,
             Trap::Exception => apart(exception(&thread)).await,
             Trap::SError => signal::force_fault(&thread, signal::SIGBUS, signal::BUS_OBJERR, 0),

@@ -159,13 +159,30 @@ pub unsafe fn enter_user(ctx: *mut UserContext) -> Trap {
     }
 }
 
+/// Whether the vectors and the way into EL0 take time stamps (`vigil_executor::stamps`), and where.
+#[cfg(feature = "selftest")]
+pub(super) const STAMPS: usize = 1;
+#[cfg(feature = "selftest")]
+pub(super) use vigil_executor::stamps::{USER as USER_STAMP, VECTOR as VECTOR_STAMP};
+#[cfg(not(feature = "selftest"))]
+pub(super) const STAMPS: usize = 0;
+#[cfg(not(feature = "selftest"))]
+pub(super) const VECTOR_STAMP: usize = 0;
+#[cfg(not(feature = "selftest"))]
+const USER_STAMP: usize = 0;
+
 /// Bytes of the frame that `vigil_enter_user` keeps: x19–x30.
 const KERNEL_FRAME: usize = 96;
 
 global_asm!(
     r#"
-    .macro save_caller_saved
+    .macro save_caller_saved stamp=0
         stp     x0, x1, [sp, #0]
+        .if \stamp
+        mrs     x0, pmccntr_el0
+        mrs     x1, tpidr_el1
+        str     x0, [x1, #{VECTOR_STAMP}]
+        .endif
         stp     x2, x3, [sp, #16]
         stp     x4, x5, [sp, #32]
         stp     x6, x7, [sp, #48]
@@ -267,7 +284,7 @@ el0_other:
     .balign 64
     .global vigil_el0_irq
 vigil_el0_irq:
-    save_caller_saved
+    save_caller_saved {STAMPS}
     mrs     x9, tpidr_el1
     ldr     x9, [x9, #{IRQ_SP}]
     mov     sp, x9
@@ -350,6 +367,11 @@ vigil_enter_user:
     ldp     x24, x25, [sp, #192]
     ldp     x26, x27, [sp, #208]
     ldr     x28, [sp, #224]
+    .if {STAMPS}
+    mrs     x0, pmccntr_el0
+    mrs     x1, tpidr_el1
+    str     x0, [x1, #{USER_STAMP}]
+    .endif
     ldp     x0, x1, [sp, #0]
     b       el0_restore_from_x2
     "#,
@@ -364,6 +386,9 @@ vigil_enter_user:
     CONTEXT = const offset_of!(UserContext, kernel_context),
     QUIET = const vigil_executor::context::QUIET,
     IRQ_SP = const offset_of!(vigil_executor::cpu::CpuLocal, irq_sp),
+    STAMPS = const STAMPS,
+    VECTOR_STAMP = const VECTOR_STAMP,
+    USER_STAMP = const USER_STAMP,
     TRAP_SYSCALL = const TRAP_SYSCALL,
     TRAP_WORK = const TRAP_WORK,
     TRAP_EXCEPTION = const TRAP_EXCEPTION,

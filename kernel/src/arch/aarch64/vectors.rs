@@ -93,8 +93,13 @@ vigil_vectors:
     bad_vector 15
     .balign 128
 
-    .macro save_low
+    .macro save_low stamp=0
     stp     x0, x1, [sp, #{X}]
+    .if \stamp
+    mrs     x0, pmccntr_el0
+    mrs     x1, tpidr_el1
+    str     x0, [x1, #{VECTOR_STAMP}]
+    .endif
     stp     x2, x3, [sp, #{X} + 16]
     stp     x4, x5, [sp, #{X} + 32]
     stp     x6, x7, [sp, #{X} + 48]
@@ -169,7 +174,7 @@ el1_serror:
     b       .
 
 el1_irq:
-    save_low
+    save_low {STAMPS}
     mov     x19, sp                             // the interrupted stack
     mrs     x9, tpidr_el1
     ldr     x9, [x9, #{IRQ_SP}]
@@ -230,6 +235,8 @@ bad_exception:
     STACK_SHIFT = const STACK_SIZE.trailing_zeros(),
     IRQ_SP = const offset_of!(CpuLocal, irq_sp),
     EMERGENCY_SP = const offset_of!(CpuLocal, emergency_sp),
+    STAMPS = const super::entry::STAMPS,
+    VECTOR_STAMP = const super::entry::VECTOR_STAMP,
     EL1_SYNC = sym super::trap::vigil_el1_sync,
     EL1_IRQ = sym super::trap::vigil_el1_irq,
     PREEMPT = sym super::trap::vigil_preempt_irq,
