@@ -26,6 +26,12 @@ impl CpuId {
         self.0 as usize
     }
 
+    /// Its bit in a mask.
+    #[inline(always)]
+    const fn bit(self) -> u64 {
+        1u64.wrapping_shl(self.0)
+    }
+
     /// This CPU. The answer is worth something only under a preempt-off guard, with interrupts masked, or as a statistic.
     #[inline(always)]
     pub fn current() -> CpuId {
@@ -91,12 +97,12 @@ impl CpuMask {
 
     /// The set of `cpu` alone.
     pub const fn of(cpu: CpuId) -> CpuMask {
-        CpuMask(1 << cpu.0)
+        CpuMask(cpu.bit())
     }
 
     /// Whether `cpu` is in it.
     pub const fn contains(self, cpu: CpuId) -> bool {
-        self.0 & (1 << cpu.0) != 0
+        self.0 & cpu.bit() != 0
     }
 
     /// The lowest CPU in it.
@@ -122,12 +128,12 @@ impl AtomicCpuMask {
 
     /// Adds `cpu`; `true` if it was not in.
     pub fn insert(&self, cpu: CpuId) -> bool {
-        self.0.fetch_or(1 << cpu.0, Ordering::SeqCst) & (1 << cpu.0) == 0
+        self.0.fetch_or(cpu.bit(), Ordering::SeqCst) & cpu.bit() == 0
     }
 
     /// Takes `cpu` out; `true` if it was in.
     pub fn remove(&self, cpu: CpuId) -> bool {
-        self.0.fetch_and(!(1 << cpu.0), Ordering::SeqCst) & (1 << cpu.0) != 0
+        self.0.fetch_and(!cpu.bit(), Ordering::SeqCst) & cpu.bit() != 0
     }
 
     /// The set as it is now.
@@ -175,19 +181,20 @@ impl<T> PerCpu<T> {
     /// The current CPU's, for as long as the guard keeps us on it.
     #[inline(always)]
     pub fn get<'a>(&'a self, _guard: &'a PreemptGuard) -> &'a T {
-        &self.0[CpuId::current().index()].0
+        self.of(CpuId::current())
     }
 
     /// The current CPU's, for code that is bound to its CPU by masked interrupts, or reads a statistic.
     #[inline(always)]
     pub fn this(&self) -> &T {
-        &self.0[CpuId::current().index()].0
+        self.of(CpuId::current())
     }
 
     /// The one of `cpu`.
     #[inline(always)]
     pub fn of(&self, cpu: CpuId) -> &T {
-        &self.0[cpu.index()].0
+        // SAFETY: a `CpuId` is below `MAX_CPUS`: `CpuId::new` is the only way to make one.
+        unsafe { &self.0.get_unchecked(cpu.index()).0 }
     }
 
     /// All of them, by ascending CPU.

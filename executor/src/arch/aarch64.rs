@@ -58,7 +58,8 @@ pub fn context() -> *const Context {
     let sp: usize;
     // SAFETY: a read of SP. `nomem` and `pure`-free: SP's block is the same for the whole life of the frame.
     unsafe { asm!("mov {}, sp", out(reg) sp, options(nomem, nostack, preserves_flags)) };
-    ((sp | (STACK_SIZE - 1)) + 1 - CONTEXT_SIZE) as *const Context
+    // Subtracted as one number, which cannot overflow: SP lies in the kernel's half.
+    (sp | (STACK_SIZE - 1)).wrapping_sub(CONTEXT_SIZE - 1) as *const Context
 }
 
 /// This CPU's [`CpuLocal`]. Valid only under a guard that keeps the code on its CPU, or for a statistic.

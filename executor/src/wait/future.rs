@@ -49,9 +49,21 @@ impl<'a> Waiting<'a> {
     pub fn poll_until<T>(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
+        condition: impl FnMut() -> Option<T>,
+    ) -> Poll<Result<T, Interrupted>> {
+        self.poll_again(cx, || false, condition)
+    }
+
+    /// As [`Waiting::poll_until`], for a condition that is dear: once in the queue, `unchanged` is asked first, and
+    /// `condition` only if it may have come true since the last look.
+    #[inline]
+    pub fn poll_again<T>(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        unchanged: impl FnMut() -> bool,
         mut condition: impl FnMut() -> Option<T>,
     ) -> Poll<Result<T, Interrupted>> {
-        Poll::Ready(match ready!(self.poll(cx, &mut condition, |_| false)) {
+        Poll::Ready(match ready!(self.poll(cx, unchanged, &mut condition, |_| false)) {
             Waited::Ready(value) => Ok(value),
             Waited::TimedOut | Waited::Interrupted => Err(Interrupted),
         })
@@ -63,6 +75,7 @@ impl<'a> Waiting<'a> {
     fn poll<T>(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
+        mut unchanged: impl FnMut() -> bool,
         condition: &mut impl FnMut() -> Option<T>,
         mut expired: impl FnMut(&mut Context<'_>) -> bool,
     ) -> Poll<Waited<T>> {
@@ -93,7 +106,9 @@ impl<'a> Waiting<'a> {
                 node.register(this.queue, u32::MAX, registration(this.exclusive), Some(cx.waker()));
             }
         }
-        if let Some(value) = condition() {
+        if !unchanged()
+            && let Some(value) = condition()
+        {
             // The condition was true by itself. A wake that came all the same was for the next unit of it.
             this.give_up();
             return Poll::Ready(Waited::Ready(value));
@@ -187,7 +202,7 @@ impl<T, F: FnMut() -> Option<T>> Future for WaitDeadline<'_, F> {
             let this = self.get_unchecked_mut();
             (Pin::new_unchecked(&mut this.waiting), &mut this.condition, Pin::new_unchecked(&mut this.alarm))
         };
-        waiting.poll(cx, condition, |cx| alarm.as_mut().poll_expired(cx))
+        waiting.poll(cx, || false, condition, |cx| alarm.as_mut().poll_expired(cx))
     }
 }
 

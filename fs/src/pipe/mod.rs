@@ -187,6 +187,15 @@ impl FileOps for Pipe {
         }
     }
 
+    fn still_waits(&self, _: &File, queue: &WaitQueue) -> bool {
+        let state = self.state.lock();
+        if core::ptr::eq(queue, &self.readers_wait) {
+            state.ring.is_empty() && state.writers != 0
+        } else {
+            state.ring.is_full() && state.readers != 0
+        }
+    }
+
     fn poll(&self, file: &File, table: &mut PollTable<'_>) -> PollEvents {
         if file.readable() {
             table.add(&self.readers_wait);

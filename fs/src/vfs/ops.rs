@@ -108,6 +108,13 @@ pub trait FileOps: Send + Sync {
         Err(Stop::Err(Errno::EINVAL))
     }
 
+    /// Whether a read or write that has just answered `Stop::Wait(queue, _)` would wait still. Asked when the caller has
+    /// entered `queue`; `false`, which costs another call of the operation, is always right.
+    fn still_waits(&self, file: &File, queue: &WaitQueue) -> bool {
+        let _ = (file, queue);
+        false
+    }
+
     /// What is ready now; registers with the queues that tell of changes, if the table wants it.
     fn poll(&self, file: &File, table: &mut PollTable<'_>) -> PollEvents {
         let _ = (file, table);

@@ -20,6 +20,12 @@ pub fn again() -> Stop<'static> {
     Stop::Wait(&AGAIN, 0)
 }
 
+/// Whether `queue` is that of [`again`]: there is nothing to wait for in it.
+#[inline]
+pub fn is_again(queue: &WaitQueue) -> bool {
+    core::ptr::eq(queue, &AGAIN)
+}
+
 /// How user pages are brought in; the kernel's address-space code implements it, one static type.
 pub trait Mem: Sync {
     /// Handles a page fault for `fault`; EFAULT if none can help, ERESTARTSYS-like for a fatal signal.
@@ -61,7 +67,7 @@ where
                 result = op();
                 continue;
             }
-            Err(Stop::Wait(queue, _)) if core::ptr::eq(queue, &AGAIN) => {
+            Err(Stop::Wait(queue, _)) if is_again(queue) => {
                 yield_once().await;
                 result = op();
                 continue;

@@ -12,9 +12,11 @@
 //! | file | calls |
 //! |---|---|
 //! | [`table`] | numbers to functions |
+//! | [`blocked`] | a read or write that waits, without its asynchronous form |
 //! | [`user`] | user memory from async code: copy, await the fault, retry |
 //! | one file per group | see `table` |
 
+pub mod blocked;
 pub mod table;
 pub mod user;
 

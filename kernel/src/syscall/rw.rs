@@ -1,5 +1,6 @@
 //! Reading and writing: read, write and their vector and positioned forms, lseek, sendfile, copy_file_range.
 
+use super::blocked::{Blocked, Kind};
 use super::user::Faulter;
 use super::{Args, Stop, SysResult, user};
 use crate::task::limits;
@@ -63,13 +64,52 @@ fn source(a: Args) -> Result<IoBuf<'static>, Errno> {
     IoBuf::user(a[1] as usize, (a[2] as usize).min(MAX_COUNT)).ok_or(Errno::EFAULT)
 }
 
+/// One attempt at read(2) on a file that can be read from; and how many bytes it has moved.
+#[inline]
+pub(super) fn read_once<'f>(file: &'f File, a: Args) -> (vigil_fs::OpResult<'f, usize>, usize) {
+    match target(a) {
+        Ok(mut buf) => (vigil_fs::try_read(file, &mut buf, Pos::Shared), buf.done()),
+        Err(e) => (Err(vigil_fs::Stop::Err(e)), 0),
+    }
+}
+
+/// One attempt at write(2) on a file that can be written to; and how many bytes it has moved.
+#[inline]
+pub(super) fn write_once<'f>(t: &Thread, file: &'f File, a: Args) -> (vigil_fs::OpResult<'f, usize>, usize) {
+    match (source(a), limits_of(t, false)) {
+        (Ok(mut buf), Ok(limits)) => (vigil_fs::try_write(file, &mut buf, Pos::Shared, &limits), buf.done()),
+        (Err(e), _) | (_, Err(e)) => (Err(vigil_fs::Stop::Err(e)), 0),
+    }
+}
+
+/// What a call of `kind` that failed with `e` answers; a write sends its signal.
+pub(super) fn failed(t: &Thread, kind: Kind, e: Errno) -> i64 {
+    if kind == Kind::Write {
+        let _ = write_signals::<()>(t, Err(e));
+    }
+    e.to_ret() as i64
+}
+
+/// An attempt in the vector has ended with `e` after `done` bytes. With none moved, and a queue to wait for, the thread
+/// waits for it the short way.
+#[inline]
+fn stop_or_block(t: &Thread, file: &KArc<File>, kind: Kind, e: vigil_fs::Stop<'_>, done: usize) -> Stop {
+    if let vigil_fs::Stop::Wait(queue, key) = e
+        && done == 0
+        && !vigil_fs::is_again(queue)
+    {
+        // SAFETY: an operation of `file` has named the queue: it is the file's.
+        t.set_blocked(unsafe { Blocked::new(file.clone(), queue, key, kind) });
+        return Stop::NotYet;
+    }
+    stop(t, e, done)
+}
+
 fn try_read_at(t: &Thread, a: Args, pos: Pos) -> SysResult {
     // SAFETY: the thread's own table; nothing below changes it.
     let file = unsafe { t.files()?.get_light(a[0] as i32) }?;
     vigil_fs::check_read(&file, pos)?;
-    if (a[2] as i64) < 0 {
-        return Err(Errno::EINVAL.into());
-    }
+    sign(a)?;
     let mut buf = target(a)?;
     vigil_fs::try_read(&file, &mut buf, pos).map_err(|e| stop(t, e, buf.done()))
 }
@@ -78,9 +118,7 @@ fn try_write_at(t: &Thread, a: Args, pos: Pos) -> SysResult {
     // SAFETY: the thread's own table; nothing below changes it.
     let file = unsafe { t.files()?.get_light(a[0] as i32) }?;
     vigil_fs::check_write(&file, pos)?;
-    if (a[2] as i64) < 0 {
-        return Err(Errno::EINVAL.into());
-    }
+    sign(a)?;
     let mut buf = source(a)?;
     match vigil_fs::try_write(&file, &mut buf, pos, &limits_of(t, false)?).map_err(|e| stop(t, e, buf.done())) {
         Err(Stop::Errno(e)) => Ok(write_signals(t, Err(e))?),
@@ -106,7 +144,12 @@ fn sign(a: Args) -> Result<(), Errno> {
 
 /// read(fd, buffer, count)
 pub fn try_read(t: &Thread, a: Args) -> SysResult {
-    try_read_at(t, a, Pos::Shared)
+    // SAFETY: the thread's own table; nothing below changes it.
+    let file = unsafe { t.files()?.get_light(a[0] as i32) }?;
+    vigil_fs::check_read(&file, Pos::Shared)?;
+    sign(a)?;
+    let (result, done) = read_once(&file, a);
+    result.map_err(|e| stop_or_block(t, &file, Kind::Read, e, done))
 }
 
 /// read, when it must wait
@@ -122,7 +165,15 @@ pub async fn read(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
 
 /// write(fd, buffer, count)
 pub fn try_write(t: &Thread, a: Args) -> SysResult {
-    try_write_at(t, a, Pos::Shared)
+    // SAFETY: the thread's own table; nothing below changes it.
+    let file = unsafe { t.files()?.get_light(a[0] as i32) }?;
+    vigil_fs::check_write(&file, Pos::Shared)?;
+    sign(a)?;
+    let (result, done) = write_once(t, &file, a);
+    match result.map_err(|e| stop_or_block(t, &file, Kind::Write, e, done)) {
+        Err(Stop::Errno(e)) => Ok(write_signals(t, Err(e))?),
+        other => other,
+    }
 }
 
 /// write, when it must wait

@@ -6,6 +6,7 @@ use super::signal::ThreadSignals;
 use crate::arch::aarch64::entry::UserContext;
 use crate::arch::aarch64::fpsimd::{self, FpState};
 use crate::mm::Mm;
+use crate::syscall::blocked::Blocked;
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering::*};
 use vigil_abi::Errno;
@@ -50,6 +51,8 @@ pub struct Thread {
     pub restart_remaining: AtomicUsize,
     /// Bytes that a read or write has transferred in the vector before it had to stop; the future's form goes on there.
     pub transferred: AtomicUsize,
+    /// The read or write that the vector has just tried and that must wait. The thread's own.
+    blocked: UnsafeCell<Option<Blocked>>,
     /// Children start with SCHED_OTHER (SCHED_RESET_ON_FORK).
     pub reset_on_fork: AtomicBool,
     /// Faults that needed no I/O.
@@ -67,7 +70,8 @@ pub struct Thread {
     pub start_time: u64,
 }
 
-// SAFETY: the context is touched by the thread itself, by the vectors on its behalf, and by whoever holds it stopped.
+// SAFETY: the context is touched by the thread itself, by the vectors on its behalf, and by whoever holds it stopped;
+// `blocked` by the thread itself alone.
 unsafe impl Sync for Thread {}
 // SAFETY: nothing in it is bound to a CPU or a flow.
 unsafe impl Send for Thread {}
@@ -116,6 +120,7 @@ impl Thread {
             restart_deadline: AtomicU64::new(0),
             restart_remaining: AtomicUsize::new(0),
             transferred: AtomicUsize::new(0),
+            blocked: UnsafeCell::new(None),
             reset_on_fork: AtomicBool::new(false),
             min_faults: AtomicU64::new(0),
             maj_faults: AtomicU64::new(0),
@@ -254,6 +259,20 @@ impl Thread {
     pub fn count_fault(&self, major: bool) {
         let counter = if major { &self.maj_faults } else { &self.min_faults };
         counter.store(counter.load(Relaxed).wrapping_add(1), Relaxed);
+    }
+
+    /// Leaves a call that must wait to the thread's future, which takes it at once. The thread itself, in the vector.
+    #[inline]
+    pub fn set_blocked(&self, call: Blocked) {
+        // SAFETY: the thread's own flow; no reference to it lives.
+        unsafe { *self.blocked.get() = Some(call) };
+    }
+
+    /// Takes what the vector has left. The thread itself.
+    #[inline]
+    pub fn take_blocked(&self) -> Option<Blocked> {
+        // SAFETY: as above.
+        unsafe { (*self.blocked.get()).take() }
     }
 
     /// A slow call or a fault begins: its run time until [`Thread::end_system`] is system time.

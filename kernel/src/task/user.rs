@@ -1,7 +1,7 @@
 //! The future of a thread: into EL0, and what has to be done between two stays there.
 //!
 //! ```text
-//!   run ─► exit_to_user_work ─► EL0 ─┬─ Syscall   ─► serve(call).await ──┐
+//!   run ─► exit_to_user_work ─► EL0 ─┬─ Syscall   ─► serve(call).await ──┐   (a read or write that waits: blocked::serve)
 //!            ▲                       ├─ Exception ─► fault or signal ────┤
 //!            │                       └─ Work ─────────────────────────────┤
 //!            └────────────────────────────────────────────────────────────┘
@@ -46,7 +46,15 @@ pub async fn run(thread: KArc<Thread>) {
         #[cfg(feature = "selftest")]
         crate::selftest::left_user();
         match trap {
-            Trap::Syscall => apart(system_call(&thread)).await,
+            Trap::Syscall => {
+                let served = match thread.take_blocked() {
+                    Some(call) => syscall::blocked::serve(&thread, call).await,
+                    None => false,
+                };
+                if !served {
+                    apart(system_call(&thread)).await;
+                }
+            }
             Trap::Exception => apart(exception(&thread)).await,
             Trap::SError => signal::force_fault(&thread, signal::SIGBUS, signal::BUS_OBJERR, 0),
             Trap::Work => {

@@ -82,6 +82,12 @@ impl UserContext {
         }
     }
 
+    /// The arguments of the system call: x0–x5.
+    #[inline(always)]
+    pub fn arguments(&self) -> &[u64; 6] {
+        self.x.first_chunk().unwrap_or(&[0; 6])
+    }
+
     /// Copies the registers that a clone inherits.
     pub fn copy_registers(&mut self, from: &UserContext) {
         self.x = from.x;
