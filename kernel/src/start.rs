@@ -26,6 +26,7 @@ pub fn kernel_main(info: &'static BootInfo) -> ! {
     if let Err(e) = crate::mm::init() {
         pr_err!("mm: {}", e.name());
     }
+    vigil_mem::buf::uaccess::set_tagged_addr_hook(crate::syscall::prctl::takes_tagged_addresses);
     start_devices(info);
     time::clock::update_vdso();
     let cpus = info.cpus().count();

@@ -45,6 +45,24 @@ pub fn get() -> Utsname {
     u
 }
 
+/// Turns a release into the one that UNAME26 shows: 6.1 becomes 2.6.61, what follows the numbers stays.
+pub fn make_release_26(release: &mut [u8; 65]) {
+    const MINOR: u8 = 1;
+    let mut dots = 0;
+    let numbers = release.iter().position(|b| {
+        dots += u32::from(*b == b'.');
+        dots >= 3 || !b.is_ascii_digit() && *b != b'.'
+    });
+    let old = *release;
+    let rest = &old[numbers.unwrap_or(old.len())..];
+    let number = 60 + MINOR;
+    let start = [b'2', b'.', b'6', b'.', b'0' + number / 10, b'0' + number % 10];
+    *release = [0; 65];
+    for (to, from) in release[..64].iter_mut().zip(start.iter().chain(rest)) {
+        *to = *from;
+    }
+}
+
 /// Sets the host name; at most 64 bytes count.
 pub fn set_hostname(name: &[u8]) {
     NAMES.lock().host = padded(name);
@@ -72,6 +90,13 @@ pub fn domainname(out: &mut [u8; 65]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_release_for_old_programs_keeps_what_follows_its_numbers() {
+        let mut release = padded(RELEASE.as_bytes());
+        make_release_26(&mut release);
+        assert!(release.starts_with(b"2.6.61-vigil\0"));
+    }
 
     #[test]
     fn a_host_name_is_cut_to_64_bytes() {

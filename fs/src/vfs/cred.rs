@@ -25,6 +25,24 @@ pub mod cap {
     pub const MKNOD: u32 = 27;
 }
 
+/// Secure bits: capabilities(7), uapi/linux/securebits.h. Each has a lock, one bit above it.
+pub mod secure {
+    /// Root gets no capabilities at exec.
+    pub const NOROOT: u32 = 1;
+    /// Changes of user numbers leave capabilities alone.
+    pub const NO_SETUID_FIXUP: u32 = 1 << 2;
+    /// Permitted capabilities stay when the last user number stops being root's; until the next exec.
+    pub const KEEP_CAPS: u32 = 1 << 4;
+    /// The lock of KEEP_CAPS.
+    pub const KEEP_CAPS_LOCKED: u32 = 1 << 5;
+    /// No ambient capability can be raised.
+    pub const NO_CAP_AMBIENT_RAISE: u32 = 1 << 6;
+    /// All bits.
+    pub const BITS: u32 = 0x55;
+    /// All locks.
+    pub const LOCKS: u32 = BITS << 1;
+}
+
 /// All capabilities that Linux 6.1 knows (0–40).
 pub const CAP_FULL: u64 = (1 << 41) - 1;
 
@@ -103,6 +121,21 @@ impl Cred {
     #[inline]
     pub fn capable(&self, cap: u32) -> bool {
         self.cap_effective >> cap & 1 != 0
+    }
+
+    /// Whether one of these [`secure`] bits is set.
+    #[inline]
+    pub fn is_secure(&self, bits: u32) -> bool {
+        self.securebits & bits != 0
+    }
+
+    /// Sets or clears these [`secure`] bits.
+    pub fn set_secure(&mut self, bits: u32, on: bool) {
+        if on {
+            self.securebits |= bits;
+        } else {
+            self.securebits &= !bits;
+        }
     }
 
     /// Whether `gid` is the group for file access or a supplementary one.

@@ -38,6 +38,7 @@ impl Mm {
         space.fields = old.fields;
         space.exe = old.exe.clone();
         space.auxv = old.auxv.try_clone()?;
+        new.membarrier.store(self.membarrier.load(Relaxed), Relaxed);
         new.vdso.store(self.vdso.load(Relaxed), Relaxed);
         let mut pos = old.tree.first();
         while let Some(p) = pos {

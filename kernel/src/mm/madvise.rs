@@ -9,17 +9,29 @@ use super::vma::VmFlags;
 use vigil_abi::Errno;
 use vigil_abi::mm::{
     MADV_COLD, MADV_DODUMP, MADV_DOFORK, MADV_DONTDUMP, MADV_DONTFORK, MADV_DONTNEED, MADV_DONTNEED_LOCKED, MADV_FREE,
-    MADV_KEEPONFORK, MADV_NORMAL, MADV_PAGEOUT, MADV_POPULATE_READ, MADV_POPULATE_WRITE, MADV_RANDOM, MADV_SEQUENTIAL,
-    MADV_WILLNEED, MADV_WIPEONFORK,
+    MADV_HUGEPAGE, MADV_KEEPONFORK, MADV_MERGEABLE, MADV_NOHUGEPAGE, MADV_NORMAL, MADV_PAGEOUT, MADV_POPULATE_READ,
+    MADV_POPULATE_WRITE, MADV_RANDOM, MADV_SEQUENTIAL, MADV_UNMERGEABLE, MADV_WILLNEED, MADV_WIPEONFORK,
 };
-use vigil_mem::PAGE_SIZE;
+use vigil_fs::File;
+use vigil_mem::{KArc, PAGE_SHIFT, PAGE_SIZE};
+
+/// A part of a range that one file backs, for MADV_REMOVE.
+pub struct Piece {
+    /// First address, in the range.
+    pub start: usize,
+    /// Address after the last.
+    pub end: usize,
+    /// The file.
+    pub file: KArc<File>,
+    /// Where `start` is in it, bytes.
+    pub offset: u64,
+}
 
 impl Mm {
     /// madvise(2). EINVAL: unaligned, unknown advice, or advice that does not fit the mapping; ENOMEM: part of the range
-    /// is not mapped (the rest was advised); EBADF, EAGAIN, EFAULT as Linux. Huge pages and page merging do not exist:
-    /// their advice is unknown, as in a kernel without them.
+    /// is not mapped (the rest was advised); EBADF, EAGAIN, EFAULT as Linux. Advice about huge pages and page merging is
+    /// kept with the mapping; neither exists. MADV_REMOVE is the caller's: see [`Mm::piece_to_remove`].
     pub async fn madvise(&self, addr: usize, len: usize, advice: u32) -> Result<(), Errno> {
-        let start = untag(addr);
         let known = matches!(
             advice,
             MADV_NORMAL
@@ -39,11 +51,15 @@ impl Mm {
                 | MADV_PAGEOUT
                 | MADV_POPULATE_READ
                 | MADV_POPULATE_WRITE
+                | MADV_HUGEPAGE
+                | MADV_NOHUGEPAGE
+                | MADV_MERGEABLE
+                | MADV_UNMERGEABLE
         );
-        if !known || start % PAGE_SIZE != 0 {
+        if !known {
             return Err(Errno::EINVAL);
         }
-        let end = page_up(len).and_then(|l| start.checked_add(l)).ok_or(Errno::EINVAL)?;
+        let (start, end) = Self::advised_range(addr, len)?;
         if end == start {
             return Ok(());
         }
@@ -52,6 +68,33 @@ impl Mm {
             MADV_DONTNEED | MADV_DONTNEED_LOCKED | MADV_FREE => self.discard(start, end, advice).await,
             _ => self.advise_flags(start, end, advice).await,
         }
+    }
+
+    /// The range in whole pages. EINVAL: unaligned, or it wraps.
+    pub fn advised_range(addr: usize, len: usize) -> Result<(usize, usize), Errno> {
+        let start = untag(addr);
+        if start % PAGE_SIZE != 0 {
+            return Err(Errno::EINVAL);
+        }
+        let end = page_up(len).and_then(|l| start.checked_add(l)).ok_or(Errno::EINVAL)?;
+        Ok((start, end))
+    }
+
+    /// The first part of `[at, end)` that is mapped, for MADV_REMOVE. `None`: nothing is. EINVAL: locked, or no file;
+    /// EACCES: not a shared, writable mapping.
+    pub async fn piece_to_remove(&self, at: usize, end: usize) -> Result<Option<Piece>, Errno> {
+        let space = self.read().await;
+        let Some(vma) = space.tree.first_in(at, end).and_then(|p| space.tree.get(p)) else { return Ok(None) };
+        if vma.flags.contains(VmFlags::LOCKED) {
+            return Err(Errno::EINVAL);
+        }
+        let Some(map) = vma.file_map() else { return Err(Errno::EINVAL) };
+        if !vma.flags.contains(VmFlags::SHARED | VmFlags::WRITE) {
+            return Err(Errno::EACCES);
+        }
+        let start = at.max(vma.start);
+        let offset = vma.page_index(start) << PAGE_SHIFT;
+        Ok(Some(Piece { start, end: vma.end.min(end), file: map.file.clone(), offset }))
     }
 
     /// Advice that throws pages away. MADV_FREE does it at once, which its contract allows.
@@ -155,6 +198,10 @@ impl Mm {
     }
 }
 
+/// What page merging leaves alone.
+const NOT_MERGEABLE: VmFlags =
+    VmFlags::SHARED.union(VmFlags::MAYSHARE).union(VmFlags::PFNMAP).union(VmFlags::IO).union(VmFlags::DONTEXPAND);
+
 /// The flags of a mapping after `advice`.
 fn advised(flags: VmFlags, anonymous: bool, advice: u32) -> Result<VmFlags, Errno> {
     let pattern = VmFlags::SEQ_READ | VmFlags::RAND_READ;
@@ -171,6 +218,12 @@ fn advised(flags: VmFlags, anonymous: bool, advice: u32) -> Result<VmFlags, Errn
         MADV_DONTDUMP => Ok(flags | VmFlags::DONTDUMP),
         MADV_DODUMP if flags.intersects(VmFlags::IO | VmFlags::PFNMAP | VmFlags::DONTEXPAND) => Err(Errno::EINVAL),
         MADV_DODUMP => Ok(flags - VmFlags::DONTDUMP),
+        MADV_HUGEPAGE => Ok((flags - VmFlags::NOHUGEPAGE) | VmFlags::HUGEPAGE),
+        MADV_NOHUGEPAGE => Ok((flags - VmFlags::HUGEPAGE) | VmFlags::NOHUGEPAGE),
+        // Shared memory and device memory are left out, silently (Linux: ksm_madvise).
+        MADV_MERGEABLE if flags.intersects(NOT_MERGEABLE) => Ok(flags),
+        MADV_MERGEABLE => Ok(flags | VmFlags::MERGEABLE),
+        MADV_UNMERGEABLE => Ok(flags - VmFlags::MERGEABLE),
         MADV_COLD | MADV_PAGEOUT if flags.intersects(VmFlags::LOCKED | VmFlags::PFNMAP) => Err(Errno::EINVAL),
         // Pages of files are in memory or come at the first touch; there is no swap to bring anything back from.
         MADV_COLD | MADV_PAGEOUT | MADV_WILLNEED => Ok(flags),

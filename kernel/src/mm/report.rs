@@ -203,6 +203,9 @@ fn show_flags(flags: VmFlags, out: &mut dyn Write) -> fmt::Result {
         (VmFlags::NORESERVE, "nr"),
         (VmFlags::WIPEONFORK, "wf"),
         (VmFlags::DONTDUMP, "dd"),
+        (VmFlags::HUGEPAGE, "hg"),
+        (VmFlags::NOHUGEPAGE, "nh"),
+        (VmFlags::MERGEABLE, "mg"),
     ] {
         if flags.contains(flag) {
             write!(out, " {name}")?;

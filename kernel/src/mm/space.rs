@@ -6,7 +6,7 @@ use super::table::PageTables;
 use super::tree::{Pos, VmaTree};
 use super::vma::{VmFlags, Vma};
 use crate::task::exec::ExecFile;
-use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use vigil_abi::Errno;
 use vigil_executor::lock_class;
 use vigil_executor::sync::{RwSem, RwSemReadGuard, RwSemWriteGuard};
@@ -68,6 +68,8 @@ pub struct Mm {
     users: AtomicUsize,
     hint: AtomicUsize,
     pub(super) vdso: AtomicUsize,
+    /// Private commands of membarrier(2) that were registered for.
+    pub membarrier: AtomicU32,
 }
 
 /// mmap_lock held for reading.
@@ -94,6 +96,7 @@ impl Mm {
             users: AtomicUsize::new(1),
             hint: AtomicUsize::new(0),
             vdso: AtomicUsize::new(0),
+            membarrier: AtomicU32::new(0),
         })?)
     }
 
@@ -158,9 +161,22 @@ impl Mm {
         self.read().await.fields
     }
 
-    /// Changes the borders, as prctl(PR_SET_MM) does after its checks.
-    pub async fn set_fields(&self, fields: MmFields) {
-        self.write().await.fields = fields;
+    /// Changes the borders by `f`, which is told whether something is mapped at `address` (prctl(PR_SET_MM)).
+    pub async fn update_fields(
+        &self,
+        address: usize,
+        f: impl FnOnce(&mut MmFields, bool) -> Result<(), Errno>,
+    ) -> Result<(), Errno> {
+        let mut space = self.write().await;
+        // Linux: find_vma, which is content with a mapping above.
+        let mapped = space.tree.find(address).is_some();
+        f(&mut space.fields, mapped)
+    }
+
+    /// Replaces what `/proc/PID/auxv` shows.
+    pub async fn set_auxv(&self, words: KVec<u64>) {
+        let old = core::mem::replace(&mut self.write().await.auxv, words);
+        drop(old);
     }
 
     /// The program's file.

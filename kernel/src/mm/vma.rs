@@ -54,6 +54,12 @@ bitflags::bitflags! {
         const WIPEONFORK = 0x200_0000;
         /// MADV_DONTDUMP.
         const DONTDUMP = 0x400_0000;
+        /// MADV_HUGEPAGE: a wish that is kept and shown; there are no huge pages.
+        const HUGEPAGE = 0x2000_0000;
+        /// MADV_NOHUGEPAGE.
+        const NOHUGEPAGE = 0x4000_0000;
+        /// MADV_MERGEABLE: may be merged with equal pages, which nobody does (Linux with `ksm/run` 0).
+        const MERGEABLE = 0x8000_0000;
     }
 }
 

@@ -10,6 +10,7 @@ use core::sync::atomic::Ordering::Relaxed;
 use vigil_abi::process::*;
 use vigil_abi::{Errno, Pod};
 use vigil_fs::Cred;
+use vigil_fs::vfs::cred::secure;
 use vigil_mem::{KArc, KVec, UserPtr};
 
 const UNCHANGED: u32 = u32::MAX;
@@ -20,13 +21,20 @@ fn has(t: &Thread, capability: u32) -> Result<bool, Errno> {
     Ok(t.cred()?.capable(capability))
 }
 
-/// Swaps in credentials that `f` has changed; capabilities follow the user numbers as setuid(2) says.
+/// Swaps in credentials that `f` has changed; capabilities follow the user numbers as setuid(2) says. Who acts as
+/// another is not dumped any more, and not told of its parent's end (Linux: commit_creds).
 fn change(t: &Thread, f: impl FnOnce(&mut Cred)) -> SysResult {
     let old = t.share_cred().ok_or(Errno::EPERM)?;
     let mut new = old.try_clone()?;
     f(&mut new);
-    follow_uid(&old, &mut new);
+    if !new.is_secure(secure::NO_SETUID_FIXUP) {
+        follow_uid(&old, &mut new);
+    }
     t.process.uid.store(new.uid, Relaxed);
+    if (old.euid, old.egid, old.fsuid, old.fsgid) != (new.euid, new.egid, new.fsuid, new.fsgid) {
+        t.process.dumpable.store(0, Relaxed);
+        t.process.pdeath_signal.store(0, Relaxed);
+    }
     t.replace_cred(KArc::try_new(new)?);
     Ok(0)
 }
@@ -44,8 +52,10 @@ fn follow_uid(old: &Cred, new: &mut Cred) {
     let had_root = old.uid == 0 || old.euid == 0 || old.suid == 0;
     let has_root = new.uid == 0 || new.euid == 0 || new.suid == 0;
     if had_root && !has_root {
-        new.cap_permitted = 0;
-        new.cap_effective = 0;
+        if !new.is_secure(secure::KEEP_CAPS) {
+            new.cap_permitted = 0;
+            new.cap_effective = 0;
+        }
         new.cap_ambient = 0;
     }
     if old.euid == 0 && new.euid != 0 {

@@ -12,6 +12,7 @@ use vigil_abi::misc::Sysinfo;
 use core::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 use vigil_executor::wait::WaitMode;
 use vigil_executor::wait_site;
+use vigil_mem::buf::uaccess;
 use vigil_mem::page_alloc as stat;
 use vigil_mem::{KVec, UserPtr};
 
@@ -36,8 +37,14 @@ pub fn not_implemented(t: &Thread, number: usize) -> Result<usize, Errno> {
 }
 
 /// uname(buffer)
-pub fn uname(_: &Thread, a: Args) -> SysResult {
-    UserPtr::new(a[0] as usize).write(&uts::get())?;
+pub fn uname(t: &Thread, a: Args) -> SysResult {
+    /// UNAME26: a program that takes no version above 2.6.
+    const UNAME26: u32 = 0x2_0000;
+    let mut names = uts::get();
+    if t.personality.load(Relaxed) & UNAME26 != 0 {
+        uts::make_release_26(&mut names.release);
+    }
+    UserPtr::new(a[0] as usize).write(&names)?;
     Ok(0)
 }
 
@@ -72,11 +79,12 @@ pub fn sysinfo(_: &Thread, a: Args) -> SysResult {
     info.uptime = vigil_executor::time::now().div_ceil(1_000_000_000) as i64;
     info.loads = crate::time::load::sysinfo_loads();
     let memory = stat::meminfo();
-    info.totalram = memory.total as u64;
-    info.freeram = memory.free as u64;
-    info.sharedram = stat::item(stat::Item::Shmem) as u64;
+    let bytes = |pages: usize| (pages * vigil_mem::addr::PAGE_SIZE) as u64;
+    info.totalram = bytes(memory.total);
+    info.freeram = bytes(memory.free);
+    info.sharedram = bytes(stat::item(stat::Item::Shmem));
     info.procs = tasks().pids.threads as u16;
-    info.mem_unit = vigil_mem::addr::PAGE_SIZE as u32;
+    info.mem_unit = 1;
     UserPtr::new(a[0] as usize).write(&info)?;
     Ok(0)
 }
@@ -90,16 +98,22 @@ pub async fn getrandom(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
         return Err(Errno::EINVAL);
     }
     let length = (a[1] as usize).min(i32::MAX as usize);
+    uaccess::access_ok(a[0] as usize, length).ok_or(Errno::EFAULT)?;
     let mut done = 0;
     let mut block = [0u8; 64];
     while done < length {
         let n = (length - done).min(block.len());
         crate::random::fill(&mut block[..n]);
-        let to = UserPtr::<u8>::new((a[0] as usize).wrapping_add(done));
-        if let Err(e) = user::retry(t, || Ok(to.write_slice(&block[..n])?)).await {
-            return if done > 0 { Ok(done) } else { Err(e) };
+        let to = (a[0] as usize).wrapping_add(done);
+        let written = user::write_short(t, to, &block[..n]).await;
+        match written {
+            Ok(written) => done += written,
+            Err(e) if done == 0 => return Err(e),
+            Err(_) => break,
         }
-        done += n;
+        if written != Ok(n) {
+            break;
+        }
         if done % 4096 == 0 {
             vigil_executor::executor::cond_resched().await;
             if done < length && crate::task::signal::has_pending(t) {

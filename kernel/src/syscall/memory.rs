@@ -69,7 +69,31 @@ pub async fn mremap(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
 /// madvise(address, length, advice)
 pub async fn madvise(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     let mm = mm(t)?;
+    if a[2] as u32 == MADV_REMOVE {
+        return KBox::try_pin(remove(t, mm, a[0] as usize, a[1] as usize))?.await;
+    }
     mm.madvise(a[0] as usize, a[1] as usize, a[2] as u32).await.map(|()| 0)
+}
+
+/// MADV_REMOVE: punches holes into the files that are mapped shared in the range.
+async fn remove(t: &Thread, mm: KArc<Mm>, address: usize, length: usize) -> Result<usize, Errno> {
+    use vigil_abi::fcntl::{FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE};
+    let (fs, cred) = (t.share_fs().ok_or(Errno::ENOENT)?, t.share_cred().ok_or(Errno::EPERM)?);
+    let ctx = vigil_fs::Ctx { fs: &fs, cred: &cred, fsize_limit: u64::MAX };
+    let (mut at, end) = Mm::advised_range(address, length)?;
+    let mut holes = false;
+    while at < end {
+        // mmap_lock comes after the inode's lock, so it is let go for each mapping.
+        let Some(piece) = mm.piece_to_remove(at, end).await? else {
+            holes = true;
+            break;
+        };
+        holes |= piece.start > at;
+        let mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+        vigil_fs::fallocate(&ctx, &piece.file, mode, piece.offset as i64, (piece.end - piece.start) as i64).await?;
+        at = piece.end;
+    }
+    if holes { Err(Errno::ENOMEM) } else { Ok(0) }
 }
 
 /// msync(address, length, flags)
@@ -141,21 +165,4 @@ pub async fn munlockall(t: &Thread, _: Args<'_>) -> Result<usize, Errno> {
     let mm = mm(t)?;
     KBox::try_pin(async move { mm.munlockall().await })?.await;
     Ok(0)
-}
-
-/// membarrier(command, flags, cpu): MEMBARRIER_CMD_QUERY and MEMBARRIER_CMD_GLOBAL
-pub async fn membarrier(_: &Thread, a: Args<'_>) -> Result<usize, Errno> {
-    use vigil_abi::process::{MEMBARRIER_CMD_GLOBAL, MEMBARRIER_CMD_QUERY};
-    if a[1] as u32 != 0 {
-        return Err(Errno::EINVAL);
-    }
-    match a[0] as u32 {
-        MEMBARRIER_CMD_QUERY => Ok(MEMBARRIER_CMD_GLOBAL as usize),
-        MEMBARRIER_CMD_GLOBAL => {
-            // A grace period passes through a barrier on every CPU.
-            vigil_executor::sync::rcu::synchronize(vigil_executor::wait_site!("sys_membarrier")).await;
-            Ok(0)
-        }
-        _ => Err(Errno::EINVAL),
-    }
 }

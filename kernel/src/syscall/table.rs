@@ -3,7 +3,7 @@
 //!
 //! A number that is not in the table, or that does not exist on arm64, answers ENOSYS, with one rate-limited line.
 
-use super::{Args, Stop, SysResult, cred, fd, file, futex, info, memory, path, poll, process, rw, sched, signal, time, user, xattr};
+use super::{Args, Stop, SysResult, cred, fd, file, futex, info, membarrier, memory, path, poll, prctl, process, rw, sched, signal, time, user, xattr};
 use crate::arch::aarch64::entry::{NOT_YET, UserContext, vigil_el0_no_fast_call};
 use crate::task::thread::Thread;
 use vigil_executor::apart::apart;
@@ -166,7 +166,7 @@ calls! {
     munlock: slow memory::munlock;
     mlockall: slow memory::mlockall;
     munlockall: slow memory::munlockall;
-    membarrier: slow memory::membarrier;
+    membarrier: slow membarrier::membarrier;
     // Processes.
     clone: slow process::clone;
     clone3: slow process::clone3;
@@ -184,8 +184,8 @@ calls! {
     getpgid: sync process::getpgid;
     setsid: sync process::setsid;
     getsid: sync process::getsid;
-    prctl: slow process::prctl;
-    personality: sync process::personality;
+    prctl: slow prctl::prctl;
+    personality: sync prctl::personality;
     getrlimit: sync process::getrlimit;
     setrlimit: sync process::setrlimit;
     prlimit64: sync process::prlimit64;

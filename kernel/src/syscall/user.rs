@@ -5,6 +5,7 @@ use crate::mm::FaultError;
 use crate::task::thread::Thread;
 use core::future::Future;
 use vigil_abi::{Errno, Pod};
+use vigil_mem::buf::uaccess;
 use vigil_mem::{Fault, KArc, KBox, UserPtr};
 
 /// Brings in the page that `fault` missed. EFAULT when there is none to bring, or no memory to bring it in; EINTR when a
@@ -52,6 +53,23 @@ pub async fn put<T: Pod>(thread: &Thread, to: UserPtr<T>, value: &T) -> Result<(
             Err(fault) => fault_in(thread, fault).await?,
         }
     }
+}
+
+/// Writes as much of `bytes` as user memory takes; how much. An error when it takes nothing.
+pub async fn write_short(thread: &Thread, to: usize, bytes: &[u8]) -> Result<usize, Errno> {
+    let mut done = 0;
+    while done < bytes.len() {
+        let rest = &bytes[done..];
+        // SAFETY: the source is a slice of that size.
+        let n = unsafe { uaccess::copy_to_user(to.wrapping_add(done), rest.as_ptr(), rest.len()) };
+        done += n;
+        if n < rest.len()
+            && let Err(e) = fault_in(thread, Fault { addr: to.wrapping_add(done), write: true }).await
+        {
+            return if done > 0 { Ok(done) } else { Err(e) };
+        }
+    }
+    Ok(done)
 }
 
 /// Calls `f` until it completes, bringing in the pages that it misses. `f` has no effect before its last user access.

@@ -192,6 +192,7 @@ fn assemble(
         process.dumpable.store(parent.process.dumpable.load(Relaxed), Relaxed);
         process.oom_score_adj.store(parent.process.oom_score_adj.load(Relaxed), Relaxed);
         process.no_new_privs.store(parent.process.no_new_privs.load(Relaxed), Relaxed);
+        process.thp_disabled.store(parent.process.thp_disabled.load(Relaxed), Relaxed);
         let process = KArc::try_new(process)?;
         process.reserve_thread()?;
         process
@@ -224,8 +225,7 @@ fn assemble(
     if flags & CLONE_CHILD_SETTID != 0 {
         thread.set_child_tid.store(request.child_tid, Relaxed);
     }
-    thread.personality.store(parent.personality.load(Relaxed), Relaxed);
-    thread.timer_slack.store(parent.timer_slack.load(Relaxed), Relaxed);
+    thread.inherit(parent);
 
     let task = parent.task().ok_or(Errno::ESRCH)?;
     let (params, reset) = (executor::params(task), task_resets_on_fork(parent));

@@ -16,6 +16,7 @@ use vigil_abi::fcntl::{AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW};
 use vigil_abi::process::wait_signaled;
 use vigil_executor::wait::WaitMode;
 use vigil_executor::wait_site;
+use vigil_fs::vfs::cred::secure;
 use vigil_fs::vfs::mount::MountFlags;
 use vigil_fs::{At, Cred, Ctx, FdTable, File, LookupFlags};
 use vigil_mem::{KArc, KBox, KString, KVec, try_format};
@@ -128,8 +129,9 @@ fn credentials(t: &Thread, old: &Cred, file: &File) -> Result<(Cred, bool), Errn
     if changed {
         new.cap_ambient = 0;
     }
+    new.set_secure(secure::KEEP_CAPS, false);
     // capabilities(7), without file capabilities: root gets its bounding set, others what is ambient.
-    if new.euid == 0 || new.uid == 0 {
+    if (new.euid == 0 || new.uid == 0) && !new.is_secure(secure::NOROOT) {
         new.cap_permitted = new.cap_inheritable | new.cap_bounding;
         new.cap_effective = if new.euid == 0 { new.cap_permitted } else { new.cap_ambient };
     } else {
@@ -219,6 +221,7 @@ async fn commit(t: &Thread, image: LoadedImage, fresh: Fresh, secure: bool) {
     *t.signals.altstack.lock() = signal::state::AltStack::NONE;
     t.signals.fault_esr.store(0, Relaxed);
     t.robust_list.store(0, Relaxed);
+    crate::syscall::prctl::forget_at_exec(t);
     fpsimd::with_registers(t, |fp| *fp = fpsimd::FpRegisters::new());
     close_on_exec(t, fresh.files).await;
     if let Some(task) = t.task() {

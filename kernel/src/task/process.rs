@@ -126,6 +126,8 @@ pub struct Process {
     pub dumpable: AtomicU32,
     /// PR_SET_NO_NEW_PRIVS.
     pub no_new_privs: AtomicBool,
+    /// PR_SET_THP_DISABLE. There are no huge pages to keep from it; what it says is kept and handed on.
+    pub thp_disabled: AtomicBool,
     /// Signal to get when the parent dies (PR_SET_PDEATHSIG).
     pub pdeath_signal: AtomicU32,
 }
@@ -180,6 +182,7 @@ impl Process {
             cpu_limit_seen: AtomicU64::new(0),
             dumpable: AtomicU32::new(1),
             no_new_privs: AtomicBool::new(false),
+            thp_disabled: AtomicBool::new(false),
             pdeath_signal: AtomicU32::new(0),
         }
     }

@@ -41,6 +41,8 @@ pub struct Thread {
     pub robust_list: AtomicUsize,
     /// Execution domain flags (`personality`).
     pub personality: AtomicU32,
+    /// What it asked for by prctl(2): bits of `syscall::prctl`. Written by the thread itself.
+    pub wishes: AtomicU32,
     /// Bits for the parent's wait4: why and how it ended. Valid once it is dead.
     pub exit_code: AtomicI32,
     /// The thread is to end before it sees EL0 again; `exit_code` is set.
@@ -66,6 +68,8 @@ pub struct Thread {
     system_since: AtomicU64,
     /// Timer slack in nanoseconds (PR_SET_TIMERSLACK): 50 000 by default.
     pub timer_slack: AtomicU64,
+    /// What PR_SET_TIMERSLACK of 0 goes back to: its maker's slack.
+    pub default_slack: AtomicU64,
     /// CLOCK_MONOTONIC at its start.
     pub start_time: u64,
 }
@@ -115,6 +119,7 @@ impl Thread {
             set_child_tid: AtomicUsize::new(0),
             robust_list: AtomicUsize::new(0),
             personality: AtomicU32::new(0),
+            wishes: AtomicU32::new(0),
             exit_code: AtomicI32::new(0),
             exiting: AtomicBool::new(false),
             restart_deadline: AtomicU64::new(0),
@@ -127,6 +132,7 @@ impl Thread {
             system_time: AtomicU64::new(0),
             system_since: AtomicU64::new(0),
             timer_slack: AtomicU64::new(50_000),
+            default_slack: AtomicU64::new(50_000),
             start_time: vigil_executor::time::now(),
         }
     }
@@ -252,6 +258,15 @@ impl Thread {
     /// RLIMIT_STACK, for stack growth.
     pub fn stack_limit(&self) -> u64 {
         self.process.limits.soft(super::limits::STACK)
+    }
+
+    /// Takes over what a new thread has from its maker, besides what [`ThreadParts`] brings.
+    pub fn inherit(&self, parent: &Thread) {
+        self.personality.store(parent.personality.load(Relaxed), Relaxed);
+        self.wishes.store(parent.wishes.load(Relaxed), Relaxed);
+        let slack = parent.timer_slack.load(Relaxed);
+        self.timer_slack.store(slack, Relaxed);
+        self.default_slack.store(slack, Relaxed);
     }
 
     /// Counts a fault.

@@ -8,6 +8,7 @@ mod file;
 mod memory;
 mod path;
 mod poll;
+mod prctl;
 mod process;
 mod rw;
 mod signal;
@@ -35,6 +36,7 @@ pub fn all() -> Calls {
     process::add(&mut all);
     exec::add(&mut all);
     wait::add(&mut all);
+    prctl::add(&mut all);
     signal::add(&mut all);
     deliver::add(&mut all);
     time::add(&mut all);
@@ -69,6 +71,11 @@ pub fn role(role: &str, arguments: &[String]) -> u8 {
                 sys!(rt_sigpending, &mut mask, 8);
             }
             u8::from(mask == 1 << (number - 1))
+        }
+        "capabilities" => {
+            let (header, mut data) = ([0x2008_0522u32, 0], [0u32; 6]);
+            sys!(capget, &header, &mut data);
+            u8::from(data[0] | data[3] != 0)
         }
         "name" => {
             let mut name = [0u8; 16];

@@ -451,7 +451,7 @@ fn system(a: &mut Calls) {
         .ok("console-level", || (sys!(syslog, 8, 0, 4), sys!(syslog, 6, 0, 0), sys!(syslog, 7, 0, 0)))
         .err("EINVAL", || (sys!(syslog, 99, 0, 0), sys!(syslog, 3, 0, 10), sys!(syslog, 3, pages(1), -1), sys!(syslog, 8, 0, 0), sys!(syslog, 8, 0, 9)))
         .err("EPERM", || as_user(|| (sys!(syslog, 6, 0, 0), sys!(syslog, 5, 0, 0))))
-        .bad("buf", || sys!(syslog, 3, BAD, 100));
+        .bad("buf", || sys!(syslog, 3, BAD, 8192));
     a.call("reboot", "EINVAL EPERM", "", false).not("EFAULT", "LINUX_REBOOT_CMD_RESTART2 restarts the machine when its pointer is good");
     a.ok("ctrl-alt-del", || (sys!(reboot, 0xfee1_deadu32, 672_274_793, 0, 0), sys!(reboot, 0xfee1_deadu32, 672_274_793, 0x89ab_cdefu32, 0), sys!(reboot, 0xfee1_deadu32, 672_274_793, 0, 0)))
         .err("EINVAL", || (sys!(reboot, 1, 2, 0, 0), sys!(reboot, 0xfee1_deadu32, 1, 0, 0), sys!(reboot, 0xfee1_deadu32, 672_274_793, 99, 0)))

@@ -1,4 +1,4 @@
-//! Waiting for children, prctl, personality, limits.
+//! Waiting for children, limits.
 use crate::case::Calls;
 use crate::help::*;
 use crate::sys;
@@ -11,7 +11,6 @@ use libc::{
 pub fn add(a: &mut Calls) {
     waits(a);
     waits_by_id(a);
-    controls(a);
     limits(a);
 }
 
@@ -200,85 +199,6 @@ fn waits_by_id(a: &mut Calls) {
         end(p);
         r
     });
-}
-
-fn controls(a: &mut Calls) {
-    a.call("prctl", "EINVAL EPERM", "arg2", false)
-        .not("EACCES", "seccomp is not present")
-        .not("EBADF", "PR_SET_MM only")
-        .not("EBUSY", "PR_SET_MM only")
-        .not("ENXIO", "x86 only")
-        .not("EOPNOTSUPP", "floating-point emulation only")
-        .not("EFAULT", "own column");
-    a.ok("name", || {
-        let mut b = [9u8; 16];
-        (sys!(prctl, libc::PR_SET_NAME, c"a-name-that-is-too-long"), sys!(prctl, libc::PR_GET_NAME, &mut b), ctext(&b))
-    })
-    .ok("parent-death-signal", || {
-        let mut s = 9i32;
-        (sys!(prctl, libc::PR_SET_PDEATHSIG, SIGTERM), sys!(prctl, libc::PR_GET_PDEATHSIG, &mut s), s)
-    })
-    .ok("parent-death-signal-comes", || {
-        let p = pipe();
-        in_child(|| {
-            child(|| {
-                sys!(prctl, libc::PR_SET_PDEATHSIG, SIGTERM);
-                sys!(write, p.1, c"r", 1);
-                sleep_ms(60_000);
-                0
-            });
-            sys!(read, p.0, pages(1), 1);
-            0
-        });
-        sys!(close, p.1);
-        // End of file when the grandchild is dead, too.
-        sys!(read, p.0, pages(1), 1)
-    })
-    .ok("parent-death-signal-not-inherited", || {
-        sys!(prctl, libc::PR_SET_PDEATHSIG, SIGTERM);
-        in_child(|| {
-            let mut s = 9i32;
-            sys!(prctl, libc::PR_GET_PDEATHSIG, &mut s);
-            s
-        })
-    })
-    .ok("dumpable", || (sys!(prctl, libc::PR_GET_DUMPABLE), sys!(prctl, libc::PR_SET_DUMPABLE, 0), sys!(prctl, libc::PR_GET_DUMPABLE)))
-    .ok("keep-capabilities", || (sys!(prctl, libc::PR_GET_KEEPCAPS), sys!(prctl, libc::PR_SET_KEEPCAPS, 1), sys!(prctl, libc::PR_GET_KEEPCAPS)))
-    .ok("timer-slack", || (sys!(prctl, libc::PR_GET_TIMERSLACK), sys!(prctl, libc::PR_SET_TIMERSLACK, 1), sys!(prctl, libc::PR_GET_TIMERSLACK)))
-    .ok("timer-slack-zero-is-default", || {
-        sys!(prctl, libc::PR_SET_TIMERSLACK, 1);
-        (sys!(prctl, libc::PR_SET_TIMERSLACK, 0), sys!(prctl, libc::PR_GET_TIMERSLACK))
-    })
-    .ok("no-new-privileges", || {
-        (sys!(prctl, libc::PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0), sys!(prctl, libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), sys!(prctl, libc::PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0))
-    })
-    .ok("sub-reaper", || {
-        let mut s = 9i32;
-        (sys!(prctl, libc::PR_SET_CHILD_SUBREAPER, 1), sys!(prctl, libc::PR_GET_CHILD_SUBREAPER, &mut s), s)
-    })
-    .ok("bounding-set", || (sys!(prctl, libc::PR_CAPBSET_READ, 0), sys!(prctl, libc::PR_CAPBSET_DROP, 0), sys!(prctl, libc::PR_CAPBSET_READ, 0)))
-    .ok("secure-bits", || (sys!(prctl, libc::PR_GET_SECUREBITS), sys!(prctl, libc::PR_SET_SECUREBITS, 1), sys!(prctl, libc::PR_GET_SECUREBITS)))
-    .ok("tid-address", || {
-        let (mut word, mut got) = (0i32, 0usize);
-        sys!(set_tid_address, &mut word);
-        (sys!(prctl, libc::PR_GET_TID_ADDRESS, &mut got), got == std::ptr::from_ref(&word) as usize)
-    })
-    .ok("timing", || sys!(prctl, libc::PR_GET_TIMING))
-    .err("EINVAL-option", || sys!(prctl, 9999))
-    .err("EINVAL-signal", || sys!(prctl, libc::PR_SET_PDEATHSIG, 65))
-    .err("EINVAL-dumpable", || sys!(prctl, libc::PR_SET_DUMPABLE, 2))
-    .err("EINVAL-keep-capabilities", || sys!(prctl, libc::PR_SET_KEEPCAPS, 2))
-    .err("EINVAL-no-new-privileges", || (sys!(prctl, libc::PR_SET_NO_NEW_PRIVS, 0, 0, 0, 0), sys!(prctl, libc::PR_SET_NO_NEW_PRIVS, 1, 1, 0, 0)))
-    .err("EINVAL-bounding-set", || sys!(prctl, libc::PR_CAPBSET_READ, 64))
-    .err("EPERM-bounding-set", || as_user(|| sys!(prctl, libc::PR_CAPBSET_DROP, 0)))
-    .err("EPERM-secure-bits", || as_user(|| sys!(prctl, libc::PR_SET_SECUREBITS, 1)))
-    .bad("arg2", || (sys!(prctl, libc::PR_SET_NAME, BAD), sys!(prctl, libc::PR_GET_NAME, BAD), sys!(prctl, libc::PR_GET_PDEATHSIG, BAD)))
-    .bad("arg2-name-edge", || {
-        let at = edge(3);
-        (sys!(prctl, libc::PR_SET_NAME, at), sys!(prctl, libc::PR_GET_NAME, at))
-    });
-    a.call("personality", "", "", false).not("EINVAL", "never on Linux");
-    a.ok("query", || (sys!(personality, 0xffff_ffffu32), sys!(personality, 0x004_0000), sys!(personality, 0xffff_ffffu32)));
 }
 
 fn limits(a: &mut Calls) {
