@@ -93,15 +93,15 @@ pub async fn serve(thread: &Thread, call: Blocked) -> bool {
     {
         // SAFETY: the thread itself, outside EL0.
         let context = unsafe { thread.context() };
-        context.orig_x0 = context.x[0];
-        context.syscall = context.x[8] as u32 as i64;
+        context.orig_x0.set(context.x[0].get());
+        context.syscall.set(i64::from(context.x[8].get() as u32));
     }
     // SAFETY: the count in `call` keeps the queue, and `waiting`, which points at it, goes before `call` does.
     let queue = unsafe { call.queue.as_ref() };
     let mut waiting = pin!(Waiting::after_look(queue, call.kind.site(), WaitMode::Interruptible, call.exclusive));
     let outcome = poll_fn(|cx| {
         // SAFETY: as above; x0–x5 stay as they are until the call is over.
-        let args = unsafe { thread.context() }.arguments();
+        let args = unsafe { thread.context().arguments() };
         waiting.as_mut().poll_again(cx, || call.file.ops().still_waits(&call.file, queue), || call.retry(thread, args))
     });
     let result = match outcome.await {
@@ -114,6 +114,6 @@ pub async fn serve(thread: &Thread, call: Blocked) -> bool {
         }
     };
     // SAFETY: as above.
-    unsafe { thread.context() }.x[0] = result as u64;
+    unsafe { thread.context() }.x[0].set(result as u64);
     true
 }

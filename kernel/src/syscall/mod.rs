@@ -40,6 +40,7 @@ mod xattr;
 
 pub(crate) use memory::limits_of;
 pub use process::process_times;
+pub use signal::try_sigreturn;
 pub use table::serve;
 
 use vigil_abi::Errno;

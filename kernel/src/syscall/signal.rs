@@ -157,25 +157,31 @@ pub async fn rt_sigtimedwait(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     Ok(info.signo as usize)
 }
 
-/// rt_sigreturn()
+/// rt_sigreturn(): for the future, when the vector's [`try_sigreturn`] had to give up
 pub async fn rt_sigreturn(t: &Thread, _: Args<'_>) -> Result<usize, Errno> {
-    if frame::restore(t).await.is_err() {
+    if user::retry(t, || frame::pop(t)).await.is_err() {
         // SAFETY: the thread itself, outside EL0.
-        unsafe { t.context() }.syscall = -1;
+        unsafe { t.context() }.syscall.set(-1);
         signal::fault::force_segv(t, 0);
     }
     Ok(0)
 }
 
+/// The same in the vector. `false`: the future does it, also when the frame is bad. Without arguments and result, and all
+/// registers change: it has a way of its own through the vector's table.
+pub fn try_sigreturn(t: &Thread) -> bool {
+    frame::pop(t).is_ok()
+}
+
 /// sigaltstack(new, old)
 pub fn sigaltstack(t: &Thread, a: Args) -> SysResult {
-    // SAFETY: the thread itself; the value is copied.
-    let sp = unsafe { (*t.context_ptr()).sp };
+    // SAFETY: the thread itself, outside EL0.
+    let sp = unsafe { t.context() }.sp.get();
     let new = UserPtr::<StackT>::new(a[0] as usize).or_null().map(|p| p.read()).transpose()?;
     let old = frame::altstack_for_user(t, sp);
     if let Some(n) = new {
         let flags = n.ss_flags as u32;
-        let on_stack = t.signals.altstack.lock().contains(sp);
+        let on_stack = t.signals.altstack().contains(sp);
         if on_stack {
             return Err(Errno::EPERM.into());
         }
@@ -192,11 +198,11 @@ pub fn sigaltstack(t: &Thread, a: Args) -> SysResult {
     }
     if let Some(n) = new {
         let flags = n.ss_flags as u32;
-        *t.signals.altstack.lock() = if flags & SS_DISABLE != 0 {
-            AltStack { sp: 0, size: 0, flags: SS_DISABLE }
+        t.signals.set_altstack(if flags & SS_DISABLE != 0 {
+            AltStack::NONE
         } else {
             AltStack { sp: n.ss_sp, size: n.ss_size, flags: flags & SS_AUTODISARM }
-        };
+        });
     }
     Ok(0)
 }
@@ -205,7 +211,7 @@ pub fn sigaltstack(t: &Thread, a: Args) -> SysResult {
 /// Whether `t` may send `signo` to `to` (kill(2)).
 fn may_send(t: &Thread, to: &Process, signo: u32) -> Result<bool, Errno> {
     let mine = t.cred()?;
-    if mine.capable(CAP_KILL) || core::ptr::eq(to, &*t.process) {
+    if core::ptr::eq(to, &*t.process) || mine.capable(CAP_KILL) {
         return Ok(true);
     }
     if signo == SIGCONT && to.session() == t.process.session() {
@@ -236,6 +242,10 @@ pub fn kill(t: &Thread, a: Args) -> SysResult {
     let (pid, signo) = (a[0] as i32, a[1] as u32);
     if signo as usize > signal::NSIG {
         return Err(Errno::EINVAL.into());
+    }
+    if pid == t.process.pid as i32 {
+        kill_process(t, &t.process, signo)?;
+        return Ok(0);
     }
     if pid > 0 {
         let to = find_process(pid as u32).or_else(|| Some(find_thread(pid as u32)?.process.clone()));

@@ -4,7 +4,7 @@
 //! A number that is not in the table, or that does not exist on arm64, answers ENOSYS, with one rate-limited line.
 
 use super::{Args, Stop, SysResult, cred, fd, file, futex, info, membarrier, memory, path, poll, prctl, process, rw, sched, signal, time, user, xattr};
-use crate::arch::aarch64::entry::{NOT_YET, UserContext, vigil_el0_no_fast_call};
+use crate::arch::aarch64::entry::{NOT_YET, UserContext, vigil_el0_no_fast_call, vigil_el0_sigreturn};
 use crate::task::thread::Thread;
 use vigil_executor::apart::apart;
 use vigil_abi::{Errno, nr};
@@ -46,8 +46,10 @@ macro_rules! calls {
     (@fast sync $f:path) => { fast_entry!($f) };
     (@fast both $f:path, $slow:path) => { fast_entry!($f) };
     (@fast slow $f:path) => { vigil_el0_no_fast_call };
+    (@fast own $entry:path, $slow:path) => { $entry };
     (@serve $t:ident $a:ident sync $f:path) => { apart(user::retry($t, || $f($t, $a))).await };
     (@serve $t:ident $a:ident both $fast:path, $f:path) => { apart($f($t, $a)).await };
+    (@serve $t:ident $a:ident own $entry:path, $f:path) => { apart($f($t, $a)).await };
     (@serve $t:ident $a:ident slow $f:path) => { apart($f($t, $a)).await };
     ($($number:ident: $shape:ident $f:path $(, $slow:path)?;)*) => {
         /// What the vector calls, by number; calls that only the thread's future serves have the way there.
@@ -218,7 +220,7 @@ calls! {
     rt_sigtimedwait: slow signal::rt_sigtimedwait;
     rt_sigqueueinfo: sync signal::rt_sigqueueinfo;
     rt_tgsigqueueinfo: sync signal::rt_tgsigqueueinfo;
-    rt_sigreturn: slow signal::rt_sigreturn;
+    rt_sigreturn: own vigil_el0_sigreturn, signal::rt_sigreturn;
     sigaltstack: sync signal::sigaltstack;
     kill: sync signal::kill;
     tkill: sync signal::tkill;

@@ -212,11 +212,11 @@ fn assemble(
         // SAFETY: `parent` is the caller, outside EL0; the child does not run yet.
         let (from, to) = unsafe { (parent.context(), thread.context()) };
         to.copy_registers(from);
-        to.x[0] = 0;
+        to.x[0].set(0);
         if request.stack != 0 {
-            to.sp = request.stack;
+            to.sp.set(request.stack);
         }
-        to.tls = if flags & CLONE_SETTLS != 0 { request.tls } else { read_tls() };
+        to.tls.set(if flags & CLONE_SETTLS != 0 { request.tls } else { read_tls() });
     }
     fpsimd::with_registers(parent, |from| fpsimd::with_registers(&thread, |to| to.clone_from(from)));
     if flags & CLONE_CHILD_CLEARTID != 0 {

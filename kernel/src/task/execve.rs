@@ -8,7 +8,7 @@ use super::signal::{self, SIGSEGV, SigHand};
 use super::switch;
 use super::thread::Thread;
 use crate::arch::aarch64::{features, fpsimd};
-use crate::arch::aarch64::entry::{PSTATE_EL0, UserContext};
+use crate::arch::aarch64::entry::PSTATE_EL0;
 use crate::syscall::user;
 use core::sync::atomic::Ordering::*;
 use vigil_abi::Errno;
@@ -218,7 +218,7 @@ async fn commit(t: &Thread, image: LoadedImage, fresh: Fresh, secure: bool) {
     t.process.timers.clear_posix();
     let old_actions = core::mem::replace(&mut *t.process.sighand.lock(), fresh.actions);
     drop(old_actions);
-    *t.signals.altstack.lock() = signal::state::AltStack::NONE;
+    t.signals.set_altstack(signal::state::AltStack::NONE);
     t.signals.fault_esr.store(0, Relaxed);
     t.robust_list.store(0, Relaxed);
     crate::syscall::prctl::forget_at_exec(t);
@@ -229,14 +229,14 @@ async fn commit(t: &Thread, image: LoadedImage, fresh: Fresh, secure: bool) {
     }
     // With interrupts masked: a park in between would save the old program's thread pointer over the new one.
     vigil_executor::arch::without_irqs(|| {
-        // SAFETY: the thread itself, outside EL0; the reference ends before the hooks make theirs.
-        let context: &mut UserContext = unsafe { t.context() };
-        context.x = [0; 31];
-        context.sp = image.sp as u64;
-        context.pc = image.entry as u64;
-        context.pstate = PSTATE_EL0;
-        context.tls = 0;
-        context.syscall = -1;
+        // SAFETY: the thread itself, outside EL0.
+        let context = unsafe { t.context() };
+        context.x.iter().for_each(|x| x.set(0));
+        context.sp.set(image.sp as u64);
+        context.pc.set(image.entry as u64);
+        context.pstate.set(PSTATE_EL0);
+        context.tls.set(0);
+        context.syscall.set(-1);
         switch::reload(t);
     });
 }

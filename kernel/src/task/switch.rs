@@ -19,7 +19,7 @@ fn switch_in(task: &Task) {
     // SAFETY: the thread is being entered: its context is nobody else's. Interrupts are masked.
     let (tls, sp) = unsafe {
         let context = thread.context();
-        (context.tls, context.sp)
+        (context.tls.get(), context.sp.get())
     };
     match thread.mm() {
         Some(mm) => mm::switch_mm(None, mm),
@@ -35,7 +35,7 @@ fn switch_out(task: &Task) {
     // SAFETY: a read of EL0's thread pointer, which EL0 may have changed.
     unsafe { asm!("mrs {}, tpidr_el0", out(reg) tls, options(nostack, preserves_flags)) };
     // SAFETY: the thread is being left, interrupts masked: its context is nobody else's.
-    unsafe { thread.context() }.tls = tls;
+    unsafe { thread.context() }.tls.set(tls);
     fpsimd::switch_out(thread);
     thread.pause_system();
     mm::switch_to_none();

@@ -19,7 +19,7 @@ use vigil_mem::KArc;
 /// The user context comes first: the vectors hand out its address, and the thread is found from it without a load.
 #[repr(C)]
 pub struct Thread {
-    context: UnsafeCell<UserContext>,
+    context: UserContext,
     /// FP/SIMD registers.
     pub fp: FpState,
     /// Its number (Linux: `pid`), unique in the system.
@@ -74,8 +74,8 @@ pub struct Thread {
     pub start_time: u64,
 }
 
-// SAFETY: the context is touched by the thread itself, by the vectors on its behalf, and by whoever holds it stopped;
-// `blocked` by the thread itself alone.
+// SAFETY: the context's cells are touched by the thread itself, by the vectors and the hooks on its behalf, and by whoever
+// holds it stopped: see `Thread::context`. `blocked` is touched by the thread itself alone. The rest is `Sync`.
 unsafe impl Sync for Thread {}
 // SAFETY: nothing in it is bound to a CPU or a flow.
 unsafe impl Send for Thread {}
@@ -105,7 +105,7 @@ impl Thread {
     #[inline(always)]
     pub fn new(parts: ThreadParts) -> Self {
         Thread {
-            context: UnsafeCell::new(UserContext::new()),
+            context: UserContext::new(),
             fp: FpState::new(),
             tid: parts.tid,
             process: parts.process,
@@ -161,18 +161,17 @@ impl Thread {
     /// The address of its user context, for the way into EL0.
     #[inline(always)]
     pub fn context_ptr(&self) -> *mut UserContext {
-        self.context.get()
+        // From the whole thread: `of_context` goes back to it.
+        core::ptr::from_ref(self).cast::<UserContext>().cast_mut()
     }
 
-    /// Its user context.
+    /// Its user context. There may be several references to it: its fields are cells.
     ///
     /// # Safety
-    /// The caller is the thread itself, outside EL0, or the thread does not run; and keeps no second reference.
-    #[allow(clippy::mut_from_ref)]
+    /// The caller is the thread itself, outside EL0, a hook that switches it, or the thread does not run.
     #[inline(always)]
-    pub unsafe fn context(&self) -> &mut UserContext {
-        // SAFETY: by the caller's contract.
-        unsafe { &mut *self.context.get() }
+    pub unsafe fn context(&self) -> &UserContext {
+        &self.context
     }
 
     /// The executor's task; set before the thread runs.
@@ -326,21 +325,18 @@ impl Thread {
 
     /// Sets bits of the work word (`WORK_*`), which the way to EL0 tests.
     pub fn set_work(&self, bits: u32) {
-        // SAFETY: the word is atomic, and reached without a reference to the rest of the context.
-        unsafe { (*core::ptr::addr_of!((*self.context.get()).work)).fetch_or(bits, SeqCst) };
+        self.context.work.fetch_or(bits, SeqCst);
     }
 
     /// Takes bits off the work word; returns those that were set.
     pub fn take_work(&self, bits: u32) -> u32 {
-        // SAFETY: as above.
-        unsafe { (*core::ptr::addr_of!((*self.context.get()).work)).fetch_and(!bits, SeqCst) & bits }
+        self.context.work.fetch_and(!bits, SeqCst) & bits
     }
 
     /// The work word.
     #[inline(always)]
     pub fn work(&self) -> u32 {
-        // SAFETY: as above.
-        unsafe { (*core::ptr::addr_of!((*self.context.get()).work)).load(Relaxed) }
+        self.context.work.load(Relaxed)
     }
 
     /// Run time so far, nanoseconds.

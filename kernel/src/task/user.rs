@@ -60,7 +60,7 @@ pub async fn run(thread: KArc<Thread>) {
             Trap::Work => {
                 // A fast call leaves nothing to restart.
                 // SAFETY: the thread itself, outside EL0.
-                unsafe { thread.context() }.syscall = -1;
+                unsafe { thread.context() }.syscall.set(-1);
             }
         }
     }
@@ -74,18 +74,18 @@ async fn system_call(thread: &Thread) {
     let (nr, args) = {
         // SAFETY: the thread itself, outside EL0.
         let context = unsafe { thread.context() };
-        context.orig_x0 = context.x[0];
+        context.orig_x0.set(context.x[0].get());
         // The number is an int: -1 is a call that does not exist, not the mark of a context that was replaced.
-        let number = context.x[8] as u32;
-        context.syscall = i64::from(number);
-        (number as usize, [context.x[0], context.x[1], context.x[2], context.x[3], context.x[4], context.x[5]])
+        let number = context.x[8].get() as u32;
+        context.syscall.set(i64::from(number));
+        (number as usize, core::array::from_fn(|i| context.x[i].get()))
     };
     let result = syscall::serve(thread, nr, &args).await;
     // SAFETY: as above.
     let context = unsafe { thread.context() };
     // exec and sigreturn have replaced the whole context, and say so here.
-    if context.syscall >= 0 {
-        context.x[0] = result as u64;
+    if context.syscall.get() >= 0 {
+        context.x[0].set(result as u64);
         // The range first: an address in the low word may be anything, the smallest i32 included.
         if (-4095..0).contains(&result) && Errno::from_raw(-(result as i32)).is_some_and(Errno::is_restart) {
             thread.set_work(WORK_SIGNAL);
@@ -105,8 +105,8 @@ async fn serve_exception(thread: &Thread) {
     let (esr, far, pc) = {
         // SAFETY: the thread itself, outside EL0.
         let context = unsafe { thread.context() };
-        context.syscall = -1;
-        (context.esr, context.far as usize, context.pc as usize)
+        context.syscall.set(-1);
+        (context.esr.get(), context.far.get() as usize, context.pc.get() as usize)
     };
     match class(esr) {
         ec::DABORT_EL0 | ec::IABORT_EL0 if is_table_fault(esr) => page_fault(thread, esr, far).await,
@@ -125,10 +125,10 @@ async fn serve_exception(thread: &Thread) {
             match features::emulate_mrs_iss(esr as u32 & 0x1ff_ffff) {
                 Some((rt, value)) => {
                     // Register 31 is the zero register.
-                    if let Some(x) = context.x.get_mut(rt as usize) {
-                        *x = value;
+                    if let Some(x) = context.x.get(rt as usize) {
+                        x.set(value);
                     }
-                    context.pc = context.pc.wrapping_add(4);
+                    context.pc.update(|pc| pc.wrapping_add(4));
                 }
                 None => signal::force_fault(thread, signal::SIGILL, signal::ILL_ILLOPC, pc),
             }
@@ -137,7 +137,7 @@ async fn serve_exception(thread: &Thread) {
         // WFI and WFE are hints: EL0 goes on behind them.
         ec::WFX => {
             // SAFETY: as above.
-            unsafe { thread.context() }.pc += 4;
+            unsafe { thread.context() }.pc.update(|pc| pc.wrapping_add(4));
         }
         // Illegal states, SVE, SME: none of them exist for user space here.
         _ => signal::force_fault(thread, signal::SIGILL, signal::ILL_ILLOPC, pc),
@@ -151,10 +151,10 @@ async fn undefined(thread: &Thread, pc: usize) {
         Some((rt, value)) => {
             // SAFETY: the thread itself, outside EL0.
             let context = unsafe { thread.context() };
-            if let Some(x) = context.x.get_mut(rt as usize) {
-                *x = value;
+            if let Some(x) = context.x.get(rt as usize) {
+                x.set(value);
             }
-            context.pc = context.pc.wrapping_add(4);
+            context.pc.update(|pc| pc.wrapping_add(4));
         }
         None => signal::force_fault(thread, signal::SIGILL, signal::ILL_ILLOPC, pc),
     }

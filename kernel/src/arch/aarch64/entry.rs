@@ -16,6 +16,7 @@
 //! and its stack can be parked like any other poll.
 
 use core::arch::global_asm;
+use core::cell::Cell;
 use core::mem::offset_of;
 use core::sync::atomic::AtomicU32;
 use vigil_executor::stack::{CONTEXT_SIZE, STACK_SIZE};
@@ -24,33 +25,37 @@ use vigil_executor::stack::{CONTEXT_SIZE, STACK_SIZE};
 pub const NOT_YET: i64 = i64::MIN;
 
 /// The registers of a thread while it is not in EL0, and what the vectors need to leave EL0.
+///
+/// Cells, because several shared references to it are alive at a time: the thread's own, and those of the hooks that switch
+/// the thread. Who may touch what and when is [`Thread::context`](crate::task::thread::Thread::context)'s contract; the work
+/// word is anybody's.
 #[repr(C, align(16))]
 #[derive(Debug)]
 pub struct UserContext {
     /// x0–x30.
-    pub x: [u64; 31],
+    pub x: [Cell<u64>; 31],
     /// SP_EL0.
-    pub sp: u64,
+    pub sp: Cell<u64>,
     /// The address at which EL0 goes on (ELR_EL1).
-    pub pc: u64,
+    pub pc: Cell<u64>,
     /// SPSR_EL1: EL0t with interrupts on, and the flags.
-    pub pstate: u64,
+    pub pstate: Cell<u64>,
     /// SP_EL1 of the kernel frame that entered EL0.
-    kernel_sp: u64,
+    kernel_sp: Cell<u64>,
     /// The address of that stack's context block.
-    kernel_context: u64,
+    kernel_context: Cell<u64>,
     /// ESR_EL1 of the last exception that was not a system call.
-    pub esr: u64,
+    pub esr: Cell<u64>,
     /// FAR_EL1 of the same.
-    pub far: u64,
+    pub far: Cell<u64>,
     /// What must be done before the thread may enter EL0 again (`WORK_*`); zero on the fast path.
     pub work: AtomicU32,
     /// x0 as it was at the system call, for restarts.
-    pub orig_x0: u64,
+    pub orig_x0: Cell<u64>,
     /// The number of the system call that is being served, or -1.
-    pub syscall: i64,
+    pub syscall: Cell<i64>,
     /// TPIDR_EL0 while the thread is not on a CPU.
-    pub tls: u64,
+    pub tls: Cell<u64>,
 }
 
 /// A signal may be pending.
@@ -67,55 +72,44 @@ impl UserContext {
     /// All zero: EL0 at address 0.
     pub const fn new() -> Self {
         UserContext {
-            x: [0; 31],
-            sp: 0,
-            pc: 0,
-            pstate: PSTATE_EL0,
-            kernel_sp: 0,
-            kernel_context: 0,
-            esr: 0,
-            far: 0,
+            x: [const { Cell::new(0) }; 31],
+            sp: Cell::new(0),
+            pc: Cell::new(0),
+            pstate: Cell::new(PSTATE_EL0),
+            kernel_sp: Cell::new(0),
+            kernel_context: Cell::new(0),
+            esr: Cell::new(0),
+            far: Cell::new(0),
             work: AtomicU32::new(0),
-            orig_x0: 0,
-            syscall: -1,
-            tls: 0,
+            orig_x0: Cell::new(0),
+            syscall: Cell::new(-1),
+            tls: Cell::new(0),
         }
     }
 
     /// The arguments of the system call: x0–x5.
+    ///
+    /// # Safety
+    /// Nobody sets one of them while the reference is used.
     #[inline(always)]
-    pub fn arguments(&self) -> &[u64; 6] {
-        self.x.first_chunk().unwrap_or(&[0; 6])
+    pub unsafe fn arguments(&self) -> &[u64; 6] {
+        // SAFETY: six cells of u64 have the layout of six of them; they do not change, by the caller's contract.
+        unsafe { &*self.x.as_ptr().cast() }
     }
 
-    /// Copies the registers that a clone inherits.
-    pub fn copy_registers(&mut self, from: &UserContext) {
-        self.x = from.x;
-        self.sp = from.sp;
-        self.pc = from.pc;
-        self.pstate = from.pstate;
-        self.tls = from.tls;
+    /// Copies the registers that a clone inherits; the thread pointer is the caller's business.
+    pub fn copy_registers(&self, from: &UserContext) {
+        for (to, from) in self.x.iter().zip(&from.x) {
+            to.set(from.get());
+        }
+        self.sp.set(from.sp.get());
+        self.pc.set(from.pc.get());
+        self.pstate.set(from.pstate.get());
     }
 }
 
 /// x0–x30, SP, PC, PSTATE: [`UserContext`]'s first words, in the order of a signal frame.
 pub const REGISTERS: usize = 34;
-
-impl UserContext {
-    /// The registers as a signal frame holds them.
-    #[inline(always)]
-    pub fn registers(&self) -> &[u64; REGISTERS] {
-        // SAFETY: the structure is `repr(C)` and starts with these words, as asserted below.
-        unsafe { &*core::ptr::from_ref(self).cast() }
-    }
-
-    /// All of them but PSTATE, which user space may not set as it likes.
-    #[inline(always)]
-    pub fn registers_but_pstate(&mut self) -> &mut [u64; REGISTERS - 1] {
-        // SAFETY: as above.
-        unsafe { &mut *core::ptr::from_mut(self).cast() }
-    }
-}
 
 impl Default for UserContext {
     fn default() -> Self {
@@ -146,6 +140,8 @@ unsafe extern "C" {
     fn vigil_enter_user(ctx: *mut UserContext) -> u64;
     /// The entry of the vector's table for a call without a fast form. Not a function: only the vector may go there.
     pub fn vigil_el0_no_fast_call(a: u64, b: u64, c: u64, d: u64, e: u64, f: u64, context: *const UserContext) -> i64;
+    /// The entry of rt_sigreturn, which replaces all registers. Not a function, either.
+    pub fn vigil_el0_sigreturn(a: u64, b: u64, c: u64, d: u64, e: u64, f: u64, context: *const UserContext) -> i64;
 }
 
 /// Runs the thread in EL0 until something needs its future.
@@ -264,6 +260,42 @@ vigil_el0_sync:
 
 el0_call_then_work:
     str     x0, [x19, #0]
+
+    // x10, x12: the context block's flags, and what they are when nobody wants the CPU. Else only a signal: here, if it
+    // goes without waiting. EL0's x20–x28 come back unchanged.
+el0_work:
+    cmp     x10, x12
+    b.ne    el0_give_way
+    stp     x20, x21, [x19, #160]
+    stp     x22, x23, [x19, #176]
+    stp     x24, x25, [x19, #192]
+    stp     x26, x27, [x19, #208]
+    str     x28, [x19, #224]
+    mov     x0, x19
+    msr     daifclr, #2
+    bl      {WORK_HERE}
+    msr     daifset, #2
+    cbz     w0, el0_give_way
+
+el0_check_and_restore_sp:
+    ldr     x11, [x19, #{SP}]
+    msr     sp_el0, x11
+    b       el0_check_and_restore
+
+    .global vigil_el0_sigreturn
+vigil_el0_sigreturn:
+    mov     x0, x19
+    bl      {SIGRETURN}
+    msr     daifset, #2
+    cbz     w0, el0_slow_syscall
+    ldp     x20, x21, [x19, #160]
+    ldp     x22, x23, [x19, #176]
+    ldp     x24, x25, [x19, #192]
+    ldp     x26, x27, [x19, #208]
+    ldr     x28, [x19, #224]
+    b       el0_check_and_restore_sp
+
+el0_give_way:
     mov     x0, #{TRAP_WORK}
     b       el0_to_future
 
@@ -316,10 +348,6 @@ el0_check_and_restore:
     ldp     x0, x1, [sp, #0]
 el0_restore_from_x2:
     restore_from_x2
-
-el0_work:
-    mov     x0, #{TRAP_WORK}
-    b       el0_to_future
 
     .balign 64
     .global vigil_el0_serror
@@ -402,6 +430,8 @@ vigil_enter_user:
     KERNEL_FRAME = const KERNEL_FRAME,
     TABLE = sym crate::syscall::table::FAST,
     FAULT = sym super::trap::vigil_el0_fault,
+    WORK_HERE = sym super::trap::vigil_el0_work,
+    SIGRETURN = sym super::trap::vigil_el0_sigreturn_handler,
     IRQ = sym super::trap::vigil_el0_irq_handler,
 );
 

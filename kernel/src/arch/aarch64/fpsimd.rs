@@ -3,7 +3,8 @@
 //! The kernel is built for softfloat and never touches v0–v31. CPACR_EL1.FPEN traps EL0's first FP instruction after a
 //! switch; the trap loads the registers, unless they still hold this thread's (nobody else used FP on this CPU since, and
 //! the thread used it nowhere else). When a thread that has FP enabled is switched out, a park included, the registers
-//! are saved at once, so that another CPU may load them; they stay valid here until somebody else's are loaded.
+//! are saved at once, so that another CPU may load them; they stay valid here until somebody else's are loaded. A signal's
+//! frame is written from the registers and read back into them.
 
 use crate::task::thread::Thread;
 use core::arch::{asm, naked_asm};
@@ -74,7 +75,8 @@ const FPEN_TRAP_EL0: u64 = 1 << 20;
 const FPEN_ALL: u64 = 3 << 20;
 
 fn set_cpacr(value: u64) {
-    // SAFETY: FPEN decides only whether EL0 traps; the kernel uses FP nowhere but in the two functions below, at EL1.
+    // SAFETY: FPEN decides only whether EL0 traps; the kernel uses FP nowhere but in the functions below and in the copies of
+    // signal frames, at EL1.
     unsafe { asm!("msr cpacr_el1, {}", in(reg) value, options(nostack, preserves_flags)) };
 }
 
@@ -85,22 +87,59 @@ pub fn init_cpu() {
 
 /// The thread used FP without having it: gives it the registers. In its own poll; interrupts are masked here.
 pub fn trap(thread: &Thread) {
+    with_live(thread, || ());
+}
+
+impl CpuFp {
+    /// Whether the registers are `thread`'s, and EL0 may change them.
+    fn is_live(&self, thread: &Thread) -> bool {
+        self.enabled.load(Relaxed) && self.owner.load(Relaxed) == core::ptr::from_ref(&thread.fp).cast_mut()
+    }
+
+    /// The registers, which are loaded, are `thread`'s from now on.
+    fn give(&self, thread: &Thread) {
+        self.owner.store(core::ptr::from_ref(&thread.fp).cast_mut(), Relaxed);
+        thread.fp.cpu.store(CpuId::current().index() as u32, Relaxed);
+        self.enabled.store(true, Relaxed);
+        set_cpacr(FPEN_ALL);
+    }
+}
+
+/// Calls `f` with the thread's FP registers in the CPU, interrupts masked. In its own poll.
+#[inline]
+pub fn with_live<R>(thread: &Thread, f: impl FnOnce() -> R) -> R {
     vigil_executor::arch::without_irqs(|| {
         let cpu = CPU_FP.this();
-        let here = CpuId::current().index() as u32;
-        let state = &thread.fp;
-        set_cpacr(FPEN_ALL);
-        // SAFETY: ISB: EL1 may use FP from here on. The registers are loaded from this thread's own state.
-        unsafe {
-            asm!("isb", options(nostack, preserves_flags));
+        if !cpu.is_live(thread) {
+            let state = &thread.fp;
+            let here = CpuId::current().index() as u32;
             if cpu.owner.load(Relaxed) != core::ptr::from_ref(state).cast_mut() || state.cpu.load(Relaxed) != here {
-                vigil_fp_load(state.registers.get());
+                // SAFETY: EL1 may use FP always; the registers are loaded from this thread's own state.
+                unsafe { vigil_fp_load(state.registers.get()) };
             }
+            cpu.give(thread);
         }
-        cpu.owner.store(core::ptr::from_ref(state).cast_mut(), Relaxed);
-        state.cpu.store(here, Relaxed);
-        cpu.enabled.store(true, Relaxed);
-    });
+        f()
+    })
+}
+
+/// Lets `load` put all new FP registers into the CPU for the thread, interrupts masked. In its own poll. When it fails the
+/// thread keeps what it had, or what `load` has made of it.
+#[inline]
+pub fn replace_live(thread: &Thread, load: impl FnOnce() -> bool) -> bool {
+    vigil_executor::arch::without_irqs(|| {
+        let cpu = CPU_FP.this();
+        if cpu.is_live(thread) {
+            return load();
+        }
+        // Whosever they were: they are saved, and gone from here.
+        cpu.owner.store(null_mut(), Relaxed);
+        let loaded = load();
+        if loaded {
+            cpu.give(thread);
+        }
+        loaded
+    })
 }
 
 /// The thread leaves the CPU: saves what it may have changed. Interrupts masked.
@@ -118,7 +157,7 @@ pub fn switch_out(thread: &Thread) {
 
 /// Calls `f` with the thread's registers in memory, and makes the memory the only truth afterwards.
 ///
-/// For signal frames, clone, exec and core dumps. The caller is the thread itself, or holds it stopped.
+/// For clone and exec. The caller is the thread itself, or holds it stopped.
 pub fn with_registers<R>(thread: &Thread, f: impl FnOnce(&mut FpRegisters) -> R) -> R {
     vigil_executor::arch::without_irqs(|| {
         let cpu = CPU_FP.this();

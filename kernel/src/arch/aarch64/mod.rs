@@ -13,7 +13,6 @@
 //! | `selftest` | proof that nothing is writable and executable | boot CPU |
 //! | [`features`], [`features_mitigation`] | HWCAP, emulated ID registers, speculation mitigations | pure, host-tested |
 //! | `vectors`, `trap`, `entry`, `switch`, `uaccess`, `fpsimd` | exceptions, EL0, stacks, user memory, FP | |
-//! | `sysreg_emulation` | reads of ID registers by EL0, WFI | |
 //! | `psci` | power off, reset, CPU_ON | |
 //! | `cpu`, `cache` | per-CPU registers, cache maintenance | |
 //! | `smp` | starting the other CPUs | |
@@ -61,5 +60,3 @@ pub mod trap;
 pub mod uaccess;
 #[cfg(target_os = "none")]
 pub mod vectors;
-#[cfg(target_os = "none")]
-pub mod sysreg_emulation;

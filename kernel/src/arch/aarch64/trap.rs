@@ -1,11 +1,12 @@
 //! What the vectors call: interrupts, aborts, and everything that should not have happened.
 
-use super::entry::UserContext;
+use super::entry::{UserContext, WORK_SIGNAL};
 use super::uaccess;
 use super::vectors::ExceptionFrame;
 use crate::debug::oops;
 use crate::irq;
 use crate::mm::{Access, FaultStop};
+use crate::task::signal;
 use crate::task::thread::Thread;
 use vigil_executor::arch;
 use vigil_executor::context::{Context, HARDIRQ_OFFSET, StackKind};
@@ -78,7 +79,7 @@ pub const fn is_table_fault(esr: u64) -> bool {
 
 /// An exception from EL0 that is no system call. Returns `true` when EL0 may go on: a page was put in, or FP was given.
 /// Called from the vectors with interrupts on, on the thread's stack; it may be preempted like any poll.
-pub extern "C" fn vigil_el0_fault(ctx: &UserContext, esr: u64, far: u64) -> bool {
+pub extern "C" fn vigil_el0_fault(ctx: *const UserContext, esr: u64, far: u64) -> bool {
     // SAFETY: the vectors pass the context of the thread that runs on this stack.
     let thread = unsafe { Thread::of_context(ctx) };
     match class(esr) {
@@ -99,6 +100,20 @@ pub extern "C" fn vigil_el0_fault(ctx: &UserContext, esr: u64, far: u64) -> bool
         }
         _ => false,
     }
+}
+
+/// The work word is not zero on the way to EL0, all registers are in the context, and nobody wants the CPU. Returns `true`
+/// when that work is done. From the vectors, as [`vigil_el0_fault`].
+pub extern "C" fn vigil_el0_work(ctx: *const UserContext) -> bool {
+    // SAFETY: as above.
+    let thread = unsafe { Thread::of_context(ctx) };
+    thread.work() == WORK_SIGNAL && signal::try_handle(thread)
+}
+
+/// rt_sigreturn. Returns `true` when the context is what EL0 goes on with. From the vectors, as [`vigil_el0_fault`].
+pub extern "C" fn vigil_el0_sigreturn_handler(ctx: *const UserContext) -> bool {
+    // SAFETY: as above.
+    crate::syscall::try_sigreturn(unsafe { Thread::of_context(ctx) })
 }
 
 /// The context block of the stack that `sp` points into.

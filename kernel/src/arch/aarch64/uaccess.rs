@@ -7,10 +7,14 @@
 //! The copies move up to 64 bytes at a time; a fault inside a chunk falls back to a loop over its bytes, so that the count
 //! of what was copied is exact to the byte, as on Linux.
 //!
-//! There are no unprivileged exclusives: the futex operations clear PAN around an LDXR/STLXR pair, where the CPU has PAN.
+//! There are no unprivileged exclusives and no unprivileged FP accesses: the futex operations and the two routines for signal
+//! frames (`signal_frame.S`) clear PAN around what they do, where the CPU has PAN.
 
+use super::entry::{REGISTERS, UserContext};
 use core::arch::global_asm;
+use core::mem::offset_of;
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use vigil_abi::sigframe::{ESR_MAGIC, FPSIMD_MAGIC, FpsimdContext, RtSigframe, Sigcontext, Ucontext};
 
 /// Non-zero on a CPU with FEAT_PAN; set by the feature detection before the first user access.
 #[unsafe(no_mangle)]
@@ -393,11 +397,78 @@ vigil_user_\name\()_u32:
     user_rmw or, orr w5, w4, w1
     user_rmw andn, bic w5, w4, w1
     user_rmw xor, eor w5, w4, w1
-
+    "#,
+    include_str!("signal_frame.S"),
+    r#"
     .pushsection .rodata.fixups, "a"
     .global vigil_fixups_end
 vigil_fixups_end:
     .popsection
     .text
-    "#
+    "#,
+    UC = const offset_of!(RtSigframe, uc),
+    MCONTEXT = const MCONTEXT,
+    FPSIMD = const RESERVED,
+    FPSIMD_MAGIC = const FPSIMD_MAGIC,
+    FPSIMD_SIZE = const size_of::<FpsimdContext>(),
+    ESR_MAGIC = const ESR_MAGIC,
 );
+
+/// Where a frame holds its `sigcontext`.
+pub const MCONTEXT: usize = offset_of!(RtSigframe, uc) + offset_of!(Ucontext, uc_mcontext);
+/// Where the records begin that follow the general registers.
+pub const RESERVED: usize = MCONTEXT + offset_of!(Sigcontext, reserved);
+
+/// What a signal's frame holds besides registers, as [`vigil_frame_store`] reads it.
+#[repr(C)]
+#[derive(Debug)]
+pub struct FrameParts {
+    /// The first words of siginfo; the others are zero.
+    pub info: [u64; 6],
+    /// The alternate stack's settings: address, flags, size.
+    pub stack: [u64; 3],
+    /// The mask that the handler's return puts back.
+    pub mask: u64,
+    /// FAR of the last fault that made a signal.
+    pub fault_address: u64,
+    /// Its ESR; 0: there was none, and no record of it.
+    pub esr: u64,
+}
+
+/// What [`vigil_frame_load`] finds besides registers that it may put into place.
+#[repr(C)]
+#[derive(Debug, Default)]
+pub struct FrameHead {
+    /// The alternate stack's settings: address, flags, size.
+    pub stack: [u64; 3],
+    /// The mask.
+    pub mask: u64,
+    /// PSTATE as the frame would have it.
+    pub pstate: u64,
+    /// The first words (magic and size) of the record with the FP registers, and of the one behind it.
+    pub records: [u64; 2],
+}
+
+unsafe extern "C" {
+    /// Writes a handler's frame and the frame record above it. The FP registers are those of this CPU. Not 0: a fault.
+    ///
+    /// # Safety
+    /// `frame` to the record's end is a checked user range. The context is the caller's; the FP registers are the thread's,
+    /// and interrupts masked.
+    pub fn vigil_frame_store(frame: usize, context: *const UserContext, parts: *const FrameParts, record: usize) -> i32;
+    /// Reads a frame: general registers into the context, FP registers into this CPU, the rest into `head`. Not 0: a
+    /// fault, and the registers are partly changed.
+    ///
+    /// # Safety
+    /// `frame` is a checked user range that holds `fpsimd`. The context is the caller's; the FP registers are nobody else's,
+    /// and interrupts masked.
+    pub fn vigil_frame_load(frame: usize, context: *mut UserContext, fpsimd: usize, head: *mut FrameHead) -> i32;
+}
+
+const _: () = {
+    assert!(offset_of!(Ucontext, uc_stack) == 16 && offset_of!(Ucontext, uc_sigmask) == 40);
+    assert!(offset_of!(Sigcontext, regs) == 8 && offset_of!(Sigcontext, pstate) == 8 * REGISTERS);
+    assert!(offset_of!(FpsimdContext, fpsr) == 8 && offset_of!(FpsimdContext, vregs) == 16);
+    assert!(offset_of!(FrameParts, stack) == 48 && offset_of!(FrameParts, fault_address) == 80);
+    assert!(offset_of!(FrameHead, pstate) == 32 && offset_of!(FrameHead, records) == 40 && RESERVED % 16 == 0);
+};

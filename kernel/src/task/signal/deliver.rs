@@ -1,22 +1,31 @@
 //! Taking signals on the way to EL0, and restarting system calls (Linux: `get_signal`, arm64's `do_signal`).
 
 use super::action::{Action, Default, default_of};
-use super::pending::SigInfo;
+use super::pending::{SigInfo, first_of};
 use super::state::{has_pending, pending_of, retarget};
 use super::{fault, frame, send, stop};
 use crate::arch::aarch64::entry::WORK_SIGNAL;
+use crate::mm::Access;
+use crate::syscall::{Stop, user};
 use crate::task::exit;
 use crate::task::thread::Thread;
 use core::sync::atomic::Ordering::*;
 use vigil_abi::process::wait_signaled;
 use vigil_abi::signal::*;
 use vigil_abi::{Errno, nr};
-use vigil_executor::task::{INTERRUPT_KILL, INTERRUPT_SIGNAL};
+use vigil_executor::task::{INTERRUPT_KILL, INTERRUPT_SIGNAL, Task};
 
 /// Brings the work word and the interrupt flags up to date after the mask or the pending set changed. The thread itself.
+#[inline]
 pub fn recalc(thread: &Thread) {
     let Some(task) = thread.task() else { return };
     let woken = task.interrupt_flags();
+    if woken != 0 || has_pending(thread) {
+        recalc_flags(thread, task, woken);
+    }
+}
+
+fn recalc_flags(thread: &Thread, task: &Task, woken: u32) {
     // Clear, then look: a sender sets the pending bit before the flag. The kill flag, too: what was fatal when it was sent
     // may have got a handler, or sigtimedwait(2) has taken it.
     if woken != 0 {
@@ -39,7 +48,8 @@ fn must_end(thread: &Thread) -> bool {
     }
     let mut pending = pending_of(thread) & !thread.signals.blocked();
     while pending != 0 {
-        if send::is_fatal(thread, pending.trailing_zeros() + 1) {
+        let signo = pending.trailing_zeros() + 1;
+        if send::is_fatal(thread, signo, thread.process.with_sighand(|s| s.handler(signo))) {
             return true;
         }
         pending &= pending - 1;
@@ -105,15 +115,83 @@ pub async fn handle(thread: &Thread) {
 
 /// Builds the frame and points the context at the handler; a stack that cannot take it is a SIGSEGV.
 async fn enter_handler(thread: &Thread, info: &SigInfo, action: &Action) {
-    let blocked = thread.signals.blocked();
-    // What the frame restores is the mask before sigsuspend replaced it.
-    let restored = thread.signals.take_saved().unwrap_or(blocked);
-    if frame::build(thread, info, action, restored).await.is_err() {
+    let restored = thread.signals.restored();
+    if user::retry(thread, || frame::push(thread, info, action, restored)).await.is_err() {
+        thread.signals.take_saved();
         fault::force_segv(thread, info.signo);
         return;
     }
+    block_for_handler(thread, info, action);
+}
+
+/// The mask while a handler runs.
+fn block_for_handler(thread: &Thread, info: &SigInfo, action: &Action) {
     let own = if action.flags & SA_NODEFER != 0 { 0 } else { sigmask(info.signo) };
-    thread.signals.set_blocked(blocked | action.mask | own);
+    thread.signals.take_saved();
+    thread.signals.set_blocked(thread.signals.blocked() | action.mask | own);
+}
+
+/// How often a frame is tried in the vector: it can be in three pages.
+const ATTEMPTS: usize = 4;
+
+/// [`handle`] for the vector, when nothing is to be waited for and no system call to be restarted: signals that have
+/// handlers, with stacks that are there or can be there at once. `false`: the future's [`handle`] does the rest.
+pub fn try_handle(thread: &Thread) -> bool {
+    let process = &thread.process;
+    if process.signals.stop_signal.load(SeqCst) != 0
+        || process.continued.load(Relaxed)
+        || thread.exiting.load(Relaxed)
+        || process.is_exiting()
+    {
+        return false;
+    }
+    // Clear, then look: a sender sets the pending bit before this one.
+    thread.take_work(WORK_SIGNAL);
+    // SAFETY: the thread itself, outside EL0.
+    unsafe { thread.context() }.syscall.set(-1);
+    while pending_of(thread) & !thread.signals.blocked() != 0 {
+        if !try_one(thread) {
+            thread.set_work(WORK_SIGNAL);
+            return false;
+        }
+    }
+    if let Some(mask) = thread.signals.take_saved() {
+        thread.signals.set_blocked(mask);
+    }
+    recalc(thread);
+    true
+}
+
+/// Enters the handler of one signal. `false`: nothing has happened, and this signal is the future's.
+fn try_one(thread: &Thread) -> bool {
+    let wanted = !thread.signals.blocked();
+    let own = &thread.signals.queue;
+    let queue = if own.set() & wanted != 0 { own } else { &thread.process.signals.queue };
+    // Another thread may have taken it meanwhile.
+    let Some(signo) = first_of(queue.set() & wanted) else { return true };
+    let action = thread.process.with_sighand(|s| s.get(signo));
+    if action.handler <= SIG_IGN || action.flags & SA_RESETHAND != 0 {
+        return false;
+    }
+    let Some(info) = queue.with(|p| p.take(sigmask(signo))) else { return true };
+    for _ in 0..ATTEMPTS {
+        match frame::push(thread, &info, &action, thread.signals.restored()) {
+            Ok(()) => {
+                block_for_handler(thread, &info, &action);
+                return true;
+            }
+            Err(Stop::Fault(fault)) if fault.is_resolvable() => {
+                let Some(mm) = thread.mm() else { break };
+                match mm.try_fault(fault.addr, Access::Write, thread.stack_limit()) {
+                    Ok(done) => thread.count_fault(done.major),
+                    Err(_) => break,
+                }
+            }
+            Err(_) => break,
+        }
+    }
+    queue.with(|p| p.put_back(info));
+    false
 }
 
 /// What is to become of the system call that a signal interrupted.
@@ -126,11 +204,10 @@ impl Restart {
     fn of(thread: &Thread) -> Restart {
         // SAFETY: the thread itself, outside EL0.
         let context = unsafe { thread.context() };
-        if context.syscall < 0 {
+        if context.syscall.replace(-1) < 0 {
             return Restart::None;
         }
-        context.syscall = -1;
-        let result = context.x[0] as i64;
+        let result = context.x[0].get() as i64;
         match i32::try_from(-result).ok().and_then(Errno::from_raw) {
             Some(e) if result < 0 && e.is_restart() => Restart::Error(e),
             _ => Restart::None,
@@ -144,10 +221,10 @@ impl Restart {
         // SAFETY: as above.
         let context = unsafe { thread.context() };
         if again {
-            context.x[0] = context.orig_x0;
-            context.pc = context.pc.wrapping_sub(4);
+            context.x[0].set(context.orig_x0.get());
+            context.pc.update(|pc| pc.wrapping_sub(4));
         } else {
-            context.x[0] = Errno::EINTR.to_ret() as u64;
+            context.x[0].set(Errno::EINTR.to_ret() as u64);
         }
     }
 
@@ -156,10 +233,10 @@ impl Restart {
         let Restart::Error(e) = *self else { return };
         // SAFETY: as above.
         let context = unsafe { thread.context() };
-        context.x[0] = context.orig_x0;
-        context.pc = context.pc.wrapping_sub(4);
+        context.x[0].set(context.orig_x0.get());
+        context.pc.update(|pc| pc.wrapping_sub(4));
         if e == Errno::ERESTART_RESTARTBLOCK {
-            context.x[8] = nr::restart_syscall as u64;
+            context.x[8].set(nr::restart_syscall as u64);
         }
     }
 }

@@ -10,8 +10,8 @@ use vigil_abi::signal::*;
 
 /// Sends `signo` for a fault at `addr` to the calling thread; it cannot be blocked or ignored (Linux: force_sig_fault).
 pub fn force_fault(thread: &Thread, signo: u32, code: i32, addr: usize) {
-    // SAFETY: the thread itself, outside EL0; the values are copied.
-    let esr = unsafe { thread.context() }.esr;
+    // SAFETY: the thread itself, outside EL0.
+    let esr = unsafe { thread.context() }.esr.get();
     thread.signals.fault_address.store(addr as u64, Relaxed);
     thread.signals.fault_esr.store(esr, Relaxed);
     force(thread, SigInfo::fault(signo, code, addr as u64), false);
@@ -77,11 +77,9 @@ pub fn floating_point(thread: &Thread, esr: u64, pc: usize) {
 /// One rate-limited line about a process that a fault ends, as Linux's `show_unhandled_signals` prints it.
 pub fn log_fatal(thread: &Thread, info: &SigInfo) {
     if matches!(info.signo, SIGSEGV | SIGBUS | SIGILL | SIGFPE | SIGTRAP) && info.code > 0 {
-        // SAFETY: the thread itself, outside EL0; the values are copied.
-        let (pc, sp, esr) = {
-            let context = unsafe { thread.context() };
-            (context.pc, context.sp, context.esr)
-        };
+        // SAFETY: the thread itself, outside EL0.
+        let context = unsafe { thread.context() };
+        let (pc, sp, esr) = (context.pc.get(), context.sp.get(), context.esr.get());
         let comm = thread.comm();
         let length = comm.iter().position(|b| *b == 0).unwrap_or(comm.len());
         let name = core::str::from_utf8(&comm[..length]).unwrap_or("?");

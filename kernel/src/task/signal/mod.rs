@@ -30,7 +30,7 @@ pub mod state;
 pub mod stop;
 
 pub use action::{Action, SigHand};
-pub use deliver::{handle, recalc};
+pub use deliver::{handle, recalc, try_handle};
 pub use fault::{abort, floating_point, force_fault};
 pub use pending::SigInfo;
 pub use send::{send_to_group, send_to_process, send_to_process_locked, send_to_thread};

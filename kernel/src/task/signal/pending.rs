@@ -45,6 +45,12 @@ impl SigInfo {
         SigInfo { signo: SIGCHLD, errno: 0, code, fields }
     }
 
+    /// The first words of the ABI's structure; the others are zero.
+    pub fn head(&self) -> [u64; 6] {
+        let [a, b, c, d] = self.fields;
+        [u64::from(self.signo) | u64::from(self.errno as u32) << 32, u64::from(self.code as u32), a, b, c, d]
+    }
+
     /// As user space sees it.
     pub fn to_abi(&self) -> Siginfo {
         let mut info = Siginfo::new(self.signo, self.code);
@@ -64,6 +70,13 @@ impl SigInfo {
 /// Signals that a thread causes itself come first (Linux: SYNCHRONOUS_MASK).
 const SYNCHRONOUS: Sigset =
     sigmask(SIGSEGV) | sigmask(SIGBUS) | sigmask(SIGILL) | sigmask(SIGTRAP) | sigmask(SIGFPE) | sigmask(SIGSYS);
+
+/// The signal of `ready` that is delivered first: a synchronous one, then by ascending number.
+#[inline]
+pub fn first_of(ready: Sigset) -> Option<u32> {
+    let first = if ready & SYNCHRONOUS != 0 { ready & SYNCHRONOUS } else { ready };
+    (first != 0).then(|| first.trailing_zeros() + 1)
+}
 
 /// The pending signals of one thread or process.
 #[derive(Debug, Default)]
@@ -106,11 +119,7 @@ impl Pending {
     /// Takes the next signal that is in `wanted`: synchronous ones first, then by ascending number.
     pub fn take(&mut self, wanted: Sigset) -> Option<SigInfo> {
         let ready = self.set & wanted;
-        if ready == 0 {
-            return None;
-        }
-        let first = if ready & SYNCHRONOUS != 0 { ready & SYNCHRONOUS } else { ready };
-        let signo = first.trailing_zeros() + 1;
+        let signo = first_of(ready)?;
         let Some(i) = self.queue.iter().position(|q| q.signo == signo) else {
             self.set &= !sigmask(signo);
             return Some(SigInfo::from_process(signo, SI_USER, 0, 0, 0));
@@ -120,6 +129,13 @@ impl Pending {
             self.set &= !sigmask(signo);
         }
         info
+    }
+
+    /// Puts back what [`Pending::take`] has just given, to be the first of its number again. Without memory it loses its
+    /// information.
+    pub fn put_back(&mut self, info: SigInfo) {
+        let _ = self.queue.try_insert(0, info);
+        self.set |= sigmask(info.signo);
     }
 
     /// Forgets the signals in `mask`.
@@ -157,6 +173,19 @@ mod tests {
         p.add(SigInfo::fault(SIGSEGV, SEGV_MAPERR, 4), 10).unwrap();
         assert_eq!(p.take(!sigmask(SIGSEGV)).unwrap().signo, SIGHUP);
         assert_eq!(p.take(!0).unwrap().fields[0], 4);
+    }
+
+    #[test]
+    fn what_is_put_back_is_the_first_of_its_number() {
+        let mut p = Pending::new();
+        for value in 0..2 {
+            p.add(SigInfo::from_process(SIGRTMIN, SI_QUEUE, 1, 0, value), 10).unwrap();
+        }
+        let first = p.take(!0).unwrap();
+        p.put_back(first);
+        assert_eq!((p.take(!0).unwrap().fields[1], p.take(!0).unwrap().fields[1]), (0, 1));
+        p.put_back(first);
+        assert_eq!((p.take(!0), p.set()), (Some(first), 0));
     }
 
     #[test]

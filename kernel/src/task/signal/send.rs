@@ -11,6 +11,7 @@ use crate::task::thread::Thread;
 use core::sync::atomic::Ordering::*;
 use vigil_abi::Errno;
 use vigil_abi::signal::*;
+use vigil_executor::context::Context;
 use vigil_executor::task::{INTERRUPT_KILL, INTERRUPT_SIGNAL};
 use vigil_mem::KArc;
 
@@ -19,20 +20,23 @@ pub fn wake(thread: &Thread, fatal: bool) {
     thread.set_work(WORK_SIGNAL);
     if let Some(task) = thread.task() {
         task.interrupt(if fatal { INTERRUPT_SIGNAL | INTERRUPT_KILL } else { INTERRUPT_SIGNAL });
-        crate::platform::kick_user(task);
+        // The caller itself is not in EL0.
+        if !core::ptr::eq(Context::here().current(), task) {
+            crate::platform::kick_user(task);
+        }
     }
 }
 
-/// Whether `signo` would be dropped: ignored, and not blocked by the thread that would take it (sigwait wants it then).
-fn is_dropped(process: &Process, thread: Option<&Thread>, signo: u32) -> bool {
-    if thread.is_some_and(|t| (t.signals.blocked() | t.signals.awaited()) & sigmask(signo) != 0) {
-        return false;
-    }
-    match process.with_sighand(|s| s.handler(signo)) {
+/// Whether `signo` would be dropped: ignored by its `handler`, and not blocked by the thread that would take it (sigwait
+/// wants it then).
+#[inline]
+fn is_dropped(process: &Process, thread: Option<&Thread>, signo: u32, handler: u64) -> bool {
+    let ignored = match handler {
         SIG_IGN => true,
         SIG_DFL => process.signals.unkillable.load(Relaxed) || default_of(signo) == Default::Ignore,
-        _ => false,
-    }
+        _ => return false,
+    };
+    ignored && !thread.is_some_and(|t| (t.signals.blocked() | t.signals.awaited()) & sigmask(signo) != 0)
 }
 
 fn add(queue: &Queue, process: &Process, info: SigInfo) -> Result<(), Errno> {
@@ -40,11 +44,12 @@ fn add(queue: &Queue, process: &Process, info: SigInfo) -> Result<(), Errno> {
 }
 
 /// Whether the signal ends the process whatever happens, so that killable waits of `thread` may end at once.
-pub(super) fn is_fatal(thread: &Thread, signo: u32) -> bool {
+#[inline]
+pub(super) fn is_fatal(thread: &Thread, signo: u32, handler: u64) -> bool {
     signo == SIGKILL
-        || thread.signals.awaited() & sigmask(signo) == 0
+        || handler == SIG_DFL
+            && thread.signals.awaited() & sigmask(signo) == 0
             && default_of(signo) == Default::Terminate
-            && thread.process.with_sighand(|s| s.handler(signo)) == SIG_DFL
             && !thread.process.signals.unkillable.load(Relaxed)
 }
 
@@ -52,12 +57,13 @@ pub(super) fn is_fatal(thread: &Thread, signo: u32) -> bool {
 pub fn send_to_thread(thread: &Thread, info: SigInfo) -> Result<(), Errno> {
     let guard = tasks();
     stop::prepare(&thread.process, info.signo, &guard);
-    if is_dropped(&thread.process, Some(thread), info.signo) {
+    let handler = thread.process.with_sighand(|s| s.handler(info.signo));
+    if is_dropped(&thread.process, Some(thread), info.signo, handler) {
         return Ok(());
     }
     add(&thread.signals.queue, &thread.process, info)?;
     if thread.signals.blocked() & sigmask(info.signo) == 0 {
-        wake(thread, is_fatal(thread, info.signo));
+        wake(thread, is_fatal(thread, info.signo, handler));
     }
     Ok(())
 }
@@ -82,12 +88,13 @@ fn send_checked(process: &Process, info: SigInfo, guard: &Tasks) -> Result<(), E
     let takes = |t: &&KArc<Thread>| t.signals.blocked() & bit == 0 && !t.exiting.load(Relaxed);
     let taker = relations.threads.iter().find(takes);
     let main = taker.or(relations.threads.first());
-    if is_dropped(process, main.map(|t| &**t), info.signo) {
+    let handler = process.with_sighand(|s| s.handler(info.signo));
+    if is_dropped(process, main.map(|t| &**t), info.signo, handler) {
         return Ok(());
     }
     add(&process.signals.queue, process, info)?;
     if let Some(thread) = taker {
-        wake(thread, is_fatal(thread, info.signo));
+        wake(thread, is_fatal(thread, info.signo, handler));
     }
     Ok(())
 }

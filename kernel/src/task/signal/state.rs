@@ -70,8 +70,8 @@ pub struct ThreadSignals {
     /// Blocked but for a sigtimedwait(2) that waits for them now: neither dropped when ignored nor fatal at once (Linux:
     /// real_blocked).
     awaited: AtomicU64,
-    /// The alternate stack.
-    pub altstack: SpinLock<AltStack>,
+    /// The alternate stack: address, size, flags. The thread's own: no other flow writes or reads it.
+    altstack: (AtomicU64, AtomicU64, AtomicU32),
     /// FAR and ESR of the last fault that made a signal, for the handler's frame.
     pub fault_address: AtomicU64,
     /// See `fault_address`.
@@ -87,7 +87,7 @@ impl ThreadSignals {
             saved: AtomicU64::new(0),
             has_saved: AtomicBool::new(false),
             awaited: AtomicU64::new(0),
-            altstack: SpinLock::new(lock_class!("altstack"), AltStack::NONE),
+            altstack: (AtomicU64::new(0), AtomicU64::new(0), AtomicU32::new(SS_DISABLE)),
             fault_address: AtomicU64::new(0),
             fault_esr: AtomicU64::new(0),
         }
@@ -99,10 +99,25 @@ impl ThreadSignals {
         let new = ThreadSignals::new();
         new.blocked.store(parent.blocked(), Relaxed);
         if keep_altstack {
-            let stack = *parent.altstack.lock();
-            *new.altstack.lock() = stack;
+            new.set_altstack(parent.altstack());
         }
         new
+    }
+
+    /// The alternate stack. The thread itself only.
+    #[inline]
+    pub fn altstack(&self) -> AltStack {
+        let (sp, size, flags) = &self.altstack;
+        AltStack { sp: sp.load(Relaxed), size: size.load(Relaxed), flags: flags.load(Relaxed) }
+    }
+
+    /// Sets the alternate stack. The thread itself only.
+    #[inline]
+    pub fn set_altstack(&self, stack: AltStack) {
+        let (sp, size, flags) = &self.altstack;
+        sp.store(stack.sp, Relaxed);
+        size.store(stack.size, Relaxed);
+        flags.store(stack.flags, Relaxed);
     }
 
     /// What is blocked.
@@ -145,9 +160,17 @@ impl ThreadSignals {
         self.set_blocked(mask);
     }
 
-    /// The mask that a handler's frame must put back: the one that sigsuspend has replaced, if any.
+    /// The mask that a handler's frame must put back: the one that sigsuspend has replaced, if any, or the present one.
+    pub fn restored(&self) -> Sigset {
+        if self.has_saved.load(Relaxed) { self.saved.load(Relaxed) } else { self.blocked() }
+    }
+
+    /// The mask that sigsuspend has replaced, if any: it is put back by a frame or by the caller.
     pub fn take_saved(&self) -> Option<Sigset> {
-        self.has_saved.swap(false, Relaxed).then(|| self.saved.load(Relaxed))
+        // The thread's own: no other flow writes it.
+        let has = self.has_saved.load(Relaxed);
+        self.has_saved.store(false, Relaxed);
+        has.then(|| self.saved.load(Relaxed))
     }
 }
 
