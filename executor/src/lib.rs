@@ -19,6 +19,7 @@
 //! | module | what is there |
 //! |---|---|
 //! | [`apart`] | polls in frames of their own |
+//! | [`nospec`] | user-chosen indices, clamped against speculation |
 //! | [`arch`] | about ten primitives of the CPU, with a host twin |
 //! | [`context`] | the context block at the top of each stack: preempt count, need-resched, current task |
 //! | [`cpu`] | CPU numbers and per-CPU variables |
@@ -49,6 +50,7 @@ pub mod executor;
 #[path = "loom_executor.rs"]
 pub mod executor;
 pub mod inbox;
+pub mod nospec;
 pub mod platform;
 #[cfg(not(loom))]
 pub mod preempt;

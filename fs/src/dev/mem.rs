@@ -38,7 +38,7 @@ fn zeros(buf: &mut IoBufMut<'_>) -> OpResult<'static, usize> {
             return Err(again());
         }
         let n = buf.remaining().min(AT_ONCE);
-        total += buf.zero(n)?;
+        total += buf.clear(n)?;
     }
     Ok(total)
 }

@@ -101,7 +101,7 @@ impl Ring {
         Ok(())
     }
 
-    /// Copies out of the first slot.
+    /// Copies out of the first slot: what is asked for of it, or nothing, as what a fault divides would be lost to others.
     #[inline]
     pub fn read(&mut self, buf: &mut IoBufMut<'_>) -> Result<Step, Fault> {
         if self.is_empty() {
@@ -111,7 +111,7 @@ impl Ring {
         let Some(slot) = &mut self.slots[place] else { return Ok(Step::Stuck) };
         let n = slot.len.min(buf.remaining());
         // SAFETY: `start + len` is within the page, which the slot counts.
-        let copied = unsafe { buf.copy_out_raw(slot.page.addr().add(slot.start), n) }?;
+        let copied = unsafe { buf.copy_out_whole_raw(slot.page.addr().add(slot.start), n) }?;
         slot.start += copied;
         slot.len -= copied;
         let mut ends = false;

@@ -80,7 +80,30 @@ pub async fn getdents64<M: Mem>(file: &File, buf: &mut IoBufMut<'_>, mem: &M) ->
         }
         Ok(())
     };
-    drive(wait_site!("getdents64"), WaitMode::Killable, mem, copy).await?;
+    let result = drive(wait_site!("getdents64"), WaitMode::Killable, mem, copy).await;
+    if let Err(errno) = result {
+        // What is whole before the page that is not there counts.
+        let (len, next) = whole_records(bytes, copied);
+        if len == 0 {
+            return Err(errno);
+        }
+        file.set_pos(next);
+        return Ok(len);
+    }
     file.set_pos(if records.bytes.is_empty() { pos } else { records.next });
     Ok(records.bytes.len())
+}
+
+/// How long the whole records in the first `copied` bytes are, and where reading goes on behind them.
+fn whole_records(bytes: &[u8], copied: usize) -> (usize, u64) {
+    let field = |at: usize, n: usize| bytes.get(at..at + n).unwrap_or(&[]).iter().rev().fold(0u64, |sum, &byte| sum << 8 | u64::from(byte));
+    let (mut end, mut next) = (0, 0);
+    loop {
+        let len = field(end + 16, 2) as usize;
+        if len == 0 || end + len > copied {
+            return (end, next);
+        }
+        next = field(end + 8, 8);
+        end += len;
+    }
 }

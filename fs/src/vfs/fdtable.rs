@@ -6,10 +6,11 @@
 //! A thread that does not share its table may use [`FdTable::get_light`] instead of counting references: while it is in a
 //! system call nobody else can close what it uses (Linux: __fget_light).
 
-use super::file::File;
+use super::file::{File, Mode};
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicU32, Ordering::*};
 use vigil_abi::Errno;
+use vigil_executor::nospec::index_nospec;
 use vigil_executor::sync::{LockClass, SpinLock};
 use vigil_mem::{KArc, KVec};
 
@@ -105,21 +106,27 @@ impl FdTable {
         self.users.load(Acquire) > 1
     }
 
-    /// The file of `fd`. EBADF.
+    /// The file of `fd`, for a call that works on its content. EBADF, also for one opened with O_PATH (Linux: fdget).
     pub fn get(&self, fd: i32) -> Result<KArc<File>, Errno> {
+        self.get_raw(fd).and_then(|file| if file.mode().contains(Mode::PATH) { Err(Errno::EBADF) } else { Ok(file) })
+    }
+
+    /// The file of `fd`, for a call to which a mere place will do: where a path starts, fstat, dup (Linux: fdget_raw).
+    /// EBADF.
+    pub fn get_raw(&self, fd: i32) -> Result<KArc<File>, Errno> {
         self.with(|table| table.slot(fd).cloned()).ok_or(Errno::EBADF)
     }
 
-    /// As [`FdTable::get`] without a count while the table has one user.
+    /// As [`FdTable::get_raw`] without a count while the table has one user.
     ///
     /// # Safety
     /// The caller is a task that uses this table, and neither closes or replaces descriptors nor lets another task share
-    /// the table while it holds the result. Others (who look at it from outside, through /proc) only use [`FdTable::get`]
+    /// the table while it holds the result. Others (who look at it from outside, through /proc) only use [`FdTable::get_raw`]
     /// and [`FdTable::next`].
     #[inline]
     pub unsafe fn get_light(&self, fd: i32) -> Result<FdRef<'_>, Errno> {
         if self.is_shared() {
-            return self.get(fd).map(FdRef::Counted);
+            return self.get_raw(fd).map(FdRef::Counted);
         }
         // SAFETY: by the caller's contract nobody changes the table: its only user is here.
         let table = unsafe { &*self.table.get() };
@@ -157,6 +164,7 @@ impl FdTable {
         let fd = usize::try_from(new).ok().filter(|&fd| fd < limit.min(NR_OPEN)).ok_or(Errno::EBADF)?;
         self.with(|table| {
             table.grow(fd + 1)?;
+            let fd = index_nospec(fd, table.slots.len());
             if table.slots[fd].is_none() && get(&table.used, fd) {
                 return Err(Errno::EBUSY);
             }
@@ -169,9 +177,9 @@ impl FdTable {
     /// Takes `fd` out of the table. EBADF. The caller closes the file ([`super::close`]).
     pub fn remove(&self, fd: i32) -> Result<KArc<File>, Errno> {
         self.with(|table| {
-            let slot = usize::try_from(fd).ok().and_then(|fd| table.slots.get_mut(fd)).ok_or(Errno::EBADF)?;
-            let file = slot.take().ok_or(Errno::EBADF)?;
-            table.release(fd as usize);
+            let fd = table.index(fd)?;
+            let file = table.slots[fd].take().ok_or(Errno::EBADF)?;
+            table.release(fd);
             Ok(file)
         })
     }
@@ -199,14 +207,14 @@ impl FdTable {
 
     /// FD_CLOEXEC of `fd`. EBADF.
     pub fn cloexec(&self, fd: i32) -> Result<bool, Errno> {
-        self.with(|table| table.slot(fd).is_some().then(|| get(&table.cloexec, fd as usize))).ok_or(Errno::EBADF)
+        self.with(|table| table.index(fd).map(|fd| get(&table.cloexec, fd)))
     }
 
     /// Sets FD_CLOEXEC of `fd`. EBADF.
     pub fn set_cloexec(&self, fd: i32, on: bool) -> Result<(), Errno> {
         self.with(|table| {
-            table.slot(fd).ok_or(Errno::EBADF)?;
-            set(&mut table.cloexec, fd as usize, on);
+            let fd = table.index(fd)?;
+            set(&mut table.cloexec, fd, on);
             Ok(())
         })
     }
@@ -228,15 +236,17 @@ impl FdTable {
 impl Table {
     #[inline]
     fn slot(&self, fd: i32) -> Option<&KArc<File>> {
-        // A number that is too large, negative ones included, is no index: the lookup is bounded without a branch that
-        // could be mispredicted past (array_index_nospec).
+        // A number that is too large, negative ones included, is no index.
         let index = fd as u32 as usize;
-        let len = self.slots.len();
-        let mask = usize::from(index < len).wrapping_neg();
-        if index >= len {
+        if index >= self.slots.len() {
             return None;
         }
-        self.slots.get(index & core::hint::black_box(mask))?.as_ref()
+        self.slots.get(index_nospec(index, self.slots.len()))?.as_ref()
+    }
+
+    /// The number of an open descriptor as an index.
+    fn index(&self, fd: i32) -> Result<usize, Errno> {
+        self.slot(fd).map(|_| index_nospec(fd as u32 as usize, self.slots.len())).ok_or(Errno::EBADF)
     }
 
     /// Copies one descriptor of `from`, if it is open and below `size`.

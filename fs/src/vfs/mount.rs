@@ -54,6 +54,10 @@ pub struct Mount {
     flags: AtomicU32,
     /// Files open for writing through it: it cannot become read-only.
     writers: AtomicU32,
+    /// How often a path has gone down into it.
+    visits: AtomicU64,
+    /// What `visits` is at the next umount2(MNT_EXPIRE) if nobody but that call has come by since the last one.
+    expires_at: AtomicU64,
     /// Where it hangs; `None`: the root of all, or nowhere.
     at: SpinLock<Option<Path>>,
 }
@@ -100,6 +104,7 @@ impl Path {
         let mut went = false;
         while self.dentry.is_mountpoint() {
             let Some(mnt) = mounted_on(self) else { break };
+            mnt.visits.fetch_add(1, Relaxed);
             self.dentry = mnt.root.clone();
             self.mnt = mnt;
             went = true;
@@ -125,6 +130,8 @@ impl Mount {
             source: KVec::try_from_slice(source)?,
             flags: AtomicU32::new(flags.bits()),
             writers: AtomicU32::new(0),
+            visits: AtomicU64::new(0),
+            expires_at: AtomicU64::new(0),
             at: SpinLock::new(&AT_CLASS, None),
         })?)
     }
@@ -198,6 +205,23 @@ pub fn attach(mnt: &KArc<Mount>, at: Path) -> Result<(), Errno> {
     Ok(())
 }
 
+/// Whether an unused mount may go because it was unused at the last call, too (MNT_EXPIRE). EBUSY: it is in use; EAGAIN:
+/// it is marked now, and the next call will take it if nobody used it in between.
+pub fn expire(mnt: &KArc<Mount>) -> Result<(), Errno> {
+    let table = TABLE.lock();
+    if is_busy(&table, mnt) {
+        return Err(Errno::EBUSY);
+    }
+    let visits = mnt.visits.load(Relaxed);
+    if mnt.expires_at.swap(visits + 1, Relaxed) == visits { Ok(()) } else { Err(Errno::EAGAIN) }
+}
+
+/// Whether somebody uses `mnt` besides the table and the caller, or something hangs below it.
+fn is_busy(table: &[KArc<Mount>], mnt: &KArc<Mount>) -> bool {
+    let is_below = |m: &KArc<Mount>| m.at.lock().as_ref().is_some_and(|at| KArc::ptr_eq(&at.mnt, mnt));
+    KArc::strong_count(mnt) > 2 || table.iter().any(is_below)
+}
+
 /// Takes `mnt` out of the tree with all that hangs below it. EBUSY: it is in use (checked unless `lazy`), EINVAL: it is
 /// the root of all or hangs nowhere.
 pub fn detach(mnt: &KArc<Mount>, lazy: bool) -> Result<(), Errno> {
@@ -207,10 +231,7 @@ pub fn detach(mnt: &KArc<Mount>, lazy: bool) -> Result<(), Errno> {
         if mnt.mountpoint().is_none() {
             return Err(Errno::EINVAL);
         }
-        let is_below = |m: &KArc<Mount>| m.at.lock().as_ref().is_some_and(|at| KArc::ptr_eq(&at.mnt, mnt));
-        let has_children = table.iter().any(is_below);
-        // The table's reference and the caller's: everything beyond is a user.
-        if !lazy && (has_children || KArc::strong_count(mnt) > 2) {
+        if !lazy && is_busy(&table, mnt) {
             return Err(Errno::EBUSY);
         }
         gone.try_reserve(table.len())?;

@@ -107,11 +107,14 @@ pub async fn umount(ctx: &Ctx<'_>, target: &[u8], flags: u32) -> Result<(), Errn
     if !ctx.cred.capable(cap::SYS_ADMIN) {
         return Err(Errno::EPERM);
     }
-    if flags & MNT_EXPIRE != 0 {
-        return Err(Errno::EINVAL);
-    }
     let Path { mnt, dentry } = at;
     drop(dentry);
+    if flags & MNT_EXPIRE != 0 {
+        if mnt.mountpoint().is_none() || flags & (MNT_FORCE | MNT_DETACH) != 0 {
+            return Err(Errno::EINVAL);
+        }
+        mount::expire(&mnt)?;
+    }
     mount::detach(&mnt, flags & MNT_DETACH != 0)
 }
 

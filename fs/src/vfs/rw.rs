@@ -77,6 +77,15 @@ fn start(file: &File, pos: Pos, done: usize) -> u64 {
     }
 }
 
+/// Whether a transfer of `count` bytes from `at` on stays within the largest offset (Linux: rw_verify_area). EINVAL.
+#[inline]
+fn verify_area(file: &File, at: u64, count: usize) -> Result<(), Errno> {
+    match at.wrapping_add(count as u64) as i64 {
+        end if end < 0 && !file.mode().contains(Mode::STREAM) => Err(Errno::EINVAL),
+        _ => Ok(()),
+    }
+}
+
 #[inline]
 fn finish(file: &File, pos: Pos, at: u64) {
     if pos == Pos::Shared && !file.mode().contains(Mode::STREAM) {
@@ -98,6 +107,7 @@ pub fn try_read<'a>(file: &'a File, buf: &mut IoBufMut<'_>, pos: Pos) -> OpResul
         false => None,
     };
     let mut at = start(file, pos, buf.done());
+    verify_area(file, at, buf.remaining())?;
     let before = buf.done();
     let result = file.ops().read(file, buf, &mut at);
     finish(file, pos, at);
@@ -114,6 +124,7 @@ pub fn try_write<'a>(file: &'a File, buf: &mut IoBuf<'_>, pos: Pos, limits: &Wri
     };
     let before = buf.done();
     let mut at = start(file, pos, before);
+    verify_area(file, at, buf.remaining())?;
     let result = if file.inode().is_regular() {
         let _guard = file.inode().rwsem.try_write().ok_or_else(again)?;
         prepare_regular(file, buf, &mut at, limits)?;
@@ -144,6 +155,7 @@ pub async fn read<M: Mem>(file: &File, buf: &mut IoBufMut<'_>, pos: Pos, mem: &M
         false => None,
     };
     let mut at = start(file, pos, buf.done());
+    verify_area(file, at, buf.remaining())?;
     let mut failed = None;
     let read = || {
         let before = buf.done();
@@ -165,6 +177,7 @@ pub async fn write<M: Mem>(file: &File, buf: &mut IoBuf<'_>, pos: Pos, limits: &
         false => None,
     };
     let mut at = start(file, pos, buf.done());
+    verify_area(file, at, buf.remaining())?;
     let regular = file.inode().is_regular();
     let _guard = match regular {
         true => Some(file.inode().rwsem.write(wait_site!("inode_lock")).await),

@@ -7,6 +7,9 @@ use vigil_executor::wait_site;
 
 /// Moves the position of `file`; returns the new one. ESPIPE for streams, EINVAL, ENXIO, EOVERFLOW.
 pub async fn llseek(file: &File, offset: i64, whence: u32) -> Result<u64, Errno> {
+    if file.mode().contains(Mode::PATH) {
+        return Err(Errno::EBADF);
+    }
     if whence > SEEK_HOLE {
         return Err(Errno::EINVAL);
     }

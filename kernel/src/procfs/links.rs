@@ -59,7 +59,7 @@ pub(super) struct FdDir {
 
 fn file_of(who: &Who, fd: u32) -> Result<KArc<File>, Errno> {
     let files = who.thread()?.share_files().ok_or(Errno::ENOENT)?;
-    files.get(i32::try_from(fd).map_err(|_| Errno::ENOENT)?).map_err(|_| Errno::ENOENT)
+    files.get_raw(i32::try_from(fd).map_err(|_| Errno::ENOENT)?).map_err(|_| Errno::ENOENT)
 }
 
 impl FdDir {

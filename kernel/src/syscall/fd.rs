@@ -25,7 +25,7 @@ fn table(t: &Thread) -> Result<KArc<FdTable>, Errno> {
 /// dup(fd)
 pub fn dup(t: &Thread, a: Args) -> SysResult {
     let files = t.files()?;
-    let file = files.get(a[0] as i32)?;
+    let file = files.get_raw(a[0] as i32)?;
     Ok(files.install(file, nofile(t), false)? as usize)
 }
 
@@ -39,7 +39,7 @@ pub async fn dup3(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
         return Err(Errno::EBADF);
     }
     let files = table(t)?;
-    let file = files.get(old)?;
+    let file = files.get_raw(old)?;
     let replaced = files.replace(file, new, nofile(t), flags & O_CLOEXEC != 0)?;
     if let Some(file) = replaced {
         // The error of this close is lost, as on Linux.
@@ -123,7 +123,10 @@ pub async fn pipe2(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
 pub async fn fcntl(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     let (fd, command, arg) = (a[0] as i32, a[1] as u32, a[2]);
     let files = table(t)?;
-    let file = files.get(fd)?;
+    let file = files.get_raw(fd)?;
+    if file.flags() & O_PATH != 0 && !matches!(command, F_DUPFD | F_DUPFD_CLOEXEC | F_GETFD | F_SETFD | F_GETFL) {
+        return Err(Errno::EBADF);
+    }
     match command {
         F_DUPFD | F_DUPFD_CLOEXEC => {
             if (arg as i32) < 0 || arg as usize >= nofile(t) {
@@ -161,9 +164,6 @@ pub async fn ioctl(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     let (fd, command, arg) = (a[0] as i32, a[1] as u32, a[2] as usize);
     let files = table(t)?;
     let file = files.get(fd)?;
-    if file.flags() & O_PATH != 0 {
-        return Err(Errno::EBADF);
-    }
     match command {
         FIOCLEX | FIONCLEX => {
             files.set_cloexec(fd, command == FIOCLEX)?;
@@ -213,8 +213,7 @@ pub async fn sync(_: &Thread, _: Args<'_>) -> Result<usize, Errno> {
 
 /// syncfs(fd)
 pub async fn syncfs(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
-    let file = t.files()?.get(a[0] as i32)?;
-    if file.flags() & O_PATH != 0 { Err(Errno::EBADF) } else { Ok(0) }
+    t.files()?.get(a[0] as i32).map(|_| 0)
 }
 
 /// fadvise64(fd, offset, length, advice)

@@ -62,7 +62,7 @@ pub fn fstat(t: &Thread, a: Args) -> SysResult {
 
 /// fstatfs(fd, buffer)
 pub fn fstatfs(t: &Thread, a: Args) -> SysResult {
-    let file = file(t, a[0])?;
+    let file = t.files()?.get_raw(a[0] as i32)?;
     UserPtr::new(a[1] as usize).write(&vigil_fs::statfs(file.path()).to_abi())?;
     Ok(0)
 }
@@ -87,24 +87,18 @@ pub async fn fallocate(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
 /// fchmod(fd, mode)
 pub async fn fchmod(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     let (caller, file) = (Caller::of(t)?, file(t, a[0])?);
-    refuse_path_only(&file)?;
     vigil_fs::chmod_path(&caller.ctx(), file.path(), a[1] as u32).await.map(|()| 0)
 }
 
 /// fchown(fd, user, group)
 pub async fn fchown(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     let (caller, file) = (Caller::of(t)?, file(t, a[0])?);
-    refuse_path_only(&file)?;
     vigil_fs::chown_path(&caller.ctx(), file.path(), a[1] as u32, a[2] as u32).await.map(|()| 0)
-}
-
-fn refuse_path_only(file: &File) -> Result<(), Errno> {
-    if file.flags() & vigil_abi::fcntl::O_PATH != 0 { Err(Errno::EBADF) } else { Ok(()) }
 }
 
 /// fchdir(fd)
 pub fn fchdir(t: &Thread, a: Args) -> SysResult {
-    let file = file(t, a[0])?;
+    let file = t.files()?.get_raw(a[0] as i32)?;
     let fs = t.fs()?;
     vigil_fs::may_chdir(t.cred()?, file.path())?;
     fs.set_pwd(file.path().clone());

@@ -20,10 +20,15 @@ struct Dir(Option<KArc<File>>);
 impl Dir {
     /// EBADF, unless the path is absolute: then the number does not matter.
     fn of(t: &Thread, fd: u64, name: &[u8]) -> Result<Dir, Errno> {
-        if fd as i32 == AT_FDCWD || name.first() == Some(&b'/') {
+        if name.first() == Some(&b'/') { Ok(Dir(None)) } else { Dir::always(t, fd) }
+    }
+
+    /// Where even an absolute path starts from the descriptor (RESOLVE_IN_ROOT). EBADF.
+    fn always(t: &Thread, fd: u64) -> Result<Dir, Errno> {
+        if fd as i32 == AT_FDCWD {
             return Ok(Dir(None));
         }
-        Ok(Dir(Some(t.files()?.get(fd as i32)?)))
+        Ok(Dir(Some(t.files()?.get_raw(fd as i32)?)))
     }
 
     fn at(&self) -> At<'_> {
@@ -135,7 +140,10 @@ pub async fn openat(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
 }
 
 async fn open(t: &Thread, fd: u64, path: u64, how: OpenHow) -> Result<usize, Errno> {
-    let n = Named::of(t, fd, path).await?;
+    let mut n = Named::of(t, fd, path).await?;
+    if how.resolve.contains(LookupFlags::IN_ROOT) {
+        n.dir = Dir::always(t, fd)?;
+    }
     let files = t.share_files().ok_or(Errno::EBADF)?;
     let reserved = files.reserve(0, nofile(t), how.flags & O_CLOEXEC != 0)?;
     let file = boxed!(vigil_fs::open(&n.ctx(), n.dir.at(), &n.name, how))?;

@@ -8,6 +8,7 @@ use crate::task::signal::{self, SIGPIPE, SIGXFSZ, SigInfo};
 use crate::task::thread::Thread;
 use core::sync::atomic::Ordering::Relaxed;
 use vigil_abi::Errno;
+use vigil_abi::fcntl::O_APPEND;
 use vigil_abi::process::CAP_FSETID;
 use vigil_fs::{File, Pos, WriteLimits};
 use vigil_mem::addr::PAGE_SIZE;
@@ -25,7 +26,8 @@ fn limits_of(t: &Thread, append: bool) -> Result<WriteLimits, Errno> {
 pub(super) fn write_signals<T>(t: &Thread, result: Result<T, Errno>) -> Result<T, Errno> {
     let signo = match result {
         Err(Errno::EPIPE) => SIGPIPE,
-        Err(Errno::EFBIG) => SIGXFSZ,
+        // Beyond the largest file of the file system there is no signal.
+        Err(Errno::EFBIG) if t.process.limits.soft(limits::FSIZE) != u64::MAX => SIGXFSZ,
         _ => return result,
     };
     let _ = signal::send_to_thread(t, SigInfo::kernel(signo));
@@ -56,12 +58,18 @@ fn offset(a: u64) -> Result<Pos, Errno> {
     if (a as i64) < 0 { Err(Errno::EINVAL) } else { Ok(Pos::At(a)) }
 }
 
+/// The buffer of a read. The whole of it must lie below TASK_SIZE (EFAULT, for a negative count, too), however little is used.
 fn target(a: Args) -> Result<IoBufMut<'static>, Errno> {
-    IoBufMut::user(a[1] as usize, (a[2] as usize).min(MAX_COUNT)).ok_or(Errno::EFAULT)
+    let mut buf = IoBufMut::user(a[1] as usize, a[2] as usize).ok_or(Errno::EFAULT)?;
+    buf.limit(MAX_COUNT);
+    Ok(buf)
 }
 
+/// The buffer of a write, likewise.
 fn source(a: Args) -> Result<IoBuf<'static>, Errno> {
-    IoBuf::user(a[1] as usize, (a[2] as usize).min(MAX_COUNT)).ok_or(Errno::EFAULT)
+    let mut buf = IoBuf::user(a[1] as usize, a[2] as usize).ok_or(Errno::EFAULT)?;
+    buf.limit(MAX_COUNT);
+    Ok(buf)
 }
 
 /// One attempt at read(2) on a file that can be read from; and how many bytes it has moved.
@@ -109,7 +117,6 @@ fn try_read_at(t: &Thread, a: Args, pos: Pos) -> SysResult {
     // SAFETY: the thread's own table; nothing below changes it.
     let file = unsafe { t.files()?.get_light(a[0] as i32) }?;
     vigil_fs::check_read(&file, pos)?;
-    sign(a)?;
     let mut buf = target(a)?;
     vigil_fs::try_read(&file, &mut buf, pos).map_err(|e| stop(t, e, buf.done()))
 }
@@ -118,7 +125,6 @@ fn try_write_at(t: &Thread, a: Args, pos: Pos) -> SysResult {
     // SAFETY: the thread's own table; nothing below changes it.
     let file = unsafe { t.files()?.get_light(a[0] as i32) }?;
     vigil_fs::check_write(&file, pos)?;
-    sign(a)?;
     let mut buf = source(a)?;
     match vigil_fs::try_write(&file, &mut buf, pos, &limits_of(t, false)?).map_err(|e| stop(t, e, buf.done())) {
         Err(Stop::Errno(e)) => Ok(write_signals(t, Err(e))?),
@@ -138,16 +144,11 @@ async fn write_at(t: &Thread, file: &File, buf: &mut IoBuf<'_>, pos: Pos, append
     write_signals(t, result)
 }
 
-fn sign(a: Args) -> Result<(), Errno> {
-    if (a[2] as i64) < 0 { Err(Errno::EINVAL) } else { Ok(()) }
-}
-
 /// read(fd, buffer, count)
 pub fn try_read(t: &Thread, a: Args) -> SysResult {
     // SAFETY: the thread's own table; nothing below changes it.
     let file = unsafe { t.files()?.get_light(a[0] as i32) }?;
     vigil_fs::check_read(&file, Pos::Shared)?;
-    sign(a)?;
     let (result, done) = read_once(&file, a);
     result.map_err(|e| stop_or_block(t, &file, Kind::Read, e, done))
 }
@@ -157,7 +158,6 @@ pub async fn read(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     let done = transferred(t);
     let file = t.files()?.get(a[0] as i32)?;
     vigil_fs::check_read(&file, Pos::Shared)?;
-    sign(a)?;
     let mut buf = target(a)?;
     buf.skip(done);
     read_at(t, &file, &mut buf, Pos::Shared).await
@@ -168,7 +168,6 @@ pub fn try_write(t: &Thread, a: Args) -> SysResult {
     // SAFETY: the thread's own table; nothing below changes it.
     let file = unsafe { t.files()?.get_light(a[0] as i32) }?;
     vigil_fs::check_write(&file, Pos::Shared)?;
-    sign(a)?;
     let (result, done) = write_once(t, &file, a);
     match result.map_err(|e| stop_or_block(t, &file, Kind::Write, e, done)) {
         Err(Stop::Errno(e)) => Ok(write_signals(t, Err(e))?),
@@ -181,7 +180,6 @@ pub async fn write(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     let done = transferred(t);
     let file = t.files()?.get(a[0] as i32)?;
     vigil_fs::check_write(&file, Pos::Shared)?;
-    sign(a)?;
     let mut buf = source(a)?;
     buf.skip(done);
     write_at(t, &file, &mut buf, Pos::Shared, false).await
@@ -198,7 +196,6 @@ pub async fn pread(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     let pos = offset(a[3])?;
     let file = t.files()?.get(a[0] as i32)?;
     vigil_fs::check_read(&file, pos)?;
-    sign(a)?;
     let mut buf = target(a)?;
     buf.skip(done);
     read_at(t, &file, &mut buf, pos).await
@@ -215,7 +212,6 @@ pub async fn pwrite(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     let pos = offset(a[3])?;
     let file = t.files()?.get(a[0] as i32)?;
     vigil_fs::check_write(&file, pos)?;
-    sign(a)?;
     let mut buf = source(a)?;
     buf.skip(done);
     write_at(t, &file, &mut buf, pos, false).await
@@ -401,8 +397,8 @@ pub async fn sendfile(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     vigil_fs::check_read(&from, at)?;
     let to = t.files()?.get(a[0] as i32)?;
     vigil_fs::check_write(&to, Pos::Shared)?;
-    // The source must have pages: sockets and pipes are not sent from.
-    if !super::file::has_pages(&from) {
+    // The source must have pages: sockets and pipes are not sent from. Nothing is appended, but to a pipe, where it means nothing.
+    if !super::file::has_pages(&from) || (to.flags() & O_APPEND != 0 && vigil_fs::pipe::of(&to).is_err()) {
         return Err(Errno::EINVAL);
     }
     let n = splice(t, &from, at, &to, Pos::Shared, count).await?;
@@ -425,19 +421,48 @@ pub async fn copy_file_range(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
         None => Ok(Pos::Shared),
     };
     let (at, to_at) = (position(from_pointer).await?, position(to_pointer).await?);
-    if !super::file::has_pages(&from) || !super::file::has_pages(&to) {
-        return Err(Errno::EINVAL);
-    }
-    vigil_fs::check_read(&from, at)?;
-    vigil_fs::check_write(&to, to_at)?;
-    if to.flags() & vigil_abi::fcntl::O_APPEND != 0 {
-        return Err(Errno::EBADF);
-    }
-    let n = splice(t, &from, at, &to, to_at, (a[4] as usize).min(MAX_COUNT)).await?;
+    let count = copy_range(&from, at, &to, to_at, a[4], t.process.limits.soft(limits::FSIZE));
+    let count = write_signals(t, count)?.min(MAX_COUNT as u64) as usize;
+    let n = splice(t, &from, at, &to, to_at, count).await?;
     for (p, pos) in [(from_pointer, at), (to_pointer, to_at)] {
         if let (Some(p), Pos::At(start)) = (p, pos) {
             user::put(t, p, &(start + n as u64)).await?;
         }
     }
     Ok(n)
+}
+
+/// How many bytes copy_file_range may copy (Linux: generic_copy_file_checks), up to the end of the source. EISDIR, EINVAL
+/// for what is no regular file or for ranges that overlap, EBADF, EXDEV, EOVERFLOW, EFBIG.
+fn copy_range(from: &File, at: Pos, to: &File, to_at: Pos, count: u64, fsize: u64) -> Result<u64, Errno> {
+    if from.inode().is_dir() || to.inode().is_dir() {
+        return Err(Errno::EISDIR);
+    }
+    if !super::file::has_pages(from) || !super::file::has_pages(to) {
+        return Err(Errno::EINVAL);
+    }
+    if !from.readable() || !to.writable() || to.flags() & O_APPEND != 0 {
+        return Err(Errno::EBADF);
+    }
+    if !KArc::ptr_eq(from.inode().sb(), to.inode().sb()) {
+        return Err(Errno::EXDEV);
+    }
+    let start = |file: &File, pos| match pos {
+        Pos::At(at) => at,
+        Pos::Shared => file.pos(),
+    };
+    let (at, to_at) = (start(from, at), start(to, to_at));
+    if at.checked_add(count).is_none() || to_at.checked_add(count).is_none() {
+        return Err(Errno::EOVERFLOW);
+    }
+    let mut count = count.min(from.inode().size().saturating_sub(at));
+    let max = to.inode().sb().info.max_bytes.min(fsize);
+    if to_at >= max {
+        return Err(Errno::EFBIG);
+    }
+    count = count.min(max - to_at);
+    if KArc::ptr_eq(from.inode(), to.inode()) && to_at + count > at && to_at < at + count {
+        return Err(Errno::EINVAL);
+    }
+    Ok(count)
 }

@@ -56,7 +56,7 @@ async fn open(t: &Thread, dirfd: i32, name: &[u8], flags: u32) -> Result<(ExecFi
         let file = ExecFile::new(vigil_fs::open_exec(&ctx, At::Cwd, name, lookup).await?);
         return Ok((file, KVec::try_from_slice(name)?));
     }
-    let dir = t.share_files().ok_or(Errno::EBADF)?.get(dirfd)?;
+    let dir = t.share_files().ok_or(Errno::EBADF)?.get_raw(dirfd)?;
     let file = ExecFile::new(vigil_fs::open_exec(&ctx, At::Dir(&dir), name, lookup).await?);
     let shown: KString = match core::str::from_utf8(name) {
         Ok("") => try_format!("/dev/fd/{dirfd}")?,

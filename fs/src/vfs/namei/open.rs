@@ -54,6 +54,10 @@ fn intent(how: &OpenHow) -> Result<Intent, Errno> {
             return Err(Errno::EINVAL);
         }
     }
+    // A directory is not made by open(2): what the two mean together has changed over the years, so it is refused.
+    if flags & (O_DIRECTORY | O_CREAT) == O_DIRECTORY | O_CREAT {
+        return Err(Errno::EINVAL);
+    }
     if flags & O_TRUNC != 0 {
         access |= Access::WRITE;
     }

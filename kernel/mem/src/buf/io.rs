@@ -289,6 +289,60 @@ impl<'a> IoBufMut<'a> {
         })
     }
 
+    /// As [`IoBufMut::copy_out_raw`], all of `n` bytes or none: after a fault the cursor stays where it was, and the fault is
+    /// that of the first byte that could not be written. For sources whose bytes are gone once they count as read.
+    ///
+    /// # Safety
+    /// `src` is valid for reads of `n` bytes and does not overlap a kernel destination; at least `n` bytes are left.
+    #[inline]
+    pub unsafe fn copy_out_whole_raw(&mut self, src: *const u8, n: usize) -> Result<usize, Fault> {
+        if n <= self.0.piece.len && !self.0.is_kernel() {
+            let addr = self.0.piece.addr;
+            // SAFETY: the source is in range by the caller's contract.
+            let done = unsafe { uaccess::copy_to_user(addr, src, n) };
+            if done < n {
+                return Err(Fault { addr: addr + done, write: true });
+            }
+            self.0.advance(n);
+            return Ok(n);
+        }
+        let before = Cursor { ..self.0 };
+        // SAFETY: as the caller's contract says.
+        let done = unsafe { self.copy_out_raw(src, n) }?;
+        if done < n {
+            self.0.refill();
+            let next = self.0.piece.addr;
+            self.0 = before;
+            return Err(Fault { addr: next, write: true });
+        }
+        Ok(n)
+    }
+
+    /// Clears up to `n` bytes as Linux's clear_user counts: a word that a fault divides counts as not cleared. The fault
+    /// names the first byte that could not be reached all the same.
+    #[inline]
+    pub fn clear(&mut self, n: usize) -> Result<usize, Fault> {
+        let mut missed = None;
+        let cleared = self.0.each_piece(n, true, |addr, kernel, _, len| {
+            if kernel {
+                // SAFETY: the piece is a part of the slice that the buffer borrows mutably.
+                unsafe { (addr as *mut u8).write_bytes(0, len) };
+                return len;
+            }
+            let done = uaccess::clear_user(addr, len);
+            if done == len {
+                return len;
+            }
+            missed = Some(addr + done);
+            let word = if len >= 8 { 8 } else { len.next_power_of_two() / if len.is_power_of_two() { 1 } else { 2 } };
+            done - done % word
+        });
+        match (cleared, missed) {
+            (Err(fault), Some(addr)) => Err(Fault { addr, ..fault }),
+            (cleared, _) => cleared,
+        }
+    }
+
     /// Writes up to `n` zero bytes.
     #[inline]
     pub fn zero(&mut self, n: usize) -> Result<usize, Fault> {
@@ -377,6 +431,32 @@ mod tests {
         let long = vec![[a, 0x7fff_0000u64], [a, 0x7fff_0000]];
         UserPtr::<[u64; 2]>::new(m.addr() + 3000).write_slice(&long).unwrap();
         assert_eq!(Iovecs::import(UserPtr::new(m.addr() + 3000), 2).unwrap().total(), super::super::MAX_RW_COUNT);
+    }
+
+    #[test]
+    fn whole_copies_and_words_at_a_fault() {
+        let m = FakeUser::new(2);
+        m.protect(1, false, false);
+        let edge = m.addr() + PAGE_SIZE;
+        let mut w = IoBufMut::user(edge - 10, 16).unwrap();
+        // SAFETY: the source has 16 bytes.
+        let copied = unsafe { w.copy_out_whole_raw([7u8; 16].as_ptr(), 16) };
+        assert_eq!((copied, w.remaining(), w.done()), (Err(Fault { addr: edge, write: true }), 16, 0));
+        assert_eq!(w.clear(16), Ok(8));
+        assert_eq!((w.clear(8), w.done()), (Err(Fault { addr: edge, write: true }), 8));
+        m.protect(1, true, true);
+        assert_eq!((w.clear(8), w.done()), (Ok(8), 16));
+        m.protect(1, false, false);
+        let short = |at: usize, n| IoBufMut::user(edge - at, n).unwrap().clear(n).map_err(|f| f.addr);
+        assert_eq!([short(5, 6), short(3, 6), short(2, 3), short(1, 3), short(1, 1)], [Ok(4), Err(edge), Ok(2), Err(edge), Ok(1)]);
+        for (e, n) in [(m.addr() as u64, 4u64), (edge as u64 - 4, 8)].iter().enumerate().map(|(i, r)| (i, [r.0, r.1])) {
+            UserPtr::<[u64; 2]>::new(m.addr() + 1000).index(e).write(&n).unwrap();
+        }
+        let iov = Iovecs::import(UserPtr::new(m.addr() + 1000), 2).unwrap();
+        let mut w = IoBufMut::iovec(iov.ranges());
+        // SAFETY: the source has 12 bytes.
+        let copied = unsafe { w.copy_out_whole_raw([7u8; 12].as_ptr(), 12) };
+        assert_eq!((copied, w.remaining(), w.done()), (Err(Fault { addr: edge, write: true }), 12, 0));
     }
 
     #[test]
