@@ -58,18 +58,24 @@ fn offset(a: u64) -> Result<Pos, Errno> {
     if (a as i64) < 0 { Err(Errno::EINVAL) } else { Ok(Pos::At(a)) }
 }
 
-/// The buffer of a read. The whole of it must lie below TASK_SIZE (EFAULT, for a negative count, too), however little is used.
+/// The bytes to be transferred. The whole buffer must lie below TASK_SIZE (EFAULT, for a negative count, too), however
+/// little of it is used.
+fn count(a: Args) -> Result<usize, Errno> {
+    let count = a[2] as usize;
+    if count <= MAX_COUNT {
+        return Ok(count);
+    }
+    IoBuf::user(a[1] as usize, count).map(|_| MAX_COUNT).ok_or(Errno::EFAULT)
+}
+
+/// The buffer of a read.
 fn target(a: Args) -> Result<IoBufMut<'static>, Errno> {
-    let mut buf = IoBufMut::user(a[1] as usize, a[2] as usize).ok_or(Errno::EFAULT)?;
-    buf.limit(MAX_COUNT);
-    Ok(buf)
+    IoBufMut::user(a[1] as usize, count(a)?).ok_or(Errno::EFAULT)
 }
 
 /// The buffer of a write, likewise.
 fn source(a: Args) -> Result<IoBuf<'static>, Errno> {
-    let mut buf = IoBuf::user(a[1] as usize, a[2] as usize).ok_or(Errno::EFAULT)?;
-    buf.limit(MAX_COUNT);
-    Ok(buf)
+    IoBuf::user(a[1] as usize, count(a)?).ok_or(Errno::EFAULT)
 }
 
 /// One attempt at read(2) on a file that can be read from; and how many bytes it has moved.

@@ -320,8 +320,22 @@ impl<'a> IoBufMut<'a> {
 
     /// Clears up to `n` bytes as Linux's clear_user counts: a word that a fault divides counts as not cleared. The fault
     /// names the first byte that could not be reached all the same.
-    #[inline]
+    #[inline(always)]
     pub fn clear(&mut self, n: usize) -> Result<usize, Fault> {
+        let want = n.min(self.0.remaining);
+        if want <= self.0.piece.len && !self.0.is_kernel() {
+            let done = uaccess::clear_user(self.0.piece.addr, want);
+            if done == want {
+                self.0.advance(want);
+                return Ok(want);
+            }
+        }
+        self.clear_slow(want)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn clear_slow(&mut self, n: usize) -> Result<usize, Fault> {
         let mut missed = None;
         let cleared = self.0.each_piece(n, true, |addr, kernel, _, len| {
             if kernel {
@@ -334,7 +348,8 @@ impl<'a> IoBufMut<'a> {
                 return len;
             }
             missed = Some(addr + done);
-            let word = if len >= 8 { 8 } else { len.next_power_of_two() / if len.is_power_of_two() { 1 } else { 2 } };
+            // The largest word that fits; 1 for none.
+            let word = 1 << len.min(8).max(1).ilog2();
             done - done % word
         });
         match (cleared, missed) {
