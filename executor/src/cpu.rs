@@ -56,6 +56,8 @@ pub struct CpuLocal {
     /// See `stamps`.
     #[cfg(feature = "stamps")]
     pub user_stamp: AtomicU64,
+    /// VBAR_EL1 while EL0 runs, when it is another one than in the kernel.
+    pub el0_vectors: AtomicUsize,
 }
 
 impl CpuLocal {
@@ -64,6 +66,7 @@ impl CpuLocal {
             id,
             irq_sp: AtomicUsize::new(0),
             emergency_sp: AtomicUsize::new(0),
+            el0_vectors: AtomicUsize::new(0),
             #[cfg(feature = "stamps")]
             vector_stamp: AtomicU64::new(0),
             #[cfg(feature = "stamps")]

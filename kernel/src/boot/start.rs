@@ -1,14 +1,13 @@
 //! The order of the boot on the boot CPU, at the virtual address, up to `kernel_main`.
 
 use super::info::{self, BootInfo, CpuInfo};
-use super::params::{Mitigate, Params};
+use super::params::Params;
 use super::{earlycon, memory};
-use crate::arch::aarch64::features_mitigation::{Bhb, Switches, decide};
-use crate::arch::aarch64::{boot, cpu, features, kaslr, mmu, psci};
+use crate::arch::aarch64::{boot, cpu, features, hardening, kaslr, mmu, psci};
 use crate::debug::{console, panic, printk, semihosting};
 use crate::{pr_info, pr_notice, pr_warn};
 use vigil_drivers::dt::{self, Dtb, early};
-use vigil_executor::cpu::MAX_CPUS;
+use vigil_executor::cpu::{CpuId, MAX_CPUS};
 use vigil_mem::{PhysAddr, phys_to_virt};
 
 /// The longest command line (Linux on arm64: COMMAND_LINE_SIZE).
@@ -63,7 +62,6 @@ pub fn start() -> ! {
     apply(&params);
     earlycon::init(&params, &early_dtb);
     let model = core::str::from_utf8(keep(&MODEL, early::model(&early_dtb).unwrap_or("unknown").as_bytes())).unwrap_or("unknown");
-    psci::init(early::psci(&early_dtb));
 
     pr_info!("Booting Vigil on physical CPU {:#012x} [{:#010x}]", cpu::mpidr(), cpu::midr());
     pr_notice!("Vigil version {} (rustc, {}) #1 SMP PREEMPT", env!("CARGO_PKG_VERSION"), if cfg!(debug_assertions) { "checks on" } else { "release" });
@@ -85,7 +83,9 @@ pub fn start() -> ! {
     let rng_seed = early::chosen(&dtb).rng_seed.and_then(|s| s.first_chunk::<32>()).copied();
     let cpus = list_cpus(&dtb, params.maxcpus);
     let info = info::set(BootInfo { cmdline, params, initrd, dtb, boot_el: args.boot_el, model, rng_seed, cpus });
-    cpu::install_vectors();
+    if let Err(why) = hardening::init_cpu(CpuId::BOOT) {
+        panic!("CPU0: {why}");
+    }
     crate::kernel_main(info)
 }
 
@@ -109,20 +109,8 @@ fn apply(params: &Params<'_>) {
 fn start_features(params: &Params<'_>) {
     let regs = features::read_this_cpu();
     features::set_boot_cpu(&regs, cpu::midr(), cpu::revidr());
-    let switches = Switches {
-        off: params.mitigations == Mitigate::Off,
-        nospectre_v2: params.nospectre_v2,
-        nospectre_bhb: params.nospectre_bhb,
-        ssbd: params.ssbd,
-        kpti: params.kpti,
-        kaslr: kaslr::offset() != 0,
-    };
-    let m = decide(&regs, cpu::midr(), switches, psci::arch_features);
     pr_info!("CPU features: hwcap {:#x} hwcap2 {:#x}", features::hwcap(), features::hwcap2());
-    // The decision is made, the entry code does not act on it yet: say so, and not "Mitigated".
-    let wanted = m.kpti || m.firmware_bp || m.firmware_ssbd || m.bhb != Bhb::None;
-    pr_info!("CPU bugs: wanted against spectre-v2 {:?}, -bhb {:?}, -v4 {:?}, meltdown {}: {}", m.spectre_v2, m.bhb, m.spectre_v4, if m.kpti { "kpti" } else { "nothing" }, if wanted { "not built, vulnerable" } else { "nothing to do" });
-    cpu::set_mitigations(m);
+    hardening::init(params);
 }
 
 /// The CPUs by logical number.

@@ -37,6 +37,7 @@ pub fn switch_mm(prev: Option<&Mm>, next: &Mm) {
     let asid = next.context_id.load(Ordering::Relaxed) & 0xffff;
     // SAFETY: the root is a level 0 table of `next`, which the caller keeps alive.
     unsafe { tlb::set_ttbr0(next.tables.root(), asid) };
+    tlb::new_address_space();
 }
 
 /// `next` has no ASID of this generation.

@@ -39,6 +39,9 @@ pub fn flush_local_all() {
 /// None needed; the signature is the target's.
 pub unsafe fn set_ttbr0(_root: u64, _asid: u64) {}
 
+/// Nothing to keep apart.
+pub fn new_address_space() {}
+
 /// Hosts have coherent instruction caches, and do not run what is written here.
 pub fn sync_icache(_addr: usize, _len: usize) {}
 

@@ -1,6 +1,7 @@
-//! The little of `/sys` that programs ask for: which CPUs there are (Linux: drivers/base/cpu.c).
+//! The little of `/sys` that programs ask for: which CPUs there are, and what they suffer from (Linux: drivers/base/cpu.c).
 
 use super::format::put_list;
+use crate::arch::aarch64::hardening;
 use vigil_abi::Errno;
 use vigil_executor::cpu::{CpuMask, MAX_CPUS, ONLINE};
 use vigil_fs::proc::sys_root;
@@ -19,6 +20,40 @@ fn show(mask: CpuMask, out: &mut SeqBuf) -> Result<(), Errno> {
     Ok(())
 }
 
+/// Writes one file's content.
+type Show = fn(&mut SeqBuf) -> Result<(), Errno>;
+
+fn line(out: &mut SeqBuf, text: &str) -> Result<(), Errno> {
+    out.put(text.as_bytes());
+    out.put(b"\n");
+    Ok(())
+}
+
+fn not_affected(out: &mut SeqBuf) -> Result<(), Errno> {
+    line(out, "Not affected")
+}
+
+/// The files of `vulnerabilities`, those of other architectures included, as in Linux 6.1.
+const VULNERABILITIES: &[(&str, Show)] = &[
+    ("meltdown", |out| line(out, hardening::meltdown())),
+    ("spectre_v1", |out| line(out, "Mitigation: __user pointer sanitization")),
+    ("spectre_v2", |out| line(out, hardening::spectre_v2())),
+    ("spec_store_bypass", |out| line(out, hardening::spec_store_bypass())),
+    ("gather_data_sampling", not_affected),
+    ("indirect_target_selection", not_affected),
+    ("itlb_multihit", not_affected),
+    ("l1tf", not_affected),
+    ("mds", not_affected),
+    ("mmio_stale_data", not_affected),
+    ("reg_file_data_sampling", not_affected),
+    ("retbleed", not_affected),
+    ("spec_rstack_overflow", not_affected),
+    ("srbds", not_affected),
+    ("tsa", not_affected),
+    ("tsx_async_abort", not_affected),
+    ("vmscape", not_affected),
+];
+
 pub(super) fn init() -> Result<(), Errno> {
     let cpus = sys_root()?.subdir("devices/system/cpu")?;
     cpus.add_file("online", 0o444, |out| show(ONLINE.load(), out))?;
@@ -30,6 +65,10 @@ pub(super) fn init() -> Result<(), Errno> {
         let _ = writeln!(out, "{}", MAX_CPUS - 1);
         Ok(())
     })?;
+    let vulnerabilities = cpus.subdir("vulnerabilities")?;
+    for (name, show) in VULNERABILITIES {
+        vulnerabilities.add_file(name, 0o444, *show)?;
+    }
     for cpu in possible().iter() {
         cpus.subdir(try_format!("cpu{}", cpu.index())?.as_str())?;
     }

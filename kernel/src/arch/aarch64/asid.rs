@@ -67,9 +67,10 @@ impl AsidAllocator {
         AsidAllocator { used: [0; MAX_ASIDS / 64], reserved: [0; MAX_CPUS], limit: MAX_ASIDS, next: 1 }
     }
 
-    /// Sets the width that ID_AA64MMFR0_EL1.ASIDBits gives: 8 or 16. Before the first address space.
+    /// Sets the width, 7 to 16 bits: ID_AA64MMFR0_EL1.ASIDBits gives 8 or 16, of which KPTI takes one. Before the first
+    /// address space.
     pub fn set_bits(&mut self, bits: u32) {
-        self.limit = if bits >= 16 { MAX_ASIDS } else { 256 };
+        self.limit = 1 << bits.clamp(7, 16);
     }
 
     fn test_and_set(&mut self, asid: usize) -> bool {

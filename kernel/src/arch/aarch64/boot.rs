@@ -3,7 +3,7 @@
 //! `early_start` decides where the kernel goes and builds its tables; `high_start` is the first code that runs there and
 //! goes on in [`crate::boot`]. What the two share with the assembly in [`super::head`] are [`BootArgs`] and [`EarlyMap`].
 
-use super::{cpu, head_vectors, kaslr, mmu};
+use super::{cpu, early, head_vectors, mmu};
 use core::cell::UnsafeCell;
 use core::sync::atomic::Ordering::Relaxed;
 use vigil_executor::context::{Context, StackKind};
@@ -85,7 +85,8 @@ pub(super) extern "C" fn early_start() -> EarlyMap {
         vigil_executor::arch::set_cpu_local(local_of(CpuId::BOOT));
     }
     let args = boot_args();
-    let image_va = kaslr::choose(args);
+    // SAFETY: called once, here, at the load address.
+    let image_va = unsafe { early::prepare(args) };
     // SAFETY: called once, before any other table edit.
     let ttbr1 = unsafe { mmu::build_kernel_tables(args, image_va) };
     EarlyMap { ttbr1, image_va: image_va as u64 }

@@ -1,7 +1,10 @@
 //! Per-CPU set-up at EL1 after the MMU is on, and a CPU's identity.
 
-use super::features_mitigation::Mitigations;
+use super::features_mitigation::Bhb;
+use super::{alternative, hardened_vectors, kpti};
 use core::arch::asm;
+use core::sync::atomic::Ordering::Relaxed;
+use vigil_executor::cpu::{CpuId, local_of};
 
 /// CNTKCTL_EL1: EL0 may read CNTVCT (EL0VCTEN, bit 1).
 const CNTKCTL_EL0VCTEN: u64 = 1 << 1;
@@ -35,23 +38,13 @@ pub fn revidr() -> u64 {
     read_sysreg!("revidr_el1")
 }
 
-static MITIGATIONS: spin::Once<Mitigations> = spin::Once::new();
-
-/// Stores the decision on mitigations; the first one stands.
-pub fn set_mitigations(m: Mitigations) {
-    MITIGATIONS.call_once(|| m);
-}
-
-/// The decision on mitigations. `None` only before the features were read.
-pub fn mitigations() -> Option<&'static Mitigations> {
-    MITIGATIONS.get()
-}
-
-/// Makes the trap code's vectors this CPU's: from now on exceptions are handled, not only reported. The CPU's IRQ and
-/// emergency stacks must be in its `CpuLocal`.
-pub fn install_vectors() {
-    // SAFETY: the table is aligned to 2 KiB and covers all sixteen entries.
-    unsafe { asm!("msr vbar_el1, {}", "isb", in(reg) &raw const super::vectors::vigil_vectors, options(nostack, preserves_flags)) };
+/// Makes the trap code's vectors this CPU's, those that do what `bhb` asks for: from now on exceptions are handled, not only
+/// reported. The CPU's IRQ and emergency stacks must be in its `CpuLocal`. With KPTI the trampoline's are in force at EL0.
+pub fn install_vectors(bhb: Bhb) {
+    let table = if alternative::kpti() { Bhb::None } else { bhb };
+    local_of(CpuId::current()).el0_vectors.store(hardened_vectors::trampoline(bhb), Relaxed);
+    // SAFETY: each table is aligned to 2 KiB and covers all sixteen entries.
+    unsafe { asm!("msr vbar_el1, {}", "isb", in(reg) hardened_vectors::table(table), options(nostack, preserves_flags)) };
 }
 
 /// Stops this CPU for ever.
@@ -81,6 +74,9 @@ pub fn init_this_cpu() {
             asm!("msr sctlr_el1, {}", "isb", in(reg) sctlr, options(nostack, preserves_flags));
             // MSR PAN, #1: assemblers know it only with FEAT_PAN enabled.
             asm!(".inst 0xd500419f", options(nostack, preserves_flags));
+        }
+        if alternative::kpti() {
+            kpti::init_this_cpu();
         }
         let pmu = (dfr0 >> 8) & 0xf;
         if pmu != 0 && pmu != 0xf {

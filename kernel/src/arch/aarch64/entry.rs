@@ -215,7 +215,14 @@ global_asm!(
     ldp     x16, x17, [sp, #128]
     ldp     x18, x19, [sp, #144]
     ldp     x29, x30, [sp, #232]
-    eret
+771:
+    eret                                        // with KPTI: b vigil_kpti_exit
+    .pushsection .alternatives, "a"
+    .balign 4
+    .long   771b - .
+    .long   vigil_kpti_exit - .
+    .long   {KPTI}
+    .popsection
     dsb     nsh                                 // nothing is executed speculatively beyond ERET
     isb
     .endm
@@ -409,6 +416,7 @@ vigil_enter_user:
     ldp     x0, x1, [sp, #0]
     b       el0_restore_from_x2
     "#,
+    KPTI = const super::alternative::KPTI,
     KSP = const offset_of!(UserContext, kernel_sp),
     PC = const offset_of!(UserContext, pc),
     SP = const offset_of!(UserContext, sp),

@@ -1,20 +1,21 @@
-//! Which speculation mitigations this machine needs, and which are on.
+//! Which speculation mitigations a CPU needs, and which are on: pure, as Linux's arch/arm64/kernel/proton-pack.c decides.
 //!
 //! Sources: Arm's "Cache Speculation Side-channels" and "Spectre-BHB" white papers, SMCCC (DEN0028) for the firmware's
-//! workarounds, Linux's Documentation/admin-guide/kernel-parameters.txt for the switches. The entry code reads the
-//! decision once at boot; `mitigations=off` turns everything off.
+//! workarounds, Linux's Documentation/admin-guide/kernel-parameters.txt for the switches. `super::hardening` asks for each
+//! CPU when it starts, and does what is decided; `mitigations=off` turns everything off.
 
 use super::features::{IdRegs, Reg};
 
-/// Firmware functions.
+/// SMCCC_ARCH_WORKAROUND_1: flush the branch predictor.
 pub const ARCH_WORKAROUND_1: u32 = 0x8000_8000;
 /// Speculative store bypass control.
 pub const ARCH_WORKAROUND_2: u32 = 0x8000_7fff;
 /// Spectre-BHB; implies workaround 1.
 pub const ARCH_WORKAROUND_3: u32 = 0x8000_3fff;
 
-/// A mitigation's state.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// A mitigation's state; the system's is the worst of its CPUs'.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[repr(u8)]
 pub enum State {
     /// The CPU does not have the problem.
     Unaffected,
@@ -24,12 +25,23 @@ pub enum State {
     Vulnerable,
 }
 
+impl State {
+    /// From its number.
+    pub const fn from_number(n: u8) -> State {
+        match n {
+            0 => State::Unaffected,
+            1 => State::Mitigated,
+            _ => State::Vulnerable,
+        }
+    }
+}
+
 /// How the branch history is kept from user space's influence at the kernel's entry from EL0.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Bhb {
     /// Nothing to do.
     None,
-    /// This many taken branches (A57, A72: 8; A76, A77, N1: 24; newer: 32).
+    /// This many taken branches: 8, 24 or 32.
     Loop(u8),
     /// The CLRBHB instruction.
     ClearInstruction,
@@ -37,12 +49,12 @@ pub enum Bhb {
     Firmware,
 }
 
-/// What the entry and exit code does.
+/// What one CPU needs and gets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Mitigations {
     /// Branch target injection.
     pub spectre_v2: State,
-    /// SMCCC_ARCH_WORKAROUND_1 is called when the address space changes or at entry from EL0.
+    /// SMCCC_ARCH_WORKAROUND_1 is called when the address space changes.
     pub firmware_bp: bool,
     /// Branch history injection.
     pub spectre_bhb: State,
@@ -50,12 +62,10 @@ pub struct Mitigations {
     pub bhb: Bhb,
     /// Speculative store bypass.
     pub spectre_v4: State,
-    /// The kernel sets PSTATE.SSBS = 0 (speculation off) for itself and for tasks that ask for it.
+    /// PSTATE.SSBS exists: 0 in the kernel, and in tasks that ask for it.
     pub ssbs: bool,
-    /// SMCCC_ARCH_WORKAROUND_2 is called instead.
+    /// SMCCC_ARCH_WORKAROUND_2 is called instead, once: the firmware's mitigation stays on.
     pub firmware_ssbd: bool,
-    /// The kernel is unmapped while EL0 runs.
-    pub kpti: bool,
 }
 
 /// What the command line says.
@@ -71,8 +81,6 @@ pub struct Switches {
     pub ssbd: Option<bool>,
     /// `kpti=`.
     pub kpti: Option<bool>,
-    /// The image was moved by KASLR: only a hidden kernel keeps that secret.
-    pub kaslr: bool,
 }
 
 /// Arm's part numbers (MIDR bits 15:4, implementer 0x41).
@@ -80,6 +88,8 @@ mod part {
     pub const A35: u32 = 0xd04;
     pub const A53: u32 = 0xd03;
     pub const A55: u32 = 0xd05;
+    pub const A510: u32 = 0xd46;
+    pub const A520: u32 = 0xd80;
     pub const A57: u32 = 0xd07;
     pub const A72: u32 = 0xd08;
     pub const A73: u32 = 0xd09;
@@ -113,11 +123,48 @@ fn bhb_loop(midr: u64) -> Option<u8> {
     }
 }
 
-/// Decides. `firmware(function)` is SMCCC_ARCH_FEATURES: 0 needed and there, 1 not needed, `None` not there.
-pub fn decide(regs: &IdRegs, midr: u64, on: Switches, firmware: impl Fn(u32) -> Option<u32>) -> Mitigations {
-    let in_order = matches!(arm_part(midr), Some(part::A35 | part::A53 | part::A55));
+/// Whether EL0 may read kernel memory on a CPU speculatively (CVE-2017-5754).
+pub fn has_meltdown(regs: &IdRegs, midr: u64) -> bool {
+    use part::*;
+    regs.unsigned(Reg::Pfr0, 60) == 0 && !matches!(arm_part(midr), Some(A35 | A53 | A55 | A57 | A72 | A73))
+}
+
+/// Why the kernel is or is not unmapped while EL0 runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kpti {
+    /// The CPU needs it, or does not.
+    Needed(bool),
+    /// `kpti=` says so.
+    Forced(bool),
+    /// The image was moved: without E0PD only a kernel that is not mapped keeps its place secret.
+    Kaslr,
+    /// `mitigations=off`.
+    Off,
+}
+
+impl Kpti {
+    /// Whether it is on.
+    pub const fn is_on(self) -> bool {
+        matches!(self, Kpti::Needed(true) | Kpti::Forced(true) | Kpti::Kaslr)
+    }
+}
+
+/// Decides about KPTI on the boot CPU (Linux: unmap_kernel_at_el0). `kaslr`: the image was moved.
+pub fn decide_kpti(regs: &IdRegs, midr: u64, on: &Switches, kaslr: bool) -> Kpti {
+    let e0pd = regs.unsigned(Reg::Mmfr2, 60) != 0;
+    match on.kpti {
+        Some(forced) => Kpti::Forced(forced),
+        None if on.off => Kpti::Off,
+        None if kaslr && !e0pd => Kpti::Kaslr,
+        None => Kpti::Needed(has_meltdown(regs, midr)),
+    }
+}
+
+/// Decides for one CPU. `firmware(function)` is SMCCC_ARCH_FEATURES: 0 needed and there, 1 not needed, `None` not there.
+pub fn decide(regs: &IdRegs, midr: u64, on: &Switches, firmware: impl Fn(u32) -> Option<u32>) -> Mitigations {
+    use part::*;
+    let in_order = matches!(arm_part(midr), Some(A35 | A53 | A55));
     let csv2 = regs.unsigned(Reg::Pfr0, 56);
-    let csv3 = regs.unsigned(Reg::Pfr0, 60);
 
     let (mut spectre_v2, mut firmware_bp) = (State::Unaffected, false);
     if csv2 == 0 && !in_order {
@@ -131,37 +178,65 @@ pub fn decide(regs: &IdRegs, midr: u64, on: Switches, firmware: impl Fn(u32) -> 
         };
     }
 
-    let ecbhb = regs.unsigned(Reg::Mmfr1, 60) != 0;
-    let clearbhb = regs.unsigned(Reg::Isar2, 28) != 0;
     let (mut spectre_bhb, mut bhb) = (State::Unaffected, Bhb::None);
-    let suspects = bhb_loop(midr).is_some() || matches!(arm_part(midr), Some(part::A73 | part::A75));
-    if csv2 < 3 && !ecbhb && suspects {
-        let way = match (clearbhb, bhb_loop(midr), firmware(ARCH_WORKAROUND_3)) {
-            (true, _, _) => Bhb::ClearInstruction,
-            (_, Some(n), _) => Bhb::Loop(n),
-            (_, _, Some(0)) => Bhb::Firmware,
-            _ => Bhb::None,
-        };
-        let enabled = !on.off && !on.nospectre_bhb && way != Bhb::None;
-        (spectre_bhb, bhb) = if enabled { (State::Mitigated, way) } else { (State::Vulnerable, Bhb::None) };
+    // A CPU that is not known to be safe is taken to be affected.
+    if csv2 < 3 && !matches!(arm_part(midr), Some(A35 | A53 | A55 | A510 | A520)) {
+        let ecbhb = regs.unsigned(Reg::Mmfr1, 60) != 0;
+        let clearbhb = regs.unsigned(Reg::Isar2, 28) != 0;
+        spectre_bhb = State::Vulnerable;
+        // Where targets can be injected directly there is no point in keeping the history clean.
+        if spectre_v2 != State::Vulnerable && !on.off && !on.nospectre_bhb {
+            let way = match (ecbhb, clearbhb, bhb_loop(midr)) {
+                (true, ..) => Some(Bhb::None),
+                (_, true, _) => Some(Bhb::ClearInstruction),
+                (.., Some(n)) => Some(Bhb::Loop(n)),
+                _ => (firmware(ARCH_WORKAROUND_3) == Some(0)).then_some(Bhb::Firmware),
+            };
+            if let Some(way) = way {
+                (spectre_bhb, bhb) = (State::Mitigated, way);
+            }
+        }
     }
 
-    let has_ssbs = regs.unsigned(Reg::Pfr1, 4) != 0;
-    let (mut spectre_v4, mut ssbs, mut firmware_ssbd) = (State::Unaffected, false, false);
-    let wanted = on.ssbd.unwrap_or(true) && !on.off;
-    if has_ssbs {
-        ssbs = wanted;
-        spectre_v4 = if wanted { State::Mitigated } else { State::Vulnerable };
-    } else if !in_order && firmware(ARCH_WORKAROUND_2) != Some(1) {
-        firmware_ssbd = wanted && firmware(ARCH_WORKAROUND_2) == Some(0);
-        spectre_v4 = if firmware_ssbd { State::Mitigated } else { State::Vulnerable };
+    let ssbs = regs.unsigned(Reg::Pfr1, 4) != 0;
+    let wanted = on.ssbd != Some(false) && !on.off;
+    let (mut spectre_v4, mut firmware_ssbd) = (State::Unaffected, false);
+    if !in_order && (ssbs || firmware(ARCH_WORKAROUND_2) != Some(1)) {
+        firmware_ssbd = !ssbs && wanted && firmware(ARCH_WORKAROUND_2) == Some(0);
+        spectre_v4 = if ssbs && wanted || firmware_ssbd { State::Mitigated } else { State::Vulnerable };
     }
+    Mitigations { spectre_v2, firmware_bp, spectre_bhb, bhb, spectre_v4, ssbs, firmware_ssbd }
+}
 
-    let e0pd = regs.unsigned(Reg::Mmfr2, 60) != 0;
-    let no_meltdown = csv3 != 0 || matches!(arm_part(midr), Some(part::A35 | part::A53 | part::A55 | part::A57 | part::A72 | part::A73));
-    let needed = !no_meltdown || (on.kaslr && !e0pd);
-    let kpti = on.kpti.unwrap_or(needed && !on.off);
-    Mitigations { spectre_v2, firmware_bp, spectre_bhb, bhb, spectre_v4, ssbs, firmware_ssbd, kpti }
+/// The text of `/sys/devices/system/cpu/vulnerabilities/spectre_v2`.
+pub const fn spectre_v2_text(v2: State, bhb: State) -> &'static str {
+    match (v2, bhb) {
+        (State::Vulnerable, _) => "Vulnerable",
+        (State::Unaffected, State::Unaffected) => "Not affected",
+        (State::Unaffected, State::Mitigated) => "Mitigation: CSV2, BHB",
+        (State::Unaffected, State::Vulnerable) => "Mitigation: CSV2, but not BHB",
+        (State::Mitigated, State::Unaffected) => "Mitigation: Branch predictor hardening",
+        (State::Mitigated, State::Mitigated) => "Mitigation: Branch predictor hardening, BHB",
+        (State::Mitigated, State::Vulnerable) => "Mitigation: Branch predictor hardening, but not BHB",
+    }
+}
+
+/// The text of `…/spec_store_bypass`.
+pub const fn spectre_v4_text(v4: State) -> &'static str {
+    match v4 {
+        State::Unaffected => "Not affected",
+        State::Mitigated => "Mitigation: Speculative Store Bypass disabled via prctl",
+        State::Vulnerable => "Vulnerable",
+    }
+}
+
+/// The text of `…/meltdown`.
+pub const fn meltdown_text(affected: bool, kpti: bool) -> &'static str {
+    match (affected, kpti) {
+        (false, _) => "Not affected",
+        (true, true) => "Mitigation: PTI",
+        (true, false) => "Vulnerable",
+    }
 }
 
 #[cfg(test)]
@@ -170,29 +245,57 @@ mod tests {
 
     const A72: u64 = 0x410f_d083;
     const A53: u64 = 0x410f_d034;
+    const A76: u64 = 0x414f_d0b1;
+    const QEMU_MAX: u64 = 0x000f_0510;
+    const ON: Switches = Switches { off: false, nospectre_v2: false, nospectre_bhb: false, ssbd: None, kpti: None };
+
+    fn regs(pfr0: u64, pfr1: u64, mmfr2: u64) -> IdRegs {
+        let mut r = IdRegs::default();
+        r.0[Reg::Pfr0 as usize] = pfr0;
+        r.0[Reg::Pfr1 as usize] = pfr1;
+        r.0[Reg::Mmfr2 as usize] = mmfr2;
+        r
+    }
+
+    /// The texts that Debian's Linux 6.1 shows in QEMU 7.2, whose firmware knows no workaround.
+    #[test]
+    fn the_texts_are_those_of_linux_under_qemu() {
+        let show = |r: &IdRegs, midr| {
+            let m = decide(r, midr, &ON, |_| None);
+            let kpti = decide_kpti(r, midr, &ON, true);
+            (spectre_v2_text(m.spectre_v2, m.spectre_bhb), spectre_v4_text(m.spectre_v4), meltdown_text(has_meltdown(r, midr), kpti.is_on()), kpti)
+        };
+        let ssb = "Mitigation: Speculative Store Bypass disabled via prctl";
+        assert_eq!(show(&regs(0, 0, 0), A53), ("Not affected", "Not affected", "Not affected", Kpti::Kaslr));
+        assert_eq!(show(&regs(0, 0, 0), A72), ("Vulnerable", "Vulnerable", "Not affected", Kpti::Kaslr));
+        let a76 = regs(1 << 60 | 1 << 56, 0x10, 0);
+        assert_eq!(show(&a76, A76), ("Mitigation: CSV2, BHB", ssb, "Not affected", Kpti::Kaslr));
+        let max = regs(1 << 60 | 2 << 56, 0x20, 1 << 60);
+        assert_eq!(show(&max, QEMU_MAX), ("Mitigation: CSV2, but not BHB", ssb, "Not affected", Kpti::Needed(false)));
+    }
 
     #[test]
-    fn an_a72_without_firmware_help_loops_and_stays_vulnerable_to_v2() {
-        let m = decide(&IdRegs::default(), A72, Switches::default(), |_| None);
-        assert_eq!((m.spectre_v2, m.firmware_bp), (State::Vulnerable, false));
+    fn firmware_that_helps_an_a72_is_used() {
+        let m = decide(&IdRegs::default(), A72, &ON, |_| Some(0));
+        assert_eq!((m.spectre_v2, m.firmware_bp), (State::Mitigated, true));
         assert_eq!((m.spectre_bhb, m.bhb), (State::Mitigated, Bhb::Loop(8)));
-        assert!(!m.kpti && m.spectre_v4 == State::Vulnerable);
-        let m = decide(&IdRegs::default(), A72, Switches { kaslr: true, ..Switches::default() }, |_| Some(0));
-        assert!(m.firmware_bp && m.firmware_ssbd && m.kpti);
+        assert!(m.firmware_ssbd && m.spectre_v4 == State::Mitigated);
+        let m = decide(&IdRegs::default(), A72, &ON, |_| Some(1));
+        assert_eq!((m.spectre_v2, m.spectre_v4, m.bhb), (State::Unaffected, State::Unaffected, Bhb::Loop(8)));
     }
 
     #[test]
-    fn off_is_off() {
-        let on = Switches { off: true, kaslr: true, ..Switches::default() };
-        let m = decide(&IdRegs::default(), A72, on, |_| Some(0));
-        assert!(!m.firmware_bp && m.bhb == Bhb::None && !m.ssbs && !m.firmware_ssbd && !m.kpti);
-        assert_eq!(m.spectre_v2, State::Vulnerable);
-    }
-
-    #[test]
-    fn an_in_order_cpu_needs_nothing() {
-        let m = decide(&IdRegs::default(), A53, Switches::default(), |_| None);
-        assert_eq!((m.spectre_v2, m.spectre_bhb, m.spectre_v4), (State::Unaffected, State::Unaffected, State::Unaffected));
-        assert!(!m.kpti);
+    fn the_command_line_switches_each_off() {
+        let off = |s: Switches| decide(&regs(1 << 56, 0x10, 0), A76, &s, |_| Some(0));
+        let m = off(Switches { off: true, ..ON });
+        assert_eq!((m.spectre_bhb, m.bhb, m.spectre_v4), (State::Vulnerable, Bhb::None, State::Vulnerable));
+        assert_eq!(off(Switches { nospectre_bhb: true, ..ON }).bhb, Bhb::None);
+        assert_eq!(off(Switches { ssbd: Some(false), ..ON }).spectre_v4, State::Vulnerable);
+        assert_eq!(decide(&IdRegs::default(), A72, &Switches { nospectre_v2: true, ..ON }, |_| Some(0)).spectre_v2, State::Vulnerable);
+        let none = IdRegs::default();
+        assert_eq!(decide_kpti(&none, A72, &Switches { off: true, ..ON }, true), Kpti::Off);
+        assert!(decide_kpti(&none, A72, &Switches { off: true, kpti: Some(true), ..ON }, false).is_on());
+        assert!(!decide_kpti(&none, A72, &Switches { kpti: Some(false), ..ON }, true).is_on());
+        assert_eq!(decide_kpti(&none, 0x4100_d0a0, &ON, false), Kpti::Needed(true), "a Cortex-A75 without CSV3");
     }
 }

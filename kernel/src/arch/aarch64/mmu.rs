@@ -150,6 +150,9 @@ pub(super) unsafe fn build_kernel_tables(args: &BootArgs, image_va: usize) -> u6
 
 fn map_image(t: &mut PoolTables, args: &BootArgs, image_va: usize) -> Result<(), MapError> {
     let root = t.alloc().ok_or(MapError::NoMemory)?;
+    if super::early::kpti_wanted() {
+        super::kpti::map_trampoline(t, root)?;
+    }
     // Symbols are physical addresses here.
     let mut segment = |from: usize, to: usize, prot: Prot| {
         let va = from - args.image_phys as usize + image_va;

@@ -45,6 +45,13 @@ pub enum FixSlot {
     Earlycon = 2,
 }
 
+/// Where the trampoline is, in the kernel's tables and in those that EL0 runs with: slots 16 and following of the fixmap.
+pub const TRAMPOLINE: usize = FIXMAP_BASE + 16 * PAGE_SIZE;
+/// Pages of its text.
+pub const TRAMPOLINE_PAGES: usize = 3;
+/// Its data, which only the kernel's tables map: the page behind its text.
+pub const TRAMPOLINE_DATA: usize = TRAMPOLINE + TRAMPOLINE_PAGES * PAGE_SIZE;
+
 impl FixSlot {
     /// The slot's virtual address.
     pub const fn addr(self) -> usize {

@@ -11,6 +11,10 @@
 //! | `mmu` | the image's tables, the fixmap, the identity map of starting CPUs | boot CPU |
 //! | `mmu_kernel`, `mmu_tlb` | linear map, ioremap, pages for vmalloc; TLB | |
 //! | `selftest` | proof that nothing is writable and executable | boot CPU |
+//! | `early` | what is decided before the tables are made: KASLR, KPTI | boot CPU |
+//! | `alternative` | branches that are decided at boot | boot CPU |
+//! | `hardening` | speculation mitigations: each CPU's, the system's state | |
+//! | `hardened_vectors`, `kpti` | vectors and tables of machines that need them | |
 //! | [`features`], [`features_mitigation`] | HWCAP, emulated ID registers, speculation mitigations | pure, host-tested |
 //! | `vectors`, `trap`, `entry`, `switch`, `uaccess`, `fpsimd` | exceptions, EL0, stacks, user memory, FP | |
 //! | `psci` | power off, reset, CPU_ON | |
@@ -25,17 +29,27 @@ pub mod mmu_layout;
 pub mod pgtable_kernel;
 
 #[cfg(target_os = "none")]
+pub mod alternative;
+#[cfg(target_os = "none")]
 pub mod boot;
 #[cfg(target_os = "none")]
 pub mod cache;
 #[cfg(target_os = "none")]
 pub mod cpu;
 #[cfg(target_os = "none")]
+pub mod early;
+#[cfg(target_os = "none")]
+mod hardened_vectors;
+#[cfg(target_os = "none")]
+pub mod hardening;
+#[cfg(target_os = "none")]
 mod head;
 #[cfg(target_os = "none")]
 mod head_vectors;
 #[cfg(target_os = "none")]
 pub mod kaslr;
+#[cfg(target_os = "none")]
+pub mod kpti;
 #[cfg(target_os = "none")]
 pub mod mmu;
 #[cfg(target_os = "none")]

@@ -3,6 +3,7 @@
 //! The same code makes the tables at boot (tables reached at their physical address, then through the fixmap) and later
 //! (through the linear map); on the host it is tested over an array. Descriptor formats: Arm ARM D8.3.
 
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use super::mmu_layout::{MT_DEVICE_NGNRE, MT_NORMAL, MT_NORMAL_NC, PAGE_SIZE};
 
 /// Entries of one table.
@@ -13,6 +14,7 @@ const AP_RO: u64 = 1 << 7;
 const AP_USER: u64 = 1 << 6;
 const SH_INNER: u64 = 3 << 8;
 const AF: u64 = 1 << 10;
+const NG: u64 = 1 << 11;
 const CONTIGUOUS: u64 = 1 << 52;
 const PXN: u64 = 1 << 53;
 const UXN: u64 = 1 << 54;
@@ -37,10 +39,24 @@ impl Prot {
     /// Memory that is not cached: frame buffers, coherent DMA.
     pub const NC: Prot = Prot(AF | SH_INNER | UXN | PXN | (MT_NORMAL_NC << 2));
 
-    /// The same rights and type, of which the bits are `bits`.
-    pub const fn bits(self) -> u64 {
+    /// The attributes of a leaf of these rights and this type; not global when the kernel is hidden from EL0.
+    pub fn bits(self) -> u64 {
+        self.0 | NON_GLOBAL.load(Relaxed)
+    }
+
+    /// The same in all address spaces, whatever [`make_non_global`] says: the trampoline.
+    pub const fn global_bits(self) -> u64 {
         self.0
     }
+}
+
+/// nG for every leaf, or 0.
+static NON_GLOBAL: AtomicU64 = AtomicU64::new(0);
+
+/// From now on leaves are not global: a translation that the kernel used is not one that EL0 finds under its own ASID.
+/// Before the first mapping.
+pub fn make_non_global() {
+    NON_GLOBAL.store(NG, Relaxed);
 }
 
 /// What a leaf descriptor allows at EL1.
@@ -62,6 +78,10 @@ impl Leaf {
     /// Whether EL1 may execute through it.
     pub const fn executable(&self) -> bool {
         self.raw & PXN == 0
+    }
+    /// Whether its translation holds under every ASID.
+    pub const fn global(&self) -> bool {
+        self.raw & NG == 0
     }
     /// Whether EL0 may read or write (AP[1]) or execute (UXN clear) through it.
     pub const fn user(&self) -> bool {
@@ -107,7 +127,8 @@ const fn shift(level: usize) -> usize {
     39 - 9 * level
 }
 
-const fn index(va: usize, level: usize) -> usize {
+/// The index of `va` in a table of `level` (0 to 3).
+pub const fn index(va: usize, level: usize) -> usize {
     (va >> shift(level)) & (ENTRIES - 1)
 }
 
@@ -118,6 +139,7 @@ pub fn map<T: Tables>(t: &mut T, root: u64, va: usize, pa: u64, size: usize, pro
     if (va | pa as usize | size) & (PAGE_SIZE - 1) != 0 || va.checked_add(size.saturating_sub(1)).is_none() {
         return Err(MapError::Unaligned);
     }
+    let attributes = prot.bits();
     let mut done = 0;
     while done < size {
         let (v, p, left) = (va + done, pa + done as u64, size - done);
@@ -133,11 +155,11 @@ pub fn map<T: Tables>(t: &mut T, root: u64, va: usize, pa: u64, size: usize, pro
             let group = granule == Granule::Largest && fits(CONT_PAGES * PAGE_SIZE);
             let (n, extra) = if group { (CONT_PAGES, CONTIGUOUS) } else { (1, 0) };
             for i in 0..n {
-                put(t, table, slot + i, (p + (i * PAGE_SIZE) as u64) | prot.0 | extra | VALID | TABLE_OR_PAGE)?;
+                put(t, table, slot + i, (p + (i * PAGE_SIZE) as u64) | attributes | extra | VALID | TABLE_OR_PAGE)?;
             }
             done += n * PAGE_SIZE;
         } else {
-            put(t, table, slot, p | prot.0 | VALID)?;
+            put(t, table, slot, p | attributes | VALID)?;
             done += 1 << shift(level);
         }
     }

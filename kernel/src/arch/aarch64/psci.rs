@@ -56,11 +56,14 @@ pub fn version() -> Option<(u16, u16)> {
     by_conduit!(psci::version()).and_then(Result::ok).map(|v| (v.major, v.minor))
 }
 
-/// SMCCC_ARCH_FEATURES of `function`: what the firmware says about a workaround; `None` before SMCCC 1.1.
+/// SMCCC_ARCH_FEATURES of `function`: what the firmware says about a workaround, 1 for "not required"; `None` before SMCCC 1.1.
 pub fn arch_features(function: u32) -> Option<u32> {
     let v = by_conduit!(psci::psci_features(smccc::arch::SMCCC_VERSION))?;
     v.ok()?;
-    by_conduit!(smccc::arch::features(function))?.ok()
+    match by_conduit!(smccc::arch::features(function))? {
+        Err(smccc::arch::Error::NotRequired) => Some(1),
+        answer => answer.ok(),
+    }
 }
 
 /// Whether calls go through HVC (`Some(true)`) or SMC (`Some(false)`).
@@ -80,9 +83,4 @@ pub fn set_ssbd(on: bool) {
 /// SMCCC_ARCH_WORKAROUND_1: the firmware flushes this CPU's branch predictor (`Mitigations::firmware_bp`).
 pub fn flush_branch_predictor() {
     let _ = by_conduit!(smccc::arch::arch_workaround_1());
-}
-
-/// SMCCC_ARCH_WORKAROUND_3: the firmware flushes this CPU's branch history (`Bhb::Firmware`).
-pub fn flush_branch_history() {
-    let _ = by_conduit!(smccc::arch::arch_workaround_3());
 }

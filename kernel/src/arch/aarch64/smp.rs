@@ -4,10 +4,11 @@
 //! the identity map of that code, and jumps to `secondary_start` on its own stack, which hands over to
 //! `crate::secondary_main`.
 
-use super::{cache, cpu, features, mmu, mmu_tlb, psci};
+use super::features_mitigation::Bhb;
+use super::{cache, cpu, features, hardening, mmu, mmu_tlb, psci};
 use crate::boot::BootInfo;
 use crate::platform::alloc_stack;
-use crate::{pr_err, pr_info};
+use crate::{pr_crit, pr_err, pr_info};
 use core::cell::UnsafeCell;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, Ordering::{Acquire, Relaxed, Release}};
@@ -111,11 +112,15 @@ extern "C" fn secondary_start(cpu_number: u64) -> ! {
     let Some(id) = CpuId::new(cpu_number as usize) else { cpu::park() };
     // SAFETY: the block belongs to this CPU.
     unsafe { set_cpu_local(local_of(id)) };
-    cpu::install_vectors();
+    cpu::install_vectors(Bhb::None);
     cpu::init_this_cpu();
     // SAFETY: this CPU uses no low address.
     unsafe { mmu_tlb::set_ttbr0(mmu::empty_root()) };
     features::add_cpu(&features::read_this_cpu());
+    if let Err(why) = hardening::init_cpu(id) {
+        pr_crit!("CPU{cpu_number}: {why}, refused to boot");
+        cpu::park();
+    }
     pr_info!("CPU{cpu_number}: Booted secondary processor {:#012x} [{:#010x}]", cpu::mpidr(), cpu::midr());
     // The boot CPU may change the block from here on: everything in it was loaded.
     STARTED.store(cpu_number as u32, Release);

@@ -4,6 +4,7 @@
 //! Arm ARM's: DSB ISHST (the walker sees our stores), TLBI, DSB ISH (all CPUs have done it), and an ISB only where this
 //! CPU itself must not go on with an old translation; the return to EL0 is one.
 
+use crate::arch::aarch64::{alternative, hardening, kpti};
 use core::arch::asm;
 
 /// Above this many pages, one invalidation of the whole ASID is cheaper than one per page.
@@ -15,6 +16,17 @@ fn operand(asid: u64, addr: usize) -> u64 {
     (asid << 48) | ((addr as u64 >> 12) & 0xfff_ffff_ffff)
 }
 
+/// Calls `f` with each hardware ASID of the address space `asid`: with KPTI the kernel's and EL0's.
+#[inline(always)]
+fn each_asid(asid: u64, f: impl Fn(u64)) {
+    if alternative::kpti() {
+        f(asid << 1);
+        f(asid << 1 | 1);
+    } else {
+        f(asid);
+    }
+}
+
 /// Makes earlier stores to tables visible to the walkers before later loads, stores and returns.
 #[inline(always)]
 pub fn table_store_barrier() {
@@ -22,19 +34,35 @@ pub fn table_store_barrier() {
     unsafe { asm!("dsb ishst", options(nostack, preserves_flags)) };
 }
 
+/// Orders earlier stores to tables before the invalidations that follow.
+#[inline(always)]
+fn before_tlbi() {
+    // SAFETY: a barrier.
+    unsafe { asm!("dsb ishst", options(nostack, preserves_flags)) };
+}
+
+/// Waits until all CPUs have done the invalidations.
+#[inline(always)]
+fn after_tlbi() {
+    // SAFETY: a barrier.
+    unsafe { asm!("dsb ish", options(nostack, preserves_flags)) };
+}
+
 /// Invalidates everything of `asid` on all CPUs, intermediate entries included.
 pub fn flush_asid(asid: u64) {
+    before_tlbi();
     // SAFETY: an invalidation only makes the next access walk again.
-    unsafe { asm!("dsb ishst", "tlbi aside1is, {}", "dsb ish", in(reg) asid << 48, options(nostack, preserves_flags)) };
+    each_asid(asid, |asid| unsafe { asm!("tlbi aside1is, {}", in(reg) asid << 48, options(nostack, preserves_flags)) });
+    after_tlbi();
 }
 
 /// Invalidates the last-level entry of one page on all CPUs.
 #[inline(always)]
 pub fn flush_page(asid: u64, addr: usize) {
+    before_tlbi();
     // SAFETY: as above.
-    unsafe {
-        asm!("dsb ishst", "tlbi vale1is, {}", "dsb ish", in(reg) operand(asid, addr), options(nostack, preserves_flags))
-    };
+    each_asid(asid, |asid| unsafe { asm!("tlbi vale1is, {}", in(reg) operand(asid, addr), options(nostack, preserves_flags)) });
+    after_tlbi();
 }
 
 /// Invalidates `[start, end)` on all CPUs. `tables`: page tables below it go away, too, so cached walks must.
@@ -42,22 +70,22 @@ pub fn flush_range(asid: u64, start: usize, end: usize, tables: bool) {
     if (end - start) >> 12 > MAX_TLBI_PAGES {
         return flush_asid(asid);
     }
-    // SAFETY: a barrier.
-    unsafe { asm!("dsb ishst", options(nostack, preserves_flags)) };
-    let mut addr = start;
-    while addr < end {
-        let op = operand(asid, addr);
-        if tables {
-            // SAFETY: an invalidation.
-            unsafe { asm!("tlbi vae1is, {}", in(reg) op, options(nostack, preserves_flags)) };
-        } else {
-            // SAFETY: an invalidation.
-            unsafe { asm!("tlbi vale1is, {}", in(reg) op, options(nostack, preserves_flags)) };
+    before_tlbi();
+    each_asid(asid, |asid| {
+        let mut addr = start;
+        while addr < end {
+            let op = operand(asid, addr);
+            if tables {
+                // SAFETY: an invalidation.
+                unsafe { asm!("tlbi vae1is, {}", in(reg) op, options(nostack, preserves_flags)) };
+            } else {
+                // SAFETY: an invalidation.
+                unsafe { asm!("tlbi vale1is, {}", in(reg) op, options(nostack, preserves_flags)) };
+            }
+            addr += 4096;
         }
-        addr += 4096;
-    }
-    // SAFETY: a barrier.
-    unsafe { asm!("dsb ish", options(nostack, preserves_flags)) };
+    });
+    after_tlbi();
 }
 
 /// Invalidates this CPU's whole TLB: what a CPU does once per ASID generation.
@@ -73,8 +101,21 @@ pub fn flush_local_all() {
 /// user mappings only.
 #[inline(always)]
 pub unsafe fn set_ttbr0(root: u64, asid: u64) {
+    if alternative::kpti() {
+        // SAFETY: the caller's.
+        return unsafe { kpti::switch(root, asid) };
+    }
     // SAFETY: the caller's; root and ASID change in one register write, so no walk mixes them.
     unsafe { asm!("msr ttbr0_el1, {}", "isb", in(reg) root | (asid << 48), options(nostack, preserves_flags)) };
+}
+
+/// Another address space runs from here on: what the old one taught the branch predictor is forgotten, on CPUs that need it.
+/// Interrupts are masked.
+#[inline(always)]
+pub fn new_address_space() {
+    if alternative::flush_predictor() {
+        hardening::flush_branch_predictor();
+    }
 }
 
 /// Makes what was written through the linear map at `[addr, addr + len)` fetchable as instructions (Arm ARM B2.4.4),
@@ -105,10 +146,11 @@ pub fn sync_icache(addr: usize, len: usize) {
     unsafe { asm!("isb", options(nostack, preserves_flags)) };
 }
 
-/// Width of the ASIDs of this CPU: 8 or 16 (ID_AA64MMFR0_EL1.ASIDBits).
+/// Width of the numbers of address spaces: that of this CPU's ASIDs (ID_AA64MMFR0_EL1.ASIDBits: 8 or 16), less one bit with KPTI.
 pub fn asid_bits() -> u32 {
     let r: u64;
     // SAFETY: a read of an ID register.
     unsafe { asm!("mrs {}, id_aa64mmfr0_el1", out(reg) r, options(nomem, nostack, preserves_flags)) };
-    if (r >> 4) & 0xf == 2 { 16 } else { 8 }
+    let bits = if (r >> 4) & 0xf == 2 { 16 } else { 8 };
+    bits - u32::from(alternative::kpti())
 }
