@@ -72,8 +72,7 @@ pub fn flush_range(asid: u64, start: usize, end: usize, tables: bool) {
     }
     before_tlbi();
     each_asid(asid, |asid| {
-        let mut addr = start;
-        while addr < end {
+        for addr in (start..end).step_by(4096) {
             let op = operand(asid, addr);
             if tables {
                 // SAFETY: an invalidation.
@@ -82,7 +81,6 @@ pub fn flush_range(asid: u64, start: usize, end: usize, tables: bool) {
                 // SAFETY: an invalidation.
                 unsafe { asm!("tlbi vale1is, {}", in(reg) op, options(nostack, preserves_flags)) };
             }
-            addr += 4096;
         }
     });
     after_tlbi();
