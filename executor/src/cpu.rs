@@ -2,7 +2,7 @@
 
 use crate::arch;
 use crate::context::PreemptGuard;
-use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 /// The most CPUs that one image drives.
 pub const MAX_CPUS: usize = 8;
@@ -35,8 +35,7 @@ impl CpuId {
     /// This CPU. The answer is worth something only under a preempt-off guard, with interrupts masked, or as a statistic.
     #[inline(always)]
     pub fn current() -> CpuId {
-        // SAFETY: `cpu_local` is valid for ever once the CPU runs Rust code.
-        unsafe { (*arch::cpu_local()).id }
+        local().id
     }
 }
 
@@ -50,6 +49,8 @@ pub struct CpuLocal {
     pub irq_sp: AtomicUsize,
     /// The same of the emergency stack, on which a stack overflow is reported.
     pub emergency_sp: AtomicUsize,
+    /// The softirqs that are pending on it, a bit each. Here, because every interrupt looks at it.
+    pub softirq_pending: AtomicU32,
     /// See `stamps`.
     #[cfg(feature = "stamps")]
     pub vector_stamp: AtomicU64,
@@ -67,12 +68,20 @@ impl CpuLocal {
             irq_sp: AtomicUsize::new(0),
             emergency_sp: AtomicUsize::new(0),
             el0_vectors: AtomicUsize::new(0),
+            softirq_pending: AtomicU32::new(0),
             #[cfg(feature = "stamps")]
             vector_stamp: AtomicU64::new(0),
             #[cfg(feature = "stamps")]
             user_stamp: AtomicU64::new(0),
         }
     }
+}
+
+/// The block of the CPU that this runs on: under a guard that keeps it there.
+#[inline(always)]
+pub fn local() -> &'static CpuLocal {
+    // SAFETY: `cpu_local` is valid for ever once the CPU runs Rust code.
+    unsafe { &*arch::cpu_local() }
 }
 
 static LOCALS: [CpuLocal; MAX_CPUS] = {

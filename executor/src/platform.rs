@@ -1,7 +1,8 @@
-//! What the executor needs of the kernel around it: stacks, IPIs, the comparator, and two hooks.
+//! What the executor needs of the kernel around it: stacks, IPIs, softirqs.
 
 use crate::context::Context;
 use crate::cpu::{CpuId, CpuMask};
+#[cfg(not(target_os = "none"))]
 use crate::time::Nanos;
 use core::sync::atomic::{AtomicPtr, Ordering};
 use core::ptr::NonNull;
@@ -10,7 +11,8 @@ use core::ptr::NonNull;
 pub trait Platform: Sync {
     /// Interrupts `cpu` so that it drains its inbox. Lock-free; any context.
     fn send_reschedule(&self, cpu: CpuId);
-    /// Programs this CPU's comparator for `deadline` (CLOCK_MONOTONIC), or stops it. Interrupts masked.
+    /// Programs the comparator of this simulated CPU for `deadline` (CLOCK_MONOTONIC), or stops it. Interrupts masked.
+    #[cfg(not(target_os = "none"))]
     fn program_timer(&self, deadline: Option<Nanos>);
     /// A new kernel stack with an initialised context block, or `None` when memory is short. May not block.
     fn alloc_stack(&self) -> Option<NonNull<Context>>;

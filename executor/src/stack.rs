@@ -14,4 +14,11 @@ pub const STACK_ALIGN: usize = 2 * STACK_SIZE;
 /// Bytes at the top of each stack that hold its context block.
 pub const CONTEXT_SIZE: usize = 1024;
 
+/// The address of the context block of the stack that `sp` points into.
+#[inline(always)]
+pub const fn context_at(sp: usize) -> usize {
+    // The bits of `sp` below the size all set: the stack's last byte.
+    (sp | (STACK_SIZE - 1)).wrapping_sub(CONTEXT_SIZE - 1)
+}
+
 const _: () = assert!(core::mem::size_of::<crate::context::Context>() <= CONTEXT_SIZE);

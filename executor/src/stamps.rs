@@ -11,7 +11,7 @@
 //! begun: [`TaskStamps::read`]. A wake is noted only when it makes the task runnable, so a poll has one wake and, if that
 //! came from a hard interrupt, one vector.
 
-use crate::cpu::CpuLocal;
+use crate::cpu::{CpuLocal, local};
 use core::mem::offset_of;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -60,9 +60,7 @@ impl TaskStamps {
     /// The way of its last wake, once; `None` when the poll was not for a wake. On the CPU on which it was polled.
     pub fn read(&self) -> Option<Way> {
         let wake = self.wake.swap(0, Relaxed);
-        let local = crate::arch::cpu_local();
-        // SAFETY: a CPU's block lives for ever.
-        let vector = unsafe { (*local).vector_stamp.load(Relaxed) }.wrapping_sub(VECTOR_LATE);
+        let vector = local().vector_stamp.load(Relaxed).wrapping_sub(VECTOR_LATE);
         let poll = self.poll.load(Relaxed);
         (wake != 0 && vector < wake && wake < poll).then_some(Way { vector, wake, poll })
     }
@@ -70,9 +68,7 @@ impl TaskStamps {
 
 /// When this CPU last went to EL0: the count at its first instruction there.
 pub fn last_user_entry() -> u64 {
-    let local = crate::arch::cpu_local();
-    // SAFETY: a CPU's block lives for ever.
-    unsafe { (*local).user_stamp.load(Relaxed) }.wrapping_add(USER_EARLY)
+    local().user_stamp.load(Relaxed).wrapping_add(USER_EARLY)
 }
 
 /// Starts the cycle counter of this CPU, from 0.

@@ -11,11 +11,7 @@ use vigil_executor::{executor, time, timer};
 
 /// Acknowledges and handles what is pending. Hard interrupt, interrupts masked.
 #[inline(always)]
-pub fn handle(from_el0: bool) {
-    if from_el0 {
-        // The CPU was in EL0: it is in no read-side section.
-        vigil_executor::sync::rcu::quiescent(vigil_executor::cpu::CpuId::current());
-    }
+pub fn handle() {
     irq::handle_irq();
 }
 

@@ -1,15 +1,13 @@
-//! What the executor asks of the kernel: IPIs, the comparator, stacks, softirqs.
+//! What the executor asks of the kernel: IPIs, stacks, softirqs.
 
 use core::ptr::NonNull;
 use vigil_drivers::irq::{Ipi, send_ipi};
-use vigil_drivers::timer as comparator;
 use vigil_executor::context::{Context, StackKind};
 use vigil_executor::cpu::{CpuId, CpuMask};
 use vigil_executor::executor::pool;
 use vigil_executor::platform::{self, Platform};
 use vigil_executor::stack::{CONTEXT_SIZE, STACK_ALIGN, STACK_SIZE};
 use vigil_executor::task::Task;
-use vigil_executor::time::{self, Nanos};
 use vigil_mem::{Gfp, vmalloc};
 
 struct Kernel;
@@ -17,13 +15,6 @@ struct Kernel;
 impl Platform for Kernel {
     fn send_reschedule(&self, cpu: CpuId) {
         send_ipi(CpuMask::of(cpu), Ipi::Reschedule);
-    }
-
-    fn program_timer(&self, deadline: Option<Nanos>) {
-        match deadline {
-            Some(t) => comparator::set_compare(time::nanos_to_counter(t)),
-            None => comparator::stop(),
-        }
     }
 
     fn alloc_stack(&self) -> Option<NonNull<Context>> {

@@ -7,8 +7,8 @@
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering::*};
 use vigil_executor::arch;
 use vigil_executor::class::Params;
-use vigil_executor::context::{Context, SOFTIRQ_OFFSET, in_interrupt};
-use vigil_executor::cpu::{CpuId, CpuMask, MAX_CPUS, PerCpu};
+use vigil_executor::context::{Context, SOFTIRQ_OFFSET, StackKind, in_interrupt};
+use vigil_executor::cpu::{CpuId, CpuMask, MAX_CPUS, PerCpu, local, local_of};
 use vigil_executor::executor::{YieldKind, yield_now};
 use vigil_executor::task::{Hooks, SpawnError, Spawned};
 use vigil_executor::time::{self, MSEC};
@@ -52,7 +52,6 @@ const MAX_ROUNDS: u32 = 10;
 const MAX_TIME: u64 = 2 * MSEC;
 
 struct CpuSoftirq {
-    pending: AtomicU32,
     counts: [AtomicU32; COUNT],
     /// Nanoseconds spent.
     time: AtomicU64,
@@ -62,7 +61,6 @@ struct CpuSoftirq {
 impl CpuSoftirq {
     const fn new() -> Self {
         CpuSoftirq {
-            pending: AtomicU32::new(0),
             counts: [const { AtomicU32::new(0) }; COUNT],
             time: AtomicU64::new(0),
             wait: WaitQueue::new(),
@@ -81,10 +79,9 @@ pub fn open(softirq: Softirq, handler: fn()) {
 /// Marks `softirq` pending on this CPU. In an interrupt, or with preemption off; outside of an interrupt ksoftirqd is
 /// woken (Linux: raise_softirq_irqoff).
 pub fn raise(softirq: Softirq) {
-    let cpu = CPUS.this();
-    cpu.pending.fetch_or(1 << softirq as u32, Relaxed);
+    local().softirq_pending.fetch_or(1 << softirq as u32, Relaxed);
     if !in_interrupt() {
-        cpu.wait.wake_all();
+        CPUS.this().wait.wake_all();
     }
 }
 
@@ -98,10 +95,11 @@ pub fn time_of(cpu: CpuId) -> u64 {
     CPUS.of(cpu).time.load(Relaxed)
 }
 
-/// The outermost hard interrupt has ended. On the IRQ stack, interrupts masked on entry and return.
+/// A hard interrupt of the flow of `interrupted` has ended: unless that is a bottom half or has them off, this is the
+/// outermost one, and they run now. On the IRQ stack, interrupts masked on entry and return.
 #[inline(always)]
-pub fn irq_exit() {
-    if CPUS.this().pending.load(Relaxed) != 0 {
+pub fn irq_exit(interrupted: &Context) {
+    if local().softirq_pending.load(Relaxed) != 0 && interrupted.kind() != StackKind::Irq && !interrupted.softirqs_off() {
         run();
     }
 }
@@ -109,7 +107,7 @@ pub fn irq_exit() {
 /// Bottom halves are on again: runs what became pending. Preemption is off on this CPU's account of the caller's guard
 /// being the last; interrupts may be on.
 pub fn run_if_pending() {
-    if CPUS.this().pending.load(Relaxed) != 0 {
+    if local().softirq_pending.load(Relaxed) != 0 {
         let state = arch::irq_save();
         run();
         arch::irq_restore(state);
@@ -121,11 +119,11 @@ pub fn run_if_pending() {
 #[inline(never)]
 fn run() {
     let ctx = Context::here();
-    let cpu = CPUS.this();
+    let (cpu, pending_word) = (CPUS.this(), &local().softirq_pending);
     let begun = time::now();
     ctx.add(SOFTIRQ_OFFSET);
     for _ in 0..MAX_ROUNDS {
-        let pending = cpu.pending.swap(0, Relaxed);
+        let pending = pending_word.swap(0, Relaxed);
         if pending == 0 {
             break;
         }
@@ -148,7 +146,7 @@ fn run() {
     }
     ctx.sub(SOFTIRQ_OFFSET);
     cpu.time.fetch_add(time::now().saturating_sub(begun), Relaxed);
-    if cpu.pending.load(Relaxed) != 0 {
+    if pending_word.load(Relaxed) != 0 {
         cpu.wait.wake_all();
     }
 }
@@ -166,7 +164,7 @@ pub fn start_ksoftirqd(cpu: CpuId) -> Result<(), SpawnError> {
 async fn ksoftirqd(cpu: CpuId) {
     let this = CPUS.of(cpu);
     loop {
-        let pending = || (this.pending.load(Relaxed) != 0).then_some(());
+        let pending = || (local_of(cpu).softirq_pending.load(Relaxed) != 0).then_some(());
         let _ = this.wait.wait_until(wait_site!("smpboot_thread_fn"), WaitMode::Uninterruptible, pending).await;
         arch::without_irqs(|| {
             if CpuId::current() == cpu {

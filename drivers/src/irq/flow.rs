@@ -47,19 +47,28 @@ pub fn handle_domain_irq(domain: &'static IrqDomain, hwirq: u32) {
 
 #[inline(always)]
 fn run_flow(d: &'static IrqDesc, virq: Virq) {
+    if d.flow.load(Relaxed) == Flow::PerCpu as u8 {
+        // One handler, and what else there is to do after it: this is the timer.
+        let handled = d.first(Acquire).is_some_and(|a| (a.handler)(virq, a.dev) == IrqReturn::Handled);
+        d.count();
+        check(d, virq, handled);
+    } else {
+        shared_line(d, virq);
+    }
+}
+
+/// A line that all CPUs share.
+#[inline(never)]
+fn shared_line(d: &'static IrqDesc, virq: Virq) {
     d.count();
-    let flow = d.flow.load(Relaxed);
-    let handled = if flow == Flow::PerCpu as u8 {
-        run_actions(d, virq, Acquire)
-    } else if flow == Flow::FastEoi as u8 {
+    if d.flow() == Flow::FastEoi {
         d.running.store(1, SeqCst);
         let handled = run_actions(d, virq, SeqCst);
         d.running.store(0, Release);
-        handled
+        check(d, virq, handled);
     } else {
-        return other_flow(d, virq);
-    };
-    check(d, virq, handled);
+        other_flow(d, virq);
+    }
 }
 
 #[cold]

@@ -1,7 +1,7 @@
 //! The interrupt core: from a controller's number to the handlers of a line, and IPIs.
 //!
 //! ```text
-//!  vector ─► handle_irq() ─► root controller's loop (irqchip): acknowledge until spurious
+//!  vector ─► handle_irq() ─► root controller (irqchip): acknowledge; a GICv2 until spurious
 //!                              │ hwirq ─ IrqDomain::revmap ─► Virq ─ DESCS ─► IrqDesc
 //!                              ▼
 //!                            flow (per-CPU, fast EOI, level, edge) ─► IrqAction ─► IrqAction ─► …   handlers
@@ -100,19 +100,19 @@ impl Trigger {
     }
 }
 
-/// The root controller's loop. A plain function in an atomic: one load and one indirect call in the vector.
+/// The root controller's handler. A plain function in an atomic: one load and one indirect call in the vector.
 static ROOT: AtomicPtr<()> = AtomicPtr::new(no_root as *mut ());
 
 fn no_root() {
     note_spurious();
 }
 
-/// Makes `handle` the loop of the root controller.
+/// Makes `handle` what the vectors call.
 pub(crate) fn set_root_handler(handle: fn()) {
     ROOT.store(handle as *mut (), Ordering::Release);
 }
 
-/// Handles what is pending on this CPU: acknowledges until nothing is left, runs the handlers, ends the interrupts.
+/// Handles what is pending on this CPU: acknowledges at least one interrupt, runs its handlers, ends it.
 ///
 /// Called by the interrupt vector with interrupts masked and the hard-interrupt count raised, on the interrupt stack.
 #[inline(always)]

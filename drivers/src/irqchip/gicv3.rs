@@ -125,24 +125,14 @@ fn sgi_target(mpidr: u64) -> u64 {
     aff3 << 48 | (aff0 >> 4) << 44 | aff2 << 32 | aff1 << 16 | 1 << (aff0 & 0xf)
 }
 
-/// The root loop.
+/// The root handler: one interrupt. Another that is pending is taken when the CPU unmasks, as in Linux: a look for it
+/// would cost each interrupt more than the second entry costs the few that have company.
 fn handle() {
-    loop {
-        let intid = sysreg::acknowledge();
-        if intid >= FIRST_SPECIAL {
-            return;
-        }
-        handle_one(intid);
-    }
-}
-
-/// One interrupt. Not inlined: in the loop its constants would be set up before the first look at what is pending.
-#[inline(never)]
-fn handle_one(intid: u32) {
+    let intid = sysreg::acknowledge();
     if intid < 16 {
         sysreg::end(intid);
         irq::handle_ipi(intid);
-    } else {
+    } else if intid < FIRST_SPECIAL {
         irq::handle_root(&gic::REVMAP, intid);
         sysreg::end(intid);
     }

@@ -175,7 +175,7 @@ fn vtime_ends_a_read() {
         let end = Instant::now() + Duration::from_secs(10);
         let start = Instant::now();
         while Instant::now() < end {
-            vigil_executor::timer::interrupt(vigil_executor::time::now());
+            vigil_executor::arch::without_irqs(|| vigil_executor::timer::interrupt(vigil_executor::time::now()));
             match node {
                 Some(node) if node.is_woken() => return,
                 None if start.elapsed() > Duration::from_millis(200) => return,

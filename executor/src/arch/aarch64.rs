@@ -7,7 +7,8 @@
 use super::IrqState;
 use crate::context::Context;
 use crate::cpu::CpuLocal;
-use crate::stack::{CONTEXT_SIZE, STACK_SIZE};
+use crate::stack::context_at;
+use crate::time::Nanos;
 use core::arch::asm;
 
 /// DAIF.I, the interrupt mask bit.
@@ -58,8 +59,7 @@ pub fn context() -> *const Context {
     let sp: usize;
     // SAFETY: a read of SP. `nomem` and `pure`-free: SP's block is the same for the whole life of the frame.
     unsafe { asm!("mov {}, sp", out(reg) sp, options(nomem, nostack, preserves_flags)) };
-    // Subtracted as one number, which cannot overflow: SP lies in the kernel's half.
-    (sp | (STACK_SIZE - 1)).wrapping_sub(CONTEXT_SIZE - 1) as *const Context
+    context_at(sp) as *const Context
 }
 
 /// This CPU's [`CpuLocal`]. Valid only under a guard that keeps the code on its CPU, or for a statistic.
@@ -114,6 +114,24 @@ pub fn counter_frequency() -> u64 {
     // SAFETY: a read of CNTFRQ_EL0, constant after boot.
     unsafe { asm!("mrs {}, cntfrq_el0", out(reg) f, options(nomem, nostack, preserves_flags)) };
     f
+}
+
+/// Raises this CPU's timer line when CLOCK_MONOTONIC reaches `deadline`, at once if it has; or keeps it down (CNTV_CVAL_EL0
+/// and CNTV_CTL_EL0.ENABLE, Arm ARM D11.2). Interrupts masked.
+#[inline(always)]
+pub fn program_timer(deadline: Option<Nanos>) {
+    match deadline {
+        // SAFETY: the comparator raises an interrupt, no more. The ISB makes both writes take effect in this order before
+        // what follows. Not `nomem`: what was queued for this deadline is written before.
+        Some(t) => unsafe {
+            asm!(
+                "msr cntv_cval_el0, {}", "msr cntv_ctl_el0, {}", "isb",
+                in(reg) crate::time::nanos_to_counter(t), in(reg) 1u64, options(nostack, preserves_flags)
+            );
+        },
+        // SAFETY: as above.
+        None => unsafe { asm!("msr cntv_ctl_el0, xzr", "isb", options(nostack, preserves_flags)) },
+    }
 }
 
 /// Waits for an interrupt with interrupts masked: a pending one ends the wait although it is masked (Arm ARM D1.6.2).

@@ -60,7 +60,7 @@ fn run_after(first: Left) -> ! {
         }
         // Before the drain: a wake after it sets the flag again.
         ctx.clear_resched();
-        rcu::quiescent(CpuId::current());
+        rcu::quiescent_here();
         let now = time::now();
         let dead;
         let next = {
@@ -231,17 +231,18 @@ pub enum Stopped {
 }
 
 /// The end of a hard interrupt, after its softirqs: takes in the wakes and decides whether what was interrupted should
-/// give way. Interrupts masked; `interrupted` is the context block of the interrupted stack.
+/// give way. Interrupts masked; `here` is the block of the interrupt stack that this runs on, `interrupted` that of the
+/// stack that was interrupted.
 ///
 /// EL0 is treated as a poll that gives way at its exit: the flags are set and the return path sees them.
-#[inline]
-pub fn irq_exit(interrupted: &Context, from_el0: bool) -> Stopped {
+#[inline(always)]
+pub fn irq_exit(here: &Context, interrupted: &Context, from_el0: bool) -> Stopped {
     let exec = EXEC.this();
     if interrupted.count() == 0 {
-        rcu::quiescent(CpuId::current());
+        rcu::quiescent_here();
     }
     // Wakes in the interrupt left their wish in this stack's block; it is answered here.
-    Context::here().clear_need_resched();
+    here.clear_need_resched();
     if exec.inbox.is_empty() && !exec.is_due() && !interrupted.need_resched() {
         return Stopped::No;
     }
@@ -250,6 +251,12 @@ pub fn irq_exit(interrupted: &Context, from_el0: bool) -> Stopped {
         interrupted.set_need_resched();
         return Stopped::No;
     }
+    outranked(exec, interrupted, from_el0)
+}
+
+/// Something may outrank the interrupted task.
+#[inline(never)]
+fn outranked(exec: &CpuExec, interrupted: &Context, from_el0: bool) -> Stopped {
     if preempt::reschedule_check(exec, interrupted) < Preempt::HigherClass {
         return Stopped::No;
     }

@@ -32,4 +32,4 @@ pub use rwspin::{RwReadGuard, RwReadIrqGuard, RwSpinLock, RwWriteGuard, RwWriteI
 pub use rwsem::{RwSem, RwSemReadGuard, RwSemWriteGuard};
 pub use semaphore::Semaphore;
 pub use seqlock::{SeqCount, SeqData, SeqLock, SeqWriteGuard};
-pub use spinlock::{SpinBhGuard, SpinGuard, SpinIrqGuard, SpinLock};
+pub use spinlock::{SpinBhGuard, SpinGuard, SpinIrqGuard, SpinLock, SpinMaskedGuard};

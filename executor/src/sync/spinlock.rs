@@ -7,6 +7,7 @@
 //! | polls only | [`SpinLock::lock`] |
 //! | polls and softirqs | [`SpinLock::lock_bh`] in polls, `lock` in softirqs |
 //! | hard interrupts, too | [`SpinLock::lock_irq`] (any context: it saves the mask) |
+//! | the same, by whoever has interrupts masked | [`SpinLock::lock_masked`]: nothing but the lock itself |
 //!
 //! A guard keeps preemption off and is not `Send`, so no future of a task can hold it across an await. Dropping it lets
 //! go of the lock, restores the interrupt mask, then turns preemption on and, if a reschedule is due, gives way.
@@ -15,6 +16,7 @@ use super::lockdep::{Acquire, Held, LockClass, Tracked};
 use super::raw::{self, RawGuard, RawMutex};
 use crate::atomic::const_unless_loom;
 use crate::context::{BhGuard, IrqGuard, PreemptGuard};
+use core::marker::PhantomData;
 use core::ops::{Deref, DerefMut};
 
 /// A value that one CPU at a time may touch.
@@ -68,6 +70,16 @@ impl<T> SpinLock<T> {
         let irq = IrqGuard::new();
         let held = self.class.acquire(self.addr(), Acquire::Wait);
         SpinIrqGuard { _held: held, raw: raw::lock(&self.inner), _irq: irq, _preempt: preempt }
+    }
+
+    /// Takes it in a flow that has interrupts masked already, and masked until the guard is gone: a hard interrupt, or
+    /// the executor between two polls. Nothing can preempt it there, so nothing is counted, and the end asks nobody to
+    /// give way.
+    #[inline(always)]
+    pub fn lock_masked(&self) -> SpinMaskedGuard<'_, T> {
+        debug_assert!(crate::arch::irqs_disabled());
+        let held = self.class.acquire(self.addr(), Acquire::Wait);
+        SpinMaskedGuard { _held: held, raw: raw::lock(&self.inner), _here: PhantomData }
     }
 
     /// [`lock_irq`](Self::lock_irq) for the second of two locks of one class; see [`lock_nested`](Self::lock_nested).
@@ -161,6 +173,14 @@ pub struct SpinIrqGuard<'a, T> {
     _preempt: PreemptGuard,
 }
 
+/// The lock is held; its holder has interrupts masked. Not `Send`, like the others.
+#[must_use = "the lock is held only while the guard lives"]
+pub struct SpinMaskedGuard<'a, T> {
+    _held: Held,
+    raw: RawGuard<'a, T>,
+    _here: PhantomData<*mut ()>,
+}
+
 /// The lock is held and bottom halves are off.
 #[must_use = "the lock is held only while the guard lives"]
 pub struct SpinBhGuard<'a, T> {
@@ -171,4 +191,5 @@ pub struct SpinBhGuard<'a, T> {
 
 guard!(SpinGuard);
 guard!(SpinIrqGuard);
+guard!(SpinMaskedGuard);
 guard!(SpinBhGuard);

@@ -25,31 +25,35 @@ impl Alarm {
     }
 
     /// Whether the deadline has passed; if not, `cx` is woken when it does.
+    #[inline]
     pub(crate) fn poll_expired(self: Pin<&mut Self>, cx: &mut Context<'_>) -> bool {
         let this = self.into_ref();
         let Some(deadline) = this.deadline else { return false };
-        match this.entry.state.load(Ordering::Acquire) {
-            FIRED => true,
-            _ if now() >= deadline => true,
-            IDLE => {
-                let waker = cx.waker().clone();
-                // SAFETY: structural pinning of `entry`.
-                let entry = unsafe { this.map_unchecked(|a| &a.entry) };
-                base::start(entry, deadline, this.slack, |action| *action = Action::Wake(Some(waker)));
-                false
-            }
-            _ => {
-                // Queued, and polled for another reason: the future may have moved to another task.
-                let (queued, old) = base::with_action(&this.entry, |action, queued| match action {
-                    Action::Wake(Some(w)) if queued && !w.will_wake(cx.waker()) => {
-                        (queued, Some(core::mem::replace(w, cx.waker().clone())))
-                    }
-                    _ => (queued, None),
-                });
-                drop(old);
-                !queued
-            }
+        this.entry.state.load(Ordering::Acquire) == FIRED || this.has_passed(deadline, cx)
+    }
+
+    /// The answer before it has fired: mostly that it is to be started.
+    #[inline(never)]
+    fn has_passed(self: Pin<&Self>, deadline: Nanos, cx: &mut Context<'_>) -> bool {
+        if now() >= deadline {
+            return true;
         }
+        if self.entry.state.load(Ordering::Acquire) == IDLE {
+            let waker = cx.waker().clone();
+            // SAFETY: structural pinning of `entry`.
+            let entry = unsafe { self.map_unchecked(|a| &a.entry) };
+            base::start(entry, deadline, self.slack, |action| *action = Action::Wake(Some(waker)));
+            return false;
+        }
+        // Queued, and polled for another reason: the future may have moved to another task.
+        let (queued, old) = base::with_action(&self.entry, |action, queued| match action {
+            Action::Wake(Some(w)) if queued && !w.will_wake(cx.waker()) => {
+                (queued, Some(core::mem::replace(w, cx.waker().clone())))
+            }
+            _ => (queued, None),
+        });
+        drop(old);
+        !queued
     }
 }
 

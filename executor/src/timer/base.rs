@@ -5,7 +5,6 @@ use super::entry::{Action, ByExpiry, Entry, FIRED, IDLE, MOVING, QUEUED};
 use crate::arch;
 use crate::atomic::{AtomicU64, Ordering, const_unless_loom, loom_static};
 use crate::cpu::{CpuId, MAX_CPUS, PerCpu};
-use crate::platform;
 use crate::sync::{LockClass, SpinIrqGuard, SpinLock};
 use crate::time::{Nanos, now};
 use core::pin::Pin;
@@ -24,6 +23,8 @@ static TIMER_BASE: LockClass = LockClass::new("hrtimer_base");
 /// What the lock guards.
 pub(super) struct Tree {
     tree: RBTree<ByExpiry>,
+    /// The first entry of the tree; null when it is empty.
+    head: *const Entry,
     /// The entry whose callback runs now, on this CPU.
     running: *const Entry,
 }
@@ -48,7 +49,7 @@ impl Base {
         fn new(cpu: usize) -> Base {
             Base {
                 cpu,
-                tree: SpinLock::new(&TIMER_BASE, Tree { tree: RBTree::new(ByExpiry::NEW), running: ptr::null() }),
+                tree: SpinLock::new(&TIMER_BASE, Tree { tree: RBTree::new(ByExpiry::NEW), head: ptr::null(), running: ptr::null() }),
                 first: AtomicU64::new(NEVER),
                 slice: AtomicU64::new(NEVER),
                 programmed: AtomicU64::new(NEVER),
@@ -66,15 +67,6 @@ loom_static! {
 const _: () = assert!(MAX_CPUS == 8, "one initialiser for each CPU above");
 
 impl Base {
-    /// The first entry changed.
-    fn refresh(&self, tree: &Tree) {
-        let first = tree.tree.front().get().map_or(NEVER, |e| {
-            // SAFETY: we hold the lock (`tree` is what it guards).
-            e.inner.with(|p| unsafe { (*p).hard })
-        });
-        self.first.store(first, Ordering::Relaxed);
-    }
-
     /// # Safety
     /// `entry` is guarded by this base, is in no tree and is pinned until it is taken out.
     unsafe fn insert(&self, tree: &mut Tree, entry: &Entry, soft: Nanos, slack: Nanos) {
@@ -88,7 +80,9 @@ impl Base {
             entry.state.store(QUEUED, Ordering::Relaxed);
             tree.tree.insert(UnsafeRef::from_raw(entry));
         }
+        // Equal ones fire in the order of their starts: the tree puts this one behind them.
         if hard < self.first.load(Ordering::Relaxed) {
+            tree.head = entry;
             self.first.store(hard, Ordering::Relaxed);
         }
     }
@@ -107,8 +101,16 @@ impl Base {
     /// `entry` is in this base's tree.
     unsafe fn take(&self, tree: &mut Tree, entry: &Entry) {
         // SAFETY: by the contract.
-        unsafe { tree.tree.cursor_mut_from_ptr(entry).remove() };
-        self.refresh(tree);
+        let mut cursor = unsafe { tree.tree.cursor_mut_from_ptr(entry) };
+        let _ = cursor.remove();
+        if ptr::eq(tree.head, entry) {
+            // The cursor stands on the one that came behind it.
+            let next = cursor.get();
+            tree.head = next.map_or(ptr::null(), ptr::from_ref);
+            // SAFETY: we hold the lock (`tree` is what it guards).
+            let first = next.map_or(NEVER, |e| e.inner.with(|p| unsafe { (*p).hard }));
+            self.first.store(first, Ordering::Relaxed);
+        }
     }
 
     /// Programs the comparator if something earlier than what stands in it has come. This CPU's, interrupts masked.
@@ -116,9 +118,7 @@ impl Base {
         let event = self.first.load(Ordering::Relaxed).min(self.slice.load(Ordering::Relaxed));
         if event < self.programmed.load(Ordering::Relaxed) {
             self.programmed.store(event, Ordering::Relaxed);
-            if let Some(p) = platform::get() {
-                p.program_timer(Some(event));
-            }
+            arch::program_timer(Some(event));
         }
     }
 }
@@ -212,83 +212,104 @@ pub(super) fn with_action<R>(entry: &Entry, f: impl FnOnce(&mut Action, bool) ->
 
 /// The timer interrupt of this CPU: fires everything that is due, programs the comparator, and says whether the
 /// executor's event ([`set_slice`]) was due; it is cleared then. Interrupts masked, in hard-interrupt context.
+#[inline]
 pub fn interrupt(now_at_entry: Nanos) -> bool {
     let base = bases().this();
-    base.programmed.store(NEVER, Ordering::Relaxed);
     let mut t = now_at_entry;
-    for _ in 0..ROUNDS {
-        expire(base, t);
-        // Callbacks take time, and what came due meanwhile would only interrupt again.
+    // Not only when the first one must fire: what may fire, its slack permitting, saves an interrupt.
+    if base.first.load(Ordering::Relaxed) != NEVER {
+        // What callbacks start is earlier than nothing that stands in the comparator: it is written once, below.
+        base.programmed.store(0, Ordering::Relaxed);
+        if expire(base, t) {
+            t = expire_more(base, t);
+        }
+    }
+    let mut slice = base.slice.load(Ordering::Relaxed);
+    let due = slice <= t;
+    if due {
+        slice = NEVER;
+        base.slice.store(NEVER, Ordering::Relaxed);
+    }
+    let mut event = base.first.load(Ordering::Relaxed).min(slice);
+    if event <= t {
+        // Timers come due as fast as they run: leave the CPU to others for a moment.
+        event = t.saturating_add(HANG_DELAY);
+    }
+    program(base, event);
+    due
+}
+
+/// Callbacks have run, which takes time and may start timers: what came due meanwhile would only interrupt again. Returns
+/// the time at which there was nothing, or the patience over.
+#[cold]
+#[inline(never)]
+fn expire_more(base: &Base, mut t: Nanos) -> Nanos {
+    for _ in 1..ROUNDS {
         t = now().max(t);
-        if base.first.load(Ordering::Relaxed) > t {
+        if base.first.load(Ordering::Relaxed) > t || !expire(base, t) {
             break;
         }
     }
-    let slice = base.slice.load(Ordering::Relaxed) <= t;
-    if slice {
-        base.slice.store(NEVER, Ordering::Relaxed);
-    }
-    if base.first.load(Ordering::Relaxed) <= t {
-        // Timers come due as fast as they run: leave the CPU to others for a moment.
-        let event = t.saturating_add(HANG_DELAY);
-        base.programmed.store(event, Ordering::Relaxed);
-        if let Some(p) = platform::get() {
-            p.program_timer(Some(event));
-        }
-    } else {
-        reprogram();
-    }
-    slice
+    t
 }
 
-/// Fires what may fire at `t`.
-fn expire(base: &Base, t: Nanos) {
-    let mut tree = base.tree.lock_irq();
-    while let Some(entry) = tree.tree.front().clone_pointer() {
-        let entry: *const Entry = UnsafeRef::into_raw(entry);
+/// Fires what may fire at `t`; whether functions were called, and not only sleepers woken.
+#[inline(always)]
+fn expire(base: &Base, t: Nanos) -> bool {
+    let mut called = false;
+    let mut tree = base.tree.lock_masked();
+    loop {
+        let entry = tree.head;
         // SAFETY: queued entries are alive; we hold the lock. After FIRED was stored, or the lock let go, the entry
         // may be gone and is not touched.
         unsafe {
-            if (*entry).inner.with(|p| (*p).soft) > t {
+            if entry.is_null() || (*entry).inner.with(|p| (*p).soft) > t {
                 break;
             }
-            // It stays QUEUED until FIRED: an owner that read IDLE would free it without taking our lock.
-            base.take(&mut tree, &*entry);
             let call = (*entry).inner.with_mut(|p| match &mut (*p).action {
                 Action::Call(f) => Ok(*f),
                 Action::Wake(waker) => Err(waker.take()),
             });
             match call {
                 Err(waker) => {
-                    (*entry).state.store(FIRED, Ordering::Release);
+                    // Before the tree is put in order: it is what everybody waits for. Should the sleeper run on another
+                    // CPU at once, it sees that its time has come, and waits for our lock before it goes.
                     if let Some(waker) = waker {
                         waker.wake();
                     }
+                    // It stays QUEUED until FIRED: an owner that read IDLE would free it without taking our lock.
+                    base.take(&mut tree, &*entry);
+                    (*entry).state.store(FIRED, Ordering::Release);
                 }
                 Ok(f) => {
+                    called = true;
+                    base.take(&mut tree, &*entry);
                     (*entry).state.store(IDLE, Ordering::Relaxed);
                     tree.running = entry;
                     drop(tree);
                     // A cancel waits while `running` names the entry, so its owner is alive during the call; unless
                     // the call itself frees it, and it is not looked at afterwards.
                     f(Timer::of_entry(&*entry));
-                    tree = base.tree.lock_irq();
+                    tree = base.tree.lock_masked();
                     tree.running = ptr::null();
                 }
             }
         }
     }
-    base.refresh(&tree);
+    called
+}
+
+/// Writes `event` into this CPU's comparator. Interrupts masked.
+#[inline(always)]
+fn program(base: &Base, event: Nanos) {
+    base.programmed.store(event, Ordering::Relaxed);
+    arch::program_timer((event != NEVER).then_some(event));
 }
 
 /// Programs this CPU's comparator for its next event, or stops it. Interrupts masked.
 pub fn reprogram() {
     let base = bases().this();
-    let event = base.first.load(Ordering::Relaxed).min(base.slice.load(Ordering::Relaxed));
-    base.programmed.store(event, Ordering::Relaxed);
-    if let Some(p) = platform::get() {
-        p.program_timer((event != NEVER).then_some(event));
-    }
+    program(base, base.first.load(Ordering::Relaxed).min(base.slice.load(Ordering::Relaxed)));
 }
 
 /// This CPU's next event, for the idle loop.

@@ -9,6 +9,7 @@ use super::process::{Life, Process, Tasks, tasks};
 use super::signal::{self, SigInfo};
 use super::switch;
 use super::thread::Thread;
+use crate::arch::aarch64::entry::WORK_STOP;
 use crate::ipc::futex;
 use core::sync::atomic::Ordering::*;
 use vigil_abi::process::wait_exited;
@@ -20,6 +21,7 @@ use vigil_mem::{KArc, KVec};
 pub fn exit_thread(thread: &Thread, status: i32) {
     thread.exit_code.store(status, Relaxed);
     thread.exiting.store(true, Release);
+    thread.set_work(WORK_STOP);
 }
 
 /// Ends every thread of the process with wait status `status`. The first caller's status counts.
@@ -48,7 +50,7 @@ pub fn kill_siblings(thread: &Thread) {
 
 /// Makes a thread look at `exiting` and `group_exit` soon: ends its killable waits, gets it out of EL0.
 fn kick(thread: &Thread) {
-    thread.set_work(crate::arch::aarch64::entry::WORK_STOP);
+    thread.set_work(WORK_STOP);
     if let Some(task) = thread.task() {
         task.interrupt(INTERRUPT_SIGNAL | INTERRUPT_KILL);
         crate::platform::kick_user(task);

@@ -30,13 +30,17 @@ pub async fn run(thread: KArc<Thread>) {
         // As Linux's schedule_tail: a bad address is ignored.
         let _ = syscall::user::put(&thread, UserPtr::<u32>::new(tid_address), &thread.tid).await;
     }
+    // The first time in any case: the process may be ending already.
+    let mut look = true;
     loop {
-        if exit_to_user_work(&thread).await {
+        if look && exit_to_user_work(&thread).await {
             break;
         }
         arch::irq_disable();
-        // Once more with interrupts masked: what comes after this look interrupts EL0.
-        if Context::here().resched_wanted() || thread.work() != 0 {
+        // With interrupts masked: what comes after this look interrupts EL0. Who ends or stops a thread says so in its
+        // work word.
+        look = Context::here().resched_wanted() || thread.work() != 0;
+        if look {
             arch::irq_enable();
             continue;
         }

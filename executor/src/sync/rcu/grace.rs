@@ -79,6 +79,12 @@ impl Grace {
         s & 1 == 1 || self.needed.load(Ordering::Acquire) > s
     }
 
+    /// Whether a grace period waits for any CPU.
+    #[inline(always)]
+    pub fn waits(&self) -> bool {
+        self.pending.load(Ordering::Relaxed) != 0
+    }
+
     /// Whether a grace period waits for the CPU of `bit`.
     #[inline(always)]
     pub fn waits_for(&self, bit: u64) -> bool {

@@ -63,6 +63,20 @@ pub fn quiescent(cpu: CpuId) {
     }
 }
 
+/// [`quiescent`] of the CPU that this runs on, which is looked up only when a grace period waits for somebody.
+#[inline(always)]
+pub fn quiescent_here() {
+    if GRACE.waits() {
+        look_here();
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn look_here() {
+    quiescent(CpuId::current());
+}
+
 #[cold]
 fn report(cpu: CpuId) {
     if GRACE.quiescent(bit(cpu)) {

@@ -9,10 +9,10 @@ use crate::mm::{Access, FaultStop};
 use crate::task::signal;
 use crate::task::thread::Thread;
 use vigil_executor::arch;
-use vigil_executor::context::{Context, HARDIRQ_OFFSET, StackKind};
+use vigil_executor::context::{Context, HARDIRQ_OFFSET};
 use vigil_executor::executor::{self, Stopped};
 use vigil_executor::preempt;
-use vigil_executor::stack::{CONTEXT_SIZE, STACK_SIZE};
+use vigil_executor::stack::context_at;
 
 /// Exception classes of ESR_ELx.EC (Arm ARM D17.2.37).
 pub mod ec {
@@ -116,37 +116,28 @@ pub extern "C" fn vigil_el0_sigreturn_handler(ctx: *const UserContext) -> bool {
     crate::syscall::try_sigreturn(unsafe { Thread::of_context(ctx) })
 }
 
-/// The context block of the stack that `sp` points into.
-fn context_of(sp: usize) -> &'static Context {
-    // SAFETY: the vectors pass an SP inside a kernel stack, which has an initialised context block at its top.
-    unsafe { &*(((sp | (STACK_SIZE - 1)) + 1 - CONTEXT_SIZE) as *const Context) }
-}
-
 /// An interrupt from EL0: on the IRQ stack, interrupts masked. `sp` is the thread's kernel SP. The flags that it leaves
 /// in that stack's context block decide whether EL0 is entered again.
 pub extern "C" fn vigil_el0_irq_handler(sp: usize) {
-    let interrupted = context_of(sp);
-    interrupt(interrupted, true);
-    let _ = executor::irq_exit(interrupted, true);
+    let _ = interrupt(sp, true);
 }
 
 /// An interrupt from EL1, likewise. Returns 1 when the interrupted poll is to be parked.
 pub extern "C" fn vigil_el1_irq(sp: usize) -> u32 {
-    let interrupted = context_of(sp);
-    interrupt(interrupted, false);
-    (executor::irq_exit(interrupted, false) == Stopped::Park) as u32
+    (interrupt(sp, false) == Stopped::Park) as u32
 }
 
-/// The hard interrupt and, unless it came in a bottom half or with bottom halves off, the softirqs.
+/// The hard interrupt, its bottom halves, and whether what was interrupted gives way.
 #[inline(always)]
-fn interrupt(interrupted: &Context, from_el0: bool) {
-    let ctx = Context::here();
-    ctx.add(HARDIRQ_OFFSET);
-    irq::handle(from_el0);
-    ctx.sub(HARDIRQ_OFFSET);
-    if interrupted.kind() != StackKind::Irq && !interrupted.softirqs_off() {
-        crate::softirq::irq_exit();
-    }
+fn interrupt(sp: usize, from_el0: bool) -> Stopped {
+    // SAFETY: the vectors pass an SP inside a kernel stack, which has an initialised context block at its top.
+    let interrupted: &'static Context = unsafe { &*(context_at(sp) as *const Context) };
+    let here = Context::here();
+    here.add(HARDIRQ_OFFSET);
+    irq::handle();
+    here.sub(HARDIRQ_OFFSET);
+    crate::softirq::irq_exit(interrupted);
+    executor::irq_exit(here, interrupted, from_el0)
 }
 
 /// Parks the interrupted poll: on its own stack, interrupts masked. Returns when it is resumed.

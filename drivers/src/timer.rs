@@ -2,15 +2,7 @@
 //!
 //! The virtual timer is used: at EL1 it is always accessible, and with CNTVOFF_EL2 = 0 it counts what the physical one
 //! does. The line stays raised for as long as the count is past the compare value, so whoever handles it sets a later
-//! value or calls [`stop`].
-
-#[cfg(all(target_arch = "aarch64", target_os = "none"))]
-mod sysreg;
-#[cfg(not(all(target_arch = "aarch64", target_os = "none")))]
-#[path = "sysreg_host.rs"]
-mod sysreg;
-
-pub use sysreg::{frequency, is_pending, set_compare, stop};
+//! value or stops it. The registers are the executor's (`vigil_executor::arch::program_timer`); here is the line.
 
 use crate::dt::Tree;
 use crate::irq::{self, Virq};
@@ -24,7 +16,7 @@ const VIRTUAL_INDEX: usize = 2;
 /// Errors: ENODEV when the tree has none; EPROBE_DEFER before the interrupt controller is there; EINVAL.
 pub fn init(tree: &Tree<'_>) -> Result<Virq, Errno> {
     let node = tree.compatible(&["arm,armv8-timer", "arm,armv7-timer"]).next().ok_or(Errno::ENODEV)?;
-    stop();
+    vigil_executor::arch::without_irqs(|| vigil_executor::arch::program_timer(None));
     let index = node.prop_strings("interrupt-names").position(|n| n == "virt").unwrap_or(VIRTUAL_INDEX);
     irq::map_dt(node, index)
 }
