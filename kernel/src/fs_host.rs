@@ -25,7 +25,7 @@ impl Host for Kernel {
     }
 
     fn current_tid(&self) -> u32 {
-        Thread::current().map_or(0, |t| t.tid)
+        Thread::current().map_or(0, |t| t.tid())
     }
 }
 

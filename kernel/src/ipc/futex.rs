@@ -364,7 +364,7 @@ async fn release_robust(thread: &Thread, entry: usize, offset: i64, pending: boo
     }
     loop {
         let Ok(word) = user::get(thread, UserPtr::<u32>::new(addr)).await else { return false };
-        if word & FUTEX_TID_MASK != thread.tid {
+        if word & FUTEX_TID_MASK != thread.tid() {
             // Unlocked already, but its waiters not woken: the thread died in between.
             if pending && word & FUTEX_TID_MASK == 0 {
                 wake_address(thread, addr).await;

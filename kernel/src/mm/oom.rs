@@ -35,7 +35,7 @@ pub fn badness(process: &Process) -> Option<usize> {
     if process.pid == 1 || adj == NEVER {
         return None;
     }
-    let mm = process.any_thread()?.share_mm()?;
+    let mm = process.share_mm()?;
     let [anon, file, shmem] = mm.rss();
     let points = anon + file + shmem + (mm.page_table_bytes() >> PAGE_SHIFT);
     let share = page::total_ram() as i64 / 1000 * i64::from(adj);
@@ -74,7 +74,7 @@ fn report(victim: &Process, points: usize) {
     let name = core::str::from_utf8(name).unwrap_or("?");
     let kb = |pages: usize| pages << (PAGE_SHIFT - 10);
     let (total, [anon, file, shmem], tables) =
-        thread.share_mm().map_or((0, [0; 3], 0), |mm| (mm.total_vm(), mm.rss(), mm.page_table_bytes()));
+        victim.share_mm().map_or((0, [0; 3], 0), |mm| (mm.total_vm(), mm.rss(), mm.page_table_bytes()));
     crate::pr_err!(
         "Out of memory: Killed process {} ({}) total-vm:{}kB, anon-rss:{}kB, file-rss:{}kB, shmem-rss:{}kB, UID:{} pgtables:{}kB oom_score_adj:{} ({} points)",
         victim.pid,
@@ -95,7 +95,7 @@ fn holds_memory(pid: u32) -> bool {
     let process = tasks().pids.process(pid);
     process.is_some_and(|p| {
         let running = p.relations(&tasks()).life == Life::Running;
-        running && p.any_thread().and_then(|t| t.share_mm()).is_some()
+        running && p.share_mm().is_some()
     })
 }
 

@@ -44,7 +44,7 @@ fn threads() -> [u64; 2] {
         for i in 0..2 {
             sum[i] = sum[i].wrapping_add(r.dead_time[i]).wrapping_add(r.children_time[i]);
         }
-        for thread in r.threads.iter() {
+        for thread in process.living(&guard) {
             let total = thread.run_time();
             let system = thread.system_time.load(Relaxed).min(total);
             sum[0] = sum[0].wrapping_add(total - system);

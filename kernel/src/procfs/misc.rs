@@ -18,7 +18,7 @@ use vigil_fs::vnode::SeqBuf;
 pub(super) fn comm_of(who: &Who) -> Result<[u8; 16], Errno> {
     match who.thread() {
         // The leader of a process that lives on without it has left its name.
-        Ok(thread) if thread.tid == who.tid => Ok(thread.comm()),
+        Ok(thread) if thread.tid() == who.tid => Ok(thread.comm()),
         _ => Ok(*who.process()?.last_comm.lock()),
     }
 }

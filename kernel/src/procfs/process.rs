@@ -38,7 +38,8 @@ impl Who {
 
     /// The thread; for a whole process its leader, or any thread if that has ended. ESRCH: a zombie.
     pub fn thread(&self) -> Result<KArc<Thread>, Errno> {
-        match find_thread(self.tid).filter(|t| t.process.pid == self.pid && t.process.start_time == self.start) {
+        let ours = |t: &KArc<Thread>| !t.is_gone() && t.process.pid == self.pid && t.process.start_time == self.start;
+        match find_thread(self.tid).filter(ours) {
             Some(thread) => Ok(thread),
             None if self.group => self.process()?.any_thread().ok_or(Errno::ESRCH),
             None => Err(Errno::ESRCH),
@@ -268,7 +269,7 @@ impl TaskDir {
     fn next(&self, from: u32) -> Result<Option<u32>, Errno> {
         let process = self.who.process()?;
         let guard = tasks();
-        Ok(process.relations(&guard).threads.iter().map(|t| t.tid).filter(|tid| *tid >= from).min())
+        Ok(process.living(&guard).map(|t| t.tid()).filter(|tid| *tid >= from).min())
     }
 }
 

@@ -54,7 +54,7 @@ impl Target {
         let process = who.process()?;
         let thread = match who.thread() {
             // The leader alone may be dead: the process is shown as a zombie, as on Linux.
-            Ok(thread) if thread.tid == who.tid => Some(thread),
+            Ok(thread) if thread.tid() == who.tid => Some(thread),
             Ok(_) => None,
             Err(_) if who.group => None,
             Err(e) => return Err(e),
@@ -110,7 +110,7 @@ fn tree_of(target: &Target, who: &Who) -> Tree {
     if who.group {
         faults = r.dead_faults;
     }
-    for thread in r.threads.iter().filter(|t| who.group || t.tid == who.tid) {
+    for thread in target.process.living(&guard).filter(|t| who.group || t.tid() == who.tid) {
         faults[0] = faults[0].wrapping_add(thread.min_faults.load(Relaxed));
         faults[1] = faults[1].wrapping_add(thread.maj_faults.load(Relaxed));
     }
@@ -387,7 +387,7 @@ pub(super) fn sched(who: &Who, out: &mut SeqBuf) -> OpResult<'static, ()> {
     let params = executor::params(task);
     let threads = thread.process.relations(&tasks()).threads.len();
     out.put(trimmed(&thread.comm()));
-    let _ = writeln!(out, " ({}, #threads: {threads})", thread.tid);
+    let _ = writeln!(out, " ({}, #threads: {threads})", thread.tid());
     out.put(b"-------------------------------------------------------------------\n");
     for (name, nanos) in [
         ("se.exec_start", exec_start),

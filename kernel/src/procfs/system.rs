@@ -132,7 +132,7 @@ fn stat(out: &mut SeqBuf) -> Result<(), Errno> {
         let blocked = guard
             .pids
             .processes()
-            .flat_map(|p| p.relations(&guard).threads.iter())
+            .flat_map(|p| p.living(&guard))
             .filter(|t| t.task().is_some_and(uninterruptible))
             .count();
         (pid::forks(), blocked)

@@ -319,7 +319,7 @@ pub fn capget(t: &Thread, a: Args) -> SysResult {
     if h.pid < 0 {
         return Err(Errno::EINVAL.into());
     }
-    let cred = if h.pid == 0 || h.pid as u32 == t.tid {
+    let cred = if h.pid == 0 || h.pid as u32 == t.tid() {
         t.share_cred()
     } else {
         process::find_thread(h.pid as u32).ok_or(Errno::ESRCH)?.share_cred()
@@ -340,7 +340,7 @@ pub fn capset(t: &Thread, a: Args) -> SysResult {
     let header = UserPtr::<CapHeader>::new(a[0] as usize);
     let h = header.read()?;
     let words = words_of(header, h, false)?;
-    if h.pid != 0 && h.pid as u32 != t.tid {
+    if h.pid != 0 && h.pid as u32 != t.tid() {
         return Err(Errno::EPERM.into());
     }
     let (mut effective, mut permitted, mut inheritable) = (0u64, 0u64, 0u64);

@@ -32,7 +32,7 @@ pub fn not_implemented(t: &Thread, number: usize) -> Result<usize, Errno> {
     let comm = t.comm();
     let length = comm.iter().position(|b| *b == 0).unwrap_or(comm.len());
     let name = core::str::from_utf8(&comm[..length]).unwrap_or("?");
-    crate::pr_ratelimited!(pr_info, "{name}[{}]: system call {} ({number}) does not exist here", t.tid, nr::name(number));
+    crate::pr_ratelimited!(pr_info, "{name}[{}]: system call {} ({number}) does not exist here", t.tid(), nr::name(number));
     Err(Errno::ENOSYS)
 }
 

@@ -210,7 +210,7 @@ pub fn getpid(t: &Thread, _: Args) -> SysResult {
 
 /// gettid()
 pub fn gettid(t: &Thread, _: Args) -> SysResult {
-    Ok(t.tid as usize)
+    Ok(t.tid() as usize)
 }
 
 /// getppid()
@@ -221,7 +221,7 @@ pub fn getppid(t: &Thread, _: Args) -> SysResult {
 /// set_tid_address(address)
 pub fn set_tid_address(t: &Thread, a: Args) -> SysResult {
     t.clear_child_tid.store(a[0] as usize, Relaxed);
-    Ok(t.tid as usize)
+    Ok(t.tid() as usize)
 }
 
 /// The process of a pid argument; 0 is the caller's. ESRCH.
@@ -369,7 +369,7 @@ pub(super) fn process_usage(process: &Process) -> ([u64; 2], [u64; 2]) {
     let guard = tasks();
     let r = process.relations(&guard);
     let (mut time, mut faults) = (r.dead_time, r.dead_faults);
-    for thread in r.threads.iter() {
+    for thread in process.living(&guard) {
         let total = thread.run_time();
         let system = thread.system_time.load(Relaxed).min(total);
         time[0] = time[0].wrapping_add(total - system);

@@ -39,7 +39,7 @@ impl core::ops::Deref for Target<'_> {
 fn target(t: &Thread, tid: i32) -> Result<Target<'_>, Errno> {
     match tid {
         0 => Ok(Target::Own(t)),
-        n if n == t.tid as i32 => Ok(Target::Own(t)),
+        n if n == t.tid() as i32 => Ok(Target::Own(t)),
         n if n > 0 => find_thread(n as u32).map(Target::Other).ok_or(Errno::ESRCH),
         _ => Err(Errno::EINVAL),
     }
@@ -295,7 +295,7 @@ pub async fn sched_setaffinity(t: &Thread, a: Args<'_>) -> Result<usize, Errno> 
     }
     let task = who.task().ok_or(Errno::ESRCH)?;
     executor::set_affinity(task, allowed);
-    if who.tid == t.tid && Context::here().resched_wanted() {
+    if who.tid() == t.tid() && Context::here().resched_wanted() {
         yield_now(YieldKind::Preempted).await;
     }
     Ok(0)

@@ -59,7 +59,7 @@ pub fn rt_sigaction(t: &Thread, a: Args) -> SysResult {
             // POSIX: what is pending and now ignored is forgotten.
             let guard = tasks();
             t.process.signals.queue.with(|p| p.flush(sigmask(signo)));
-            for thread in t.process.relations(&guard).threads.iter() {
+            for thread in t.process.living(&guard) {
                 thread.signals.queue.with(|p| p.flush(sigmask(signo)));
             }
         }

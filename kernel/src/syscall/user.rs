@@ -108,5 +108,5 @@ pub async fn path(thread: &Thread, from: u64) -> Result<vigil_fs::PathName, Errn
 
 /// A counted reference to `thread` for work that outlives the call.
 pub fn counted(thread: &Thread) -> Option<KArc<Thread>> {
-    crate::task::process::find_thread(thread.tid)
+    crate::task::process::find_thread(thread.tid())
 }

@@ -180,8 +180,6 @@ fn assemble(
         parent.process.reserve_thread()?;
         parent.process.clone()
     } else {
-        let grandparent = parent.process.relations(&tasks()).parent.clone().filter(|_| flags & CLONE_PARENT != 0);
-        grandparent.as_deref().unwrap_or(&parent.process).reserve_child()?;
         let sighand = parent.process.sighand();
         let sighand = if flags & CLONE_SIGHAND != 0 { sighand } else { KArc::try_new(sighand.fork())? };
         if flags & CLONE_CLEAR_SIGHAND != 0 {
@@ -269,6 +267,7 @@ fn publish(parent: &Thread, request: &CloneRequest, thread: &KArc<Thread>) -> Re
             return Err(Errno::ERESTARTNOINTR);
         }
         process.live_threads.fetch_add(1, Relaxed);
+        process.running_threads.fetch_add(1, Relaxed);
     } else {
         let (pgrp, session, tty, real_parent, own_signal) = {
             let relations = parent.process.relations(&guard);
@@ -281,13 +280,6 @@ fn publish(parent: &Thread, request: &CloneRequest, thread: &KArc<Thread>) -> Re
                 None => return Err(Errno::ERESTARTNOINTR),
             },
         };
-        let children = &mut parent_process.relations_mut(&mut guard).children;
-        if children.capacity() == children.len() {
-            // Another thread used the place up, or CLONE_PARENT made this the child of another: make the call again.
-            return Err(Errno::ERESTARTNOINTR);
-        }
-        let _ = children.push_reserved(process.clone());
-        process.set_parent(parent_process, &mut guard);
         let relations = process.relations_mut(&mut guard);
         relations.pgrp = pgrp;
         relations.session = session;
@@ -300,9 +292,10 @@ fn publish(parent: &Thread, request: &CloneRequest, thread: &KArc<Thread>) -> Re
         guard.pids.join(pgrp);
         guard.pids.join(session);
         guard.pids.set_process(process.pid, Some(process.clone()));
+        process.join_family(parent_process, &mut guard);
     }
     let _ = process.relations_mut(&mut guard).threads.push_reserved(thread.clone());
-    guard.pids.set_thread(thread.tid, Some(thread.clone()));
+    guard.pids.set_thread(thread.tid(), Some(thread.clone()));
     Ok(())
 }
 

@@ -4,6 +4,7 @@ use super::clone::vfork_done;
 use super::exec::{self, Args, ExecFile, Facts, LoadedImage};
 use super::exit;
 use super::limits;
+use super::process::tasks;
 use super::signal::{self, SIGSEGV, SigHand};
 use super::switch;
 use super::thread::Thread;
@@ -178,16 +179,17 @@ fn facts(t: &Thread, cred: &Cred, secure: bool) -> Result<Facts, Errno> {
 /// EAGAIN when another thread is doing the same; ERESTARTNOINTR when the process is being killed.
 async fn alone(t: &Thread) -> Result<(), Errno> {
     let process = &t.process;
-    if process.exec_thread.compare_exchange(0, t.tid, AcqRel, Acquire).is_err() {
+    if process.exec_thread.compare_exchange(0, t.tid(), AcqRel, Acquire).is_err() {
         return Err(Errno::EAGAIN);
     }
     exit::kill_siblings(t);
-    let left = || (process.live_threads.load(Acquire) == 1).then_some(());
+    let left = || process.living(&tasks()).all(|other| core::ptr::eq(&**other, t)).then_some(());
     let waited = process.thread_exit.wait_until(wait_site!("de_thread"), WaitMode::Killable, left).await;
     process.exec_thread.store(0, Release);
     if waited.is_err() || process.is_exiting() {
         return Err(Errno::ERESTARTNOINTR);
     }
+    drop(exit::succeed_leader(t));
     Ok(())
 }
 
@@ -210,7 +212,7 @@ async fn commit(t: &Thread, image: LoadedImage, fresh: Fresh, secure: bool) {
     t.process.uid.store(fresh.cred.uid, Relaxed);
     t.replace_cred(fresh.cred);
     {
-        let mut guard = super::process::tasks();
+        let mut guard = tasks();
         let relations = t.process.relations_mut(&mut guard);
         relations.did_exec = true;
         relations.exit_signal = signal::SIGCHLD;

@@ -15,7 +15,7 @@ use core::sync::atomic::Ordering::*;
 use vigil_abi::process::wait_exited;
 use vigil_executor::task::{INTERRUPT_KILL, INTERRUPT_SIGNAL};
 use vigil_fs::FdTable;
-use vigil_mem::{KArc, KVec};
+use vigil_mem::KArc;
 
 /// Marks the calling thread to end with wait status `status` before it sees EL0 again.
 pub fn exit_thread(thread: &Thread, status: i32) {
@@ -26,22 +26,25 @@ pub fn exit_thread(thread: &Thread, status: i32) {
 
 /// Ends every thread of the process with wait status `status`. The first caller's status counts.
 pub fn group_exit(process: &Process, status: i32) {
-    let guard = tasks();
+    group_exit_locked(process, status, &tasks());
+}
+
+/// The same with the tree locked: a fatal signal ends all threads when it is sent, whatever the one that would take it is
+/// doing.
+pub fn group_exit_locked(process: &Process, status: i32, guard: &Tasks) {
     if process.group_exit.load(Acquire) {
         return;
     }
     process.group_exit_code.store(status, Relaxed);
     process.group_exit.store(true, Release);
-    for thread in process.relations(&guard).threads.iter() {
-        kick(thread);
-    }
+    process.living(guard).for_each(|thread| kick(thread));
 }
 
 /// Ends every other thread of the caller's process: exec wants to be alone.
 pub fn kill_siblings(thread: &Thread) {
     let guard = tasks();
-    for sibling in thread.process.relations(&guard).threads.iter() {
-        if sibling.tid != thread.tid {
+    for sibling in thread.process.living(&guard) {
+        if sibling.tid() != thread.tid() {
             sibling.exiting.store(true, Release);
             kick(sibling);
         }
@@ -60,6 +63,11 @@ fn kick(thread: &Thread) {
 /// The end: called once, last, by the thread's own future.
 pub async fn finish(thread: KArc<Thread>) {
     let process = thread.process.clone();
+    if process.running_threads.fetch_sub(1, AcqRel) == 1 && !process.is_exiting() {
+        // The process ends with its last thread, and by its status: nobody is left who could end it otherwise.
+        process.group_exit_code.store(thread.exit_code.load(Relaxed), Relaxed);
+        process.group_exit.store(true, Release);
+    }
     if process.is_exiting() {
         thread.exit_code.store(process.group_exit_code.load(Relaxed), Relaxed);
     }
@@ -130,34 +138,51 @@ pub async fn close_all(files: &FdTable) {
     }
 }
 
-/// Takes the thread out of the tree, and the process with its last thread. Returns what must be dropped outside the
-/// lock.
+/// Takes the thread out of the tree, and ends the process with its last thread. A leader stays, as Linux's do: its number
+/// finds it until the process is waited for. Returns what must be dropped outside the lock.
 fn leave(thread: &KArc<Thread>) -> Removed {
     let mut removed = Removed::default();
     let mut guard = tasks();
     let process = thread.process.clone();
-    let status = thread.exit_code.load(Relaxed);
     account(thread, &process, &mut guard);
-    let relations = process.relations_mut(&mut guard);
-    if let Some(i) = relations.threads.iter().position(|t| t.tid == thread.tid) {
-        removed.thread = relations.threads.remove(i);
-    }
-    let last = relations.threads.is_empty();
-    if thread.is_leader() {
-        // The number stays the process's until it is waited for; the leader's status is the process's.
-        relations.status = status;
-    }
-    removed.entry = guard.pids.set_thread(thread.tid, None);
+    thread.set_gone();
     if !thread.is_leader() {
-        guard.pids.release(thread.tid);
+        removed.thread = remove_thread(&process, thread.tid(), &mut guard);
     }
-    if last {
-        if process.is_exiting() {
-            process.relations_mut(&mut guard).status = process.group_exit_code.load(Relaxed);
-        }
-        end_process(&process, &mut guard, &mut removed);
+    if process.living(&guard).next().is_none() {
+        process.relations_mut(&mut guard).status = process.group_exit_code.load(Relaxed);
+        removed.reaped = end_process(&process, &mut guard);
     }
     removed
+}
+
+/// Takes the thread numbered `tid` from its process's list and from the table; its number is free, unless it is the
+/// process's. To be dropped outside the lock.
+fn remove_thread(process: &Process, tid: u32, guard: &mut Tasks) -> [Option<KArc<Thread>>; 2] {
+    let threads = &mut process.relations_mut(guard).threads;
+    let listed = threads.iter().position(|t| t.tid() == tid).and_then(|i| threads.remove(i));
+    let entry = guard.pids.set_thread(tid, None);
+    if tid != process.pid {
+        guard.pids.release(tid);
+    }
+    [listed, entry]
+}
+
+/// The calling thread, which does an exec and is the last one, becomes the leader: it takes the number of the one that has
+/// ended (Linux: de_thread). The result is dropped outside the lock.
+#[must_use]
+pub fn succeed_leader(thread: &Thread) -> [Option<KArc<Thread>>; 2] {
+    if thread.is_leader() {
+        return [None, None];
+    }
+    let process = &thread.process;
+    let mut guard = tasks();
+    let old = remove_thread(process, process.pid, &mut guard);
+    let own = guard.pids.set_thread(thread.tid(), None);
+    guard.pids.release(thread.tid());
+    thread.become_leader();
+    guard.pids.set_thread(process.pid, own);
+    old
 }
 
 /// Adds the thread's times and faults to the process's.
@@ -174,52 +199,48 @@ fn account(thread: &Thread, process: &Process, guard: &mut Tasks) {
 /// Counted objects that leave the tree; dropped after the lock.
 #[derive(Default)]
 struct Removed {
-    thread: Option<KArc<Thread>>,
-    entry: Option<KArc<Thread>>,
+    thread: [Option<KArc<Thread>>; 2],
     reaped: Option<Reaped>,
-    orphans: KVec<KArc<Process>>,
 }
 
 /// What is left of a process that was waited for: dropped outside the lock.
 pub struct Reaped {
-    _child: Option<KArc<Process>>,
+    _leader: [Option<KArc<Thread>>; 2],
     _entry: Option<KArc<Process>>,
     _parent: Option<KArc<Process>>,
-    _children: KVec<KArc<Process>>,
 }
 
 /// The last thread is gone: orphans go to a reaper, the parent learns.
-fn end_process(process: &KArc<Process>, guard: &mut Tasks, removed: &mut Removed) {
+fn end_process(process: &KArc<Process>, guard: &mut Tasks) -> Option<Reaped> {
     if process.pid == 1 {
         let status = process.relations(guard).status;
         crate::task::init::init_exited(status);
     }
     process.relations_mut(guard).life = Life::Zombie;
     signal::stop::forget(process);
-    removed.orphans = reparent_children(process, guard);
-    let Some(parent) = process.relations(guard).parent.clone() else { return };
+    reparent_children(process, guard);
+    let parent = process.relations(guard).parent.clone()?;
     let (exit_signal, status) = {
         let relations = process.relations(guard);
         (relations.exit_signal, relations.status)
     };
     signal::orphaned_group_check(process, guard);
     // SIGCHLD ignored, or SA_NOCLDWAIT: the child is not kept for a wait.
-    let mut auto_reap = process.relations(guard).unlisted;
-    if exit_signal != 0 && !auto_reap {
+    let mut auto_reap = false;
+    if exit_signal != 0 {
         if exit_signal == signal::SIGCHLD {
             auto_reap = parent.sighand().ignores_children();
         }
         let info = SigInfo::child_exit(exit_signal, process, status);
         signal::send_to_process_locked(&parent, info, guard);
     }
-    if auto_reap {
-        removed.reaped = Some(reap(process, guard));
-    }
+    let reaped = auto_reap.then(|| reap(process, guard));
     parent.child_wait.wake_all();
+    reaped
 }
 
-/// Hands the children of `process` to the nearest subreaper above it, or to the first process. Returns storage to free.
-fn reparent_children(process: &KArc<Process>, guard: &mut Tasks) -> KVec<KArc<Process>> {
+/// Hands the children of `process` to the nearest subreaper above it, or to the first process.
+fn reparent_children(process: &KArc<Process>, guard: &mut Tasks) {
     let mut heir = process.relations(guard).parent.clone();
     while let Some(p) = heir.clone() {
         let relations = p.relations(guard);
@@ -228,37 +249,28 @@ fn reparent_children(process: &KArc<Process>, guard: &mut Tasks) -> KVec<KArc<Pr
         }
         heir = relations.parent.clone();
     }
-    let mut children = core::mem::take(&mut process.relations_mut(guard).children);
-    let Some(heir) = heir else { return children };
-    // Atomic allocation: may fail, does not wait. Orphans without a place in the heir's list are not waited for.
-    let room = heir.relations_mut(guard).children.try_reserve(children.len()).is_ok();
+    let Some(heir) = heir else { return };
+    let Some(first) = process.child_after(None, guard) else { return };
+    process.hand_over_children(&heir, guard);
     let mut wake = false;
-    for child in children.iter() {
-        child.set_parent(heir.clone(), guard);
+    // They are the last of the heir's now.
+    let mut next = Some(first);
+    while let Some(child) = next {
         let relations = child.relations_mut(guard);
         relations.exit_signal = signal::SIGCHLD;
-        relations.unlisted = !room;
         if relations.life == Life::Zombie {
             // The heir has not heard of it yet.
-            let info = SigInfo::child_exit(signal::SIGCHLD, child, relations.status);
+            let info = SigInfo::child_exit(signal::SIGCHLD, &child, relations.status);
             signal::send_to_process_locked(&heir, info, guard);
             wake = true;
         }
-        death_signal(child, guard);
-    }
-    for child in children.iter() {
-        signal::child_orphaned(process, child, guard);
-    }
-    if room {
-        let list = &mut heir.relations_mut(guard).children;
-        for child in children.drain(..) {
-            let _ = list.push_reserved(child);
-        }
+        death_signal(&child, guard);
+        signal::child_orphaned(process, &child, guard);
+        next = heir.child_after(Some(&child), guard);
     }
     if wake {
         heir.child_wait.wake_all();
     }
-    children
 }
 
 /// PR_SET_PDEATHSIG of a child whose parent has ended.
@@ -271,8 +283,7 @@ fn death_signal(child: &KArc<Process>, guard: &mut Tasks) {
 
 /// Removes a zombie from the tree: it was waited for, or nobody will. The result is dropped outside the lock.
 pub fn reap(process: &KArc<Process>, guard: &mut Tasks) -> Reaped {
-    let parent = process.relations_mut(guard).parent.take();
-    let mut child = None;
+    let parent = process.leave_family(guard);
     if let Some(parent) = &parent {
         let (time, faults) = totals(process, guard);
         let relations = parent.relations_mut(guard);
@@ -280,21 +291,16 @@ pub fn reap(process: &KArc<Process>, guard: &mut Tasks) -> Reaped {
             relations.children_time[i] = relations.children_time[i].wrapping_add(time[i]);
             relations.children_faults[i] = relations.children_faults[i].wrapping_add(faults[i]);
         }
-        if let Some(i) = relations.children.iter().position(|c| KArc::ptr_eq(c, process)) {
-            child = relations.children.remove(i);
-        }
     }
-    let (pgrp, session) = {
-        let relations = process.relations_mut(guard);
-        relations.life = Life::Reaped;
-        (relations.pgrp, relations.session)
-    };
-    let children = core::mem::take(&mut process.relations_mut(guard).children);
+    let relations = process.relations_mut(guard);
+    relations.life = Life::Reaped;
+    let (pgrp, session) = (relations.pgrp, relations.session);
+    let leader = remove_thread(process, process.pid, guard);
     guard.pids.leave(pgrp);
     guard.pids.leave(session);
     let entry = guard.pids.set_process(process.pid, None);
     guard.pids.release(process.pid);
-    Reaped { _child: child, _entry: entry, _parent: parent, _children: children }
+    Reaped { _leader: leader, _entry: entry, _parent: parent }
 }
 
 /// CPU time (user, system, nanoseconds) and faults (minor, major) of a process and of the children it waited for.

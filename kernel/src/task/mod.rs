@@ -10,7 +10,7 @@
 //!
 //! | file | subject |
 //! |---|---|
-//! | [`thread`], [`process`], [`pid`], [`limits`], [`owned`] | the objects |
+//! | [`thread`], [`process`], [`children`], [`pid`], [`limits`], [`owned`] | the objects |
 //! | [`user`] | the future of a thread: into EL0 and out of it |
 //! | [`clone`], [`exit`], [`wait`] | a life |
 //! | [`exec`] | programs |
@@ -19,6 +19,8 @@
 
 pub mod exec;
 
+#[cfg(target_os = "none")]
+pub mod children;
 #[cfg(target_os = "none")]
 pub mod clone;
 #[cfg(target_os = "none")]

@@ -86,6 +86,11 @@ impl PidTable {
         self.entry(n)?.process.clone()
     }
 
+    /// The same without a count, for as long as the table is locked.
+    pub fn process_ref(&self, n: u32) -> Option<&KArc<Process>> {
+        self.entry(n)?.process.as_ref()
+    }
+
     /// Enters a thread under the number that was allocated for it.
     pub fn set_thread(&mut self, n: u32, thread: Option<KArc<Thread>>) -> Option<KArc<Thread>> {
         let adds = thread.is_some() as u32;

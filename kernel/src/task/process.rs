@@ -2,12 +2,15 @@
 //!
 //! Relations between processes are all under one lock, [`TASKS`] (Linux: `tasklist_lock`): parent and children, the
 //! list of threads, process groups and sessions, zombies. It is a spin lock, innermost but for run queues and signal
-//! locks; nothing that can wait happens under it, and whoever makes a child reserves the parent's place first. A [`Relations`] can be reached only with the lock's contents in hand, which the types enforce.
+//! locks; nothing that can wait happens under it, and whoever makes a thread reserves its place first. A [`Relations`] can be
+//! reached only with the lock's contents in hand, which the types enforce.
 
+use super::children::Family;
 use super::limits::Limits;
 use super::pid::PidTable;
 use super::signal::{ProcessSignals, SigHand};
 use super::thread::Thread;
+use crate::mm::Mm;
 use crate::time::itimer::ProcessTimers;
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering::*};
@@ -45,9 +48,10 @@ pub enum Life {
 pub struct Relations {
     /// `None` only for the first process, and for what is reaped.
     pub parent: Option<KArc<Process>>,
-    /// Living and zombie children, oldest first.
-    pub children: KVec<KArc<Process>>,
-    /// Living threads, the leader first while it lives. A dead leader stays until the last thread is gone.
+    /// Its children and siblings: see [`Process::children`](super::children).
+    pub family: Family,
+    /// Its threads, the leader first. The leader stays after its end, until the process is waited for; see
+    /// [`Process::living`].
     pub threads: KVec<KArc<Thread>>,
     /// Process group.
     pub pgrp: u32,
@@ -57,8 +61,6 @@ pub struct Relations {
     pub tty: u64,
     /// Signal for the parent at the end (clone's low byte; SIGCHLD for fork); 0: none.
     pub exit_signal: u32,
-    /// There was no memory for a place among its parent's children: nobody can wait for it.
-    pub unlisted: bool,
     /// Where its life is.
     pub life: Life,
     /// Wait status as wait4 returns it, once it is a zombie.
@@ -102,7 +104,10 @@ pub struct Process {
     pub group_exit: AtomicBool,
     /// The wait status of a group exit.
     pub group_exit_code: AtomicI32,
-    /// Threads that have not yet ended.
+    /// Threads that have not begun to end. With the last one the process ends, by that thread's status (Linux:
+    /// quick_threads).
+    pub running_threads: AtomicU32,
+    /// Threads that have not yet given back what they share.
     pub live_threads: AtomicU32,
     /// Where an exec waits for its sibling threads to end.
     pub thread_exit: WaitQueue,
@@ -144,13 +149,12 @@ impl Process {
             pid,
             relations: UnsafeCell::new(Relations {
                 parent: None,
-                children: KVec::new(),
+                family: Family::default(),
                 threads: KVec::new(),
                 pgrp: pid,
                 session: pid,
                 tty: 0,
                 exit_signal,
-                unlisted: false,
                 life: Life::Running,
                 status: 0,
                 wait_event: 0,
@@ -170,6 +174,7 @@ impl Process {
             continued: AtomicBool::new(false),
             group_exit: AtomicBool::new(false),
             group_exit_code: AtomicI32::new(0),
+            running_threads: AtomicU32::new(1),
             live_threads: AtomicU32::new(1),
             thread_exit: WaitQueue::new(),
             exec_thread: AtomicU32::new(0),
@@ -240,32 +245,22 @@ impl Process {
         self.relations_mut(guard).parent = Some(parent);
     }
 
-    /// Reserves a place among the children, so that adding one under the lock cannot fail.
-    pub fn reserve_child(&self) -> Result<(), AllocError> {
-        self.reserve(4, |relations| &mut relations.children)
-    }
-
-    /// The same for threads.
-    pub fn reserve_thread(&self) -> Result<(), AllocError> {
-        self.reserve(1, |relations| &mut relations.threads)
-    }
-
-    /// Makes room for one more in `list`, which grows from `least` by doubling.
+    /// Reserves a place among the threads, so that adding one under the lock cannot fail.
     ///
     /// The memory is allocated outside the lock; another thread of the process may use the place up, hence the loop.
-    fn reserve<T>(&self, least: usize, list: fn(&mut Relations) -> &mut KVec<T>) -> Result<(), AllocError> {
+    pub fn reserve_thread(&self) -> Result<(), AllocError> {
         loop {
             let wanted = {
                 let mut guard = tasks();
-                let list = list(self.relations_mut(&mut guard));
+                let list = &mut self.relations_mut(&mut guard).threads;
                 if list.capacity() > list.len() {
                     return Ok(());
                 }
-                (list.len() * 2).max(least)
+                (list.len() * 2).max(1)
             };
             let mut bigger = KVec::try_with_capacity(wanted)?;
             let mut guard = tasks();
-            let list = list(self.relations_mut(&mut guard));
+            let list = &mut self.relations_mut(&mut guard).threads;
             if bigger.capacity() > list.len() {
                 for entry in list.drain(..) {
                     let _ = bigger.push_reserved(entry);
@@ -279,15 +274,17 @@ impl Process {
 
     /// Calls `f` for each living thread, with the tree locked.
     pub fn for_each_thread(&self, mut f: impl FnMut(&KArc<Thread>)) {
-        let guard = tasks();
-        for thread in self.relations(&guard).threads.iter() {
-            f(thread);
-        }
+        self.living(&tasks()).for_each(&mut f);
     }
 
     /// A living thread: the leader if it lives, else any.
     pub fn any_thread(&self) -> Option<KArc<Thread>> {
-        self.relations(&tasks()).threads.first().cloned()
+        self.living(&tasks()).next().cloned()
+    }
+
+    /// Its address space; `None` once all its threads have given it back.
+    pub fn share_mm(&self) -> Option<KArc<Mm>> {
+        self.living(&tasks()).find_map(|t| t.share_mm())
     }
 
     /// Whether a group exit is under way.
@@ -297,7 +294,7 @@ impl Process {
     }
 }
 
-/// The thread numbered `tid`.
+/// The thread numbered `tid`; a leader also after its end, until it is waited for.
 pub fn find_thread(tid: u32) -> Option<KArc<Thread>> {
     tasks().pids.thread(tid)
 }

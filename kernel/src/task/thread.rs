@@ -22,8 +22,8 @@ pub struct Thread {
     context: UserContext,
     /// FP/SIMD registers.
     pub fp: FpState,
-    /// Its number (Linux: `pid`), unique in the system.
-    pub tid: u32,
+    /// Its number; see [`Thread::tid`].
+    tid: AtomicU32,
     /// Its thread group.
     pub process: KArc<Process>,
     task: spin::Once<TaskRef>,
@@ -47,6 +47,8 @@ pub struct Thread {
     pub exit_code: AtomicI32,
     /// The thread is to end before it sees EL0 again; `exit_code` is set.
     pub exiting: AtomicBool,
+    /// It has ended. A leader stays in the tree like this until it is waited for, or another thread takes its place.
+    gone: AtomicBool,
     /// Where restart_syscall(2) goes on: the deadline of a sleep (CLOCK_MONOTONIC), 0 for none.
     pub restart_deadline: AtomicU64,
     /// And where it stores what remains.
@@ -107,7 +109,7 @@ impl Thread {
         Thread {
             context: UserContext::new(),
             fp: FpState::new(),
-            tid: parts.tid,
+            tid: AtomicU32::new(parts.tid),
             process: parts.process,
             task: spin::Once::new(),
             mm: Owned::new(parts.mm),
@@ -122,6 +124,7 @@ impl Thread {
             wishes: AtomicU32::new(0),
             exit_code: AtomicI32::new(0),
             exiting: AtomicBool::new(false),
+            gone: AtomicBool::new(false),
             restart_deadline: AtomicU64::new(0),
             restart_remaining: AtomicUsize::new(0),
             transferred: AtomicUsize::new(0),
@@ -349,9 +352,31 @@ impl Thread {
         self.task().map_or([0; 16], Task::name)
     }
 
+    /// Its number (Linux: `pid`), unique in the system. It changes once at most: exec makes the caller the leader.
+    #[inline(always)]
+    pub fn tid(&self) -> u32 {
+        self.tid.load(Relaxed)
+    }
+
+    /// It takes over the number of its group's leader. With the tree locked.
+    pub fn become_leader(&self) {
+        self.tid.store(self.process.pid, Relaxed);
+    }
+
     /// Whether it leads its group.
     pub fn is_leader(&self) -> bool {
-        self.tid == self.process.pid
+        self.tid() == self.process.pid
+    }
+
+    /// Whether it has ended.
+    #[inline]
+    pub fn is_gone(&self) -> bool {
+        self.gone.load(Acquire)
+    }
+
+    /// It has ended. With the tree locked.
+    pub fn set_gone(&self) {
+        self.gone.store(true, Release);
     }
 }
 

@@ -28,7 +28,7 @@ pub async fn run(thread: KArc<Thread>) {
     let tid_address = thread.set_child_tid.load(Relaxed);
     if tid_address != 0 {
         // As Linux's schedule_tail: a bad address is ignored.
-        let _ = syscall::user::put(&thread, UserPtr::<u32>::new(tid_address), &thread.tid).await;
+        let _ = syscall::user::put(&thread, UserPtr::<u32>::new(tid_address), &thread.tid()).await;
     }
     // The first time in any case: the process may be ending already.
     let mut look = true;

@@ -86,7 +86,7 @@ fn look(process: &KArc<Process>, whom: Whom, options: u32) -> Look {
     let mut guard = tasks();
     let mut any = false;
     let mut hit = None;
-    for child in process.relations(&guard).children.iter().filter(|c| matches(c, whom, options, &guard)) {
+    for child in process.children(&guard).filter(|c| matches(c, whom, options, &guard)) {
         any = true;
         let relations = child.relations(&guard);
         let event = relations.wait_event;

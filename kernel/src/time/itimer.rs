@@ -379,7 +379,7 @@ impl ProcessTimers {
         let counts = match clock {
             CLOCK_REALTIME | CLOCK_TAI | CLOCK_REALTIME_ALARM => Counts::Realtime,
             CLOCK_PROCESS_CPUTIME_ID => Counts::Process,
-            CLOCK_THREAD_CPUTIME_ID => Counts::Thread(t.tid),
+            CLOCK_THREAD_CPUTIME_ID => Counts::Thread(t.tid()),
             _ => Counts::Monotonic,
         };
         let info = |signo: u32, value| SigInfo::timer(signo, id, 0, value);

@@ -30,7 +30,7 @@ pub fn active() -> u64 {
     let guard = tasks();
     let mut waiting = 0;
     for process in guard.pids.processes() {
-        for thread in process.relations(&guard).threads.iter() {
+        for thread in process.living(&guard) {
             let site = thread.task().and_then(|t| t.waiting_at());
             waiting += matches!(site, Some((_, WaitMode::Uninterruptible))) as u64;
         }

@@ -86,7 +86,7 @@ pub fn log_fatal(thread: &Thread, info: &SigInfo) {
         crate::pr_ratelimited!(
             pr_info,
             "{name}[{}]: unhandled exception: signal {} code {} addr {:#x} esr {esr:#x} pc {pc:#x} sp {sp:#x}",
-            thread.tid,
+            thread.tid(),
             info.signo,
             info.code,
             info.fields[0],

@@ -5,11 +5,13 @@ use super::pending::SigInfo;
 use super::state::Queue;
 use super::stop;
 use crate::arch::aarch64::entry::WORK_SIGNAL;
+use crate::task::exit;
 use crate::task::limits;
 use crate::task::process::{Life, Process, Tasks, tasks};
 use crate::task::thread::Thread;
 use core::sync::atomic::Ordering::*;
 use vigil_abi::Errno;
+use vigil_abi::process::wait_signaled;
 use vigil_abi::signal::*;
 use vigil_executor::context::Context;
 use vigil_executor::task::{INTERRUPT_KILL, INTERRUPT_SIGNAL};
@@ -53,9 +55,26 @@ pub(super) fn is_fatal(thread: &Thread, signo: u32, handler: u64) -> bool {
             && !thread.process.signals.unkillable.load(Relaxed)
 }
 
+/// A signal is pending that `thread` takes. One that ends the process ends all its threads here, whatever the taker is
+/// doing, unless they are stopped (Linux: complete_signal).
+#[inline]
+fn show(thread: &Thread, signo: u32, handler: u64, guard: &Tasks) {
+    let process = &thread.process;
+    if !is_fatal(thread, signo, handler) {
+        wake(thread, false);
+    } else if signo == SIGKILL || process.signals.stop_signal.load(SeqCst) == 0 {
+        exit::group_exit_locked(process, wait_signaled(signo, false) as i32, guard);
+    } else {
+        wake(thread, true);
+    }
+}
+
 /// Sends to one thread. EAGAIN: the queue of real-time signals is full. A dead thread's signal is dropped.
 pub fn send_to_thread(thread: &Thread, info: SigInfo) -> Result<(), Errno> {
     let guard = tasks();
+    if thread.is_gone() {
+        return Ok(());
+    }
     stop::prepare(&thread.process, info.signo, &guard);
     let handler = thread.process.with_sighand(|s| s.handler(info.signo));
     if is_dropped(&thread.process, Some(thread), info.signo, handler) {
@@ -63,7 +82,7 @@ pub fn send_to_thread(thread: &Thread, info: SigInfo) -> Result<(), Errno> {
     }
     add(&thread.signals.queue, &thread.process, info)?;
     if thread.signals.blocked() & sigmask(info.signo) == 0 {
-        wake(thread, is_fatal(thread, info.signo, handler));
+        show(thread, info.signo, handler, &guard);
     }
     Ok(())
 }
@@ -86,7 +105,7 @@ fn send_checked(process: &Process, info: SigInfo, guard: &Tasks) -> Result<(), E
     stop::prepare(process, info.signo, guard);
     let bit = sigmask(info.signo);
     let takes = |t: &&KArc<Thread>| t.signals.blocked() & bit == 0 && !t.exiting.load(Relaxed);
-    let taker = relations.threads.iter().find(takes);
+    let taker = process.living(guard).find(takes);
     let main = taker.or(relations.threads.first());
     let handler = process.with_sighand(|s| s.handler(info.signo));
     if is_dropped(process, main.map(|t| &**t), info.signo, handler) {
@@ -94,7 +113,7 @@ fn send_checked(process: &Process, info: SigInfo, guard: &Tasks) -> Result<(), E
     }
     add(&process.signals.queue, process, info)?;
     if let Some(thread) = taker {
-        wake(thread, is_fatal(thread, info.signo, handler));
+        show(thread, info.signo, handler, guard);
     }
     Ok(())
 }

@@ -243,7 +243,7 @@ pub fn retarget(thread: &Thread, signals: Sigset) {
         return;
     }
     process.for_each_thread(|other| {
-        if other.tid != thread.tid && left & !other.signals.blocked() != 0 {
+        if other.tid() != thread.tid() && left & !other.signals.blocked() != 0 {
             super::send::wake(other, false);
         }
     });

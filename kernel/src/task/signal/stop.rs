@@ -32,7 +32,7 @@ pub fn prepare(process: &Process, signo: u32, guard: &Tasks) {
 
 fn flush(process: &Process, mask: Sigset, guard: &Tasks) {
     process.signals.queue.with(|p| p.flush(mask));
-    for thread in process.relations(guard).threads.iter() {
+    for thread in process.living(guard) {
         thread.signals.queue.with(|p| p.flush(mask));
     }
 }
@@ -45,7 +45,7 @@ fn resume(process: &Process, tell_parent: bool, guard: &Tasks) {
     process.signals.cont_wait.wake_all();
     if tell_parent {
         process.continued.store(true, Release);
-        for thread in process.relations(guard).threads.iter() {
+        for thread in process.living(guard) {
             // One of them tells the parent, outside of the sender's lock.
             wake(thread, false);
         }
@@ -79,8 +79,8 @@ pub async fn stop(thread: &Thread, signo: u32, continues: u32) {
         if thread.process.signals.stop_signal.swap(signo, SeqCst) == 0 {
             STOPPED.fetch_add(1, Relaxed);
             report(&thread.process, CLD_STOPPED, signo as i32, wait_stopped(signo) as i32, &mut guard);
-            for other in thread.process.relations(&guard).threads.iter() {
-                if other.tid != thread.tid {
+            for other in thread.process.living(&guard) {
+                if other.tid() != thread.tid() {
                     wake(other, false);
                 }
             }
