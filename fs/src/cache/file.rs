@@ -11,7 +11,10 @@ use crate::vfs::inode::Inode;
 use crate::vfs::ops::{OpResult, Stop};
 use crate::vfs::wait::again;
 use vigil_abi::Errno;
-use vigil_abi::fcntl::{FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE, SEEK_DATA, SEEK_HOLE};
+use vigil_abi::fcntl::{
+    F_SEAL_FUTURE_WRITE, F_SEAL_GROW, F_SEAL_SHRINK, F_SEAL_WRITE, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE, SEEK_DATA,
+    SEEK_HOLE,
+};
 use vigil_mem::{IoBuf, IoBufMut};
 
 /// Bytes that one call copies before it lets others run.
@@ -88,6 +91,10 @@ pub fn write(inode: &Inode, store: &dyn Store, buf: &mut IoBuf<'_>, pos: &mut u6
 fn write_page(inode: &Inode, store: &dyn Store, buf: &mut IoBuf<'_>, pos: u64) -> OpResult<'static, usize> {
     let within = (pos % PAGE) as usize;
     let n = (PAGE as usize - within).min(buf.remaining());
+    let seals = inode.seals();
+    if seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE) != 0 || (seals & F_SEAL_GROW != 0 && pos + n as u64 > inode.size()) {
+        return Err(Stop::Err(Errno::EPERM));
+    }
     let page = match inode.mapping().find(pos / PAGE) {
         Some(page) => page,
         // In the cache before anything is taken out of the buffer: what cannot be stored must not count as written.
@@ -126,20 +133,34 @@ pub fn fault(inode: &Inode, store: &dyn Store, index: u64) -> Result<PageRef, Er
     Ok(page)
 }
 
-/// Changes the size: pages beyond it go, and what is left of the last one is zeroed, so that growing again shows zeros.
-pub fn set_size(inode: &Inode, store: &dyn Store, size: u64) {
+/// Changes the size: pages beyond it go, and what is left of the last one is zeroed, so that growing again shows zeros. EPERM
+/// if the file is sealed against it.
+pub fn set_size(inode: &Inode, store: &dyn Store, size: u64) -> Result<(), Errno> {
     let old = inode.size();
+    let seals = inode.seals();
+    if (size < old && seals & F_SEAL_SHRINK != 0) || (size > old && seals & F_SEAL_GROW != 0) {
+        return Err(Errno::EPERM);
+    }
     inode.set_size(size);
     if size < old {
         store.uncharge(inode, inode.mapping().truncate(size.div_ceil(PAGE)));
         inode.mapping().zero_tail(size);
     }
     inode.touch_mtime();
+    Ok(())
 }
 
 /// fallocate(2): pages for a range, a hole, or zeros.
 pub fn fallocate(inode: &Inode, store: &dyn Store, mode: u32, offset: u64, len: u64) -> OpResult<'static, ()> {
     let end = offset + len;
+    let seals = inode.seals();
+    let refused = match mode & FALLOC_FL_PUNCH_HOLE {
+        0 => seals & F_SEAL_GROW != 0 && end > inode.size(),
+        _ => seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE) != 0,
+    };
+    if refused {
+        return Err(Stop::Err(Errno::EPERM));
+    }
     if mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE) != 0 {
         punch(inode, store, offset, end.min(inode.size().max(offset)));
         if mode & FALLOC_FL_PUNCH_HOLE != 0 {

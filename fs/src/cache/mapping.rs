@@ -39,6 +39,9 @@ pub trait MmapHook: Send + Sync {
     /// Takes pages `first..=last` of the file out of the page tables, private copies included. Called with `i_mmap` held,
     /// a spin lock: may take page-table locks, may not wait.
     fn unmap_range(&self, first: u64, last: u64);
+
+    /// Whether writes through it may reach the file.
+    fn is_writable(&self) -> bool;
 }
 
 impl AddressSpace {
@@ -154,6 +157,11 @@ impl AddressSpace {
         };
         // It may be the last reference: not under the lock.
         drop(gone);
+    }
+
+    /// Whether there is a mapping through which writes may reach the file (Linux: i_mmap_writable).
+    pub fn is_mapped_writable(&self) -> bool {
+        self.mappings.lock().iter().any(|mapping| mapping.is_writable())
     }
 
     /// The inode that this is a part of.

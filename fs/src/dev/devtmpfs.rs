@@ -27,7 +27,7 @@ fn root() -> Result<KArc<Dentry>, Errno> {
 /// Makes the file system. Once, at boot.
 pub fn init() -> Result<(), Errno> {
     let options = Options { mode: 0o755, ..Options::default_for_ram() };
-    let made = crate::tmpfs::make_super("devtmpfs", TMPFS_MAGIC, SuperFlags::empty(), &options)?;
+    let made = crate::tmpfs::make_super("devtmpfs", TMPFS_MAGIC, SuperFlags::XATTR, &options)?;
     *ROOT.lock() = Some(made);
     register(FsType { name: "devtmpfs", needs_device: false, user_mount: true, mount })
 }

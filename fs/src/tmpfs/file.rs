@@ -6,6 +6,7 @@ use crate::cache::file as cached;
 use crate::vfs::file::File;
 use crate::vfs::ops::{DirSink, FileOps, MmapRequest, MmapTarget, OpResult, Stop};
 use vigil_abi::Errno;
+use vigil_abi::fcntl::{F_SEAL_FUTURE_WRITE, F_SEAL_WRITE};
 use vigil_abi::stat::S_IFMT;
 use vigil_mem::{IoBuf, IoBufMut};
 
@@ -22,7 +23,10 @@ impl FileOps for TmpFileOps {
         cached::write(file.inode(), &STORE, buf, pos)
     }
 
-    fn mmap(&self, file: &File, _: &MmapRequest) -> Result<MmapTarget, Errno> {
+    fn mmap(&self, file: &File, request: &MmapRequest) -> Result<MmapTarget, Errno> {
+        if request.shared && request.write && file.inode().seals() & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE) != 0 {
+            return Err(Errno::EPERM);
+        }
         Ok(MmapTarget::Cache(file.inode().clone()))
     }
 

@@ -248,7 +248,7 @@ impl InodeOps for TmpFile {
 
     fn setattr<'a>(&'a self, inode: &'a KArc<Inode>, change: &Setattr) -> OpResult<'a, ()> {
         if let Some(size) = change.size {
-            cached::set_size(inode, &STORE, size);
+            cached::set_size(inode, &STORE, size)?;
         }
         inode.apply(change);
         Ok(())

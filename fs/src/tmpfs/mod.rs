@@ -181,7 +181,7 @@ pub fn make_super(name: &'static str, magic: u64, flags: SuperFlags, options: &O
 fn mount_tmpfs(request: &MountRequest<'_>) -> Result<KArc<Dentry>, Errno> {
     let mut options = Options { uid: request.uid, gid: request.gid, ..Options::default_for_ram() };
     options.parse(request.data)?;
-    make_super("tmpfs", TMPFS_MAGIC, SuperFlags::empty(), &options)
+    make_super("tmpfs", TMPFS_MAGIC, SuperFlags::XATTR, &options)
 }
 
 fn mount_ramfs(request: &MountRequest<'_>) -> Result<KArc<Dentry>, Errno> {
@@ -193,7 +193,7 @@ fn mount_ramfs(request: &MountRequest<'_>) -> Result<KArc<Dentry>, Errno> {
 /// The root file system before anything is mounted: a tmpfs of half of RAM.
 pub fn make_rootfs() -> Result<KArc<Dentry>, Errno> {
     let options = Options { mode: 0o755, ..Options::default_for_ram() };
-    make_super("rootfs", TMPFS_MAGIC, SuperFlags::INTERNAL, &options)
+    make_super("rootfs", TMPFS_MAGIC, SuperFlags::INTERNAL | SuperFlags::XATTR, &options)
 }
 
 /// Registers both types.

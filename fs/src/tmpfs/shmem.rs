@@ -19,7 +19,7 @@ static MOUNT: SpinLock<Option<KArc<Mount>>> = SpinLock::new(&CLASS, None);
 /// Makes the internal mount. Once, at boot.
 pub fn init() -> Result<(), Errno> {
     let options = Options { max_pages: 0, max_inodes: 0, mode: 0o777, uid: 0, gid: 0 };
-    let root = super::make_super("tmpfs", TMPFS_MAGIC, SuperFlags::INTERNAL, &options)?;
+    let root = super::make_super("tmpfs", TMPFS_MAGIC, SuperFlags::INTERNAL | SuperFlags::XATTR, &options)?;
     let mount = Mount::of_root(root, b"tmpfs", MountFlags::empty())?;
     *MOUNT.lock() = Some(mount);
     Ok(())

@@ -7,8 +7,9 @@
 //! system call nobody else can close what it uses (Linux: __fget_light).
 
 use super::file::{File, Mode};
+use super::lock::Owner;
 use core::cell::UnsafeCell;
-use core::sync::atomic::{AtomicU32, Ordering::*};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::*};
 use vigil_abi::Errno;
 use vigil_executor::nospec::index_nospec;
 use vigil_executor::sync::{LockClass, SpinLock};
@@ -34,6 +35,8 @@ pub struct FdTable {
     table: UnsafeCell<Table>,
     /// Tasks that use the table; at 1, its only user need not lock.
     users: AtomicU32,
+    /// Somebody set a record lock through this table: each close looks for what it must remove.
+    locks: AtomicBool,
 }
 
 // SAFETY: the cell is reached under the lock, or by the table's only user as `get_light` says.
@@ -46,7 +49,7 @@ impl FdTable {
     pub fn try_new() -> Result<FdTable, Errno> {
         let mut table = Table { slots: KVec::new(), used: KVec::new(), cloexec: KVec::new(), hint: 0 };
         table.grow(WORD)?;
-        Ok(FdTable { lock: SpinLock::new(&CLASS, ()), table: UnsafeCell::new(table), users: AtomicU32::new(1) })
+        Ok(FdTable { lock: SpinLock::new(&CLASS, ()), table: UnsafeCell::new(table), users: AtomicU32::new(1), locks: AtomicBool::new(false) })
     }
 
     fn with<R>(&self, f: impl FnOnce(&mut Table) -> R) -> R {
@@ -99,6 +102,22 @@ impl FdTable {
     /// A task less; true if it was the last: its descriptors are to be closed.
     pub fn sub_user(&self) -> bool {
         self.users.fetch_sub(1, AcqRel) == 1
+    }
+
+    /// The processes that use this table, as the owner of their record locks.
+    pub fn lock_owner(&self) -> Owner {
+        Owner::Table(core::ptr::from_ref(self).addr())
+    }
+
+    /// A record lock is about to be set for [`FdTable::lock_owner`].
+    pub fn note_record_lock(&self) {
+        self.locks.store(true, Release);
+    }
+
+    /// Whether a record lock was ever set for [`FdTable::lock_owner`].
+    #[inline]
+    pub fn has_record_locks(&self) -> bool {
+        self.locks.load(Acquire)
     }
 
     /// Whether more than one task uses the table.

@@ -270,6 +270,7 @@ fn access_mode(flags: u32) -> Mode {
 impl Drop for File {
     fn drop(&mut self) {
         if !self.mode.contains(Mode::PATH) {
+            super::lock::remove_of_file(self);
             self.ops().release(self);
         }
         if self.mode.contains(Mode::WRITER) {

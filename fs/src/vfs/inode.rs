@@ -4,13 +4,17 @@
 //! (Linux: i_rwsem) orders changes: of a directory's entries, of a file's size, of attributes by chmod and its like.
 //! It is an async lock and may be held across awaits.
 
+use super::lazy::Lazy;
+use super::lock::LockContext;
 use super::ops::{FileOps, InodeOps};
 use super::stat::Stat;
 use super::superblock::{SuperBlock, SuperFlags};
+use super::xattr::AttributeList;
 use crate::cache::AddressSpace;
 use crate::host::{Time, now};
 use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering::*};
 use vigil_abi::Errno;
+use vigil_abi::fcntl::F_SEAL_SEAL;
 use vigil_abi::stat::{S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, S_IFSOCK, S_ISGID, S_ISUID, S_IXGRP};
 use vigil_executor::sync::{LockClass, RwSem, SpinLock};
 use vigil_mem::{KArc, KBox};
@@ -36,6 +40,8 @@ pub struct Times {
 
 /// A removed directory: nothing can be made in it (Linux: S_DEAD).
 const STATE_DEAD: u32 = 1;
+/// Seals, from this bit on.
+const SEALS_SHIFT: u32 = 16;
 
 /// An inode.
 pub struct Inode {
@@ -61,6 +67,8 @@ pub struct Inode {
     /// Orders changes; see the module.
     pub rwsem: RwSem<()>,
     mapping: AddressSpace,
+    locks: Lazy<LockContext>,
+    attributes: Lazy<AttributeList>,
 }
 
 static RWSEM_CLASS: LockClass = LockClass::new("i_rwsem");
@@ -99,7 +107,7 @@ impl Inode {
             uid: AtomicU32::new(0),
             gid: AtomicU32::new(0),
             nlink: AtomicU32::new(1),
-            state: AtomicU32::new(0),
+            state: AtomicU32::new(F_SEAL_SEAL << SEALS_SHIFT),
             writers: AtomicI32::new(0),
             size: AtomicU64::new(0),
             blocks: AtomicU64::new(0),
@@ -108,6 +116,8 @@ impl Inode {
             touched: AtomicU64::new(0),
             rwsem: RwSem::new(&RWSEM_CLASS, ()),
             mapping: AddressSpace::new(),
+            locks: Lazy::new(),
+            attributes: Lazy::new(),
         })?)
     }
 
@@ -130,6 +140,39 @@ impl Inode {
     #[inline]
     pub fn file_ops(&self) -> &(dyn FileOps + 'static) {
         self.ops().file_ops()
+    }
+
+    /// Its locks, if it was ever locked.
+    #[inline]
+    pub fn locks(&self) -> Option<&LockContext> {
+        self.locks.get()
+    }
+
+    /// Its locks. ENOLCK without memory.
+    pub fn locks_or_new(&self) -> Result<&LockContext, Errno> {
+        self.locks.get_or_make(LockContext::default).map_err(|_| Errno::ENOLCK)
+    }
+
+    /// Its extended attributes, if it ever had some.
+    pub(super) fn attributes(&self) -> Option<&AttributeList> {
+        self.attributes.get()
+    }
+
+    /// Its extended attributes. ENOMEM.
+    pub(super) fn attributes_or_new(&self) -> Result<&AttributeList, Errno> {
+        Ok(self.attributes.get_or_make(AttributeList::default)?)
+    }
+
+    /// What may not be done to its content (F_SEAL_*; tmpfs). A new file takes no seals: F_SEAL_SEAL.
+    #[inline]
+    pub fn seals(&self) -> u32 {
+        self.state.load(Relaxed) >> SEALS_SHIFT
+    }
+
+    /// Changes the seals. The caller holds `rwsem` exclusively, or the inode is new.
+    pub fn set_seals(&self, seals: u32) {
+        let step = |state: u32| Some(state & ((1 << SEALS_SHIFT) - 1) | seals << SEALS_SHIFT);
+        let _ = self.state.fetch_update(AcqRel, Relaxed, step);
     }
 
     /// Its pages.

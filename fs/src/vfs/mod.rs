@@ -7,6 +7,9 @@
 //! | [`file`], [`fdtable`], [`fs_struct`], [`cred`] | what a process holds |
 //! | [`namei`] | calls that take a path |
 //! | [`rw`], [`seek`], [`dir`], [`poll`] | calls on an open file |
+//! | [`lock`] | flock(2), record locks of fcntl(2) |
+//! | [`xattr`] | extended attributes in memory |
+//! | [`lazy`] | what few inodes and files have |
 //! | [`mounting`] | mount(2), umount2(2), /proc/mounts |
 //! | [`dpath`], [`path_name`], [`stat`], [`perm`] | path strings, attributes, permissions |
 //! | [`wait`] | the loop that turns plain operations into futures |
@@ -23,6 +26,8 @@ pub mod fdtable;
 pub mod file;
 pub mod fs_struct;
 pub mod inode;
+pub mod lazy;
+pub mod lock;
 pub mod mount;
 pub mod mounting;
 pub mod namei;
@@ -35,6 +40,7 @@ pub mod seek;
 pub mod stat;
 pub mod superblock;
 pub mod wait;
+pub mod xattr;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -54,8 +60,17 @@ use vigil_abi::Errno;
 use vigil_mem::KArc;
 
 /// Closes one descriptor's reference to `file`, which is out of the table already: flushes, whose error is close(2)'s,
-/// and lets go. `files` identifies the owner of POSIX locks.
+/// and lets go of the record locks that the table's processes have on the file, however many other descriptors they have.
 pub async fn close(file: KArc<file::File>, files: &fdtable::FdTable) -> Result<(), Errno> {
-    let _ = files;
-    namei::attr::flush(&file).await
+    let flushed = namei::attr::flush(&file).await;
+    closed(&file, files);
+    flushed
+}
+
+/// The part of a close that never waits, for a caller that has flushed.
+#[inline]
+pub fn closed(file: &file::File, files: &fdtable::FdTable) {
+    if files.has_record_locks() && !file.mode().contains(file::Mode::PATH) {
+        lock::remove_of_table(file.inode(), files.lock_owner());
+    }
 }

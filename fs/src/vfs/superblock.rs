@@ -23,6 +23,8 @@ bitflags::bitflags! {
         const NOEXEC = 1 << 4;
         /// Device nodes mean nothing here (Linux: SB_I_NODEV).
         const NODEV = 1 << 5;
+        /// Its inodes keep extended attributes ([`super::xattr`]).
+        const XATTR = 1 << 6;
     }
 }
 

@@ -8,6 +8,7 @@ use super::space::{Mm, Space};
 use super::vma::{Backing, FileMap, VmFlags, Vma};
 use super::{MAX_MAP_COUNT, MMAP_MIN_ADDR, Overcommit, page};
 use vigil_abi::Errno;
+use vigil_abi::fcntl::{F_SEAL_FUTURE_WRITE, F_SEAL_WRITE};
 use vigil_abi::mm::{
     MAP_ANONYMOUS, MAP_FIXED, MAP_FIXED_NOREPLACE, MAP_GROWSDOWN, MAP_HUGETLB, MAP_LOCKED, MAP_NONBLOCK, MAP_NORESERVE,
     MAP_POPULATE, MAP_PRIVATE, MAP_SHARED, MAP_SHARED_VALIDATE, MAP_SYNC, MAP_TYPE,
@@ -260,11 +261,21 @@ impl Mm {
         inode: KArc<vigil_fs::Inode>,
         addr: usize,
         end: usize,
-        flags: VmFlags,
+        mut flags: VmFlags,
         pgoff: u64,
     ) -> Result<Vma, Errno> {
-        let rmap = RmapNode::register(self, &inode, addr, end, pgoff)?;
-        Ok(Vma::new(addr, end, flags, pgoff, Backing::File(FileMap { file, inode, rmap })))
+        let rmap = RmapNode::register(self, &inode, addr, end, pgoff, flags.contains(VmFlags::SHARED))?;
+        let seals = inode.seals();
+        let vma = |flags| Vma::new(addr, end, flags, pgoff, Backing::File(FileMap { file, inode, rmap }));
+        // Looked at now that the mapping is entered: a seal that comes after this look finds it.
+        if seals & F_SEAL_WRITE != 0 && flags.contains(VmFlags::SHARED) {
+            drop(vma(flags));
+            return Err(Errno::EPERM);
+        }
+        if seals & F_SEAL_FUTURE_WRITE != 0 && flags.contains(VmFlags::SHARED) {
+            flags -= VmFlags::MAYWRITE;
+        }
+        Ok(vma(flags))
     }
 }
 

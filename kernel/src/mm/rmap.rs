@@ -27,6 +27,7 @@ struct Range {
 pub struct RmapNode {
     mm: *const Mm,
     inode: KArc<Inode>,
+    writable: bool,
     range: SpinLock<Range>,
 }
 
@@ -36,12 +37,13 @@ unsafe impl Send for RmapNode {}
 unsafe impl Sync for RmapNode {}
 
 impl RmapNode {
-    /// Registers the mapping `[start, end)` of `inode` from page `pgoff` on in `mm`. ENOMEM.
+    /// Registers the mapping `[start, end)` of `inode` from page `pgoff` on in `mm`; `writable`: writes through it may reach
+    /// the file. ENOMEM.
     ///
     /// The caller [`unregister`](Self::unregister)s it before `mm` goes.
-    pub fn register(mm: &Mm, inode: &KArc<Inode>, start: usize, end: usize, pgoff: u64) -> Result<KArc<RmapNode>, Errno> {
+    pub fn register(mm: &Mm, inode: &KArc<Inode>, start: usize, end: usize, pgoff: u64, writable: bool) -> Result<KArc<RmapNode>, Errno> {
         let range = SpinLock::new(lock_class!("i_mmap_node"), Range { start, end, pgoff, live: true });
-        let node = KArc::try_new(RmapNode { mm, inode: inode.clone(), range })?;
+        let node = KArc::try_new(RmapNode { mm, inode: inode.clone(), writable, range })?;
         inode.mapping().register(unsize!(KArc, node.clone() => dyn MmapHook))?;
         Ok(node)
     }
@@ -60,6 +62,10 @@ impl RmapNode {
 }
 
 impl MmapHook for RmapNode {
+    fn is_writable(&self) -> bool {
+        self.writable
+    }
+
     /// Clears the entries of the file's pages `[first, last]`, private copies included (Linux: `unmap_mapping_range`
     /// with even_cows).
     fn unmap_range(&self, first: u64, last: u64) {

@@ -2,7 +2,7 @@
 
 use super::file::has_pages;
 use super::user::Faulter;
-use super::{Args, Stop, SysResult, user};
+use super::{Args, Stop, SysResult, lock, seal, user};
 use crate::task::limits;
 use crate::task::thread::Thread;
 use vigil_abi::Errno;
@@ -11,7 +11,7 @@ use vigil_abi::termios::{FIOASYNC, FIOCLEX, FIONBIO, FIONCLEX, FIONREAD};
 use vigil_executor::wait::WaitMode;
 use vigil_executor::wait_site;
 use vigil_fs::{FdTable, File, pipe};
-use vigil_mem::{KArc, KVec, UserPtr};
+use vigil_mem::{KArc, KBox, UserPtr};
 
 /// RLIMIT_NOFILE: one more than the highest number that a new descriptor may get.
 pub(super) fn nofile(t: &Thread) -> usize {
@@ -59,7 +59,7 @@ pub fn try_close(t: &Thread, a: Args) -> SysResult {
     if flushed == Err(true) {
         return Err(Stop::NotYet);
     }
-    drop(files.remove(a[0] as i32)?);
+    vigil_fs::vfs::closed(&*files.remove(a[0] as i32)?, files);
     Ok(0)
 }
 
@@ -148,15 +148,15 @@ pub async fn fcntl(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
         F_SETPIPE_SZ => Ok(pipe::of(&file)?.set_size(arg as u32 as usize, t.cred()?)?),
         F_GETPIPE_SZ => Ok(pipe::of(&file)?.size()),
         F_GETOWN | F_GETSIG => Ok(0),
-        // Locks, leases, seals and SIGIO owners: not there, as on a Linux without these options.
+        F_GETLK | F_SETLK | F_SETLKW | F_OFD_GETLK | F_OFD_SETLK | F_OFD_SETLKW => {
+            let locked = KBox::try_pin_with(|| lock::fcntl(t, &files, fd, &file, command, arg)).map_err(|_| Errno::ENOLCK)?;
+            locked.await
+        }
+        F_ADD_SEALS => seal::add(&file, arg).await.map(|()| 0),
+        F_GET_SEALS => Ok(seal::of(&file)?.seals() as usize),
+        // Leases and notification: not there, as on a Linux without these options.
         _ => Err(Errno::EINVAL),
     }
-}
-
-/// flock(fd, operation): not there, as on a Linux without CONFIG_FILE_LOCKING
-pub async fn flock(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
-    t.files()?.get(a[0] as i32)?;
-    Err(Errno::ENOSYS)
 }
 
 /// ioctl(fd, command, argument)
@@ -240,29 +240,4 @@ pub fn readahead(t: &Thread, a: Args) -> SysResult {
         return Err(Errno::EINVAL.into());
     }
     Ok(0)
-}
-
-/// memfd_create(name, flags)
-pub async fn memfd_create(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
-    const MFD_CLOEXEC: u32 = 1;
-    const NAME_MAX: usize = 249;
-    let flags = a[1] as u32;
-    // Sealing and huge pages are not there.
-    if flags & !MFD_CLOEXEC != 0 {
-        return Err(Errno::EINVAL);
-    }
-    let name = user::retry(t, || {
-        let mut name = [0u8; NAME_MAX + 1];
-        let n = UserPtr::<u8>::new(a[0] as usize).read_str(&mut name)?;
-        if n > NAME_MAX {
-            return Err(Stop::Errno(Errno::EINVAL));
-        }
-        let mut full = KVec::try_from_slice(b"memfd:")?;
-        full.try_extend_from_slice(&name[..n])?;
-        Ok(full)
-    })
-    .await?;
-    let files = table(t)?;
-    let reserved = files.reserve(0, nofile(t), flags & MFD_CLOEXEC != 0)?;
-    Ok(reserved.install(vigil_fs::shmem_file(&name, 0)?) as usize)
 }

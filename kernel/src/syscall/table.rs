@@ -3,7 +3,7 @@
 //!
 //! A number that is not in the table, or that does not exist on arm64, answers ENOSYS, with one rate-limited line.
 
-use super::{Args, Stop, SysResult, cred, fd, file, futex, info, membarrier, memory, path, poll, prctl, process, rw, sched, signal, time, user, xattr};
+use super::{Args, Stop, SysResult, cred, fd, file, futex, info, lock, membarrier, memory, path, poll, prctl, process, rw, sched, seal, signal, time, user, xattr};
 use crate::arch::aarch64::entry::{NOT_YET, UserContext, vigil_el0_no_fast_call, vigil_el0_sigreturn};
 use crate::task::thread::Thread;
 use vigil_executor::apart::apart;
@@ -91,7 +91,7 @@ calls! {
     copy_file_range: slow rw::copy_file_range;
     ioctl: slow fd::ioctl;
     fcntl: slow fd::fcntl;
-    flock: slow fd::flock;
+    flock: slow lock::flock;
     dup: sync fd::dup;
     dup3: slow fd::dup3;
     close: both fd::try_close, fd::close;
@@ -103,7 +103,7 @@ calls! {
     syncfs: slow fd::syncfs;
     fadvise64: sync fd::fadvise64;
     readahead: sync fd::readahead;
-    memfd_create: slow fd::memfd_create;
+    memfd_create: slow seal::memfd_create;
     // Polling.
     ppoll: both poll::try_ppoll, poll::ppoll;
     pselect6: slow poll::pselect6;

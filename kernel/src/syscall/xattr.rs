@@ -1,20 +1,23 @@
-//! Extended attributes. No file system here keeps any: a call finds its file, checks its arguments and permissions as
-//! Linux does, and answers what Linux answers for a file system without them (fs/xattr.c): EOPNOTSUPP, or an empty list.
+//! Extended attributes (Linux: fs/xattr.c). tmpfs keeps `security.*` and `trusted.*`; other file systems here keep none. There
+//! are no POSIX ACLs (`system.*`) and, as on Linux 6.1's tmpfs, no `user.*`: EOPNOTSUPP.
+//!
+//! `security.capability` is refused as well: what it grants at exec does not exist.
 
 use super::file::Caller;
 use super::{Args, path, user};
 use crate::task::thread::Thread;
 use vigil_abi::Errno;
+use vigil_abi::fcntl::XATTR_SIZE_MAX;
 use vigil_abi::process::CAP_SYS_ADMIN;
 use vigil_abi::stat::S_ISVTX;
+use vigil_executor::wait_site;
 use vigil_fs::vfs::perm::inode_permission;
-use vigil_fs::{Access, Inode, LookupFlags};
-use vigil_mem::{KBox, UserPtr};
+use vigil_fs::vfs::xattr::{self, Set};
+use vigil_fs::{Access, Inode, LookupFlags, Path};
+use vigil_mem::{KBox, KVec, UserPtr};
 
-/// XATTR_CREATE | XATTR_REPLACE.
-const FLAGS: u64 = 3;
-/// The longest value (XATTR_SIZE_MAX).
-const SIZE_MAX: u64 = 65536;
+const XATTR_CREATE: u32 = 1;
+const XATTR_REPLACE: u32 = 2;
 /// The longest name with its NUL (XATTR_NAME_MAX + 1).
 const NAME_SIZE: usize = 256;
 
@@ -27,29 +30,43 @@ enum Which {
 
 const FOLLOW: Which = Which::Path(LookupFlags::FOLLOW);
 const LINK: Which = Which::Path(LookupFlags::empty());
+const FD: Which = Which::Fd;
 
-/// Finds the file of argument 0 and calls `f` on it.
-async fn with_inode<R>(t: &Thread, a: Args<'_>, which: Which, f: impl FnOnce(&Inode) -> R) -> Result<R, Errno> {
+/// Finds the file of argument 0.
+async fn object(t: &Thread, a: Args<'_>, which: Which) -> Result<Path, Errno> {
     match which {
-        Which::Path(flags) => Ok(f(path::lookup(t, a[0], flags).await?.inode())),
-        Which::Fd => Ok(f(t.files()?.get(a[0] as i32)?.inode())),
+        Which::Path(flags) => KBox::try_pin(path::lookup(t, a[0], flags))?.await,
+        Which::Fd => Ok(t.files()?.get(a[0] as i32)?.path().clone()),
     }
 }
 
-/// The name of argument 1. ERANGE when it is empty or too long.
-async fn name(t: &Thread, a: Args<'_>) -> Result<KBox<[u8; NAME_SIZE]>, Errno> {
-    let mut name = KBox::try_new([0; NAME_SIZE])?;
-    loop {
-        match UserPtr::<u8>::new(a[1] as usize).read_str(&mut name[..]) {
-            Ok(0 | NAME_SIZE) => return Err(Errno::ERANGE),
-            Ok(_) => return Ok(name),
-            Err(fault) => user::fault_in(t, fault).await?,
+/// The name of argument 1.
+struct Name {
+    bytes: KBox<[u8; NAME_SIZE]>,
+    len: usize,
+}
+
+impl Name {
+    /// ERANGE when it is empty or too long.
+    async fn of(t: &Thread, a: Args<'_>) -> Result<Name, Errno> {
+        let mut bytes = KBox::try_new([0; NAME_SIZE])?;
+        loop {
+            match UserPtr::<u8>::new(a[1] as usize).read_str(&mut bytes[..]) {
+                Ok(0 | NAME_SIZE) => return Err(Errno::ERANGE),
+                Ok(len) => return Ok(Name { bytes, len }),
+                Err(fault) => user::fault_in(t, fault).await?,
+            }
         }
     }
+
+    fn get(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or(&[])
+    }
 }
 
-/// Whether the caller may read or write attribute `name` (Linux: xattr_permission).
-fn permission(t: &Thread, caller: &Caller, inode: &Inode, name: &[u8], access: Access) -> Result<(), Errno> {
+/// Whether the caller may read or write attribute `name` (Linux: xattr_permission, cap_inode_setxattr).
+fn permission(t: &Thread, inode: &Inode, name: &[u8], access: Access) -> Result<(), Errno> {
+    let caller = Caller::of(t)?;
     let write = access.contains(Access::WRITE);
     let denied = Err(if write { Errno::EPERM } else { Errno::ENODATA });
     let admin = t.cred()?.capable(CAP_SYS_ADMIN);
@@ -74,49 +91,67 @@ fn permission(t: &Thread, caller: &Caller, inode: &Inode, name: &[u8], access: A
     inode_permission(cred, inode, access)
 }
 
-/// What get, set and remove answer once their arguments are known.
-async fn refuse(t: &Thread, a: Args<'_>, which: Which, name: &[u8], access: Access) -> Result<usize, Errno> {
-    let caller = Caller::of(t)?;
-    KBox::try_pin(with_inode(t, a, which, |inode| permission(t, &caller, inode, name, access)))?.await??;
-    Err(Errno::EOPNOTSUPP)
-}
-
-async fn exists(t: &Thread, a: Args<'_>, which: Which) -> Result<(), Errno> {
-    KBox::try_pin(with_inode(t, a, which, |_| ()))?.await
-}
-
 async fn set(t: &Thread, a: Args<'_>, which: Which) -> Result<usize, Errno> {
-    exists(t, a, which).await?;
-    if a[4] & 0xffff_ffff & !FLAGS != 0 {
-        return Err(Errno::EINVAL);
-    }
-    let name = name(t, a).await?;
-    if a[3] > SIZE_MAX {
+    let path = object(t, a, which).await?;
+    path.want_write()?;
+    let how = match a[4] as u32 {
+        0 => Set::Any,
+        XATTR_CREATE => Set::Create,
+        XATTR_REPLACE => Set::Replace,
+        flags if flags & !(XATTR_CREATE | XATTR_REPLACE) != 0 => return Err(Errno::EINVAL),
+        // Neither can be fulfilled.
+        _ => Set::Create,
+    };
+    let name = Name::of(t, a).await?;
+    let size = a[3] as usize;
+    if size > XATTR_SIZE_MAX {
         return Err(Errno::E2BIG);
     }
-    // The value goes nowhere, but it must be there.
-    let mut at = a[2];
-    while at < a[2].saturating_add(a[3]) {
-        user::get(t, UserPtr::<u8>::new(at as usize)).await?;
-        at = (at | 0xfff).saturating_add(1);
+    let mut value = KVec::new();
+    value.try_resize(size, 0u8)?;
+    user::retry(t, || Ok(UserPtr::<u8>::new(a[2] as usize).read_slice(&mut value)?)).await?;
+    let inode = path.inode();
+    let _guard = inode.rwsem.write(wait_site!("vfs_setxattr")).await;
+    permission(t, inode, name.get(), Access::WRITE)?;
+    if name.get() == b"security.capability" {
+        return Err(Errno::EOPNOTSUPP);
     }
-    refuse(t, a, which, &name[..], Access::WRITE).await
+    xattr::set(inode, name.get(), &value, how).map(|()| 0)
 }
 
 async fn get(t: &Thread, a: Args<'_>, which: Which) -> Result<usize, Errno> {
-    exists(t, a, which).await?;
-    let name = name(t, a).await?;
-    refuse(t, a, which, &name[..], Access::READ).await
+    let path = object(t, a, which).await?;
+    let name = Name::of(t, a).await?;
+    permission(t, path.inode(), name.get(), Access::READ)?;
+    let value = xattr::get(path.inode(), name.get())?;
+    store(t, a[2], a[3], &value).await
 }
 
 async fn remove(t: &Thread, a: Args<'_>, which: Which) -> Result<usize, Errno> {
-    exists(t, a, which).await?;
-    let name = name(t, a).await?;
-    refuse(t, a, which, &name[..], Access::WRITE).await
+    let path = object(t, a, which).await?;
+    path.want_write()?;
+    let name = Name::of(t, a).await?;
+    let inode = path.inode();
+    let _guard = inode.rwsem.write(wait_site!("vfs_removexattr")).await;
+    permission(t, inode, name.get(), Access::WRITE)?;
+    xattr::remove(inode, name.get()).map(|()| 0)
 }
 
 async fn list(t: &Thread, a: Args<'_>, which: Which) -> Result<usize, Errno> {
-    exists(t, a, which).await.map(|()| 0)
+    let path = object(t, a, which).await?;
+    let names = xattr::list(path.inode(), t.cred()?.capable(CAP_SYS_ADMIN))?;
+    store(t, a[1], a[2], &names).await
+}
+
+/// Gives `bytes` to a buffer of `size` bytes; of size 0: only says how many they are. ERANGE, EFAULT.
+async fn store(t: &Thread, to: u64, size: u64, bytes: &[u8]) -> Result<usize, Errno> {
+    if size != 0 {
+        if bytes.len() as u64 > size {
+            return Err(Errno::ERANGE);
+        }
+        user::retry(t, || Ok(UserPtr::<u8>::new(to as usize).write_slice(bytes)?)).await?;
+    }
+    Ok(bytes.len())
 }
 
 macro_rules! calls {
@@ -127,8 +162,6 @@ macro_rules! calls {
         })*
     };
 }
-
-const FD: Which = Which::Fd;
 
 calls! {
     /// setxattr(path, name, value, size, flags)
