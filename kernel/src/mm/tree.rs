@@ -4,6 +4,9 @@
 //! one leaf, so a look-up is a binary search over a few cache lines and fork copies one block. With the most VMAs that
 //! there may be (65 530) the array of leaves has some thousand entries, and an insertion moves at most those.
 //!
+//! A full leaf is split where the newcomer goes, not in the middle: mappings come one below the other, so what is above
+//! the newcomer is done, and stays in a leaf that is nearly full.
+//!
 //! Insertion cannot fail after [`VmaTree::reserve`]: an operation reserves before it changes anything, and need not
 //! be undone half-way.
 
@@ -173,7 +176,7 @@ impl VmaTree {
         }
         if self.leaves[leaf].len() == LEAF {
             let Some(mut upper) = self.spare.pop() else { return Err(vma) };
-            let at = if slot == LEAF && leaf + 1 == self.leaves.len() { LEAF } else { LEAF / 2 };
+            let at = if slot == LEAF && leaf + 1 == self.leaves.len() { LEAF } else { slot.clamp(LEAF / 8, LEAF - LEAF / 8) };
             for v in self.leaves[leaf].drain(at..) {
                 // `upper` has room for a whole leaf.
                 let _ = upper.push_reserved(v);
@@ -251,6 +254,20 @@ mod tests {
         assert_eq!(t.before(35 << 12).and_then(|p| t.get(p)).map(|v| v.start >> 12), Some(30));
         assert_eq!(t.before(10 << 12), None);
         assert_eq!(t.before(usize::MAX).and_then(|p| t.get(p)).map(|v| v.end >> 12), Some(41));
+    }
+
+    /// Thread stacks and their guards: each below the last, between the program and what lies at the top.
+    #[test]
+    fn mappings_from_the_top_down_fill_their_leaves() {
+        let mut t = VmaTree::new();
+        let low = (1..7).map(|i| i * 2);
+        for start in low.chain([20_000, 20_002]).chain((5_000..9_000).rev().map(|i| i * 2)) {
+            t.reserve().unwrap();
+            assert!(t.insert(vma(start, start + 1)).is_ok());
+        }
+        assert_eq!(t.count(), 4008);
+        let fill = t.count() * 100 / (t.leaves.len() * LEAF);
+        assert!(fill >= 75, "{fill} % of {} leaves", t.leaves.len());
     }
 
     /// Against a BTreeMap: random insertions and removals of up to a few thousand VMAs.

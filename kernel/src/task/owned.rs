@@ -3,29 +3,25 @@
 //! The owner reads it on every system call: that is one load. Others (`/proc`, signals, ptrace) take the lock and a count.
 
 use core::cell::UnsafeCell;
-use core::ptr::null_mut;
-use core::sync::atomic::{AtomicPtr, Ordering::*};
 use vigil_executor::lock_class;
 use vigil_executor::sync::SpinLock;
 use vigil_mem::KArc;
 
 /// The holder. See the module.
+///
+/// `slot` is written by the owner only, with the lock held. So others read it with the lock held, and the owner without.
 pub struct Owned<T> {
-    /// What `slot` holds, for the owner.
-    fast: AtomicPtr<T>,
-    slot: SpinLock<Option<KArc<T>>>,
-    /// Keeps `Owned` from being shared with the wrong variance; holds nothing.
-    _invariant: UnsafeCell<()>,
+    slot: UnsafeCell<Option<KArc<T>>>,
+    lock: SpinLock<()>,
 }
 
-// SAFETY: `fast` is only dereferenced by the owner (contract of `get`), the slot is locked.
+// SAFETY: the slot is read by its only writer or under the lock, and written under the lock.
 unsafe impl<T: Send + Sync> Sync for Owned<T> {}
 
 impl<T> Owned<T> {
     /// Holds `value`.
     pub fn new(value: Option<KArc<T>>) -> Self {
-        let fast = value.as_ref().map_or(null_mut(), |v| KArc::as_ptr(v).cast_mut());
-        Owned { fast: AtomicPtr::new(fast), slot: SpinLock::new(lock_class!("thread.owned"), value), _invariant: UnsafeCell::new(()) }
+        Owned { slot: UnsafeCell::new(value), lock: SpinLock::new(lock_class!("thread.owned"), ()) }
     }
 
     /// The object, for the owner.
@@ -34,19 +30,21 @@ impl<T> Owned<T> {
     /// The caller is the thread that owns this, and lets go of the reference before it calls [`Owned::replace`].
     #[inline(always)]
     pub unsafe fn get(&self) -> Option<&T> {
-        // SAFETY: the pointer is that of the object in the slot, which only the owner replaces.
-        unsafe { self.fast.load(Relaxed).as_ref() }
+        // SAFETY: only the owner writes the slot, which is the caller; others read it.
+        unsafe { &*self.slot.get() }.as_deref()
     }
 
     /// The object, counted: for anybody.
     pub fn share(&self) -> Option<KArc<T>> {
-        self.slot.lock().clone()
+        let _guard = self.lock.lock();
+        // SAFETY: the lock is held, so nobody writes.
+        unsafe { &*self.slot.get() }.clone()
     }
 
     /// Puts `value` in and returns what was there. Only the owner, or before the thread runs.
     pub fn replace(&self, value: Option<KArc<T>>) -> Option<KArc<T>> {
-        let mut slot = self.slot.lock();
-        self.fast.store(value.as_ref().map_or(null_mut(), |v| KArc::as_ptr(v).cast_mut()), Release);
-        core::mem::replace(&mut *slot, value)
+        let _guard = self.lock.lock();
+        // SAFETY: nobody else reads with the lock held, and the owner, who is the caller, keeps no reference.
+        unsafe { core::mem::replace(&mut *self.slot.get(), value) }
     }
 }

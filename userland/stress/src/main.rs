@@ -1,6 +1,6 @@
 //! What a kernel must survive, each as a subcommand that prints `name value` lines and ends with 0 when all was well:
 //!
-//! `storm N T` N times fork, exec and exit, and T threads · `blocked T` kernel memory per thread blocked in `read` ·
+//! `storm N T` N times fork, exec and exit, and T threads · `blocked T [detail]` kernel memory per thread blocked in `read` ·
 //! `oom one|many` fill the memory · `leak R` memory after R rounds of everything · `fuzz-elf N` N mutated programs ·
 //! `cyclic N` wake-up latency at FIFO 95 · as PID 1: time since power-on, then the machine is switched off.
 mod fuzz;
@@ -24,7 +24,7 @@ fn main() -> ExitCode {
     let result = match arguments.first().map(String::as_str) {
         Some("exit") => Ok(()),
         Some("storm") => memory::storm(number(arguments.get(1), 10_000), number(arguments.get(2), 1000)),
-        Some("blocked") => memory::blocked(number(arguments.get(1), 1000)),
+        Some("blocked") => memory::blocked(number(arguments.get(1), 1000), arguments.get(2).is_some_and(|a| a == "detail")),
         Some("oom") => memory::out_of_memory(if arguments.get(1).is_some_and(|a| a == "many") { 16 } else { 1 }),
         Some("leak") => memory::leak(number(arguments.get(1), 5)),
         Some("fuzz-elf") => fuzz::programs(number(arguments.get(1), 10_000)),

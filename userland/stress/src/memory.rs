@@ -1,5 +1,6 @@
 //! Processes and threads in numbers, and memory: filled, blocked, and given back.
 use crate::sys::{child, exec, meminfo, own_path, wait};
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -45,13 +46,28 @@ pub fn storm(forks: u32, threads: u32) -> Result<(), String> {
     Ok(())
 }
 
-/// Kernel memory per thread that is blocked in `read`: MemFree − AnonPages − PageTables, before and while.
-pub fn blocked(threads: u32) -> Result<(), String> {
+/// Bytes of the pages of each slab cache. Empty where /proc/slabinfo cannot be read.
+fn slabs() -> BTreeMap<String, i64> {
+    let text = std::fs::read_to_string("/proc/slabinfo").unwrap_or_default();
+    // name, active and all objects, object size, objects per slab, pages per slab; : tunables …; : slabdata, active slabs, slabs, …
+    let bytes = |line: &str| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let pages: i64 = words.get(5)?.parse().ok()?;
+        let slabs: i64 = words.get(14)?.parse().ok()?;
+        Some((words[0].to_string(), pages * slabs * 4096))
+    };
+    text.lines().filter_map(bytes).collect()
+}
+
+/// Kernel memory per thread that is blocked in `read`: MemFree − AnonPages − PageTables, before and while. `detail`: also by
+/// slab cache.
+pub fn blocked(threads: u32, detail: bool) -> Result<(), String> {
     let kernel = || -> Result<i64, String> { Ok(-meminfo("MemFree")? - meminfo("AnonPages")? - meminfo("PageTables")?) };
     let (mut reader, mut writer) = std::io::pipe().map_err(|e| format!("pipe: {e}"))?;
     let mut round = |threads: u32| -> Result<i64, String> {
         let started = Arc::new(AtomicUsize::new(0));
         let mut handles = Vec::new();
+        let caches = slabs();
         let before = kernel()?;
         for _ in 0..threads {
             let mut end = reader.try_clone().map_err(|e| format!("dup: {e}"))?;
@@ -68,6 +84,14 @@ pub fn blocked(threads: u32) -> Result<(), String> {
         }
         thread::sleep(std::time::Duration::from_millis(200));
         let used = kernel()? - before;
+        if detail {
+            for (name, bytes) in slabs() {
+                let grown = bytes - caches.get(&name).unwrap_or(&0);
+                if grown != 0 {
+                    println!("slab-{name} {}", grown / i64::from(threads.max(1)));
+                }
+            }
+        }
         writer.write_all(&vec![0; threads as usize]).map_err(|e| format!("pipe: {e}"))?;
         for handle in handles {
             handle.join().map_err(|_| "a thread failed".to_string())?;

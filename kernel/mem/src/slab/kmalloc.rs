@@ -15,12 +15,26 @@ pub const KMALLOC_MAX_CACHE_SIZE: usize = 8192;
 /// Above this order contiguous pages are tried once, without pressing, and then mapped ones are taken.
 const COSTLY_ORDER: usize = 3;
 
-/// Sizes of the classes. 96 and 192 fill the largest gaps, as on Linux. The last three fill the one from 1024 to 2048,
-/// where threads and their tasks lie; they are found by [`BETWEEN`].
-const SIZES: [usize; 16] = [8, 16, 32, 64, 96, 128, 192, 256, 512, 1024, 2048, 4096, 8192, 1280, 1536, 1792];
-/// The first of the classes in steps of [`STEP`] above 1024.
+/// Sizes of the classes. 96 and 192 fill the largest gaps, as on Linux. The last four fill the one from 1024 to 2048,
+/// where threads and their tasks lie, with sizes that leave little of a slab over: 7 of the first in two pages, 13 of the
+/// second in four, 6 and 5 of the others in two. They are found by [`between`].
+const SIZES: [usize; 17] = [8, 16, 32, 64, 96, 128, 192, 256, 512, 1024, 2048, 4096, 8192, 1168, 1248, 1360, 1632];
+/// The first of the classes between 1024 and 2048, and the alignment that they all give.
 const BETWEEN: usize = 13;
-const STEP: usize = 256;
+const BETWEEN_ALIGN: usize = 16;
+
+/// The class between 1024 and 2048 that serves `size`.
+#[inline(always)]
+const fn between(size: usize) -> Option<usize> {
+    let mut class = BETWEEN;
+    while class < SIZES.len() {
+        if size <= SIZES[class] {
+            return Some(class);
+        }
+        class += 1;
+    }
+    None
+}
 
 /// An object of a class is aligned to the largest power of two that divides the size.
 const fn class(name: &'static str, size: usize) -> KmemCache {
@@ -28,7 +42,7 @@ const fn class(name: &'static str, size: usize) -> KmemCache {
     KmemCache::new(name, size, if align > PAGE_SIZE { PAGE_SIZE } else { align })
 }
 
-static CLASSES: [KmemCache; 16] = [
+static CLASSES: [KmemCache; 17] = [
     class("kmalloc-8", 8),
     class("kmalloc-16", 16),
     class("kmalloc-32", 32),
@@ -42,9 +56,10 @@ static CLASSES: [KmemCache; 16] = [
     class("kmalloc-2k", 2048),
     class("kmalloc-4k", 4096),
     class("kmalloc-8k", 8192),
-    class("kmalloc-1280", 1280),
-    class("kmalloc-1536", 1536),
-    class("kmalloc-1792", 1792),
+    class("kmalloc-1168", 1168),
+    class("kmalloc-1248", 1248),
+    class("kmalloc-1360", 1360),
+    class("kmalloc-1632", 1632),
 ];
 
 /// The class of sizes up to 192, by (size - 1) / 8.
@@ -65,8 +80,8 @@ static SMALL: [u8; 24] = {
 /// The class for `size` (1 to 8192) and `align`; `None` when a slab cannot give that.
 #[inline(always)]
 fn class_of(size: usize, align: usize) -> Option<&'static KmemCache> {
-    if size > 1024 && size <= 1024 + 3 * STEP && align <= STEP {
-        return Some(&CLASSES[BETWEEN + (size - 1025) / STEP]);
+    if size > 1024 && align <= BETWEEN_ALIGN && let Some(class) = between(size) {
+        return Some(&CLASSES[class]);
     }
     // A class gives its size's alignment; for a greater wish the next power of two does.
     let size = if align > 8 { size.max(align).next_power_of_two() } else { size };

@@ -14,11 +14,13 @@ use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering::Relaxed};
 use vigil_executor::cpu::{CpuId, MAX_CPUS, PerCpu};
 
 /// v0–v31, FPSR and FPCR: the layout of the kernel's save area, and of `fpsimd_context` from `vregs` on.
-#[repr(C, align(16))]
+///
+/// In words of 64 bits: with the alignment of a `u128`, 16 bytes of each thread would be padding.
+#[repr(C)]
 #[derive(Clone)]
 pub struct FpRegisters {
-    /// v0–v31.
-    pub v: [u128; 32],
+    /// v0–v31, the low half first.
+    pub v: [[u64; 2]; 32],
     /// FPSR.
     pub fpsr: u32,
     /// FPCR.
@@ -28,7 +30,7 @@ pub struct FpRegisters {
 impl FpRegisters {
     /// All zero: what exec leaves.
     pub const fn new() -> Self {
-        FpRegisters { v: [0; 32], fpsr: 0, fpcr: 0 }
+        FpRegisters { v: [[0; 2]; 32], fpsr: 0, fpcr: 0 }
     }
 }
 
