@@ -30,5 +30,8 @@ pub fn cases() -> Vec<Case> {
         let case = case.options(&["--smp", smp]).streams(Input::Empty, Output::Exact(format!("{smp}\n")), Output::Empty);
         cases.push(case);
     }
+    let isolated = Case::program("boot/isolcpus", vec!["sh", "-c", "nproc; grep Cpus_allowed_list /proc/self/status; taskset 2 nproc"], 0);
+    let isolated = isolated.options(&["--smp", "4", "--append", "isolcpus=1-2"]);
+    cases.push(isolated.streams(Input::Empty, Output::Exact("2\nCpus_allowed_list:\t0,3\n1\n".to_string()), Output::Empty));
     cases
 }

@@ -1,4 +1,4 @@
-//! Debian's arm64 packages without touching the host: a private apt state (own lists, cache and an empty status file).
+//! Debian's packages, the guest's arm64 ones above all, without touching the host: a private apt state (own lists, cache and an empty status file).
 use crate::ctx::Ctx;
 use crate::ui;
 use anyhow::{Context, Result, bail};
@@ -12,24 +12,36 @@ const LISTS_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// The private apt state and the cache of unpacked packages.
 pub struct Apt {
     dir: PathBuf,
+    /// Debian's name of the packages' architecture.
+    arch: String,
 }
 
 impl Apt {
-    /// Prepares the state below the cache directory; reads the package lists when there are none or they are old.
+    /// Packages for the guest, arm64.
     pub fn new(ctx: &Ctx) -> Result<Apt> {
+        Apt::open(ctx.cache.join("apt"), "arm64".to_string())
+    }
+
+    /// Packages for this machine, unpacked into the cache like the guest's: tools that need not be installed.
+    pub fn of_host(ctx: &Ctx) -> Result<Apt> {
+        let arch = crate::setup::output(Command::new("dpkg").arg("--print-architecture"));
+        Apt::open(ctx.cache.join(format!("apt-{arch}")), arch)
+    }
+
+    /// Prepares the state in `dir`; reads the package lists when there are none or they are old.
+    fn open(dir: PathBuf, arch: String) -> Result<Apt> {
         if !crate::setup::found("apt-get") || !crate::setup::found("dpkg-deb") {
-            bail!("Debian's arm64 packages are fetched with apt-get and dpkg-deb, which this machine does not have");
+            bail!("Debian's {arch} packages are fetched with apt-get and dpkg-deb, which this machine does not have");
         }
-        let dir = ctx.cache.join("apt");
         for sub in ["state/lists/partial", "cache/archives/partial", "unpacked", "answers"] {
             std::fs::create_dir_all(dir.join(sub))?;
         }
-        let apt = Apt { dir: dir.clone() };
+        let apt = Apt { dir: dir.clone(), arch: arch.clone() };
         let _lock = apt.lock()?;
         std::fs::write(dir.join("state/status"), "")?;
         let d = dir.display();
         let mut conf = format!(
-            "APT::Architecture \"arm64\";\nAPT::Architectures {{ \"arm64\"; }};\nDir::State \"{d}/state\";\nDir::State::Lists \"{d}/state/lists\";\n\
+            "APT::Architecture \"{arch}\";\nAPT::Architectures {{ \"{arch}\"; }};\nDir::State \"{d}/state\";\nDir::State::Lists \"{d}/state/lists\";\n\
              Dir::State::status \"{d}/state/status\";\nDir::Cache \"{d}/cache\";\nAcquire::Languages \"none\";\nAcquire::Retries \"3\";\n\
              APT::Keep-Downloaded-Packages \"true\";\nDPkg::Post-Invoke {{}};\nAPT::Update::Post-Invoke {{}};\n"
         );
@@ -76,7 +88,7 @@ impl Apt {
 
     fn update(&self) -> Result<()> {
         // A third-party source without arm64 makes apt complain; what counts is whether the packages can be had afterwards.
-        if let Err(error) = ui::step("reading Debian's arm64 package lists", self.command("apt-get").arg("update")) {
+        if let Err(error) = ui::step(&format!("reading Debian's {} package lists", self.arch), self.command("apt-get").arg("update")) {
             ui::say(&format!("{error:#}"));
         }
         std::fs::write(self.dir.join("updated"), "")?;
@@ -107,19 +119,19 @@ impl Apt {
         self.remembered(&format!("{package}.version"), || {
             let (_, text) = ui::capture(self.command("apt-cache").args(["show", "--no-all-versions", package]))?;
             let version = text.lines().find_map(|l| l.strip_prefix("Version: "));
-            Ok(version.with_context(|| format!("no package {package} for arm64"))?.to_string())
+            Ok(version.with_context(|| format!("no package {package} for {}", self.arch))?.to_string())
         })
     }
 
     /// Fetches one package without its dependencies and gives the .deb's path.
     pub fn download(&self, package: &str) -> Result<PathBuf> {
         let debs = self.dir.join("cache/archives");
-        let find = |version: &str| deb_file(&debs, package, version);
+        let find = |version: &str| self.deb_file(&debs, package, version);
         if let Some(deb) = find(&self.version(package)?) {
             return Ok(deb);
         }
         let lock = self.lock()?;
-        ui::say(&format!("fetching {package} (arm64)"));
+        ui::say(&format!("fetching {package} ({})", self.arch));
         self.get(&format!("fetching {package}"), &["download", package], &debs)?;
         drop(lock);
         find(&self.version(package)?).with_context(|| format!("apt-get did not leave {package} in {}", debs.display()))
@@ -152,7 +164,7 @@ impl Apt {
         let _lock = self.lock()?;
         let simulate = [&["-s", "--no-install-recommends", "install"][..], &names].concat();
         let plan = self.get("working out the dependencies", &simulate, &debs)?;
-        ui::say(&format!("fetching {} with their dependencies (arm64)", names.join(" ")));
+        ui::say(&format!("fetching {} with their dependencies ({})", names.join(" "), self.arch));
         let download = [&["-y", "--no-install-recommends", "--download-only", "install"][..], &names].concat();
         self.get("fetching the packages", &download, &debs)?;
         let mut paths = Vec::new();
@@ -161,14 +173,15 @@ impl Apt {
             let (Some(name), Some(version)) = (words.next(), words.next()) else { continue };
             let name = name.split(':').next().unwrap_or(name);
             let version = version.trim_start_matches('(');
-            paths.push(deb_file(&debs, name, version).with_context(|| format!("apt-get did not fetch {name} {version}"))?);
+            paths.push(self.deb_file(&debs, name, version).with_context(|| format!("apt-get did not fetch {name} {version}"))?);
         }
         Ok(paths)
     }
-}
 
-fn deb_file(dir: &Path, package: &str, version: &str) -> Option<PathBuf> {
-    ["arm64", "all"].iter().map(|arch| dir.join(format!("{package}_{}_{arch}.deb", version.replace(':', "%3a")))).find(|p| p.exists())
+    fn deb_file(&self, dir: &Path, package: &str, version: &str) -> Option<PathBuf> {
+        let name = |arch: &str| dir.join(format!("{package}_{}_{arch}.deb", version.replace(':', "%3a")));
+        [self.arch.as_str(), "all"].into_iter().map(name).find(|path| path.exists())
+    }
 }
 
 /// Unpacks a .deb's files into a directory, keeping the merged-/usr links that are there.

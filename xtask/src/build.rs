@@ -16,6 +16,15 @@ pub struct Kernel {
 
 /// Builds the kernel and writes `Image` into the target directory. `debug` builds with the checks on.
 pub fn kernel(ctx: &Ctx, debug: bool) -> Result<Kernel> {
+    image(ctx, debug, None, "Image")
+}
+
+/// Builds the kernel with the tests that run inside it; the image is another one than users boot.
+pub fn selftest(ctx: &Ctx, debug: bool) -> Result<Kernel> {
+    image(ctx, debug, Some("selftest"), if debug { "Image.selftest-debug" } else { "Image.selftest" })
+}
+
+fn image(ctx: &Ctx, debug: bool, feature: Option<&str>, name: &str) -> Result<Kernel> {
     let toolchain = setup::kernel_toolchain()?;
     let target_dir = kernel_target_dir(ctx, &toolchain);
     let mut cargo = toolchain.cargo("build");
@@ -23,12 +32,16 @@ pub fn kernel(ctx: &Ctx, debug: bool) -> Result<Kernel> {
     if !debug {
         cargo.arg("--release");
     }
+    if let Some(feature) = feature {
+        cargo.args(["--features", feature]);
+    }
     // Cargo's own progress is the best there is; its messages belong on standard error.
-    run_cargo("building the kernel", &mut cargo)?;
+    let what = feature.map_or("building the kernel".to_string(), |f| format!("building the kernel with {f}"));
+    run_cargo(&what, &mut cargo)?;
     let elf = target_dir.join(KERNEL_TARGET).join(if debug { "debug" } else { "release" }).join("vigil");
     let bytes = std::fs::read(&elf).with_context(|| format!("cannot read {}", elf.display()))?;
-    let image = ctx.target.join("Image");
-    let temporary = ctx.target.join(format!(".Image.{}", std::process::id()));
+    let image = ctx.target.join(name);
+    let temporary = ctx.target.join(format!(".{name}.{}", std::process::id()));
     std::fs::write(&temporary, image::flatten(&bytes)?)?;
     std::fs::rename(&temporary, &image)?;
     Ok(Kernel { image, elf })

@@ -60,6 +60,9 @@ pub struct RunArgs {
     /// Boot this initramfs as it is, instead of busybox
     #[arg(long, value_name = "FILE", conflicts_with_all = ["rootfs", "program"])]
     pub initramfs: Option<PathBuf>,
+    /// Boot this kernel image as it is, instead of building one
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["debug", "release"])]
+    pub image: Option<PathBuf>,
     /// Root file system to pack, as `cargo xtask rootfs` makes it; also where programs and libraries are looked up
     #[arg(long, value_name = "DIR")]
     pub rootfs: Option<PathBuf>,
@@ -99,6 +102,9 @@ pub fn run(ctx: &Ctx, args: &RunArgs) -> Result<i32> {
     if let Some(dir) = args.rootfs.as_ref().filter(|d| !d.is_dir()) {
         return Err(Failure::new(2, format!("{}: not a directory", dir.display())).into());
     }
+    if let Some(file) = args.image.as_ref().filter(|f| !f.is_file()) {
+        return Err(Failure::new(2, format!("{}: no such file", file.display())).into());
+    }
     let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal() && std::io::stderr().is_terminal();
     let (mut qemu, user_exit) = args.machine.command()?;
     let scratch = Scratch::new(ctx)?;
@@ -119,10 +125,11 @@ pub fn run(ctx: &Ctx, args: &RunArgs) -> Result<i32> {
             file
         }
     };
-    let image = match &linux {
-        Some(linux) => linux.image.clone(),
-        None if args.no_build => ctx.target.join("Image"),
-        None => build::kernel(ctx, args.debug)?.image,
+    let image = match (&args.image, &linux) {
+        (Some(image), _) => image.clone(),
+        (None, Some(linux)) => linux.image.clone(),
+        _ if args.no_build => ctx.target.join("Image"),
+        _ => build::kernel(ctx, args.debug)?.image,
     };
     let mut append = "console=ttyAMA0 rdinit=/init panic=-1".to_string();
     if program && terminal {

@@ -1,7 +1,8 @@
 //! `cargo xtask test`: host tests, loom, and the machine tests of the crate `vigil-tests`; the last line is `N passed, N failed`.
 use crate::ctx::Ctx;
 use crate::run::KernelChoice;
-use crate::{bench, build, cases, ui, userland};
+use crate::selftest::{self, Pace};
+use crate::{bench, build, cases, model, ui, userland};
 use anyhow::Result;
 use clap::Args;
 use std::process::Command;
@@ -11,7 +12,8 @@ use vigil_tests::{ABILITIES, Ability, Case};
 /// Options of `test`.
 #[derive(Args, Clone, Debug)]
 pub struct TestArgs {
-    /// Only tests whose names contain this: host, loom, qemu, shell, run, boot, gate, or a part of a case's name
+    /// Only tests whose names contain this: host, loom, model, kernel, selftest, gate, qemu (all cases in the emulator), or a part
+    /// of a case's name, such as shell, run, boot; anything else is the name of a host test
     pub filter: Option<String>,
     /// The long ones, too
     #[arg(long)]
@@ -23,6 +25,9 @@ pub struct TestArgs {
     #[arg(long)]
     pub list: bool,
 }
+
+/// What is no case of `vigil-tests`, in the order in which it runs.
+const GROUPS: [&str; 6] = ["host", "loom", "model", "kernel", "selftest", "gate"];
 
 /// Counts, and prints a line per result.
 #[derive(Default, Clone, Copy)]
@@ -60,7 +65,7 @@ pub fn test(ctx: &Ctx, args: &TestArgs) -> Result<i32> {
     let group = |name: &str| filter.is_none_or(|f| f == name);
     let (cases, waiting) = select(filter, args.long, args.kernel);
     if args.list {
-        for name in ["host", "loom", "kernel", "gate"].iter().filter(|n| group(n)) {
+        for name in GROUPS.iter().filter(|n| group(n)) {
             println!("{name}");
         }
         cases.iter().for_each(|c| println!("{}", c.name));
@@ -74,7 +79,10 @@ pub fn test(ctx: &Ctx, args: &TestArgs) -> Result<i32> {
     if on_vigil && group("loom") {
         tally.add(loom(ctx));
     }
-    if let Some(word) = filter.filter(|f| on_vigil && !["host", "loom", "kernel", "qemu", "gate"].contains(f))
+    if on_vigil && group("model") {
+        tally.add(model::check(ctx).unwrap_or_else(|error| failed("model", &format!("{error:#}"))));
+    }
+    if let Some(word) = filter.filter(|f| on_vigil && *f != "qemu" && !GROUPS.contains(f))
         && cases.is_empty()
         && waiting == 0
     {
@@ -92,6 +100,9 @@ pub fn test(ctx: &Ctx, args: &TestArgs) -> Result<i32> {
             tally.add(passed);
         }
     }
+    if on_vigil && group("selftest") {
+        tally.add(inside(ctx));
+    }
     // The harness itself is tested on Debian's kernel in each whole run.
     if on_vigil && filter.is_none() {
         let harness = ["run/stdin-cat-1MiB", "run/streams-separate", "shell/first-lines"];
@@ -108,6 +119,31 @@ pub fn test(ctx: &Ctx, args: &TestArgs) -> Result<i32> {
     println!("{:.0} s", start.elapsed().as_secs_f32());
     println!("{} passed, {} failed", tally.passed, tally.failed);
     Ok(i32::from(tally.failed > 0))
+}
+
+/// The tests inside the kernel, in a minute or two; `cargo xtask accept core-preempt` runs the same for longer.
+fn inside(ctx: &Ctx) -> Tally {
+    let runs = [("spin", false, "spin:200", 1, Pace::Exact), ("parks", true, "parks:5000", 4, Pace::Free), ("parks-single", true, "parks:2000", 4, Pace::Single)];
+    let mut tally = Tally::default();
+    for (name, debug, tests, cpus, pace) in runs {
+        let start = Instant::now();
+        let result = build::selftest(ctx, debug).and_then(|kernel| selftest::run(ctx, &kernel.image, tests, cpus, pace, 300));
+        let good = result.as_ref().is_ok_and(selftest::Report::good);
+        tally.add(line(good, &format!("selftest/{name}"), Some(start.elapsed().as_secs_f32())));
+        match result {
+            Ok(report) if !good => report.tests.iter().for_each(|(test, _, figures)| println!("        {test}: {figures}")),
+            Err(error) => println!("        {error:#}"),
+            Ok(_) => {}
+        }
+    }
+    tally
+}
+
+/// A group that could not run.
+fn failed(name: &str, why: &str) -> Tally {
+    let tally = line(false, name, None);
+    println!("        {}", why.replace('\n', "\n        "));
+    tally
 }
 
 /// core-gate: no operation takes 2 % more instructions than stored, on matching versions.
@@ -130,7 +166,21 @@ fn gate(ctx: &Ctx) -> Tally {
 pub fn line(passed: bool, name: &str, seconds: Option<f32>) -> Tally {
     let seconds = seconds.map(|s| format!("  ({s:.1} s)")).unwrap_or_default();
     println!("{}  {name}{seconds}", if passed { "ok    " } else { "FAILED" });
+    if !passed {
+        println!("        to repeat: cargo xtask test {}", repeat_by(name));
+    }
     Tally::one(passed)
+}
+
+/// The words behind `cargo xtask test` that run this check again.
+fn repeat_by(name: &str) -> String {
+    let (group, rest) = name.split_once('/').unwrap_or((name, ""));
+    match group {
+        "linux" => format!("{rest} --kernel linux"),
+        "boot" => format!("{name} --long"),
+        group if GROUPS.contains(&group) => group.to_string(),
+        _ => name.to_string(),
+    }
 }
 
 /// `cargo test` of the workspace.
@@ -178,6 +228,22 @@ fn cargo_test(name: &str, cargo: &mut Command) -> Tally {
         print!("{text}");
         tally.failed = tally.failed.max(1);
     }
+    if !ok {
+        println!("        to repeat: cargo xtask test {name}");
+    }
     println!("{}  {name}: {} passed, {} failed  ({:.1} s)", if ok { "ok    " } else { "FAILED" }, tally.passed, tally.failed, start.elapsed().as_secs_f32());
     tally
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_check_names_what_repeats_it() {
+        assert_eq!(repeat_by("shell/first-lines"), "shell/first-lines");
+        assert_eq!(repeat_by("linux/run/status-0"), "run/status-0 --kernel linux");
+        assert_eq!(repeat_by("model/park-mutant-no-recheck"), "model");
+        assert_eq!(repeat_by("selftest/parks"), "selftest");
+    }
 }

@@ -128,7 +128,7 @@ proptest! {
 
     /// Ten thousand mutants of a sound blob: bytes and words overwritten, blocks cut, bytes doubled. None may panic.
     #[test]
-    fn mutated_blobs_never_panic(
+    fn fuzz_dtb(
         edits in prop::collection::vec((any::<prop::sample::Index>(), 0u8..6, any::<u32>()), 1..8),
         cut in prop::option::of(any::<prop::sample::Index>()),
     ) {
@@ -153,7 +153,7 @@ proptest! {
 
     /// Pure noise behind a sound header.
     #[test]
-    fn noise_never_panics(words in prop::collection::vec(prop_oneof![0u32..10, any::<u32>()], 0..64)) {
+    fn fuzz_dtb_noise(words in prop::collection::vec(prop_oneof![0u32..10, any::<u32>()], 0..64)) {
         let mut bytes: Vec<u8> = Vec::new();
         let total = 40 + 16 + words.len() * 4 + 64;
         for w in [0xd00d_feed, total, 56, 56 + words.len() * 4, 40, 17, 16, 0, 64, words.len() * 4] {

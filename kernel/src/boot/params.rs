@@ -50,7 +50,8 @@ pub struct Params<'a> {
     pub ignore_loglevel: bool,
     /// `maxcpus=` (0 and `nosmp`: only the boot CPU) and `nr_cpus=`: how many CPUs are started at most.
     pub maxcpus: Option<u32>,
-    /// `isolcpus=`, as a mask.
+    /// `isolcpus=`, as a mask: the CPUs on which init, and so what it starts, does not run unless it asks to. Only the
+    /// `domain` kind, which is also what is meant without a word before the list.
     pub isolcpus: u64,
     /// `mem=`: bytes of memory that are used at most.
     pub mem: Option<u64>,
@@ -72,14 +73,6 @@ pub struct Params<'a> {
     pub nokaslr: bool,
     /// `norandmaps`: user address spaces are not randomised.
     pub norandmaps: bool,
-    /// `threadirqs`.
-    pub threadirqs: bool,
-    /// `sysrq_always_enabled`.
-    pub sysrq_always_enabled: bool,
-    /// `nowatchdog`, `nosoftlockup`.
-    pub nowatchdog: bool,
-    /// `initcall_debug`: each step of the boot is logged with its time.
-    pub initcall_debug: bool,
     /// `vigil.semihosting`: the kernel may end the emulator.
     pub semihosting: bool,
     /// Arguments for init.
@@ -261,7 +254,10 @@ const TABLE: &[(&str, Set)] = &[
         p.maxcpus = Some(1);
         true
     }),
-    ("isolcpus", |p, v| v.and_then(cpu_list).map(|m| p.isolcpus = m).is_some()),
+    ("isolcpus", |p, v| {
+        let isolates = |v: &[u8]| v.first().is_some_and(u8::is_ascii_digit) || v.split(|b| *b == b',').any(|w| w == b"domain");
+        v.and_then(|v| cpu_list(v).map(|mask| p.isolcpus = if isolates(v) { mask } else { 0 })).is_some()
+    }),
     ("mem", |p, v| v.and_then(memparse).filter(|m| *m != 0).map(|m| p.mem = Some(m)).is_some()),
     ("panic", |p, v| take_number(&mut p.panic_timeout, v)),
     ("oops", |p, v| {
@@ -288,22 +284,32 @@ const TABLE: &[(&str, Set)] = &[
         p.norandmaps = true;
         true
     }),
-    ("threadirqs", |p, v| set_switch(&mut p.threadirqs, v)),
-    ("sysrq_always_enabled", |p, v| set_switch(&mut p.sysrq_always_enabled, v)),
-    ("nowatchdog", |p, v| set_switch(&mut p.nowatchdog, v)),
-    ("nosoftlockup", |p, v| set_switch(&mut p.nowatchdog, v)),
-    ("initcall_debug", |p, v| set_switch(&mut p.initcall_debug, v)),
     ("vigil.semihosting", |p, v| set_switch(&mut p.semihosting, v)),
+];
+
+/// Why a word is not obeyed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Complaint {
+    /// Its value is not understood.
+    Malformed,
+    /// What it asks for does not exist here.
+    Unsupported,
+}
+
+/// Words that ask for what does not exist here: they are named in the log.
+const UNSUPPORTED: &[&str] = &[
+    "threadirqs", "sysrq_always_enabled", "initcall_debug", "nohz_full", "rcu_nocbs", "irqaffinity", "hugepages", "init_on_alloc", "init_on_free",
+    "crashkernel", "page_poison", "slub_debug",
 ];
 
 /// Words that Linux consumes and that change nothing here: what they tune does not exist, or is always so.
 const CONSUMED: &[&str] = &[
-    "BOOT_IMAGE", "initrd", "log_buf_len", "lpj", "nohz", "nohz_full", "rcu_nocbs", "rcu_nocb_poll", "skew_tick", "clocksource", "cpuidle.off",
-    "randomize_kstack_offset", "init_on_alloc", "init_on_free", "transparent_hugepage", "hugepages", "hugepagesz", "cma", "coherent_pool",
-    "swiotlb", "irqaffinity", "hung_task_panic", "noresume", "resume", "reset_devices", "ramdisk_size", "vmalloc", "loops_per_jiffy",
-    "net.ifnames", "splash", "nomodeset", "page_poison", "slub_debug", "reboot", "idle", "cgroup_disable", "audit", "selinux", "apparmor",
+    "BOOT_IMAGE", "nowatchdog", "nosoftlockup", "initrd", "log_buf_len", "lpj", "nohz", "rcu_nocb_poll", "skew_tick", "clocksource", "cpuidle.off",
+    "randomize_kstack_offset", "transparent_hugepage", "hugepagesz", "cma", "coherent_pool",
+    "swiotlb", "hung_task_panic", "noresume", "resume", "reset_devices", "ramdisk_size", "vmalloc", "loops_per_jiffy",
+    "net.ifnames", "splash", "nomodeset", "reboot", "idle", "cgroup_disable", "audit", "selinux", "apparmor",
     "security", "lsm", "raid", "load_ramdisk", "prompt_ramdisk", "noinitrd", "printk.time", "rodata", "arm64.nopauth", "arm64.nobti", "arm64.nomte",
-    "arm64.nosve", "arm64.nosme", "efi", "acpi", "pci", "pcie_aspm", "iommu", "numa", "crashkernel", "kasan", "kfence.sample_interval", "highres", "no_console_suspend",
+    "arm64.nosve", "arm64.nosme", "efi", "acpi", "pci", "pcie_aspm", "iommu", "numa", "kasan", "kfence.sample_interval", "highres", "no_console_suspend",
 ];
 
 impl<'a> Params<'a> {
@@ -335,18 +341,14 @@ impl<'a> Params<'a> {
             ssbd: None,
             nokaslr: false,
             norandmaps: false,
-            threadirqs: false,
-            sysrq_always_enabled: false,
-            nowatchdog: false,
-            initcall_debug: false,
             semihosting: false,
             init_args: List { items: [&[]; INIT_LIMIT], len: 0 },
             init_env: EnvList { items: [(&[], &[]); INIT_LIMIT], len: 0 },
         }
     }
 
-    /// Parses `line`; `malformed` is told each known word whose value is not understood.
-    pub fn parse(line: &'a [u8], mut malformed: impl FnMut(&[u8])) -> Self {
+    /// Parses `line`; `complain` is told each known word that is not obeyed, and why.
+    pub fn parse(line: &'a [u8], mut complain: impl FnMut(Complaint, &[u8])) -> Self {
         let mut p = Params::new();
         let mut words = Words::new(line);
         while let Some(word) = words.next() {
@@ -358,8 +360,10 @@ impl<'a> Params<'a> {
             }
             if let Some((_, set)) = TABLE.iter().find(|(n, _)| same_name(n.as_bytes(), word.name)) {
                 if !set(&mut p, word.value) {
-                    malformed(word.name);
+                    complain(Complaint::Malformed, word.name);
                 }
+            } else if UNSUPPORTED.iter().any(|n| same_name(n.as_bytes(), word.name)) {
+                complain(Complaint::Unsupported, word.name);
             } else if CONSUMED.iter().any(|n| same_name(n.as_bytes(), word.name)) || word.name.contains(&b'.') || word.name.is_empty() {
                 // Consumed, or a parameter of a module that we do not have.
             } else if let Some(value) = word.value {
@@ -388,31 +392,41 @@ mod tests {
         let line = b"earlycon console=ttyAMA0,115200n8 console=tty1 rdinit=/init quiet loglevel=7 mem=256M maxcpus=2 panic=-1 \
             oops=panic mitigations=off isolcpus=domain,1-2 rw vigil.semihosting root=/dev/vda rootwait panic=x";
         let mut bad = Vec::new();
-        let p = Params::parse(line, |n| bad.push(n.to_vec()));
+        let p = Params::parse(line, |why, n| bad.push((why, n.to_vec())));
         assert_eq!(p.consoles[0], Some((&b"ttyAMA0"[..], &b"115200n8"[..])));
         assert_eq!(p.consoles[1], Some((&b"tty1"[..], &b""[..])));
         assert_eq!((p.earlycon, p.rdinit), (Some(&b""[..]), Some(&b"/init"[..])));
         assert_eq!((p.loglevel, p.mem, p.maxcpus, p.panic_timeout), (Some(7), Some(256 << 20), Some(2), -1));
         assert!(p.panic_on_oops && p.mitigations == Mitigate::Off && p.semihosting && !p.root_read_only && p.rootwait);
         assert_eq!(p.isolcpus, 0b110);
-        assert_eq!(bad, [b"panic".to_vec()]);
+        assert_eq!(bad, [(Complaint::Malformed, b"panic".to_vec())]);
         assert_eq!(p.init_args.iter().count() + p.init_env.iter().count(), 0);
     }
 
     #[test]
+    fn what_has_no_effect_is_named() {
+        let mut bad = Vec::new();
+        let p = Params::parse(b"threadirqs init-on-alloc=1 nowatchdog isolcpus=nohz,1", |why, n| bad.push((why, n.to_vec())));
+        assert_eq!(bad, [(Complaint::Unsupported, b"threadirqs".to_vec()), (Complaint::Unsupported, b"init-on-alloc".to_vec())]);
+        assert_eq!((p.isolcpus, p.init_args.iter().count(), p.init_env.iter().count()), (0, 0, 0));
+        assert_eq!(Params::parse(b"isolcpus=managed_irq,domain,1-2", |_, _| {}).isolcpus, 0b110);
+        assert_eq!(Params::parse(b"isolcpus=3", |_, _| {}).isolcpus, 0b1000);
+    }
+
+    #[test]
     fn unknown_words_go_to_init() {
-        let p = Params::parse(b"foo=bar single usbcore.autosuspend=1 foo=baz net-ifnames.x BOOT_IMAGE=/x q=\"a b\" -- --opt x=1 quiet", |_| {});
+        let p = Params::parse(b"foo=bar single usbcore.autosuspend=1 foo=baz net-ifnames.x BOOT_IMAGE=/x q=\"a b\" -- --opt x=1 quiet", |_, _| {});
         assert_eq!(p.init_args.iter().collect::<Vec<_>>(), [&b"single"[..], b"--opt", b"x=1", b"quiet"]);
         assert_eq!(p.init_env.iter().collect::<Vec<_>>(), [(&b"foo"[..], &b"baz"[..]), (b"q", b"a b")]);
         assert_eq!(p.loglevel, None);
-        let p = Params::parse(b"single init=/bin/sh more", |_| {});
+        let p = Params::parse(b"single init=/bin/sh more", |_, _| {});
         assert_eq!(p.init_args.iter().collect::<Vec<_>>(), [&b"more"[..]]);
     }
 
     #[test]
     fn more_words_than_fit_are_dropped() {
         let line = (0..50).map(|i| std::format!("w{i} v{i}=1")).collect::<Vec<_>>().join(" ");
-        let p = Params::parse(line.as_bytes(), |_| {});
+        let p = Params::parse(line.as_bytes(), |_, _| {});
         assert_eq!((p.init_args.iter().count(), p.init_env.iter().count()), (INIT_LIMIT, INIT_LIMIT));
     }
 }

@@ -1,7 +1,7 @@
 //! The order of the boot on the boot CPU, at the virtual address, up to `kernel_main`.
 
 use super::info::{self, BootInfo, CpuInfo};
-use super::params::Params;
+use super::params::{Complaint, Params};
 use super::{earlycon, memory};
 use crate::arch::aarch64::{boot, cpu, features, hardening, kaslr, mmu, psci};
 use crate::debug::{console, panic, printk, semihosting};
@@ -58,7 +58,10 @@ pub fn start() -> ! {
     };
     let chosen = early::chosen(&early_dtb);
     let cmdline = keep(&CMDLINE, chosen.bootargs.unwrap_or("").as_bytes());
-    let params = Params::parse(cmdline, |name| pr_warn!("Malformed option '{}'", name.escape_ascii()));
+    let params = Params::parse(cmdline, |why, name| match why {
+        Complaint::Malformed => pr_warn!("Malformed option '{}'", name.escape_ascii()),
+        Complaint::Unsupported => pr_warn!("Option '{}' is not supported and has no effect", name.escape_ascii()),
+    });
     apply(&params);
     earlycon::init(&params, &early_dtb);
     let model = core::str::from_utf8(keep(&MODEL, early::model(&early_dtb).unwrap_or("unknown").as_bytes())).unwrap_or("unknown");

@@ -20,6 +20,7 @@ use core::sync::atomic::Ordering::*;
 use vigil_abi::Errno;
 use vigil_abi::fcntl::O_RDWR;
 use vigil_executor::class::Params;
+use vigil_executor::cpu::{CpuId, CpuMask};
 use vigil_executor::task::{Spawned, TaskRef};
 use vigil_executor::work;
 use vigil_fs::{At, Cred, Ctx, FdTable, FsStruct, LookupFlags, OpenHow, Path};
@@ -99,6 +100,7 @@ fn first_process(info: &'static BootInfo, root: Path) -> Result<Spawned, Errno> 
     let spawned = Spawned::new(first_thread(thread.clone(), info), Params::DEFAULT, b"init", &HOOKS, owner)
         .map_err(|_| Errno::ENOMEM)?;
     thread.set_task(TaskRef::from_task(spawned.task()));
+    spawned.task().set_affinity(default_affinity(info));
 
     let mut guard = tasks();
     let relations = process.relations_mut(&mut guard);
@@ -112,6 +114,16 @@ fn first_process(info: &'static BootInfo, root: Path) -> Result<Spawned, Errno> 
     guard.pids.set_thread(tid, Some(thread));
     drop(guard);
     Ok(spawned)
+}
+
+/// Where init runs, and all that it starts, unless they ask for other CPUs: not on those of `isolcpus=`. One must be left.
+fn default_affinity(info: &BootInfo) -> CpuMask {
+    let mask = CpuMask(CpuMask::ALL.0 & !info.params.isolcpus);
+    if mask.iter().next().is_none_or(|cpu| cpu.index() >= info.cpus().count()) {
+        pr_warn!("isolcpus: must leave one CPU, using the boot CPU");
+        return CpuMask::of(CpuId::BOOT);
+    }
+    mask
 }
 
 /// The life of process 1's first thread.

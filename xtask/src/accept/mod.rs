@@ -1,0 +1,164 @@
+//! `cargo xtask accept`: the acceptance checks of an issue, each with its id, its figure beside its target, and a verdict.
+//!
+//! A check whose machinery does not exist yet says "not yet" and counts as failed.
+mod figures;
+mod inside;
+mod programs;
+
+use crate::ctx::Ctx;
+use crate::run::KernelChoice;
+use crate::test::{Tally, select};
+use crate::{build, cases, ui, userland};
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+use vigil_tests::{ABILITIES, Ability};
+
+/// Options of `accept`.
+#[derive(Args, Clone, Debug)]
+pub struct AcceptArgs {
+    /// An issue (core) or the id of one check (core-bench)
+    #[arg(default_value = "core", value_name = "ISSUE|ID")]
+    pub what: String,
+    /// Which kernel; with linux the checks themselves are checked
+    #[arg(long, value_enum, default_value = "vigil")]
+    pub kernel: KernelChoice,
+}
+
+/// What came out of a check.
+enum Verdict {
+    Works(String),
+    FallsShort(String),
+    NotYet(String),
+}
+use Verdict::{FallsShort, NotYet, Works};
+
+struct Check {
+    id: &'static str,
+    target: &'static str,
+    run: fn(&Bed) -> Result<Verdict>,
+}
+
+/// What the checks share.
+struct Bed<'a> {
+    ctx: &'a Ctx,
+    kernel: KernelChoice,
+}
+
+const CORE: &[Check] = &[
+    Check { id: "core-run", target: "the first lines that a user types behave as on Linux", run: |bed| bed.cases("shell/", Ability::Shell) },
+    Check { id: "core-status", target: "exit status, streams, bad files", run: |bed| bed.cases("run/", Ability::Programs) },
+    Check { id: "core-matrix", target: "5 CPUs × 2 GICs × 2 memory sizes × EL1/EL2 boot", run: |bed| bed.cases("boot/", Ability::Programs) },
+    Check { id: "core-fuzz", target: "10 000 mutated ELFs, cpio archives and DTBs: no panic", run: programs::fuzz },
+    Check { id: "core-contract", target: "every errno of every call as on Linux", run: programs::contract_tests },
+    Check { id: "core-leak", target: "0 KiB lost over rounds of everything", run: programs::leak },
+    Check { id: "core-oom", target: "memory filled by one and by 16 processes; kernel alive", run: programs::out_of_memory },
+    Check { id: "core-storm", target: "10 000 fork/exec/exit and 1 000 threads on 4 CPUs", run: programs::storm },
+    Check { id: "core-drop", target: "each await dropped and interrupted, nothing lost", run: |_| missing("the injection over all contract tests") },
+    Check { id: "core-nth", target: "each allocation failed once, no panic", run: programs::nth },
+    Check { id: "core-preempt", target: "FIFO 90 delayed ≤ 10 µs by a 5 ms poll; 100 000 parks", run: inside::preempt },
+    Check { id: "core-bench", target: "15 operations within their instruction budgets", run: figures::budgets },
+    Check { id: "core-gate", target: "no operation 2 % above docs/counts.json", run: figures::gate },
+    Check { id: "core-boot", target: "power-on to /init ≤ 40 ms; gzip ≤ 12 instructions/byte", run: figures::boot },
+    Check { id: "core-mem", target: "≤ 3 KiB of kernel memory per blocked thread", run: programs::memory },
+    Check { id: "core-latency", target: "FIFO 95: avg ≤ 2 µs, max ≤ 4 µs; stages 150/300/250", run: inside::latency },
+];
+
+/// Runs the checks of an issue or one of them.
+pub fn accept(ctx: &Ctx, args: &AcceptArgs) -> Result<i32> {
+    let chosen: Vec<&Check> = CORE.iter().filter(|c| args.what == "core" || args.what == "2" || c.id == args.what).collect();
+    if chosen.is_empty() {
+        let ids: Vec<&str> = CORE.iter().map(|c| c.id).collect();
+        bail!("no issue or check {:?}; there are core: {}", args.what, ids.join(" "));
+    }
+    if args.kernel == KernelChoice::Vigil {
+        build::kernel(ctx, false)?;
+    }
+    build::init(ctx, false)?;
+    let bed = Bed { ctx, kernel: args.kernel };
+    let mut tally = Tally::default();
+    let mut lines = Vec::new();
+    for check in chosen {
+        ui::say(&format!("{}: {}", check.id, check.target));
+        let start = Instant::now();
+        let verdict = (check.run)(&bed).unwrap_or_else(|error| FallsShort(format!("{error:#}")));
+        let (word, figure) = match &verdict {
+            Works(figure) => ("works", figure),
+            FallsShort(figure) => ("falls short", figure),
+            NotYet(figure) => ("not yet", figure),
+        };
+        let good = matches!(verdict, Works(_));
+        tally.add(Tally { passed: good.into(), failed: (!good).into() });
+        let seconds = start.elapsed().as_secs_f32();
+        let mut line = format!("{:<14} {word:<12} {figure}  ({seconds:.0} s)\n{:<27} target: {}", check.id, "", check.target);
+        if !good {
+            line.push_str(&format!("\n{:<27} to repeat: cargo xtask accept {}", "", check.id));
+        }
+        println!("{line}");
+        lines.push(line);
+    }
+    if lines.len() > 1 {
+        println!("\n{}", lines.join("\n"));
+    }
+    println!("{} passed, {} failed", tally.passed, tally.failed);
+    Ok(i32::from(tally.failed > 0))
+}
+
+fn missing(what: &str) -> Result<Verdict> {
+    Ok(NotYet(format!("{what} does not exist yet")))
+}
+
+impl Bed<'_> {
+    fn can(&self, ability: Ability) -> bool {
+        self.kernel == KernelChoice::Linux || ABILITIES.contains(&ability)
+    }
+
+    /// All machine tests whose names begin so, the long ones too.
+    fn cases(&self, prefix: &str, needs: Ability) -> Result<Verdict> {
+        if !self.can(needs) {
+            return Ok(NotYet(format!("the kernel lacks {needs:?} (tests/src/lib.rs)")));
+        }
+        let (chosen, waiting) = select(Some(prefix), true, self.kernel);
+        let tally = cases::run(self.ctx, chosen, self.kernel, "")?;
+        let figure = format!("{} of {} cases", tally.passed, tally.passed + tally.failed + waiting);
+        Ok(if tally.failed + waiting == 0 { Works(figure) } else { FallsShort(figure) })
+    }
+
+    /// Runs `stress ARGS` and gives the `name value` lines that it printed.
+    fn stress(&self, options: &[&str], arguments: &[&str]) -> Result<BTreeMap<String, i64>> {
+        self.figures(&userland::program(self.ctx, "vigil-stress", "stress")?, options, arguments)
+    }
+
+    /// Runs a program and gives the `name value` lines that it printed.
+    fn figures(&self, program: &Path, options: &[&str], arguments: &[&str]) -> Result<BTreeMap<String, i64>> {
+        let mut command = Command::new("/proc/self/exe");
+        command.args(["run", "--no-build", "--kernel", if self.kernel == KernelChoice::Linux { "linux" } else { "vigil" }]);
+        if !options.contains(&"--timeout") {
+            command.args(["--timeout", "600"]);
+        }
+        let output = command.args(options).arg("--").arg(program).args(arguments).stdin(Stdio::null()).output()?;
+        if !output.status.success() {
+            let text = String::from_utf8_lossy(&output.stderr);
+            let lines: Vec<&str> = text.lines().collect();
+            bail!("{}: status {:?}: {}", arguments.join(" "), output.status.code(), lines[lines.len().saturating_sub(3)..].join(" / "));
+        }
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        Ok(text.lines().filter_map(|l| l.split_once(' ')).filter_map(|(k, v)| Some((k.to_string(), v.parse().ok()?))).collect())
+    }
+
+    /// The check's verdict when programs cannot run yet.
+    fn no_programs(&self) -> Option<Result<Verdict>> {
+        (!self.can(Ability::Programs)).then(|| Ok(NotYet("the kernel cannot run programs yet".to_string())))
+    }
+}
+
+fn value(figures: &BTreeMap<String, i64>, name: &str) -> Result<i64> {
+    figures.get(name).copied().with_context(|| format!("no {name} was printed"))
+}
+
+fn judge(good: bool, figure: String) -> Result<Verdict> {
+    Ok(if good { Works(figure) } else { FallsShort(figure) })
+}
