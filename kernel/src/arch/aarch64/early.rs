@@ -80,7 +80,7 @@ fn read_tree(dtb: u64) -> Option<Found> {
     let blob = unsafe { core::slice::from_raw_parts(dtb as *const u8, size) };
     let tree = dt::validate(blob).ok()?;
     let chosen = dt::early::chosen(&tree);
-    let params = Params::parse(chosen.bootargs.unwrap_or("").as_bytes(), |_| {});
+    let params = Params::parse(chosen.bootargs.unwrap_or("").as_bytes(), |_, _| {});
     let found = Found {
         seed: chosen.kaslr_seed.filter(|s| *s != 0 && !params.nokaslr),
         switches: switches_of(&params),
