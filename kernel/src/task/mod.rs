@@ -40,6 +40,7 @@ pub mod process;
 #[cfg(target_os = "none")]
 pub mod signal;
 #[cfg(target_os = "none")]
+mod stay;
 pub mod switch;
 #[cfg(target_os = "none")]
 pub mod thread;

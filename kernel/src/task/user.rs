@@ -1,16 +1,17 @@
 //! The future of a thread: into EL0, and what has to be done between two stays there.
 //!
 //! ```text
-//!   run ─► exit_to_user_work ─► EL0 ─┬─ Syscall   ─► serve(call).await ──┐   (a read or write that waits: blocked::serve)
+//!   run ─► exit_to_user_work ─► Stay ─┬─ Syscall   ─► serve(call).await ─┐
 //!            ▲                       ├─ Exception ─► fault or signal ────┤
 //!            │                       └─ Work ─────────────────────────────┤
 //!            └────────────────────────────────────────────────────────────┘
 //!   until the thread is exiting ─► apart(exit::finish(thread)).await
 //! ```
 
+use super::stay::Stay;
 use super::thread::Thread;
 use super::{exit, signal, switch};
-use crate::arch::aarch64::entry::{Trap, WORK_SIGNAL, WORK_STOP, enter_user};
+use crate::arch::aarch64::entry::{Trap, WORK_SIGNAL, WORK_STOP};
 use crate::arch::aarch64::features;
 use crate::arch::aarch64::trap::{access_of, class, ec, is_table_fault};
 use crate::mm::FaultError;
@@ -18,7 +19,6 @@ use crate::syscall;
 use core::sync::atomic::Ordering::*;
 use vigil_abi::Errno;
 use vigil_executor::apart::apart;
-use vigil_executor::arch;
 use vigil_executor::context::Context;
 use vigil_executor::executor::{YieldKind, yield_now};
 use vigil_mem::{KArc, UserPtr};
@@ -36,36 +36,14 @@ pub async fn run(thread: KArc<Thread>) {
         if look && exit_to_user_work(&thread).await {
             break;
         }
-        arch::irq_disable();
-        // With interrupts masked: what comes after this look interrupts EL0. Who ends or stops a thread says so in its
-        // work word.
-        look = Context::here().resched_wanted() || thread.work() != 0;
-        if look {
-            arch::irq_enable();
-            continue;
-        }
-        // SAFETY: the hooks have put the thread's state on this CPU; the context is in the thread, which is pinned by
-        // its count.
-        let trap = unsafe { enter_user(thread.context_ptr()) };
-        #[cfg(feature = "selftest")]
-        crate::selftest::left_user();
+        let trap = Stay::new(&thread).await;
+        // Who ends or stops a thread says so in its work word.
+        look = trap == Trap::Work;
         match trap {
-            Trap::Syscall => {
-                let served = match thread.take_blocked() {
-                    Some(call) => syscall::blocked::serve(&thread, call).await,
-                    None => false,
-                };
-                if !served {
-                    apart(system_call(&thread)).await;
-                }
-            }
+            Trap::Syscall => apart(system_call(&thread)).await,
             Trap::Exception => apart(exception(&thread)).await,
             Trap::SError => signal::force_fault(&thread, signal::SIGBUS, signal::BUS_OBJERR, 0),
-            Trap::Work => {
-                // A fast call leaves nothing to restart.
-                // SAFETY: the thread itself, outside EL0.
-                unsafe { thread.context() }.syscall.set(-1);
-            }
+            Trap::Work => {}
         }
     }
     exit::finish(thread.clone()).await;
