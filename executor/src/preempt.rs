@@ -24,6 +24,7 @@
 use crate::arch;
 use crate::class::Preempt;
 use crate::context::{Context, StackKind};
+use crate::cpu::CpuId;
 use crate::executor::{CpuExec, DUE_CHOICE, DUE_TICK, EXEC, drain};
 use crate::task::Task;
 use crate::time;
@@ -58,13 +59,14 @@ extern "C" fn spare_entry() -> ! {
 pub(crate) fn reschedule_check(exec: &CpuExec, ctx: &Context) -> Preempt {
     ctx.clear_need_resched();
     let now = time::now();
-    let mut rq = exec.rq.lock();
-    let mut verdict = drain(exec, &mut rq, now);
+    let mut rq = exec.rq.lock_masked();
+    let mut verdict = Preempt::No;
+    drain(exec, &mut rq, CpuId::current(), now, |rq, entity| verdict = verdict.max(rq.should_preempt(entity, now)));
     let due = exec.take_due();
     if due & DUE_CHOICE != 0 || due & DUE_TICK != 0 && rq.tick(now) {
         verdict = verdict.max(Preempt::Fair);
     }
-    if rq.is_outranked() {
+    if verdict != Preempt::HigherClass && rq.is_outranked() {
         // Also what an earlier call found while preemption was off: its wish was cleared above.
         verdict = Preempt::HigherClass;
     }

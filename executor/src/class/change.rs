@@ -2,6 +2,7 @@
 
 use super::entity::{Entity, Place};
 use super::params::{Class, Params, Policy, Tunables};
+use super::sched_class::{SchedClass, in_order, of_class};
 use super::{Preempt, RunQueue};
 use crate::time::Nanos;
 use core::ptr::NonNull;
@@ -24,8 +25,8 @@ impl RunQueue {
             let (old, place) = ((*this).params, (*this).place);
             let (old_class, new_class) = ((*this).class, params.class());
             if place == Place::Off {
-                if old_class == Class::Fair && new_class != Class::Fair {
-                    self.fair.disown(e);
+                if old_class != new_class {
+                    of_class!(self, old_class, c => c.disown(e));
                 }
                 (*this).apply(params);
                 return false;
@@ -38,15 +39,13 @@ impl RunQueue {
                 (*this).apply(params);
                 return false;
             }
-            self.leave(e, place == Place::Current);
-            if old_class == Class::Fair && new_class != Class::Fair {
-                self.fair.disown(e);
-            }
+            let current = place == Place::Current;
+            of_class!(self, old_class, c => c.leave(e, current, old_class != new_class));
             let old_prio = old.prio();
             (*this).apply(params);
             let new_prio = (*this).params.prio();
-            self.join(e, place == Place::Current, old_prio < new_prio);
-            if place == Place::Current {
+            of_class!(self, new_class, c => c.join(e, current, old_prio < new_prio));
+            if current {
                 return self.should_leave(old_class, old_prio, new_class, new_prio);
             }
             if old_class == new_class && old_prio == new_prio {
@@ -60,47 +59,8 @@ impl RunQueue {
     fn should_leave(&self, old_class: Class, old_prio: u8, class: Class, prio: u8) -> bool {
         match class {
             // A change into the fair class, or to a higher nice value, is worth another pick.
-            Class::Fair => self.fair.nr > 1 && (old_class != class || old_prio < prio) || self.is_outranked(),
+            Class::Fair => self.fair.nr_running() > 1 && (old_class != class || old_prio < prio) || self.is_outranked(),
             Class::Stop | Class::Realtime => self.is_outranked(),
-        }
-    }
-
-    /// Takes `e` off its class's queue, with the parameters with which it was put on.
-    ///
-    /// # Safety
-    /// `e` is on this queue; `current` says whether it is the current entity.
-    unsafe fn leave(&mut self, e: NonNull<Entity>, current: bool) {
-        // SAFETY: passed on.
-        unsafe {
-            match (*e.as_ptr()).class {
-                Class::Stop => self.stop.dequeue(e),
-                Class::Realtime => self.rt.dequeue(e),
-                Class::Fair if current => self.fair.dequeue_current(e),
-                Class::Fair => self.fair.dequeue(e),
-            }
-        }
-    }
-
-    /// Puts `e` on its new class's queue.
-    ///
-    /// # Safety
-    /// `e` is valid and has left; `current` as in `leave`.
-    unsafe fn join(&mut self, e: NonNull<Entity>, current: bool, head: bool) {
-        // SAFETY: passed on.
-        unsafe {
-            match (*e.as_ptr()).class {
-                Class::Stop => self.stop.enqueue(e),
-                Class::Realtime => self.rt.enqueue(e, head),
-                Class::Fair => {
-                    self.fair.adopt(e);
-                    self.fair.account_enqueue(e);
-                    if current {
-                        self.fair.curr = Some(e);
-                    } else {
-                        self.fair.insert(e);
-                    }
-                }
-            }
         }
     }
 
@@ -113,7 +73,7 @@ impl RunQueue {
             wakeup_granularity: scaled.wakeup_granularity,
             ..self.tunables
         };
-        self.fair.tune(&self.tunables);
+        self.fair.tune(&self.tunables, 0);
     }
 
     /// The tunables.
@@ -124,13 +84,8 @@ impl RunQueue {
     /// Changes the tunables; a real-time period begins at `now`. The caller checked them as Linux checks its sysctls.
     pub fn set_tunables(&mut self, tunables: Tunables, now: Nanos) {
         self.update_current(now);
-        let old = core::mem::replace(&mut self.tunables, tunables);
-        self.fair.tune(&tunables);
-        if (old.rt_period, old.rt_runtime, old.rr_timeslice)
-            != (tunables.rt_period, tunables.rt_runtime, tunables.rr_timeslice)
-        {
-            self.rt.tune(&tunables, now);
-        }
+        self.tunables = tunables;
+        in_order!(&mut self, c => c.tune(&tunables, now));
     }
 
     /// What `sched_rr_get_interval` answers for `e`: the quantum of RR, 0 for FIFO, the slice of a fair entity on a

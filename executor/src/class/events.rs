@@ -1,6 +1,7 @@
 //! What happens while an entity runs: ticks, the time of the next one, and wake-ups that preempt.
 
-use super::params::{Class, Rank};
+use super::params::Rank;
+use super::sched_class::{SchedClass, in_order, of_class};
 use super::{Entity, Preempt, RunQueue};
 use crate::time::Nanos;
 use core::ptr::NonNull;
@@ -12,11 +13,12 @@ impl RunQueue {
     pub fn should_preempt(&mut self, e: NonNull<Entity>, now: Nanos) -> Preempt {
         // SAFETY: the caller has just enqueued it, so it is valid.
         let (rank, class) = unsafe { ((*e.as_ptr()).rank, (*e.as_ptr()).class) };
-        if class == Class::Realtime {
-            self.rt.roll(now);
-            if self.rt.is_throttled() {
-                return Preempt::No;
-            }
+        let throttled = of_class!(self, class, c => {
+            c.roll(now);
+            c.is_throttled()
+        });
+        if throttled {
+            return Preempt::No;
         }
         let Some(curr) = self.curr else { return Preempt::HigherClass };
         // SAFETY: the current entity is on the queue, hence valid.
@@ -24,12 +26,12 @@ impl RunQueue {
         if rank.outranks(curr_rank) {
             return Preempt::HigherClass;
         }
-        if class != Class::Fair || curr_class != Class::Fair {
+        if rank != curr_rank || class != curr_class {
             return Preempt::No;
         }
         self.charge_current(now, true);
-        // SAFETY: both are on the fair queue.
-        if unsafe { self.fair.check_preempt(curr, e) } { Preempt::Fair } else { Preempt::No }
+        // SAFETY: both are on the queue of their class.
+        if of_class!(self, class, c => unsafe { c.check_preempt_curr(curr, e) }) { Preempt::Fair } else { Preempt::No }
     }
 
     /// The timer's or tick's work: charges the current entity, ends quanta, begins real-time periods. Whether the
@@ -37,62 +39,40 @@ impl RunQueue {
     /// entity may run again. Calls at any time do no harm.
     pub fn tick(&mut self, now: Nanos) -> bool {
         self.update_current(now);
-        self.rt.roll(now);
+        in_order!(&mut self, c => c.roll(now));
         let Some(curr) = self.curr else { return self.best_rank().outranks(Rank::IDLE) };
         if self.is_outranked() {
             return true;
         }
         // SAFETY: the current entity is on the queue of its class, and charged.
-        unsafe {
-            match (*curr.as_ptr()).class {
-                Class::Stop => false,
-                Class::Realtime => self.rt.end_quantum(curr) || self.rt.is_throttled(),
-                Class::Fair => {
-                    let due = self.fair.time_left(curr) == Some(0);
-                    if due {
-                        self.fair.end_slice(curr);
-                    }
-                    due
-                }
-            }
-        }
+        unsafe { of_class!(self, (*curr.as_ptr()).class, c => c.task_tick(curr)) }
     }
 
     /// When [`RunQueue::tick`] must next be called; `None` when the current entity may run on for ever, or the CPU may
     /// idle on. Valid until the next enqueue, dequeue, pick or change of parameters. A tick that comes earlier does no
     /// harm, so a timer that is armed for an earlier time may stay. After a tick that said `true` it answers `now` until
     /// the next pick: whoever must wait for the end of a poll leaves the timer off till then.
-    pub fn next_event(&self, now: Nanos) -> Option<Nanos> {
-        let own = self.curr.and_then(|curr| {
+    #[inline]
+    pub fn next_event(&mut self, now: Nanos) -> Option<Nanos> {
+        let mut event = match self.curr {
             // SAFETY: the current entity is on the queue of its class, hence valid.
-            unsafe {
-                match (*curr.as_ptr()).class {
-                    Class::Stop => None,
-                    Class::Realtime => self.rt.next_event(curr),
-                    Class::Fair => {
-                        let start = (*curr.as_ptr()).exec_start;
-                        self.fair.time_left(curr).map(|left| start.saturating_add(left))
-                    }
-                }
-            }
-        });
-        let event = match (own, self.rt.unthrottle_event()) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
+            Some(curr) => unsafe { of_class!(self, (*curr.as_ptr()).class, c => c.next_event(curr)) },
+            None => None,
         };
+        in_order!(self, c => if let Some(at) = c.unthrottle_event() {
+            event = Some(event.map_or(at, |e| e.min(at)));
+        });
         event.map(|at| at.max(now))
     }
 
     /// The most urgent rank that waits for the CPU, the current entity left out of account if it is fair (its own
     /// class's rank says nothing about it); [`Rank::IDLE`] when nothing waits.
+    #[inline]
     pub fn best_rank(&self) -> Rank {
-        let urgent = self.stop.pick().or_else(|| self.rt.peek());
-        match urgent {
-            // SAFETY: it is queued, hence valid.
-            Some(e) => unsafe { (*e.as_ptr()).rank },
-            None if self.fair.nr > 0 => Rank::FAIR,
-            None => Rank::IDLE,
-        }
+        in_order!(self, c => if let Some(rank) = c.best_rank() {
+            return rank;
+        });
+        Rank::IDLE
     }
 
     /// Whether a queued entity outranks the current one, so that it should run at once, also in the middle of a poll:

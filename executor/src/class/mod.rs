@@ -10,6 +10,7 @@
 //! | [`weight`] | nice levels, load weights and Linux's fixed-point arithmetic on them |
 //! | [`tree`](self) | the fair class's ordered tree, intrusive, with a cached leftmost |
 //! | [`list`](self) | the intrusive list of the stop and real-time classes |
+//! | [`sched_class`](self) | the trait that a class implements, and the list of them all |
 //! | [`stop`](self) | the stop class: FIFO, above everything |
 //! | [`realtime`](self) | SCHED_FIFO and SCHED_RR: bitmap, quantum, bandwidth |
 //! | [`fair`](self) | SCHED_OTHER, SCHED_BATCH, SCHED_IDLE: CFS as in Linux 6.1 |
@@ -40,6 +41,7 @@ mod list;
 pub mod params;
 mod realtime;
 pub mod runqueue;
+mod sched_class;
 mod stop;
 mod tree;
 pub mod weight;

@@ -6,20 +6,53 @@
 
 use super::entity::Entity;
 use super::list::List;
-use super::params::{Policy, Tunables};
+use super::params::{Policy, Rank, Tunables};
+use super::sched_class::SchedClass;
+use super::{Enqueue, PickLimit};
 use crate::time::Nanos;
 use core::ptr::NonNull;
 
 /// Priorities 0..=99; 0 stays empty.
 const LEVELS: usize = 100;
 
+/// Which priorities have somebody: bit `99 - priority` of 128, so that the lowest set bit is the most urgent.
+#[derive(Clone, Copy, Debug)]
+struct Bitmap([u64; 2]);
+
+impl Bitmap {
+    #[inline(always)]
+    fn place(priority: u8) -> (usize, u64) {
+        let bit = (LEVELS as u8).wrapping_sub(1).wrapping_sub(priority);
+        (usize::from(bit >> 6 & 1), 1u64.wrapping_shl(u32::from(bit)))
+    }
+
+    #[inline(always)]
+    fn set(&mut self, priority: u8) {
+        let (word, bit) = Self::place(priority);
+        self.0[word] |= bit;
+    }
+
+    #[inline(always)]
+    fn clear(&mut self, priority: u8) {
+        let (word, bit) = Self::place(priority);
+        self.0[word] &= !bit;
+    }
+
+    /// The most urgent priority.
+    #[inline(always)]
+    fn first(&self) -> Option<usize> {
+        let [high, low] = self.0;
+        let bit = if high != 0 { high.trailing_zeros() } else { low.trailing_zeros().wrapping_add(64) };
+        (LEVELS - 1).checked_sub(bit as usize)
+    }
+}
+
 /// The real-time class's queue.
 #[derive(Debug)]
 pub(super) struct RtRq {
-    /// Bit `99 - priority`: the lowest set bit is the most urgent.
-    bitmap: u128,
+    bitmap: Bitmap,
     queue: [List; LEVELS],
-    pub(super) nr: u32,
+    nr: u32,
     /// Real-time has used up its share of this period.
     throttled: bool,
     /// What it has used of this period, ns.
@@ -28,12 +61,10 @@ pub(super) struct RtRq {
     period_end: Nanos,
     period: Nanos,
     runtime: Option<Nanos>,
+    /// `runtime` where that limits anything, else for ever: a runtime of the whole period is no limit (Linux:
+    /// `sched_rt_runtime_exceeded`).
+    limit: Nanos,
     timeslice: Nanos,
-}
-
-#[inline(always)]
-const fn bit(priority: u8) -> u128 {
-    1 << (LEVELS - 1 - priority as usize)
 }
 
 /// # Safety
@@ -44,10 +75,17 @@ unsafe fn priority(e: NonNull<Entity>) -> u8 {
     unsafe { (*e.as_ptr()).params.rt_priority }
 }
 
+const fn limit(runtime: Option<Nanos>, period: Nanos) -> Nanos {
+    match runtime {
+        Some(runtime) if runtime < period => runtime,
+        _ => Nanos::MAX,
+    }
+}
+
 impl RtRq {
     pub(super) const fn new(t: &Tunables) -> Self {
         RtRq {
-            bitmap: 0,
+            bitmap: Bitmap([0; 2]),
             queue: [const { List::new() }; LEVELS],
             nr: 0,
             throttled: false,
@@ -55,43 +93,36 @@ impl RtRq {
             period_end: 0,
             period: t.rt_period,
             runtime: t.rt_runtime,
+            limit: limit(t.rt_runtime, t.rt_period),
             timeslice: t.rr_timeslice,
         }
     }
 
-    pub(super) fn tune(&mut self, t: &Tunables, now: Nanos) {
-        self.period = t.rt_period.max(1);
-        self.runtime = t.rt_runtime;
-        self.timeslice = t.rr_timeslice.max(1);
-        // The new period begins now, as Linux restarts its period timer.
-        self.period_end = now.saturating_add(self.period);
-        self.used = 0;
-        self.throttled = false;
-    }
-
     /// # Safety
     /// `e` is valid, on no queue, and stays until it is dequeued.
-    pub(super) unsafe fn enqueue(&mut self, e: NonNull<Entity>, head: bool) {
+    #[inline(always)]
+    unsafe fn insert(&mut self, e: NonNull<Entity>, head: bool) {
         // SAFETY: passed on.
         unsafe {
             let p = priority(e);
             let list = &mut self.queue[p as usize];
             if head { list.push_front(e) } else { list.push_back(e) };
-            self.bitmap |= bit(p);
+            self.bitmap.set(p);
         }
         self.nr = self.nr.wrapping_add(1);
     }
 
     /// # Safety
     /// `e` is on this queue, at the priority that it has now.
-    pub(super) unsafe fn dequeue(&mut self, e: NonNull<Entity>) {
+    #[inline(always)]
+    unsafe fn remove(&mut self, e: NonNull<Entity>) {
         // SAFETY: passed on.
         unsafe {
             let p = priority(e);
             let list = &mut self.queue[p as usize];
             list.remove(e);
             if list.is_empty() {
-                self.bitmap &= !bit(p);
+                self.bitmap.clear(p);
             }
         }
         self.nr = self.nr.wrapping_sub(1);
@@ -99,7 +130,7 @@ impl RtRq {
 
     /// # Safety
     /// `e` is on this queue.
-    pub(super) unsafe fn requeue_tail(&mut self, e: NonNull<Entity>) {
+    unsafe fn requeue_tail(&mut self, e: NonNull<Entity>) {
         // SAFETY: it is on the queue, and on none between the two calls.
         unsafe {
             let list = &mut self.queue[priority(e) as usize];
@@ -108,35 +139,13 @@ impl RtRq {
         }
     }
 
-    /// The most urgent entity, the current one included; none while throttled.
-    #[inline]
-    pub(super) fn pick(&mut self, now: Nanos) -> Option<NonNull<Entity>> {
-        self.roll(now);
-        self.peek()
-    }
-
-    /// As [`RtRq::pick`], by the state of the last charge.
-    #[inline]
-    pub(super) fn peek(&self) -> Option<NonNull<Entity>> {
-        if self.throttled || self.bitmap == 0 {
+    /// The most urgent entity, by the state of the last charge.
+    #[inline(always)]
+    fn peek(&self) -> Option<NonNull<Entity>> {
+        if self.throttled {
             return None;
         }
-        let p = LEVELS - 1 - self.bitmap.trailing_zeros() as usize;
-        self.queue.get(p)?.first()
-    }
-
-    /// Whether it may not run before the period's end.
-    #[inline(always)]
-    pub(super) fn is_throttled(&self) -> bool {
-        self.throttled
-    }
-
-    /// Begins a new period if this one is over; what was used is forgiven up to the runtime of each period that passed.
-    #[inline]
-    pub(super) fn roll(&mut self, now: Nanos) {
-        if now >= self.period_end {
-            self.new_period(now);
-        }
+        self.queue.get(self.bitmap.first()?)?.first()
     }
 
     #[cold]
@@ -155,12 +164,9 @@ impl RtRq {
         }
     }
 
-    /// Charges the current entity for `[start, now)`.
-    ///
-    /// # Safety
-    /// `e` is on this queue.
-    #[inline(never)]
-    pub(super) unsafe fn charge(&mut self, e: NonNull<Entity>, start: Nanos, now: Nanos) {
+    /// Charges a stay that ends a period or the share of it.
+    #[cold]
+    fn charge_across(&mut self, start: Nanos, now: Nanos) {
         let delta = now.saturating_sub(start);
         if now >= self.period_end {
             let before = self.period_end.saturating_sub(start).min(delta);
@@ -171,21 +177,23 @@ impl RtRq {
         } else {
             self.used = self.used.saturating_add(delta);
         }
-        if let Some(runtime) = self.runtime
-            && self.used >= runtime
-            // A runtime of the whole period is no limit (Linux: `sched_rt_runtime_exceeded`).
-            && runtime < self.period
-        {
+        if self.used >= self.limit {
             self.throttled = true;
         }
+    }
+
+    /// Charges the quantum of `e`, of policy RR.
+    ///
+    /// # Safety
+    /// `e` is on this queue.
+    #[inline(never)]
+    unsafe fn charge_quantum(&mut self, e: NonNull<Entity>, delta: Nanos) {
         // SAFETY: valid by contract, under the queue's lock.
         unsafe {
             let this = e.as_ptr();
-            if (*this).params.policy == Policy::RoundRobin {
-                (*this).rr_left = (*this).rr_left.saturating_sub(delta);
-                if (*this).rr_left == 0 && self.is_alone(e) {
-                    (*this).rr_left = self.timeslice;
-                }
+            (*this).rr_left = (*this).rr_left.saturating_sub(delta);
+            if (*this).rr_left == 0 && self.is_alone(e) {
+                (*this).rr_left = self.timeslice;
             }
         }
     }
@@ -205,7 +213,7 @@ impl RtRq {
     /// # Safety
     /// `e` is on this queue.
     #[inline]
-    pub(super) unsafe fn end_quantum(&mut self, e: NonNull<Entity>) -> bool {
+    unsafe fn end_quantum(&mut self, e: NonNull<Entity>) -> bool {
         // SAFETY: valid by contract, under the queue's lock.
         unsafe {
             let this = e.as_ptr();
@@ -220,33 +228,136 @@ impl RtRq {
             true
         }
     }
+}
 
-    /// When the current entity `e`, charged up to `exec_start`, must stop.
-    ///
-    /// # Safety
-    /// `e` is on this queue.
-    pub(super) unsafe fn next_event(&self, e: NonNull<Entity>) -> Option<Nanos> {
-        // SAFETY: valid by contract, under the queue's lock.
+impl SchedClass for RtRq {
+    #[inline(always)]
+    fn nr_running(&self) -> u32 {
+        self.nr
+    }
+
+    #[inline(always)]
+    unsafe fn enqueue_task(&mut self, e: NonNull<Entity>, _: Enqueue, _: Nanos) {
+        // SAFETY: passed on.
+        unsafe { self.insert(e, false) };
+    }
+
+    #[inline]
+    unsafe fn dequeue_task(&mut self, e: NonNull<Entity>) {
+        // SAFETY: passed on.
+        unsafe { self.remove(e) };
+    }
+
+    #[inline(always)]
+    unsafe fn dequeue_current(&mut self, e: NonNull<Entity>) {
+        // SAFETY: the current entity is in its list.
+        unsafe { self.remove(e) };
+    }
+
+    #[inline(always)]
+    fn pick_next_task(&mut self, _: PickLimit, now: Nanos) -> Option<NonNull<Entity>> {
+        self.roll(now);
+        self.peek()
+    }
+
+    unsafe fn put_prev_task(&mut self, e: NonNull<Entity>, gives_way: bool) {
+        // SAFETY: passed on. A quantum that ended unnoticed ends here.
         unsafe {
-            let this = e.as_ptr();
-            let start = (*this).exec_start;
-            let quantum = ((*this).params.policy == Policy::RoundRobin && !self.is_alone(e))
-                .then(|| start.saturating_add((*this).rr_left));
-            let throttle = self.runtime.filter(|&runtime| runtime < self.period).map(|runtime| {
-                let at = start.saturating_add(runtime.saturating_sub(self.used));
-                // A new period comes first and forgives what was used in this one.
-                if at > self.period_end { self.period_end.saturating_add(runtime) } else { at }
-            });
-            match (quantum, throttle) {
-                (Some(q), Some(t)) => Some(q.min(t)),
-                (q, t) => q.or(t),
+            if gives_way {
+                self.requeue_tail(e);
+            } else {
+                self.end_quantum(e);
             }
         }
     }
 
-    /// When a throttled class may run again, if anything waits for that.
-    #[inline]
-    pub(super) fn unthrottle_event(&self) -> Option<Nanos> {
+    #[inline(always)]
+    unsafe fn update_curr(&mut self, e: NonNull<Entity>, start: Nanos, now: Nanos, _: bool) {
+        let delta = now.wrapping_sub(start);
+        let used = self.used.wrapping_add(delta);
+        if now >= self.period_end || used >= self.limit {
+            self.charge_across(start, now);
+        } else {
+            self.used = used;
+        }
+        // SAFETY: valid by contract.
+        unsafe {
+            if (*e.as_ptr()).params.policy == Policy::RoundRobin {
+                self.charge_quantum(e, delta);
+            }
+        }
+    }
+
+    unsafe fn task_tick(&mut self, curr: NonNull<Entity>) -> bool {
+        // SAFETY: passed on.
+        unsafe { self.end_quantum(curr) || self.throttled }
+    }
+
+    #[inline(always)]
+    unsafe fn next_event(&self, curr: NonNull<Entity>) -> Option<Nanos> {
+        // SAFETY: valid by contract, under the queue's lock.
+        unsafe {
+            let this = curr.as_ptr();
+            let start = (*this).exec_start;
+            let throttle = (self.limit != Nanos::MAX).then(|| {
+                let at = start.wrapping_add(self.limit.saturating_sub(self.used));
+                // A new period comes first and forgives what was used in this one.
+                if at > self.period_end { self.period_end.saturating_add(self.limit) } else { at }
+            });
+            if (*this).params.policy != Policy::RoundRobin || self.is_alone(curr) {
+                return throttle;
+            }
+            let quantum = start.saturating_add((*this).rr_left);
+            Some(throttle.map_or(quantum, |t| t.min(quantum)))
+        }
+    }
+
+    /// Begins a new period if this one is over; what was used is forgiven up to the runtime of each period that passed.
+    #[inline(always)]
+    fn roll(&mut self, now: Nanos) {
+        if now >= self.period_end {
+            self.new_period(now);
+        }
+    }
+
+    #[inline(always)]
+    fn is_throttled(&self) -> bool {
+        self.throttled
+    }
+
+    #[inline(always)]
+    fn unthrottle_event(&self) -> Option<Nanos> {
         (self.throttled && self.nr > 0).then_some(self.period_end)
+    }
+
+    #[inline(always)]
+    fn best_rank(&self) -> Option<Rank> {
+        // SAFETY: it is queued, hence valid.
+        self.peek().map(|e| unsafe { (*e.as_ptr()).rank })
+    }
+
+    unsafe fn leave(&mut self, e: NonNull<Entity>, _: bool, _: bool) {
+        // SAFETY: current or queued, it is in its list.
+        unsafe { self.remove(e) };
+    }
+
+    unsafe fn join(&mut self, e: NonNull<Entity>, _: bool, head: bool) {
+        // SAFETY: passed on.
+        unsafe { self.insert(e, head) };
+    }
+
+    fn tune(&mut self, t: &Tunables, now: Nanos) {
+        let (period, timeslice) = (t.rt_period.max(1), t.rr_timeslice.max(1));
+        if (period, t.rt_runtime, timeslice) == (self.period, self.runtime, self.timeslice) {
+            return;
+        }
+        self.period = period;
+        self.runtime = t.rt_runtime;
+        self.limit = limit(t.rt_runtime, period);
+        self.timeslice = timeslice;
+        // The new period begins now, as Linux restarts its period timer.
+        self.period_end = now.saturating_add(self.period);
+        self.used = 0;
+        self.throttled = false;
     }
 }

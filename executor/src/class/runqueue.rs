@@ -4,6 +4,7 @@ use super::entity::{Entity, Place};
 use super::fair::FairRq;
 use super::params::{Class, Rank, Tunables};
 use super::realtime::RtRq;
+use super::sched_class::{SchedClass, in_order, of_class};
 use super::stop::StopRq;
 use super::{Enqueue, PickLimit, PutPrev};
 use crate::time::Nanos;
@@ -49,7 +50,7 @@ impl RunQueue {
     /// # Safety
     /// `e` is on no queue, and stays valid and unmoved until it is off this one; the queue that it was on before still
     /// exists. No reference to `e` is held across the call.
-    #[inline]
+    #[inline(always)]
     pub unsafe fn enqueue(&mut self, e: NonNull<Entity>, why: Enqueue, now: Nanos) {
         // SAFETY: valid by contract; each reference ends before the next one begins.
         unsafe {
@@ -62,15 +63,12 @@ impl RunQueue {
                 Enqueue::Migrated => stats.migrations = stats.migrations.wrapping_add(1),
                 Enqueue::New => {}
             }
-            match (*this).class {
-                Class::Fair => {
-                    // The clock must be right before somebody is placed by it.
-                    self.charge_current(now, true);
-                    self.fair.enqueue(e, why, now);
-                }
-                Class::Realtime => self.rt.enqueue(e, false),
-                Class::Stop => self.stop.enqueue(e),
+            let class = (*this).class;
+            if class == Class::Fair {
+                // The clock must be right before somebody is placed by it.
+                self.charge_current(now, true);
             }
+            of_class!(self, class, c => c.enqueue_task(e, why, now));
             (*this).place = Place::Queued;
         }
     }
@@ -88,14 +86,10 @@ impl RunQueue {
         unsafe {
             let this = e.as_ptr();
             debug_assert!((*this).place == Place::Queued, "dequeued while not queued");
-            match (*this).class {
-                Class::Fair => {
-                    self.fair.dequeue(e);
-                    self.fair.disown(e);
-                }
-                Class::Realtime => self.rt.dequeue(e),
-                Class::Stop => self.stop.dequeue(e),
-            }
+            of_class!(self, (*this).class, c => {
+                c.dequeue_task(e);
+                c.disown(e);
+            });
             (*this).place = Place::Off;
             (*this).stats.waited_until(now);
         }
@@ -103,15 +97,10 @@ impl RunQueue {
 
     /// Chooses the entity that runs next and makes it current. `None`: the CPU is idle.
     /// There is no current entity at the time of the call: [`RunQueue::put_prev`] comes first.
-    #[inline]
+    #[inline(always)]
     pub fn pick(&mut self, limit: PickLimit, now: Nanos) -> Option<NonNull<Entity>> {
         debug_assert!(self.curr.is_none(), "pick without put_prev");
-        let e = if self.stop.nr | self.rt.nr == 0 { None } else { self.pick_urgent(now) };
-        let e = match (e, limit) {
-            (Some(e), _) => Some(e),
-            (None, PickLimit::Any) => self.fair.pick(),
-            (None, PickLimit::FairParkedOnly) => self.fair.pick_parked(),
-        };
+        let e = self.pick_next_task(limit, now);
         let Some(e) = e else {
             // Under a limit the caller may try again without; otherwise the CPU goes idle, and waits count.
             if limit == PickLimit::Any {
@@ -136,14 +125,27 @@ impl RunQueue {
         Some(e)
     }
 
-    fn pick_urgent(&mut self, now: Nanos) -> Option<NonNull<Entity>> {
-        self.stop.pick().or_else(|| self.rt.pick(now))
+    #[inline(always)]
+    fn pick_next_task(&mut self, limit: PickLimit, now: Nanos) -> Option<NonNull<Entity>> {
+        in_order!(&mut self, c => {
+            if c.nr_running() != 0
+                && let Some(e) = c.pick_next_task(limit, now)
+            {
+                return Some(e);
+            }
+        });
+        None
     }
 
     /// Charges the current entity, and requeues it or takes it off. Nothing is current afterwards. No effect when
     /// nothing is.
-    #[inline]
     pub fn put_prev(&mut self, why: PutPrev, now: Nanos) {
+        self.put_prev_inline(why, now);
+    }
+
+    /// [`RunQueue::put_prev`] in the caller's frame: for the executor's loop.
+    #[inline(always)]
+    pub(crate) fn put_prev_inline(&mut self, why: PutPrev, now: Nanos) {
         let leaves = matches!(why, PutPrev::Sleep | PutPrev::Dead);
         self.charge_current(now, !leaves);
         let Some(e) = self.curr.take() else { return };
@@ -155,11 +157,7 @@ impl RunQueue {
             if leaves {
                 stats.nvcsw = stats.nvcsw.wrapping_add(1);
                 (*this).place = Place::Off;
-                match class {
-                    Class::Fair => self.fair.dequeue_current(e),
-                    Class::Realtime => self.rt.dequeue(e),
-                    Class::Stop => self.stop.dequeue(e),
-                }
+                of_class!(self, class, c => c.dequeue_current(e));
                 return;
             }
             stats.nivcsw = stats.nivcsw.wrapping_add(1);
@@ -167,19 +165,7 @@ impl RunQueue {
             (*this).place = Place::Queued;
             self.requeued = Some(e);
             let gives_way = why == PutPrev::Yield;
-            match class {
-                Class::Fair => {
-                    if gives_way {
-                        self.fair.set_skip(e);
-                    }
-                    self.fair.requeue_current(e);
-                }
-                Class::Realtime if gives_way => self.rt.requeue_tail(e),
-                // A quantum that ended unnoticed ends here.
-                Class::Realtime => _ = self.rt.end_quantum(e),
-                Class::Stop if gives_way => self.stop.requeue_tail(e),
-                Class::Stop => {}
-            }
+            of_class!(self, class, c => c.put_prev_task(e, gives_way));
         }
     }
 
@@ -188,7 +174,7 @@ impl RunQueue {
         self.charge_current(now, true);
     }
 
-    /// The hot paths' [`RunQueue::update_current`]; `stays` as in [`FairRq::charge`].
+    /// The hot paths' [`RunQueue::update_current`]; `stays` as in [`SchedClass::update_curr`].
     #[inline(always)]
     pub(super) fn charge_current(&mut self, now: Nanos, stays: bool) {
         let Some(e) = self.curr else { return };
@@ -200,14 +186,9 @@ impl RunQueue {
             if now <= start {
                 return;
             }
-            let delta = now - start;
             (*this).exec_start = now;
-            (*this).sum_exec = (*this).sum_exec.wrapping_add(delta);
-            match (*this).class {
-                Class::Fair => self.fair.charge(e, delta, stays),
-                Class::Realtime => self.rt.charge(e, start, now),
-                Class::Stop => {}
-            }
+            (*this).sum_exec = (*this).sum_exec.wrapping_add(now.wrapping_sub(start));
+            of_class!(self, (*this).class, c => c.update_curr(e, start, now, stays));
         }
     }
 
@@ -227,14 +208,18 @@ impl RunQueue {
     /// How many entities are runnable, the current one included.
     #[inline]
     pub fn nr_running(&self) -> usize {
-        (self.stop.nr as usize).saturating_add(self.rt.nr as usize).saturating_add(self.fair.nr as usize)
+        let mut n = 0usize;
+        in_order!(self, c => n = n.saturating_add(c.nr_running() as usize));
+        n
     }
 
     /// Whether an entity besides the current one could run now: throttled real-time entities do not count.
     #[inline]
     pub fn has_runnable(&self) -> bool {
-        let rt = if self.rt.is_throttled() { 0 } else { self.rt.nr as usize };
-        let mut n = (self.stop.nr as usize).saturating_add(self.fair.nr as usize).saturating_add(rt);
+        let mut n = 0usize;
+        in_order!(self, c => if !c.is_throttled() {
+            n = n.saturating_add(c.nr_running() as usize);
+        });
         if let Some(e) = self.curr {
             // SAFETY: the current entity is on the queue, hence valid.
             let class = unsafe { (*e.as_ptr()).class };

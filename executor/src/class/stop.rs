@@ -2,48 +2,78 @@
 
 use super::entity::Entity;
 use super::list::List;
+use super::params::Rank;
+use super::sched_class::SchedClass;
+use super::{Enqueue, PickLimit};
+use crate::time::Nanos;
 use core::ptr::NonNull;
 
 /// The stop class's queue. Its current entity stays at the head while it runs.
 #[derive(Debug)]
 pub(super) struct StopRq {
     list: List,
-    pub(super) nr: u32,
+    nr: u32,
 }
 
 impl StopRq {
     pub(super) const fn new() -> Self {
         StopRq { list: List::new(), nr: 0 }
     }
+}
 
+impl SchedClass for StopRq {
     #[inline(always)]
-    pub(super) fn pick(&self) -> Option<NonNull<Entity>> {
-        self.list.first()
+    fn nr_running(&self) -> u32 {
+        self.nr
     }
 
-    /// # Safety
-    /// `e` is valid, on no queue, and stays until it is dequeued.
-    pub(super) unsafe fn enqueue(&mut self, e: NonNull<Entity>) {
+    unsafe fn enqueue_task(&mut self, e: NonNull<Entity>, _: Enqueue, _: Nanos) {
         // SAFETY: passed on.
         unsafe { self.list.push_back(e) };
         self.nr = self.nr.wrapping_add(1);
     }
 
-    /// # Safety
-    /// `e` is on this queue.
-    pub(super) unsafe fn dequeue(&mut self, e: NonNull<Entity>) {
+    unsafe fn dequeue_task(&mut self, e: NonNull<Entity>) {
         // SAFETY: passed on.
         unsafe { self.list.remove(e) };
         self.nr = self.nr.wrapping_sub(1);
     }
 
-    /// # Safety
-    /// `e` is on this queue.
-    pub(super) unsafe fn requeue_tail(&mut self, e: NonNull<Entity>) {
-        // SAFETY: it is on the queue, and on none between the two calls.
-        unsafe {
-            self.list.remove(e);
-            self.list.push_back(e);
+    unsafe fn dequeue_current(&mut self, e: NonNull<Entity>) {
+        // SAFETY: the current entity is in the list.
+        unsafe { self.dequeue_task(e) };
+    }
+
+    #[inline(always)]
+    fn pick_next_task(&mut self, _: PickLimit, _: Nanos) -> Option<NonNull<Entity>> {
+        self.list.first()
+    }
+
+    unsafe fn put_prev_task(&mut self, e: NonNull<Entity>, gives_way: bool) {
+        if gives_way {
+            // SAFETY: it is in the list, and in none between the two calls.
+            unsafe {
+                self.list.remove(e);
+                self.list.push_back(e);
+            }
         }
+    }
+
+    #[inline(always)]
+    unsafe fn update_curr(&mut self, _: NonNull<Entity>, _: Nanos, _: Nanos, _: bool) {}
+
+    #[inline(always)]
+    fn best_rank(&self) -> Option<Rank> {
+        if self.nr > 0 { Some(Rank::STOP) } else { None }
+    }
+
+    unsafe fn leave(&mut self, e: NonNull<Entity>, _: bool, _: bool) {
+        // SAFETY: it is in the list.
+        unsafe { self.dequeue_task(e) };
+    }
+
+    unsafe fn join(&mut self, e: NonNull<Entity>, _: bool, _: bool) {
+        // SAFETY: it is in no list.
+        unsafe { self.enqueue_task(e, Enqueue::Migrated, 0) };
     }
 }

@@ -26,7 +26,7 @@ pub use run::{Stopped, irq_exit, run};
 pub(crate) use run::run_parked;
 pub use yielding::{YieldKind, YieldNow, cond_resched, yield_now};
 
-use crate::class::{Entity, Params, Preempt, RunQueue};
+use crate::class::{Entity, Params, RunQueue};
 use crate::context::{Context, IrqGuard, PreemptGuard};
 use crate::cpu::{AtomicCpuMask, CpuId, CpuMask, MAX_CPUS, ONLINE, PerCpu};
 use crate::inbox::Inbox;
@@ -176,41 +176,53 @@ fn select_cpu(task: &Task, here: CpuId) -> CpuId {
     }
 }
 
-/// Moves what waits in this CPU's inbox to its run queue, and says whether the current task should give way.
+/// Moves what waits in the inbox of `here`, this CPU, to its run queue, and calls `arrived` for each.
 ///
 /// Interrupts are masked; `rq` is this CPU's, locked.
-pub(crate) fn drain(exec: &CpuExec, rq: &mut RunQueue, now: Nanos) -> Preempt {
-    let mut verdict = Preempt::No;
-    let here = CpuId::current();
+#[inline(always)]
+pub(crate) fn drain(
+    exec: &CpuExec,
+    rq: &mut RunQueue,
+    here: CpuId,
+    now: Nanos,
+    mut arrived: impl FnMut(&mut RunQueue, NonNull<Entity>),
+) {
     // Before the take: a push by another CPU after it finds the inbox empty.
     exec.lying.store(false, Relaxed);
     for task in exec.inbox.take() {
         // SAFETY: a queued task is alive: the executor's reference goes only after DEAD.
         let task = unsafe { task.as_ref() };
-        // It comes from another CPU: `with_entity` may still look at it under the lock of the queue that it was last on.
-        let arrives = task.cpu() != here;
-        if arrives {
-            task.lock_move();
-        }
-        if let Some(cpu) = elsewhere(task, here) {
-            // The affinity changed after the waker had looked.
-            if arrives {
-                task.unlock_move();
-            }
-            push_to(task, cpu, here);
+        if (task.cpu() != here || elsewhere(task, here).is_some()) && !arrives(task, here) {
             continue;
         }
         let why = task.take_arrival();
-        task.set_cpu(here);
-        if arrives {
-            task.unlock_move();
-        }
         let entity = task.entity_ptr();
         // SAFETY: the task is in no queue (it came from an inbox) and lives until it is dequeued.
         unsafe { rq.enqueue(entity, why, now) };
-        verdict = verdict.max(rq.should_preempt(entity, now));
+        arrived(rq, entity);
     }
-    verdict
+}
+
+/// A task has come that was on another CPU's queue, or may not be here: makes it this CPU's, or sends it on (`false`).
+#[inline(never)]
+fn arrives(task: &Task, here: CpuId) -> bool {
+    // If it comes from another CPU, `with_entity` may still look at it under the lock of the queue that it was last on.
+    let arrives = task.cpu() != here;
+    if arrives {
+        task.lock_move();
+    }
+    // The affinity may have changed after the waker had looked.
+    let away = elsewhere(task, here);
+    if away.is_none() {
+        task.set_cpu(here);
+    }
+    if arrives {
+        task.unlock_move();
+    }
+    if let Some(cpu) = away {
+        push_to(task, cpu, here);
+    }
+    away.is_none()
 }
 
 /// Runs `f` on the entity of `task` with the lock of the run queue that it belongs to; `f` gets the queue as well.

@@ -2,7 +2,7 @@
 
 use super::{CpuExec, DUE_TICK, EXEC, IDLE, drain, elsewhere, pool, push_to, yielding::YieldKind};
 use crate::arch;
-use crate::class::{Enqueue, PickLimit, Preempt, PutPrev};
+use crate::class::{Enqueue, Entity, PickLimit, Preempt, PutPrev, RunQueue};
 use crate::context::{Context, StackKind};
 use crate::cpu::CpuId;
 use crate::preempt;
@@ -49,36 +49,48 @@ fn run_after(first: Left) -> ! {
     loop {
         arch::irq_disable();
         // The poll may have moved to another CPU: everything that belongs to a CPU is read again.
-        let exec = EXEC.this();
+        let here = CpuId::current();
+        let exec = EXEC.of(here);
         let ctx = Context::here();
         // Not before something urgent that a poll was parked for: it will come by again.
-        if !matches!(left, Left::Parked(_)) && (reaper::is_pending() || rcu::has_ready()) {
-            arch::irq_enable();
-            reaper::reap();
-            let _more = rcu::run_callbacks();
-            arch::irq_disable();
+        if (reaper::is_pending() || rcu::has_ready()) && !matches!(left, Left::Parked(_)) {
+            clean_up();
         }
         // Before the drain: a wake after it sets the flag again.
         ctx.clear_resched();
         rcu::quiescent_here();
         let now = time::now();
-        let dead;
-        let next = {
-            let mut rq = exec.rq.lock();
-            dead = settle(exec, &mut rq, core::mem::replace(&mut left, Left::Nothing), now);
-            // Whatever the verdict: the pick below decides.
-            let _ = drain(exec, &mut rq, now);
+        let (next, dead) = {
+            let mut rq = exec.rq.lock_masked();
+            let dead = match core::mem::replace(&mut left, Left::Nothing) {
+                Left::Nothing => None,
+                Left::Pending(task) => {
+                    // SAFETY: a task that is not dead is alive; the state decides who owns it next.
+                    settle(ctx, &mut rq, here, unsafe { task.as_ref() }, now);
+                    None
+                }
+                Left::Dead(task) => {
+                    rq.put_prev(PutPrev::Dead, now);
+                    // SAFETY: the executor's reference keeps it alive.
+                    unsafe { task.as_ref() }.state.finish();
+                    Some(task)
+                }
+                Left::Parked(task) => {
+                    // SAFETY: as above.
+                    publish(&mut rq, here, unsafe { task.as_ref() }, now);
+                    None
+                }
+            };
+            drain(exec, &mut rq, here, now, |_, _| {});
             if exec.take_due() & DUE_TICK != 0 {
                 rq.tick(now);
             }
-            let limit = if exec.pool.len() <= pool::LOW_MARK { PickLimit::FairParkedOnly } else { PickLimit::Any };
-            // With nothing parked here the missing stacks are elsewhere, and waiting for them could be for ever.
-            let picked = rq.pick(limit, now).or_else(|| if limit == PickLimit::Any { None } else { rq.pick(PickLimit::Any, now) });
+            let next = if exec.pool.len() > pool::LOW_MARK { rq.pick(PickLimit::Any, now) } else { pick_short(&mut rq, now) };
             // Also when idle: real-time throttling ends by it.
             let event = rq.next_event(now);
             drop(rq);
             timer::set_slice(event);
-            picked
+            (next, dead)
         };
         if let Some(task) = dead {
             // SAFETY: the task is in no queue any more, and this is the executor's reference.
@@ -92,84 +104,80 @@ fn run_after(first: Left) -> ! {
     }
 }
 
-/// Does with the task that the loop has just polled what its state asks for. Returns a task that is dead.
-#[inline]
-fn settle(
-    exec: &CpuExec,
-    rq: &mut crate::class::RunQueue,
-    left: Left,
-    now: Nanos,
-) -> Option<NonNull<Task>> {
-    let _ = exec;
-    match left {
-        Left::Nothing => None,
-        Left::Parked(task) => {
-            // SAFETY: a task that is not dead is alive.
-            let task = unsafe { task.as_ref() };
-            // SAFETY: the entity is this queue's current one, and the lock is held.
-            unsafe { task.entity_ptr().as_mut() }.set_parked(true);
-            task.state.park();
-            rq.put_prev(PutPrev::Preempted, now);
-            let here = CpuId::current();
-            if let Some(cpu) = elsewhere(task, here) {
-                // SAFETY: it has just been queued here, and is not current.
-                unsafe { rq.dequeue(task.entity_ptr(), now) };
-                task.set_migrating();
-                push_to(task, cpu, here);
-            }
-            None
-        }
-        Left::Dead(task) => {
-            rq.put_prev(PutPrev::Dead, now);
-            // SAFETY: the executor's reference keeps it alive.
-            unsafe { task.as_ref() }.state.finish();
-            Some(task)
-        }
-        Left::Pending(ptr) => {
-            // SAFETY: as above; the state decides below who owns it next.
-            let task = unsafe { ptr.as_ref() };
-            if task.state.is_notified() {
-                let here = CpuId::current();
-                match elsewhere(task, here) {
-                    Some(cpu) => {
-                        // It may not stay here: it leaves through the other CPU's inbox.
-                        rq.put_prev(PutPrev::Sleep, now);
-                        let _ = task.state.after_pending();
-                        task.set_migrating();
-                        push_to(task, cpu, here);
-                    }
-                    None => {
-                        let why = match Context::here().take_yield_kind() {
-                            YieldKind::Yield => PutPrev::Yield,
-                            YieldKind::Preempted => PutPrev::Preempted,
-                        };
-                        rq.put_prev(why, now);
-                        let after = task.state.after_pending();
-                        debug_assert_eq!(after, AfterPending::Requeue);
-                    }
-                }
-                return None;
-            }
-            // Off the queue before the state says IDLE: from then on another CPU may enqueue it on its own.
-            rq.put_prev(PutPrev::Sleep, now);
-            if task.state.after_pending() == AfterPending::Requeue {
-                // SAFETY: it has just been taken off, and NOTIFIED without RUN makes it ours to enqueue.
-                unsafe { rq.enqueue(task.entity_ptr(), Enqueue::Wakeup, now) };
-            }
-            None
-        }
+/// Frees dead tasks and runs RCU callbacks. Interrupts are masked on entry and on return.
+#[cold]
+#[inline(never)]
+fn clean_up() {
+    arch::irq_enable();
+    reaper::reap();
+    let _more = rcu::run_callbacks();
+    arch::irq_disable();
+}
+
+/// The pick when stacks are short: of the fair class, what is parked; with nothing parked here the missing stacks are
+/// elsewhere, and waiting for them could be for ever.
+#[cold]
+fn pick_short(rq: &mut RunQueue, now: Nanos) -> Option<NonNull<Entity>> {
+    rq.pick(PickLimit::FairParkedOnly, now).or_else(|| rq.pick(PickLimit::Any, now))
+}
+
+/// Puts the task whose poll was parked on the queue, now that its stack is left.
+fn publish(rq: &mut RunQueue, here: CpuId, task: &Task, now: Nanos) {
+    // SAFETY: the entity is this queue's current one, and the lock is held.
+    unsafe { task.entity_ptr().as_mut() }.set_parked(true);
+    task.state.park();
+    rq.put_prev(PutPrev::Preempted, now);
+    if let Some(cpu) = elsewhere(task, here) {
+        // SAFETY: it has just been queued here, and is not current.
+        unsafe { rq.dequeue(task.entity_ptr(), now) };
+        task.set_migrating();
+        push_to(task, cpu, here);
     }
 }
 
+/// Does with the task that has just returned `Pending` what its state asks for.
+#[inline(always)]
+fn settle(ctx: &Context, rq: &mut RunQueue, here: CpuId, task: &Task, now: Nanos) {
+    if task.state.is_notified() {
+        return requeue(ctx, rq, here, task, now);
+    }
+    // Off the queue before the state says IDLE: from then on another CPU may enqueue it on its own.
+    rq.put_prev_inline(PutPrev::Sleep, now);
+    if task.state.after_pending() == AfterPending::Requeue {
+        // SAFETY: it has just been taken off, and NOTIFIED without RUN makes it ours to enqueue.
+        unsafe { rq.enqueue(task.entity_ptr(), Enqueue::Wakeup, now) };
+    }
+}
+
+/// The task was woken while it was polled, or has yielded.
+#[inline(never)]
+fn requeue(ctx: &Context, rq: &mut RunQueue, here: CpuId, task: &Task, now: Nanos) {
+    if let Some(cpu) = elsewhere(task, here) {
+        // It may not stay here: it leaves through the other CPU's inbox.
+        rq.put_prev(PutPrev::Sleep, now);
+        let _ = task.state.after_pending();
+        task.set_migrating();
+        return push_to(task, cpu, here);
+    }
+    let why = match ctx.take_yield_kind() {
+        YieldKind::Yield => PutPrev::Yield,
+        YieldKind::Preempted => PutPrev::Preempted,
+    };
+    rq.put_prev(why, now);
+    let after = task.state.after_pending();
+    debug_assert_eq!(after, AfterPending::Requeue);
+}
+
 /// Polls `task`, or resumes its parked poll. Interrupts are masked on entry and on return.
-#[inline]
+#[inline(always)]
 fn run_task(exec: &CpuExec, ctx: &'static Context, ptr: NonNull<Task>) -> Left {
     // SAFETY: a picked task is alive; RUN, taken below, is what gives access to the future.
     let task = unsafe { ptr.as_ref() };
     if !task.parked_on.load(Relaxed).is_null() {
         preempt::resume(exec, task);
     }
-    exec.polls.fetch_add(1, Relaxed);
+    // Its own CPU's, masked: no read-modify-write.
+    exec.polls.store(exec.polls.load(Relaxed).wrapping_add(1), Relaxed);
     task.state.start_poll();
     ctx.set_current(task);
     (task.hooks().switch_in)(task);

@@ -114,6 +114,7 @@ impl Base {
     }
 
     /// Programs the comparator if something earlier than what stands in it has come. This CPU's, interrupts masked.
+    #[inline(always)]
     fn arm(&self) {
         let event = self.first.load(Ordering::Relaxed).min(self.slice.load(Ordering::Relaxed));
         if event < self.programmed.load(Ordering::Relaxed) {

@@ -9,10 +9,11 @@
 mod choice;
 mod slice;
 
-use super::Enqueue;
 use super::entity::Entity;
 use super::list::List;
-use super::params::Tunables;
+use super::params::{Rank, Tunables};
+use super::sched_class::SchedClass;
+use super::{Enqueue, PickLimit};
 use super::tree::{Tree, before};
 use super::weight::calc_delta_fair;
 use crate::time::Nanos;
@@ -24,14 +25,14 @@ use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 #[derive(Debug)]
 pub(super) struct FairRq {
     tree: Tree,
-    pub(super) curr: Option<NonNull<Entity>>,
+    curr: Option<NonNull<Entity>>,
     /// Buddies: who should run next if that is not unfair, who ran last and was preempted by a wake-up, who yielded.
     next: Option<NonNull<Entity>>,
     last: Option<NonNull<Entity>>,
     skip: Option<NonNull<Entity>>,
     /// Whether any of the three may be set: the common case takes one test.
     has_buddies: bool,
-    pub(super) nr: u32,
+    nr: u32,
     /// How many of them are SCHED_IDLE.
     nr_idle: u32,
     /// The sum of their weights.
@@ -77,11 +78,6 @@ impl FairRq {
         }
     }
 
-    pub(super) fn tune(&mut self, t: &Tunables) {
-        self.tunables = *t;
-        self.nr_latency = t.nr_latency();
-    }
-
     /// Moves `min_vruntime` up to the smallest vruntime of the queue.
     #[inline]
     fn update_min_vruntime(&mut self) {
@@ -106,23 +102,6 @@ impl FairRq {
         }
     }
 
-    /// Charges the current entity for a stay of `delta` on the CPU. It `stays` on the queue, or
-    /// [`FairRq::dequeue_current`] follows, which moves the clock itself.
-    ///
-    /// # Safety
-    /// `e` is the current entity.
-    #[inline(always)]
-    pub(super) unsafe fn charge(&mut self, e: NonNull<Entity>, delta: Nanos, stays: bool) {
-        // SAFETY: valid by contract.
-        unsafe {
-            let this = e.as_ptr();
-            (*this).vruntime = (*this).vruntime.wrapping_add(calc_delta_fair(delta, (*this).load));
-        }
-        if stays {
-            self.update_min_vruntime();
-        }
-    }
-
     /// Shifts `e`'s vruntime from the clock of the queue that it was on to this one's.
     ///
     /// # Safety
@@ -140,41 +119,6 @@ impl FairRq {
             let shift = self.min_vruntime.load(Relaxed).wrapping_sub(there);
             (*this).vruntime = (*this).vruntime.wrapping_add(shift);
             (*this).home = Some(here);
-        }
-    }
-
-    /// Makes `e`'s vruntime relative to no queue, for its stay outside (Linux: the normalised vruntime).
-    ///
-    /// # Safety
-    /// `e` is valid, and was last on this queue.
-    pub(super) unsafe fn disown(&mut self, e: NonNull<Entity>) {
-        // SAFETY: valid by contract.
-        unsafe {
-            let this = e.as_ptr();
-            if let Some(home) = (*this).home.take() {
-                (*this).vruntime = (*this).vruntime.wrapping_sub(home.as_ref().load(Relaxed));
-            }
-        }
-    }
-
-    /// # Safety
-    /// `e` is valid, on no queue, stays until it is dequeued; the queue that it was on before still exists.
-    #[inline]
-    pub(super) unsafe fn enqueue(&mut self, e: NonNull<Entity>, why: Enqueue, now: Nanos) {
-        // SAFETY: passed on.
-        unsafe {
-            self.adopt(e);
-            self.place(e, why, now);
-            if self.nr == 1
-                && let Some(curr) = self.curr
-            {
-                // Its slice begins now: alone it had none to use up. Otherwise a wakee that may not preempt (BATCH,
-                // or too little behind) would get the CPU all the same, for Linux only at its next tick.
-                let curr = curr.as_ptr();
-                (*curr).prev_sum_exec = (*curr).sum_exec;
-            }
-            self.account_enqueue(e);
-            self.insert(e);
         }
     }
 
@@ -233,12 +177,34 @@ impl FairRq {
             }
         }
     }
+}
 
-    /// Takes a queued entity, which is not the current one, off.
-    ///
-    /// # Safety
-    /// `e` is in the tree.
-    pub(super) unsafe fn dequeue(&mut self, e: NonNull<Entity>) {
+impl SchedClass for FairRq {
+    #[inline(always)]
+    fn nr_running(&self) -> u32 {
+        self.nr
+    }
+
+    #[inline]
+    unsafe fn enqueue_task(&mut self, e: NonNull<Entity>, why: Enqueue, now: Nanos) {
+        // SAFETY: passed on.
+        unsafe {
+            self.adopt(e);
+            self.place(e, why, now);
+            if self.nr == 1
+                && let Some(curr) = self.curr
+            {
+                // Its slice begins now: alone it had none to use up. Otherwise a wakee that may not preempt (BATCH,
+                // or too little behind) would get the CPU all the same, for Linux only at its next tick.
+                let curr = curr.as_ptr();
+                (*curr).prev_sum_exec = (*curr).sum_exec;
+            }
+            self.account_enqueue(e);
+            self.insert(e);
+        }
+    }
+
+    unsafe fn dequeue_task(&mut self, e: NonNull<Entity>) {
         self.clear_buddies(e);
         // SAFETY: passed on.
         unsafe {
@@ -247,12 +213,8 @@ impl FairRq {
         }
     }
 
-    /// Takes the current entity off.
-    ///
-    /// # Safety
-    /// `e` is the current entity and charged.
     #[inline]
-    pub(super) unsafe fn dequeue_current(&mut self, e: NonNull<Entity>) {
+    unsafe fn dequeue_current(&mut self, e: NonNull<Entity>) {
         self.clear_buddies(e);
         self.curr = None;
         // SAFETY: passed on; the leftmost is queued, hence valid, too.
@@ -262,14 +224,102 @@ impl FairRq {
         }
     }
 
-    /// Puts the current entity back into the tree.
-    ///
-    /// # Safety
-    /// `e` is the current entity and charged.
     #[inline]
-    pub(super) unsafe fn requeue_current(&mut self, e: NonNull<Entity>) {
+    fn pick_next_task(&mut self, limit: PickLimit, _: Nanos) -> Option<NonNull<Entity>> {
+        match limit {
+            PickLimit::Any => self.pick(),
+            PickLimit::FairParkedOnly => self.pick_parked(),
+        }
+    }
+
+    #[inline]
+    unsafe fn put_prev_task(&mut self, e: NonNull<Entity>, gives_way: bool) {
+        if gives_way {
+            self.set_skip(e);
+        }
         self.curr = None;
         // SAFETY: it was counted all the time, and the current entity is not in the tree.
         unsafe { self.insert(e) };
+    }
+
+    #[inline(always)]
+    unsafe fn update_curr(&mut self, e: NonNull<Entity>, start: Nanos, now: Nanos, stays: bool) {
+        // SAFETY: valid by contract.
+        unsafe {
+            let this = e.as_ptr();
+            (*this).vruntime = (*this).vruntime.wrapping_add(calc_delta_fair(now.wrapping_sub(start), (*this).load));
+        }
+        // Otherwise `dequeue_current` moves the clock itself.
+        if stays {
+            self.update_min_vruntime();
+        }
+    }
+
+    #[inline]
+    unsafe fn check_preempt_curr(&mut self, curr: NonNull<Entity>, e: NonNull<Entity>) -> bool {
+        // SAFETY: passed on.
+        unsafe { self.check_preempt(curr, e) }
+    }
+
+    unsafe fn task_tick(&mut self, curr: NonNull<Entity>) -> bool {
+        // SAFETY: passed on.
+        let due = unsafe { self.time_left(curr) } == Some(0);
+        if due {
+            self.end_slice(curr);
+        }
+        due
+    }
+
+    #[inline]
+    unsafe fn next_event(&self, curr: NonNull<Entity>) -> Option<Nanos> {
+        // SAFETY: passed on; the current entity is valid.
+        unsafe {
+            let start = (*curr.as_ptr()).exec_start;
+            self.time_left(curr).map(|left| start.saturating_add(left))
+        }
+    }
+
+    #[inline(always)]
+    fn best_rank(&self) -> Option<Rank> {
+        if self.nr > 0 { Some(Rank::FAIR) } else { None }
+    }
+
+    unsafe fn leave(&mut self, e: NonNull<Entity>, current: bool, for_good: bool) {
+        // SAFETY: passed on.
+        unsafe {
+            if current { self.dequeue_current(e) } else { self.dequeue_task(e) };
+            if for_good {
+                self.disown(e);
+            }
+        }
+    }
+
+    unsafe fn join(&mut self, e: NonNull<Entity>, current: bool, _: bool) {
+        // SAFETY: passed on.
+        unsafe {
+            self.adopt(e);
+            self.account_enqueue(e);
+            if current {
+                self.curr = Some(e);
+            } else {
+                self.insert(e);
+            }
+        }
+    }
+
+    /// Makes `e`'s vruntime relative to no queue, for its stay outside (Linux: the normalised vruntime).
+    unsafe fn disown(&mut self, e: NonNull<Entity>) {
+        // SAFETY: valid by contract.
+        unsafe {
+            let this = e.as_ptr();
+            if let Some(home) = (*this).home.take() {
+                (*this).vruntime = (*this).vruntime.wrapping_sub(home.as_ref().load(Relaxed));
+            }
+        }
+    }
+
+    fn tune(&mut self, t: &Tunables, _: Nanos) {
+        self.tunables = *t;
+        self.nr_latency = t.nr_latency();
     }
 }

@@ -1,0 +1,172 @@
+//! What a scheduling class is to the run queue (Linux: struct sched_class), and the one place that lists the classes.
+//!
+//! A class keeps the entities that it serves in a structure of its own and answers questions about them. The run queue asks the
+//! class of an entity, or all classes in the order of their urgency, always by static dispatch: [`of_class`] and [`in_order`]
+//! expand to one arm, or one statement, per class. To add a class: implement [`SchedClass`], give [`super::RunQueue`] a field of it,
+//! [`super::Class`] a variant, and the two macros a line.
+
+use super::entity::Entity;
+use super::params::{Rank, Tunables};
+use super::{Enqueue, PickLimit};
+use crate::time::Nanos;
+use core::ptr::NonNull;
+
+/// A scheduling class and its queue on one CPU. `now` is the run queue's clock.
+///
+/// # Safety of its methods
+/// Those that take an entity ask that it is valid, that it is of this class, that no reference to it is held across the call,
+/// and that it is where the method says: *off* every queue, *queued* here and waiting for the CPU, or *current*.
+pub(super) trait SchedClass {
+    /// How many entities it has, the current one included.
+    fn nr_running(&self) -> u32;
+
+    /// Takes in an entity that is off every queue. If a fair entity is current it has been charged up to now.
+    ///
+    /// # Safety
+    /// `e` is off, and stays valid and unmoved until it is off again.
+    unsafe fn enqueue_task(&mut self, e: NonNull<Entity>, why: Enqueue, now: Nanos);
+
+    /// Takes a queued entity off; it goes to another CPU.
+    ///
+    /// # Safety
+    /// `e` is queued.
+    unsafe fn dequeue_task(&mut self, e: NonNull<Entity>);
+
+    /// Takes the current entity off: it sleeps or ends. It has been charged.
+    ///
+    /// # Safety
+    /// `e` is current.
+    unsafe fn dequeue_current(&mut self, e: NonNull<Entity>);
+
+    /// Chooses the entity that should run next, and makes it current (Linux: pick_next_task with set_next_task).
+    fn pick_next_task(&mut self, limit: PickLimit, now: Nanos) -> Option<NonNull<Entity>>;
+
+    /// The current entity stays runnable and gives the CPU up; `gives_way`: by itself (Linux: yield_task, put_prev_task).
+    ///
+    /// # Safety
+    /// `e` is current; it becomes queued.
+    unsafe fn put_prev_task(&mut self, e: NonNull<Entity>, gives_way: bool);
+
+    /// Charges the current entity for the time from `start` to `now`. It `stays` on the queue, or `dequeue_current` follows.
+    ///
+    /// # Safety
+    /// `e` is current.
+    unsafe fn update_curr(&mut self, e: NonNull<Entity>, start: Nanos, now: Nanos, stays: bool);
+
+    /// Whether `e`, which was enqueued just now, should run instead of `curr` of the same class and rank.
+    ///
+    /// # Safety
+    /// `curr` is current and charged, `e` queued.
+    unsafe fn check_preempt_curr(&mut self, curr: NonNull<Entity>, e: NonNull<Entity>) -> bool {
+        let _ = (curr, e);
+        false
+    }
+
+    /// The tick's work for the charged current entity; whether it should stop.
+    ///
+    /// # Safety
+    /// `curr` is current.
+    unsafe fn task_tick(&mut self, curr: NonNull<Entity>) -> bool {
+        let _ = curr;
+        false
+    }
+
+    /// When the tick must next come for the charged current entity.
+    ///
+    /// # Safety
+    /// `curr` is current.
+    unsafe fn next_event(&self, curr: NonNull<Entity>) -> Option<Nanos> {
+        let _ = curr;
+        None
+    }
+
+    /// Brings what depends on the clock alone up to `now`: periods of bandwidth.
+    #[inline(always)]
+    fn roll(&mut self, now: Nanos) {
+        let _ = now;
+    }
+
+    /// Whether the class has used up its share and may not run.
+    #[inline(always)]
+    fn is_throttled(&self) -> bool {
+        false
+    }
+
+    /// When a throttled class may run again, if anything waits for that.
+    #[inline(always)]
+    fn unthrottle_event(&self) -> Option<Nanos> {
+        None
+    }
+
+    /// The most urgent rank that waits here, by the state of the last charge. The current entity may be counted if its rank is
+    /// its own alone or its class's only one.
+    fn best_rank(&self) -> Option<Rank>;
+
+    /// The entity leaves for another class, or for another place in this one; it keeps its old parameters till then. It becomes
+    /// the class's own no more when `for_good` (Linux: dequeue_task and switched_from).
+    ///
+    /// # Safety
+    /// `e` is current if `current`, else queued.
+    unsafe fn leave(&mut self, e: NonNull<Entity>, current: bool, for_good: bool);
+
+    /// The entity comes, with its new parameters; `head`: before its peers (Linux: enqueue_task and switched_to).
+    ///
+    /// # Safety
+    /// `e` has left its queue; it becomes current if `current`, else queued.
+    unsafe fn join(&mut self, e: NonNull<Entity>, current: bool, head: bool);
+
+    /// An entity that is off every queue, and was last on this one, is of the class no more, or goes to another CPU.
+    ///
+    /// # Safety
+    /// `e` is off.
+    unsafe fn disown(&mut self, e: NonNull<Entity>) {
+        let _ = e;
+    }
+
+    /// The tunables have changed.
+    fn tune(&mut self, tunables: &Tunables, now: Nanos) {
+        let _ = (tunables, now);
+    }
+}
+
+/// `of_class!(rq, class, c => expression)`: the expression with `c` as the queue of `class`.
+macro_rules! of_class {
+    ($rq:expr, $class:expr, $c:ident => $body:expr) => {
+        match $class {
+            $crate::class::Class::Fair => {
+                let $c = &mut $rq.fair;
+                $body
+            }
+            $crate::class::Class::Realtime => {
+                let $c = &mut $rq.rt;
+                $body
+            }
+            $crate::class::Class::Stop => {
+                let $c = &mut $rq.stop;
+                $body
+            }
+        }
+    };
+}
+
+/// `in_order!([&mut] rq, c => statement)`: the statement for the queue of each class, the most urgent first.
+macro_rules! in_order {
+    (&mut $rq:expr, $c:ident => $body:expr) => {{
+        let $c = &mut $rq.stop;
+        $body;
+        let $c = &mut $rq.rt;
+        $body;
+        let $c = &mut $rq.fair;
+        $body;
+    }};
+    ($rq:expr, $c:ident => $body:expr) => {{
+        let $c = &$rq.stop;
+        $body;
+        let $c = &$rq.rt;
+        $body;
+        let $c = &$rq.fair;
+        $body;
+    }};
+}
+
+pub(super) use {in_order, of_class};
