@@ -78,7 +78,7 @@ fn main() {
                 let _ = vigil_fs::try_read(&zero, &mut IoBufMut::kernel(&mut byte), Pos::Shared);
             }
             "pipe" => {
-                let _ = vigil_fs::try_write(&writer, &mut IoBuf::kernel(&byte), Pos::Shared, &WriteLimits::NONE);
+                let _ = vigil_fs::try_write(&writer, &mut IoBuf::kernel(&byte), Pos::Shared, || Ok(WriteLimits::NONE));
                 let _ = vigil_fs::try_read(&reader, &mut IoBufMut::kernel(&mut byte), Pos::Shared);
             }
             "unpack" => {

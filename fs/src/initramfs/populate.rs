@@ -202,7 +202,7 @@ impl Sink for Populate<'_> {
         // Large pieces stop now and then to let others run; there are no others yet.
         while written < piece.len() {
             let before = buf.done();
-            let result = vfs::try_write(file, &mut buf, Pos::At(*at), &WriteLimits::NONE);
+            let result = vfs::try_write(file, &mut buf, Pos::At(*at), || Ok(WriteLimits::NONE));
             written = buf.done();
             if written == before || matches!(result, Err(crate::vfs::ops::Stop::Err(_))) {
                 self.report.failed += 1;

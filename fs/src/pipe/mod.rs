@@ -34,7 +34,7 @@ use vigil_abi::fcntl::{O_CLOEXEC, O_DIRECT, O_NONBLOCK, O_RDONLY, O_WRONLY, PIPE
 use vigil_abi::poll::{POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM};
 use vigil_abi::stat::{PIPEFS_MAGIC, S_IFIFO};
 use vigil_abi::termios::FIONREAD;
-use vigil_executor::sync::{LockClass, SpinLock};
+use vigil_executor::sync::{LockClass, SpinGuard, SpinLock};
 use vigil_executor::wait::WaitQueue;
 use vigil_mem::{IoBuf, IoBufMut, KArc, KBox, PAGE_SIZE, UserPtr};
 
@@ -100,17 +100,15 @@ impl Pipe {
     fn wake_writer(&self) {
         self.writers_wait.wake(POLLOUT | POLLWRNORM, 1);
     }
-}
 
-impl FileOps for Pipe {
-    fn read<'a>(&'a self, file: &'a File, buf: &mut IoBufMut<'_>, _: &mut u64) -> OpResult<'a, usize> {
-        if buf.is_empty() {
-            return Ok(0);
-        }
+    /// A read from a pipe that is not empty, slot by slot.
+    #[inline(never)]
+    fn read_on<'a>(&'a self, state: SpinGuard<'a, State>, file: &'a File, buf: &mut IoBufMut<'_>) -> OpResult<'a, usize> {
+        let mut state = Some(state);
         let mut total = 0;
         let (mut was_full, mut left);
         let result = loop {
-            let mut state = self.state.lock();
+            let mut state = state.take().unwrap_or_else(|| self.state.lock());
             was_full = state.ring.is_full();
             let step = state.ring.read(buf);
             let writers = state.writers;
@@ -141,17 +139,22 @@ impl FileOps for Pipe {
         result
     }
 
-    fn write<'a>(&'a self, file: &'a File, buf: &mut IoBuf<'_>, _: &mut u64) -> OpResult<'a, usize> {
-        if buf.is_empty() {
-            return Ok(0);
-        }
-        let packet = file.flags() & O_DIRECT != 0;
+    /// A write page by page.
+    #[inline(never)]
+    fn write_on<'a>(
+        &'a self,
+        state: SpinGuard<'a, State>,
+        file: &'a File,
+        buf: &mut IoBuf<'_>,
+        packet: bool,
+    ) -> OpResult<'a, usize> {
+        let mut state = Some(state);
         // Up to PIPE_BUF bytes are never mixed with another's; what is left of a longer write is.
         let whole = buf.done() + buf.remaining() <= PIPE_BUF;
         let mut total = 0;
         let mut has_room;
         let result = loop {
-            let mut state = self.state.lock();
+            let mut state = state.take().unwrap_or_else(|| self.state.lock());
             if state.readers == 0 {
                 has_room = false;
                 break Err(Stop::Err(Errno::EPIPE));
@@ -185,6 +188,55 @@ impl FileOps for Pipe {
             Err(Stop::Err(_)) if total > 0 => Ok(total),
             other => other,
         }
+    }
+}
+
+impl FileOps for Pipe {
+    fn read<'a>(&'a self, file: &'a File, buf: &mut IoBufMut<'_>, _: &mut u64) -> OpResult<'a, usize> {
+        if buf.is_empty() {
+            return Ok(0);
+        }
+        let mut state = self.state.lock();
+        if state.ring.is_empty() {
+            let ends = state.writers == 0 || buf.done() > 0;
+            drop(state);
+            return if ends { Ok(0) } else { Err(file.would_block(&self.readers_wait, POLLIN | EXCLUSIVE)) };
+        }
+        // With a full ring a writer may have to be woken.
+        if !state.ring.is_full()
+            && let Some(n) = state.ring.read_at_once(buf)
+        {
+            let left = !state.ring.is_empty();
+            drop(state);
+            if left {
+                self.wake_reader();
+            }
+            file.inode().touch_atime();
+            return Ok(n);
+        }
+        self.read_on(state, file, buf)
+    }
+
+    fn write<'a>(&'a self, file: &'a File, buf: &mut IoBuf<'_>, _: &mut u64) -> OpResult<'a, usize> {
+        if buf.is_empty() {
+            return Ok(0);
+        }
+        let packet = file.flags() & O_DIRECT != 0;
+        let mut state = self.state.lock();
+        if state.readers != 0
+            && state.ring.is_empty()
+            && let Some(n) = state.ring.write_at_once(buf, packet)
+        {
+            let has_room = !state.ring.is_full();
+            drop(state);
+            self.wake_reader();
+            if has_room {
+                self.wake_writer();
+            }
+            file.inode().touch_mtime();
+            return Ok(n);
+        }
+        self.write_on(state, file, buf, packet)
     }
 
     fn still_waits(&self, _: &File, queue: &WaitQueue) -> bool {

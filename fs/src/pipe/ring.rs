@@ -22,7 +22,7 @@ struct Slot {
 
 /// The ring.
 pub struct Ring {
-    /// A power of two of slots.
+    /// A power of two of slots. The first free one may still have the page that was read last, for the next write.
     slots: KVec<Option<Slot>>,
     /// Slots ever filled, and ever emptied: their difference is in use, the lower bits are places.
     head: usize,
@@ -101,8 +101,48 @@ impl Ring {
         Ok(())
     }
 
+    /// The short way of a read from a ring that is not empty: one copy that fills the buffer or empties the ring. `None`,
+    /// and nothing done, when it takes more than that.
+    #[inline(always)]
+    pub fn read_at_once(&mut self, buf: &mut IoBufMut<'_>) -> Option<usize> {
+        let place = self.place(self.tail);
+        let slot = self.slots.get_mut(place)?.as_mut()?;
+        let n = slot.len.min(buf.remaining());
+        let empties = n == slot.len;
+        if slot.packet || empties && (self.head.wrapping_sub(self.tail) != 1 || !slot.page.is_unique()) {
+            return None;
+        }
+        // SAFETY: `start + len` is within the page, which the slot counts.
+        if !unsafe { buf.copy_out_at_once(slot.page.addr().wrapping_add(slot.start), n) } {
+            return None;
+        }
+        slot.start = slot.start.wrapping_add(n);
+        slot.len = slot.len.wrapping_sub(n);
+        if empties {
+            // The next write finds the page in its place.
+            self.head = self.tail;
+        }
+        Some(n)
+    }
+
+    /// The short way of a write into an empty ring: all of it with one copy into the page that was read last. `None`, and
+    /// nothing done, when it takes more than that.
+    #[inline(always)]
+    pub fn write_at_once(&mut self, buf: &mut IoBuf<'_>, packet: bool) -> Option<usize> {
+        let (place, n) = (self.place(self.head), buf.remaining());
+        let slot = self.slots.get_mut(place)?.as_mut()?;
+        // SAFETY: a page has room for so many bytes, and nobody reads it.
+        if n > PAGE_SIZE || !unsafe { buf.copy_in_at_once(slot.page.addr(), n) } {
+            return None;
+        }
+        slot.start = 0;
+        slot.len = n;
+        slot.packet = packet;
+        self.head = self.head.wrapping_add(1);
+        Some(n)
+    }
+
     /// Copies out of the first slot: what is asked for of it, or nothing, as what a fault divides would be lost to others.
-    #[inline]
     pub fn read(&mut self, buf: &mut IoBufMut<'_>) -> Result<Step, Fault> {
         if self.is_empty() {
             return Ok(Step::Stuck);
@@ -128,7 +168,6 @@ impl Ring {
 
     /// Copies in, at most a page in all: first to the end of the last page, then into a new one. With `whole`, all of
     /// `buf` (at most a page) or nothing.
-    #[inline]
     pub fn write(&mut self, buf: &mut IoBuf<'_>, whole: bool, packet: bool) -> Result<Result<Step, Fault>, Errno> {
         let total = buf.remaining();
         let mut room = 0;
@@ -164,7 +203,9 @@ impl Ring {
             }
         }
         if needs_slot && !self.is_full() {
-            let page = match self.spare.iter_mut().find_map(Option::take) {
+            let place = self.place(self.head);
+            let left = self.slots[place].take().map(|slot| slot.page);
+            let page = match left.or_else(|| self.spare.iter_mut().find_map(Option::take)) {
                 Some(page) => page,
                 None => page::alloc(false)?,
             };
@@ -175,7 +216,6 @@ impl Ring {
                     return Ok(if copied > 0 { Ok(Step::Copied(copied)) } else { Err(fault) });
                 }
             };
-            let place = self.place(self.head);
             self.slots[place] = Some(Slot { page, start: 0, len: done, packet });
             self.head = self.head.wrapping_add(1);
             copied += done;

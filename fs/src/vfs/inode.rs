@@ -316,10 +316,15 @@ impl Inode {
     }
 
     /// It was read now: atime, as `relatime` says: only if it is older than mtime or ctime, or older than a day.
+    #[inline]
     pub fn touch_atime(&self) {
-        if self.sb.info.flags.contains(SuperFlags::NOATIME) || self.sb.is_readonly() {
-            return;
+        if !self.sb.info.flags.contains(SuperFlags::NOATIME) && !self.sb.is_readonly() {
+            self.touch_atime_now();
         }
+    }
+
+    #[inline(never)]
+    fn touch_atime_now(&self) {
         let time = now();
         let mut times = self.times.lock();
         if times.atime <= times.mtime || times.atime <= times.ctime || time.sec.saturating_sub(times.atime.sec) >= 24 * 3600 {

@@ -102,10 +102,17 @@ fn locks_pos(file: &File, pos: Pos) -> bool {
 #[inline]
 pub fn try_read<'a>(file: &'a File, buf: &mut IoBufMut<'_>, pos: Pos) -> OpResult<'a, usize> {
     check_read(file, pos)?;
-    let _guard = match locks_pos(file, pos) {
-        true => Some(file.pos_lock.try_lock().ok_or_else(again)?),
-        false => None,
-    };
+    if locks_pos(file, pos) { try_read_locked(file, buf, pos) } else { read_now(file, buf, pos) }
+}
+
+#[inline(never)]
+fn try_read_locked<'a>(file: &'a File, buf: &mut IoBufMut<'_>, pos: Pos) -> OpResult<'a, usize> {
+    let _guard = file.pos_lock.try_lock().ok_or_else(again)?;
+    read_now(file, buf, pos)
+}
+
+#[inline(always)]
+fn read_now<'a>(file: &'a File, buf: &mut IoBufMut<'_>, pos: Pos) -> OpResult<'a, usize> {
     let mut at = start(file, pos, buf.done());
     verify_area(file, at, buf.remaining())?;
     let before = buf.done();
@@ -114,24 +121,45 @@ pub fn try_read<'a>(file: &'a File, buf: &mut IoBufMut<'_>, pos: Pos) -> OpResul
     total(result, before, buf.done())
 }
 
-/// One attempt to write. On `Err` other than [`Stop::Err`], go on with [`write`] and the same buffer.
+/// One attempt to write. On `Err` other than [`Stop::Err`], go on with [`write`] and the same buffer. `limits` are asked
+/// for only by files that have a size.
 #[inline]
-pub fn try_write<'a>(file: &'a File, buf: &mut IoBuf<'_>, pos: Pos, limits: &WriteLimits) -> OpResult<'a, usize> {
+pub fn try_write<'a>(
+    file: &'a File,
+    buf: &mut IoBuf<'_>,
+    pos: Pos,
+    limits: impl FnOnce() -> Result<WriteLimits, Errno>,
+) -> OpResult<'a, usize> {
     check_write(file, pos)?;
+    // A stream has neither a position nor a size.
+    if file.mode().contains(Mode::STREAM) { write_now(file, buf, pos) } else { try_write_sized(file, buf, pos, &limits()?) }
+}
+
+#[inline(never)]
+fn try_write_sized<'a>(file: &'a File, buf: &mut IoBuf<'_>, pos: Pos, limits: &WriteLimits) -> OpResult<'a, usize> {
     let _pos_guard = match locks_pos(file, pos) {
         true => Some(file.pos_lock.try_lock().ok_or_else(again)?),
         false => None,
     };
+    if !file.inode().is_regular() {
+        verify_area(file, start(file, pos, buf.done()), buf.remaining())?;
+        return write_now(file, buf, pos);
+    }
+    let _guard = file.inode().rwsem.try_write().ok_or_else(again)?;
     let before = buf.done();
     let mut at = start(file, pos, before);
     verify_area(file, at, buf.remaining())?;
-    let result = if file.inode().is_regular() {
-        let _guard = file.inode().rwsem.try_write().ok_or_else(again)?;
-        prepare_regular(file, buf, &mut at, limits)?;
-        file.ops().write(file, buf, &mut at)
-    } else {
-        file.ops().write(file, buf, &mut at)
-    };
+    prepare_regular(file, buf, &mut at, limits)?;
+    let result = file.ops().write(file, buf, &mut at);
+    finish(file, pos, at);
+    total(result, before, buf.done())
+}
+
+#[inline(always)]
+fn write_now<'a>(file: &'a File, buf: &mut IoBuf<'_>, pos: Pos) -> OpResult<'a, usize> {
+    let before = buf.done();
+    let mut at = start(file, pos, before);
+    let result = file.ops().write(file, buf, &mut at);
     finish(file, pos, at);
     total(result, before, buf.done())
 }

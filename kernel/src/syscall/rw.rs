@@ -10,7 +10,7 @@ use core::sync::atomic::Ordering::Relaxed;
 use vigil_abi::Errno;
 use vigil_abi::fcntl::O_APPEND;
 use vigil_abi::process::CAP_FSETID;
-use vigil_fs::{File, Pos, WriteLimits};
+use vigil_fs::{FdRef, File, Pos, WriteLimits};
 use vigil_mem::addr::PAGE_SIZE;
 use vigil_mem::buf::{IovecError, Iovecs};
 use vigil_mem::{IoBuf, IoBufMut, KArc, KVec, UserPtr};
@@ -90,9 +90,9 @@ pub(super) fn read_once<'f>(file: &'f File, a: Args) -> (vigil_fs::OpResult<'f, 
 /// One attempt at write(2) on a file that can be written to; and how many bytes it has moved.
 #[inline]
 pub(super) fn write_once<'f>(t: &Thread, file: &'f File, a: Args) -> (vigil_fs::OpResult<'f, usize>, usize) {
-    match (source(a), limits_of(t, false)) {
-        (Ok(mut buf), Ok(limits)) => (vigil_fs::try_write(file, &mut buf, Pos::Shared, &limits), buf.done()),
-        (Err(e), _) | (_, Err(e)) => (Err(vigil_fs::Stop::Err(e)), 0),
+    match source(a) {
+        Ok(mut buf) => (vigil_fs::try_write(file, &mut buf, Pos::Shared, || limits_of(t, false)), buf.done()),
+        Err(e) => (Err(vigil_fs::Stop::Err(e)), 0),
     }
 }
 
@@ -132,7 +132,7 @@ fn try_write_at(t: &Thread, a: Args, pos: Pos) -> SysResult {
     let file = unsafe { t.files()?.get_light(a[0] as i32) }?;
     vigil_fs::check_write(&file, pos)?;
     let mut buf = source(a)?;
-    match vigil_fs::try_write(&file, &mut buf, pos, &limits_of(t, false)?).map_err(|e| stop(t, e, buf.done())) {
+    match vigil_fs::try_write(&file, &mut buf, pos, || limits_of(t, false)).map_err(|e| stop(t, e, buf.done())) {
         Err(Stop::Errno(e)) => Ok(write_signals(t, Err(e))?),
         other => other,
     }
@@ -151,12 +151,25 @@ async fn write_at(t: &Thread, file: &File, buf: &mut IoBuf<'_>, pos: Pos, append
 }
 
 /// read(fd, buffer, count)
+#[inline(always)]
 pub fn try_read(t: &Thread, a: Args) -> SysResult {
     // SAFETY: the thread's own table; nothing below changes it.
-    let file = unsafe { t.files()?.get_light(a[0] as i32) }?;
-    vigil_fs::check_read(&file, Pos::Shared)?;
-    let (result, done) = read_once(&file, a);
-    result.map_err(|e| stop_or_block(t, &file, Kind::Read, e, done))
+    match unsafe { t.files()?.get_light(a[0] as i32) }? {
+        FdRef::Borrowed(file) => read_file(t, file, a),
+        FdRef::Counted(file) => read_counted(t, file, a),
+    }
+}
+
+#[inline(never)]
+fn read_counted(t: &Thread, file: KArc<File>, a: Args) -> SysResult {
+    read_file(t, &file, a)
+}
+
+#[inline(always)]
+fn read_file(t: &Thread, file: &KArc<File>, a: Args) -> SysResult {
+    vigil_fs::check_read(file, Pos::Shared)?;
+    let (result, done) = read_once(file, a);
+    result.map_err(|e| stop_or_block(t, file, Kind::Read, e, done))
 }
 
 /// read, when it must wait
@@ -170,14 +183,35 @@ pub async fn read(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
 }
 
 /// write(fd, buffer, count)
+#[inline(always)]
 pub fn try_write(t: &Thread, a: Args) -> SysResult {
     // SAFETY: the thread's own table; nothing below changes it.
-    let file = unsafe { t.files()?.get_light(a[0] as i32) }?;
-    vigil_fs::check_write(&file, Pos::Shared)?;
-    let (result, done) = write_once(t, &file, a);
-    match result.map_err(|e| stop_or_block(t, &file, Kind::Write, e, done)) {
-        Err(Stop::Errno(e)) => Ok(write_signals(t, Err(e))?),
-        other => other,
+    match unsafe { t.files()?.get_light(a[0] as i32) }? {
+        FdRef::Borrowed(file) => write_file(t, file, a),
+        FdRef::Counted(file) => write_counted(t, file, a),
+    }
+}
+
+#[inline(never)]
+fn write_counted(t: &Thread, file: KArc<File>, a: Args) -> SysResult {
+    write_file(t, &file, a)
+}
+
+#[inline(always)]
+fn write_file(t: &Thread, file: &KArc<File>, a: Args) -> SysResult {
+    vigil_fs::check_write(file, Pos::Shared)?;
+    let (result, done) = write_once(t, file, a);
+    match result {
+        Ok(n) => Ok(n),
+        Err(e) => write_stopped(t, file, e, done),
+    }
+}
+
+#[inline(never)]
+fn write_stopped(t: &Thread, file: &KArc<File>, e: vigil_fs::Stop<'_>, done: usize) -> SysResult {
+    match stop_or_block(t, file, Kind::Write, e, done) {
+        Stop::Errno(e) => Ok(write_signals(t, Err(e))?),
+        other => Err(other),
     }
 }
 
@@ -271,7 +305,7 @@ pub fn try_writev(t: &Thread, a: Args) -> SysResult {
     };
     let mut buf = IoBuf::iovec(v.ranges());
     buf.limit(MAX_COUNT);
-    match vigil_fs::try_write(&file, &mut buf, Pos::Shared, &limits_of(t, false)?).map_err(|e| stop(t, e, buf.done())) {
+    match vigil_fs::try_write(&file, &mut buf, Pos::Shared, || limits_of(t, false)).map_err(|e| stop(t, e, buf.done())) {
         Err(Stop::Errno(e)) => Ok(write_signals(t, Err(e))?),
         other => other,
     }

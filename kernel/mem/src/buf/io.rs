@@ -61,10 +61,18 @@ impl<'a> Cursor<'a> {
 
     #[inline(always)]
     fn advance(&mut self, n: usize) {
+        debug_assert!(n <= self.piece.len && n <= self.remaining);
+        // The piece is no longer than what remains, and `n` no longer than the piece.
         self.piece.addr = self.piece.addr.wrapping_add(n);
-        self.piece.len -= n;
-        self.remaining -= n;
-        self.done += n;
+        self.piece.len = self.piece.len.wrapping_sub(n);
+        self.remaining = self.remaining.wrapping_sub(n);
+        self.done = self.done.wrapping_add(n);
+    }
+
+    /// Whether the next `n` bytes are one range of user memory.
+    #[inline(always)]
+    fn is_user_piece(&self, n: usize) -> bool {
+        n <= self.piece.len && n <= self.remaining && !self.is_kernel()
     }
 
     /// Copies up to `n` bytes piece by piece with `copy(cursor address, is kernel, offset, length) -> bytes done`.
@@ -224,6 +232,21 @@ impl<'a> IoBuf<'a> {
         })
     }
 
+    /// Copies in `n` bytes if they are one range of user memory, and all of it is there; else nothing, and `false`. The
+    /// short way for small transfers; who gets `false` goes the long one.
+    ///
+    /// # Safety
+    /// As [`IoBuf::copy_in_raw`].
+    #[inline(always)]
+    pub unsafe fn copy_in_at_once(&mut self, dst: *mut u8, n: usize) -> bool {
+        // SAFETY: passed on.
+        let all = self.0.is_user_piece(n) && unsafe { uaccess::missed_from_user(dst, self.0.piece.addr, n) } == 0;
+        if all {
+            self.0.advance(n);
+        }
+        all
+    }
+
     /// Takes one whole `T`; on a fault nothing is taken. `Ok(None)` when fewer bytes are left than it needs.
     pub fn read_pod<T: Pod>(&mut self) -> Result<Option<T>, Fault> {
         if self.remaining() < size_of::<T>() {
@@ -356,6 +379,21 @@ impl<'a> IoBufMut<'a> {
             (Err(fault), Some(addr)) => Err(Fault { addr, ..fault }),
             (cleared, _) => cleared,
         }
+    }
+
+    /// Copies out `n` bytes if one range of user memory takes them, and all of it is there; else the buffer stays as it is,
+    /// and the answer is `false`. See [`IoBuf::copy_in_at_once`].
+    ///
+    /// # Safety
+    /// As [`IoBufMut::copy_out_raw`].
+    #[inline(always)]
+    pub unsafe fn copy_out_at_once(&mut self, src: *const u8, n: usize) -> bool {
+        // SAFETY: passed on.
+        let all = self.0.is_user_piece(n) && unsafe { uaccess::missed_to_user(self.0.piece.addr, src, n) } == 0;
+        if all {
+            self.0.advance(n);
+        }
+        all
     }
 
     /// Writes up to `n` zero bytes.
