@@ -32,7 +32,7 @@ use crate::cpu::{AtomicCpuMask, CpuId, CpuMask, MAX_CPUS, ONLINE, PerCpu};
 use crate::inbox::Inbox;
 use crate::lock_class;
 use crate::platform;
-use crate::sync::SpinLock;
+use crate::sync::{SpinLock, rt_mutex};
 use crate::task::{Task, TaskRef};
 use crate::time::{self, Nanos};
 use core::cell::Cell;
@@ -244,8 +244,18 @@ pub fn with_entity<R>(task: &Task, f: impl FnOnce(&mut RunQueue, NonNull<Entity>
     }
 }
 
-/// Changes how `task` is scheduled, and reschedules its CPU when the order of its queue changed.
+/// Changes how `task` is scheduled. While it is lent a higher priority (`rt_mutex`) it keeps that.
 pub fn set_params(task: &Task, params: Params) {
+    rt_mutex::set_normal_params(task, params);
+}
+
+/// The parameters that `task` was given: without what is lent to it.
+pub fn params(task: &Task) -> Params {
+    rt_mutex::normal_params(task)
+}
+
+/// Makes `task` run with `params`, and reschedules its CPU when the order of its queue changed.
+pub(crate) fn apply_params(task: &Task, params: Params) {
     let guard = PreemptGuard::new();
     let (cpu, resched) = with_entity(task, |rq, entity, now| {
         // SAFETY: the entity belongs to this queue, whose lock is held.
@@ -281,8 +291,8 @@ pub fn inherit(parent: &Task, child: &crate::task::Spawned) {
     });
 }
 
-/// The parameters of `task`.
-pub fn params(task: &Task) -> Params {
+/// The parameters that `task` runs with now.
+pub fn effective_params(task: &Task) -> Params {
     // SAFETY: the entity is read under its queue's lock.
     with_entity(task, |_, entity, _| unsafe { entity.as_ref().params() })
 }

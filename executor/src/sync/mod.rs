@@ -5,6 +5,7 @@
 //! | [`SpinLock`], [`RwSpinLock`], [`SeqLock`] | spinning, preemption off | no (`!Send`) | by `*_irq` |
 //! | [`Mutex`], [`RwSem`], [`Semaphore`] | `.await` | yes | `try_*` and release only |
 //! | [`Completion`] | `.await` | has none | completing only |
+//! | `rt_mutex` | does not: it lends priorities | has none | no |
 //! | [`rcu`] | readers never wait | no | yes |
 //! | [`srcu`] | readers never wait | yes | no |
 //!
@@ -18,6 +19,8 @@ pub mod lockdep;
 mod mutex;
 mod raw;
 pub mod rcu;
+#[cfg(not(loom))]
+pub mod rt_mutex;
 mod rwsem;
 mod rwspin;
 mod semaphore;

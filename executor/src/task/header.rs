@@ -75,6 +75,9 @@ pub struct Task {
     pub(crate) parked_on: AtomicPtr<Context>,
     wait_site: AtomicPtr<WaitSite>,
     wait_mode: AtomicU32,
+    /// Its part in priority inheritance; null while it has none.
+    #[cfg(not(loom))]
+    pub(crate) pi: AtomicPtr<crate::sync::rt_mutex::PiTask>,
     /// The kernel's own object (a thread), opaque here.
     owner: AtomicUsize,
     hooks: &'static Hooks,
@@ -202,6 +205,8 @@ impl Task {
     pub(crate) unsafe fn free(task: NonNull<Task>) {
         // SAFETY: `layout` is what the task was allocated with.
         unsafe {
+            #[cfg(not(loom))]
+            crate::sync::rt_mutex::forget(&task.as_ref().pi);
             let layout = task.as_ref().vtable.layout;
             dealloc(task.as_ptr().cast(), layout);
         }
@@ -452,6 +457,8 @@ impl Spawned {
             parked_on: AtomicPtr::new(core::ptr::null_mut()),
             wait_site: AtomicPtr::new(core::ptr::null_mut()),
             wait_mode: AtomicU32::new(0),
+            #[cfg(not(loom))]
+            pi: AtomicPtr::new(core::ptr::null_mut()),
             owner: AtomicUsize::new(owner as usize),
             hooks,
             name: [const { core::sync::atomic::AtomicU8::new(0) }; 16],
