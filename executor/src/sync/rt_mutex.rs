@@ -184,7 +184,7 @@ impl Node for RtWaiter {
 
 /// Gives `task` what it needs to own and to wait. Once for each task; more often does no harm.
 pub fn prepare(task: &Task) -> Result<(), SpawnError> {
-    if !task.pi.load(Acquire).is_null() {
+    if takes_part(task) {
         return Ok(());
     }
     // SAFETY: the layout is not empty.
@@ -199,6 +199,12 @@ pub fn prepare(task: &Task) -> Result<(), SpawnError> {
         unsafe { dealloc(new.cast(), Layout::new::<PiTask>()) };
     }
     Ok(())
+}
+
+/// Whether `task` was [`prepare`]d.
+#[inline]
+pub fn takes_part(task: &Task) -> bool {
+    !task.pi.load(Acquire).is_null()
 }
 
 /// The task is freed: so is what [`prepare`] gave it. It owns nothing and waits for nothing: both would hold it.

@@ -8,8 +8,9 @@
 //! its owner takes the lock before the node goes away; so nobody touches a node that is gone. Two buckets are locked by
 //! ascending address.
 
+use super::pi::PiWaiter;
 use crate::mm::FutexKey;
-use crate::syscall::user;
+use crate::syscall::{Stop, user};
 use crate::task::thread::Thread;
 use core::cell::UnsafeCell;
 use core::marker::PhantomPinned;
@@ -71,6 +72,8 @@ struct Node {
     prev: *mut Waiter,
     key: FutexKey,
     bitset: u32,
+    /// For whom it waits to be moved to a PI futex; null for an ordinary waiter.
+    pi: *const PiWaiter,
 }
 
 // SAFETY: `node` is touched only under the lock of the bucket that it is linked in, or by its owner while it is in none.
@@ -139,8 +142,17 @@ fn finish(bucket: &Bucket, list: &mut List, w: &Waiter) {
 impl Waiter {
     /// A waiter for `key` that answers wakes with a bit in `bitset`.
     pub fn new(key: FutexKey, bitset: u32) -> Self {
+        Self::with(key, bitset, core::ptr::null())
+    }
+
+    /// A waiter for `key` that only [`for_each_requeueable`] finds. `pi` outlives it.
+    pub fn for_requeue(key: FutexKey, pi: NonNull<PiWaiter>) -> Self {
+        Self::with(key, u32::MAX, pi.as_ptr())
+    }
+
+    fn with(key: FutexKey, bitset: u32, pi: *const PiWaiter) -> Self {
         Waiter {
-            node: UnsafeCell::new(Node { next: null_mut(), prev: null_mut(), key, bitset }),
+            node: UnsafeCell::new(Node { next: null_mut(), prev: null_mut(), key, bitset, pi }),
             bucket: AtomicPtr::new(null_mut()),
             woken: AtomicBool::new(false),
             queue: WaitQueue::new(),
@@ -172,17 +184,22 @@ impl Waiter {
 
     /// Unlinks it; `true` if it was woken before.
     fn leave(&self) -> bool {
+        !self.take_off() && self.woken.load(Acquire)
+    }
+
+    /// Unlinks it; `false` when it was not linked any more.
+    pub fn take_off(&self) -> bool {
         loop {
             let p = self.bucket.load(Acquire);
             // SAFETY: buckets are statics.
-            let Some(bucket) = (unsafe { p.as_ref() }) else { return self.woken.load(Acquire) };
+            let Some(bucket) = (unsafe { p.as_ref() }) else { return false };
             let mut list = bucket.list.lock();
             // A requeue may have moved it between the load and the lock.
             if core::ptr::eq(self.bucket.load(Acquire), p) {
                 list.unlink(self);
                 self.bucket.store(null_mut(), Release);
                 bucket.count.fetch_sub(1, Release);
-                return false;
+                return true;
             }
         }
     }
@@ -201,6 +218,18 @@ pub enum EnqueueError {
     Changed,
     /// Its page is not in memory.
     Fault(Fault),
+    /// Somebody waits there who is to be moved to a PI futex (EINVAL).
+    Requeueable,
+}
+
+impl From<EnqueueError> for Stop {
+    fn from(e: EnqueueError) -> Stop {
+        match e {
+            EnqueueError::Changed => Errno::EAGAIN.into(),
+            EnqueueError::Fault(fault) => fault.into(),
+            EnqueueError::Requeueable => Errno::EINVAL.into(),
+        }
+    }
 }
 
 /// Waits for a wake of `waiter`, which is linked, until `deadline`. `Ok` also when the deadline and a wake coincide.
@@ -220,22 +249,32 @@ pub async fn wait(waiter: Pin<&Waiter>, deadline: Option<Nanos>, slack: Nanos) -
     }
 }
 
-/// Wakes at most `n` waiters of `key` whose bit set meets `bitset`; returns how many.
-pub fn wake(key: &FutexKey, n: usize, bitset: u32) -> usize {
+/// Wakes at most `n` waiters of `key` whose bit set meets `bitset`; returns how many. EINVAL when it meets one who is to be
+/// moved to a PI futex.
+pub fn wake(key: &FutexKey, n: usize, bitset: u32) -> Result<usize, Errno> {
     let bucket = bucket_of(key);
     // The caller has changed the word before; a waiter counts itself before it reads the word.
     core::sync::atomic::fence(SeqCst);
     if bucket.count.load(SeqCst) == 0 {
-        return 0;
+        return Ok(0);
     }
-    let mut list = bucket.list.lock();
-    wake_in(bucket, &mut list, key, n, bitset)
+    wake_some(bucket, key, n, bitset)
 }
 
-fn wake_in(bucket: &Bucket, list: &mut List, key: &FutexKey, n: usize, bitset: u32) -> usize {
-    let mut woken = 0;
+#[inline(never)]
+fn wake_some(bucket: &Bucket, key: &FutexKey, n: usize, bitset: u32) -> Result<usize, Errno> {
+    wake_in(bucket, &mut bucket.list.lock(), key, n, bitset).ok_or(Errno::EINVAL)
+}
+
+/// `None`: see [`wake`].
+fn wake_in(bucket: &Bucket, list: &mut List, key: &FutexKey, n: usize, bitset: u32) -> Option<usize> {
+    let (mut woken, mut odd) = (0, false);
     if n > 0 {
         list.for_each(key, |list, w, node| {
+            if !node.pi.is_null() {
+                odd = true;
+                return false;
+            }
             if node.bitset & bitset != 0 {
                 finish(bucket, list, w);
                 woken += 1;
@@ -243,7 +282,52 @@ fn wake_in(bucket: &Bucket, list: &mut List, key: &FutexKey, n: usize, bitset: u
             woken < n
         });
     }
-    woken
+    (!odd).then_some(woken)
+}
+
+/// What became of a waiter.
+pub enum Moved {
+    /// It is somebody else's now.
+    Yes,
+    /// It stays, and so do the rest.
+    Enough,
+}
+
+/// Offers each waiter of `key` that is to be moved to a PI futex to `f`, oldest first, if the word at an address has an
+/// expected value (EAGAIN). EINVAL when an ordinary one is among them. `f` may not wait.
+pub fn for_each_requeueable(
+    key: &FutexKey,
+    (addr, expected): (usize, u32),
+    mut f: impl FnMut(&PiWaiter) -> Result<Moved, Stop>,
+) -> Result<(), Stop> {
+    let bucket = bucket_of(key);
+    let mut list = bucket.list.lock();
+    if uaccess::user_load_u32(addr)? != expected {
+        return Err(Errno::EAGAIN.into());
+    }
+    let mut result = Ok(());
+    list.for_each(key, |list, w, node| {
+        // SAFETY: it outlives the waiter, which is linked.
+        let Some(pi) = (unsafe { node.pi.as_ref() }) else {
+            result = Err(Errno::EINVAL.into());
+            return false;
+        };
+        match f(pi) {
+            Ok(Moved::Yes) => {
+                list.unlink(w);
+                bucket.count.fetch_sub(1, Release);
+                // The last touch, as in `finish`.
+                w.bucket.store(null_mut(), Release);
+                true
+            }
+            Ok(Moved::Enough) => false,
+            Err(stop) => {
+                result = Err(stop);
+                false
+            }
+        }
+    });
+    result
 }
 
 /// Both buckets' locks, by ascending address; one lock when they are the same.
@@ -280,10 +364,14 @@ pub fn requeue(
             Err(fault) => return Err(EnqueueError::Fault(fault)),
         }
     }
-    let woken = wake_in(a, &mut first, from, n, u32::MAX);
-    let mut moved = 0;
+    let woken = wake_in(a, &mut first, from, n, u32::MAX).ok_or(EnqueueError::Requeueable)?;
+    let (mut moved, mut odd) = (0, false);
     if m > 0 {
         first.for_each(from, |list, w, node| {
+            if !node.pi.is_null() {
+                odd = true;
+                return false;
+            }
             node.key = *to;
             if let Some(target) = &mut second {
                 list.unlink(w);
@@ -296,7 +384,7 @@ pub fn requeue(
             moved < m
         });
     }
-    Ok((woken, moved))
+    if odd { Err(EnqueueError::Requeueable) } else { Ok((woken, moved)) }
 }
 
 /// The key of a word of the caller's memory; waits for its page if it must.
@@ -322,7 +410,8 @@ pub fn try_key(thread: &Thread, addr: usize, shared: bool, write: bool) -> Resul
 pub async fn wake_address(thread: &Thread, addr: usize) {
     for shared in [false, true] {
         if let Ok(key) = key(thread, addr, shared, false).await {
-            wake(&key, 1, u32::MAX);
+            // Nobody to tell of a waiter that does not belong there.
+            let _ = wake(&key, 1, u32::MAX);
         }
     }
 }
@@ -335,7 +424,8 @@ pub async fn exit_robust_list(thread: &Thread) {
         return;
     }
     let Ok(head) = user::get(thread, UserPtr::<RobustListHead>::new(head_address)).await else { return };
-    let pending = head.list_op_pending as usize & !1;
+    // The lowest bit of a link says that the futex at its end is a PI futex.
+    let (pending, pending_pi) = (head.list_op_pending as usize & !1, head.list_op_pending & 1 != 0);
     let mut entry = head.list as usize;
     for _ in 0..ROBUST_LIST_LIMIT {
         let at = entry & !1;
@@ -344,7 +434,7 @@ pub async fn exit_robust_list(thread: &Thread) {
         }
         // The next one is read first: the owner of the lock may free the entry as soon as it is released.
         let next = user::get(thread, UserPtr::<u64>::new(at)).await;
-        if at != pending && !release_robust(thread, at, head.futex_offset, false).await {
+        if at != pending && !release_robust(thread, at, head.futex_offset, false, entry & 1 != 0).await {
             return;
         }
         let Ok(next) = next else { return };
@@ -352,12 +442,12 @@ pub async fn exit_robust_list(thread: &Thread) {
         vigil_executor::executor::cond_resched().await;
     }
     if pending != 0 {
-        release_robust(thread, pending, head.futex_offset, true).await;
+        release_robust(thread, pending, head.futex_offset, true, pending_pi).await;
     }
 }
 
 /// Releases one robust futex, if this thread holds it. `false`: its memory is bad.
-async fn release_robust(thread: &Thread, entry: usize, offset: i64, pending: bool) -> bool {
+async fn release_robust(thread: &Thread, entry: usize, offset: i64, pending: bool, pi: bool) -> bool {
     let addr = entry.wrapping_add(offset as usize);
     if addr % 4 != 0 {
         return false;
@@ -366,7 +456,7 @@ async fn release_robust(thread: &Thread, entry: usize, offset: i64, pending: boo
         let Ok(word) = user::get(thread, UserPtr::<u32>::new(addr)).await else { return false };
         if word & FUTEX_TID_MASK != thread.tid() {
             // Unlocked already, but its waiters not woken: the thread died in between.
-            if pending && word & FUTEX_TID_MASK == 0 {
+            if pending && !pi && word & FUTEX_TID_MASK == 0 {
                 wake_address(thread, addr).await;
             }
             return true;
@@ -374,7 +464,8 @@ async fn release_robust(thread: &Thread, entry: usize, offset: i64, pending: boo
         let dead = word & FUTEX_WAITERS | FUTEX_OWNER_DIED;
         match uaccess::user_cmpxchg_u32(addr, word, dead) {
             Ok(found) if found == word => {
-                if word & FUTEX_WAITERS != 0 {
+                // The heir of a PI futex is woken by `pi::exit`.
+                if !pi && word & FUTEX_WAITERS != 0 {
                     wake_address(thread, addr).await;
                 }
                 return true;

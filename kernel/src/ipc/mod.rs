@@ -1,3 +1,4 @@
 //! Communication between processes that is not through files.
 
 pub mod futex;
+pub mod pi;

@@ -211,7 +211,7 @@ pub(super) fn stat(who: &Who, out: &mut SeqBuf) -> OpResult<'static, ()> {
         times[1] / TICK,
         tree.children_time[0] / TICK,
         tree.children_time[1] / TICK,
-        i32::from(params.prio()) - 100,
+        i32::from(task.map_or(params, executor::effective_params).prio()) - 100,
         nice_of(&params),
         tree.threads,
         start / TICK,

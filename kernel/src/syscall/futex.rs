@@ -1,7 +1,8 @@
-//! futex(2) and robust lists. Priority-inheriting futexes do not exist yet: ENOSYS.
+//! futex(2) and robust lists.
 
 use super::{Args, Stop, SysResult, user};
 use crate::ipc::futex::{self, EnqueueError, Waiter};
+use crate::ipc::pi;
 use crate::task::process::find_thread;
 use crate::task::thread::Thread;
 use crate::time::clock;
@@ -12,7 +13,7 @@ use vigil_abi::futex::*;
 use vigil_abi::process::CAP_SYS_PTRACE;
 use vigil_abi::time::Timespec;
 use vigil_executor::time::{Nanos, now};
-use vigil_mem::UserPtr;
+use vigil_mem::{KBox, UserPtr};
 use vigil_mem::buf::uaccess::{self, UserAtomic};
 
 /// The operation without its flags, or ENOSYS.
@@ -20,8 +21,11 @@ fn command(op: u32) -> Result<u32, Errno> {
     let command = op & FUTEX_CMD_MASK;
     let realtime = op & FUTEX_CLOCK_REALTIME != 0;
     match command {
-        FUTEX_WAIT | FUTEX_WAIT_BITSET => Ok(command),
-        FUTEX_WAKE | FUTEX_WAKE_BITSET | FUTEX_REQUEUE | FUTEX_CMP_REQUEUE | FUTEX_WAKE_OP if !realtime => Ok(command),
+        FUTEX_WAIT_BITSET | FUTEX_WAIT_REQUEUE_PI | FUTEX_LOCK_PI2 => Ok(command),
+        FUTEX_WAIT | FUTEX_WAKE | FUTEX_WAKE_BITSET | FUTEX_REQUEUE | FUTEX_CMP_REQUEUE | FUTEX_WAKE_OP if !realtime => {
+            Ok(command)
+        }
+        FUTEX_LOCK_PI | FUTEX_TRYLOCK_PI | FUTEX_UNLOCK_PI | FUTEX_CMP_REQUEUE_PI if !realtime => Ok(command),
         _ => Err(Errno::ENOSYS),
     }
 }
@@ -33,6 +37,7 @@ pub fn try_futex(t: &Thread, a: Args) -> SysResult {
     let bitset = match op & FUTEX_CMD_MASK {
         FUTEX_WAKE => FUTEX_BITSET_MATCH_ANY,
         FUTEX_WAKE_BITSET => a[5] as u32,
+        FUTEX_UNLOCK_PI if op & FUTEX_CLOCK_REALTIME == 0 => return pi::try_unlock(t, a[0] as usize, shared),
         _ => return Err(Stop::NotYet),
     };
     command(op)?;
@@ -41,7 +46,7 @@ pub fn try_futex(t: &Thread, a: Args) -> SysResult {
     }
     let key = futex::try_key(t, a[0] as usize, shared, false)?;
     // Linux wakes one for a count of zero or less.
-    Ok(futex::wake(&key, (a[2] as i32).max(1) as usize, bitset))
+    Ok(futex::wake(&key, (a[2] as i32).max(1) as usize, bitset)?)
 }
 
 /// futex(address, operation, value, timeout or value 2, address 2, value 3)
@@ -50,7 +55,31 @@ pub async fn futex(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     let shared = op & FUTEX_PRIVATE_FLAG == 0;
     let command = command(op)?;
     match command {
-        FUTEX_WAKE | FUTEX_WAKE_BITSET => user::retry(t, || try_futex(t, a)).await,
+        FUTEX_WAKE | FUTEX_WAKE_BITSET | FUTEX_UNLOCK_PI => user::retry(t, || try_futex(t, a)).await,
+        FUTEX_LOCK_PI | FUTEX_LOCK_PI2 => {
+            // The older call's time is the wall clock's.
+            let clock = if command == FUTEX_LOCK_PI { FUTEX_CLOCK_REALTIME } else { 0 };
+            let deadline = deadline(t, a[3], op | clock, false).await?;
+            KBox::try_pin(pi::lock(t, a[0] as usize, shared, deadline, false))?.await.map(|()| 0)
+        }
+        FUTEX_TRYLOCK_PI => KBox::try_pin(pi::lock(t, a[0] as usize, shared, None, true))?.await.map(|()| 0),
+        FUTEX_WAIT_REQUEUE_PI => {
+            let deadline = deadline(t, a[3], op, false).await?;
+            if a[0] == a[4] {
+                return Err(Errno::EINVAL);
+            }
+            let from = (a[0] as usize, a[2] as u32);
+            KBox::try_pin(pi::wait_requeue(t, from, a[4] as usize, shared, deadline))?.await.map(|()| 0)
+        }
+        FUTEX_CMP_REQUEUE_PI => {
+            let (woken, more) = (a[2] as i32, a[3] as i32);
+            // One is woken: two who own the futex there cannot be.
+            if woken != 1 || more < 0 || a[0] == a[4] {
+                return Err(Errno::EINVAL);
+            }
+            let from = (a[0] as usize, a[5] as u32);
+            KBox::try_pin(pi::requeue(t, from, a[4] as usize, shared, more as usize))?.await
+        }
         FUTEX_WAIT | FUTEX_WAIT_BITSET => {
             let bitset = if command == FUTEX_WAIT { FUTEX_BITSET_MATCH_ANY } else { a[5] as u32 };
             let deadline = deadline(t, a[3], op, command == FUTEX_WAIT).await?;
@@ -97,6 +126,7 @@ async fn wait(
         match waiter.as_ref().enqueue(addr, a[2] as u32) {
             Ok(()) => break,
             Err(EnqueueError::Changed) => return Err(Errno::EAGAIN),
+            Err(EnqueueError::Requeueable) => return Err(Errno::EINVAL),
             Err(EnqueueError::Fault(fault)) => user::fault_in(t, fault).await?,
         }
     }
@@ -122,6 +152,7 @@ async fn requeue(t: &Thread, a: Args<'_>, shared: bool, expected: Option<u32>) -
         match futex::requeue(&from, &to, n as usize, m as usize, expected.map(|v| (addr, v))) {
             Ok((woken, moved)) => return Ok(woken + moved),
             Err(EnqueueError::Changed) => return Err(Errno::EAGAIN),
+            Err(EnqueueError::Requeueable) => return Err(Errno::EINVAL),
             Err(EnqueueError::Fault(fault)) => user::fault_in(t, fault).await?,
         }
     }
@@ -164,9 +195,9 @@ async fn wake_op(t: &Thread, a: Args<'_>, shared: bool) -> Result<usize, Errno> 
         FUTEX_OP_CMP_GE => old >= compared,
         _ => return Err(Errno::ENOSYS),
     };
-    let mut woken = futex::wake(&from, (a[2] as i32).max(1) as usize, FUTEX_BITSET_MATCH_ANY);
+    let mut woken = futex::wake(&from, (a[2] as i32).max(1) as usize, FUTEX_BITSET_MATCH_ANY)?;
     if also {
-        woken += futex::wake(&second, (a[3] as i32).max(1) as usize, FUTEX_BITSET_MATCH_ANY);
+        woken += futex::wake(&second, (a[3] as i32).max(1) as usize, FUTEX_BITSET_MATCH_ANY)?;
     }
     Ok(woken)
 }

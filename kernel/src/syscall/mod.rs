@@ -42,6 +42,7 @@ mod xattr;
 
 pub(crate) use memory::limits_of;
 pub use process::process_times;
+pub use time::slack_of;
 pub use signal::try_sigreturn;
 pub use table::serve;
 

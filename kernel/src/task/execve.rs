@@ -196,6 +196,7 @@ async fn alone(t: &Thread) -> Result<(), Errno> {
 /// The point of no return: the thread becomes the new program.
 async fn commit(t: &Thread, image: LoadedImage, fresh: Fresh, secure: bool) {
     exit::release_futexes(t).await;
+    t.futex_exited.store(false, Relaxed);
     let old = t.replace_mm(Some(image.mm));
     switch::reload(t);
     if let Some(old) = old

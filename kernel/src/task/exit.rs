@@ -97,6 +97,7 @@ pub async fn finish(thread: KArc<Thread>) {
 /// mm_release). At the thread's end and at exec, with the old address space.
 pub async fn release_futexes(thread: &Thread) {
     futex::exit_robust_list(thread).await;
+    crate::ipc::pi::exit(thread);
     if thread.clear_child_tid.load(Relaxed) != 0 {
         let address = thread.clear_child_tid.swap(0, Relaxed);
         if thread.share_mm().is_some_and(|mm| mm.users() > 1) {

@@ -39,6 +39,8 @@ pub struct Thread {
     pub set_child_tid: AtomicUsize,
     /// Head of the list of robust futexes, and its length as given.
     pub robust_list: AtomicUsize,
+    /// It has handed its PI futexes on, and can own no other. See `ipc::pi::exit`.
+    pub futex_exited: AtomicBool,
     /// Execution domain flags (`personality`).
     pub personality: AtomicU32,
     /// What it asked for by prctl(2): bits of `syscall::prctl`. Written by the thread itself.
@@ -120,6 +122,7 @@ impl Thread {
             clear_child_tid: AtomicUsize::new(0),
             set_child_tid: AtomicUsize::new(0),
             robust_list: AtomicUsize::new(0),
+            futex_exited: AtomicBool::new(false),
             personality: AtomicU32::new(0),
             wishes: AtomicU32::new(0),
             exit_code: AtomicI32::new(0),

@@ -5,8 +5,10 @@ mod deliver;
 mod exec;
 mod fd;
 mod file;
+mod futex;
 mod memory;
 mod path;
+mod pi;
 mod poll;
 mod prctl;
 mod process;
@@ -39,6 +41,7 @@ pub fn all() -> Calls {
     prctl::add(&mut all);
     signal::add(&mut all);
     deliver::add(&mut all);
+    futex::add(&mut all);
     time::add(&mut all);
     system::add(&mut all);
     xattr::add(&mut all);
