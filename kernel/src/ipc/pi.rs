@@ -139,7 +139,7 @@ impl PiWaiter {
         prepare(task).map_err(|_| Errno::ENOMEM)?;
         Ok(PiWaiter {
             rt: RtWaiter::new(),
-            tid: t.tid,
+            tid: t.tid(),
             task: TaskRef::from_task(task),
             target,
             granted: AtomicBool::new(false),
@@ -313,7 +313,7 @@ async fn claim(t: &Thread, waiter: Pin<&PiWaiter>, addr: usize) -> Result<(), Er
 #[cold]
 #[inline(never)]
 pub fn try_unlock(t: &Thread, addr: usize, shared: bool) -> Result<usize, Stop> {
-    let mine = |word: u32| word & FUTEX_TID_MASK == t.tid;
+    let mine = |word: u32| word & FUTEX_TID_MASK == t.tid();
     if !mine(user_load_u32(addr)?) {
         return Err(Errno::EPERM.into());
     }
