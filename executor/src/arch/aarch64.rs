@@ -90,6 +90,15 @@ pub fn counter() -> u64 {
     c
 }
 
+/// The virtual counter, for statistics: it may be read some instructions early or late, and never goes back on a CPU.
+#[inline(always)]
+pub fn counter_unordered() -> u64 {
+    let c: u64;
+    // SAFETY: a read of the counter.
+    unsafe { asm!("mrs {}, cntvct_el0", out(reg) c, options(nostack, preserves_flags)) };
+    c
+}
+
 /// Starts this CPU's cycle counter, from 0 (Arm ARM D13.4: PMCR_EL0.E and .C, PMCNTENSET_EL0.C).
 #[cfg(feature = "stamps")]
 pub fn start_cycles() {

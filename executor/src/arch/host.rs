@@ -67,6 +67,11 @@ pub fn counter() -> u64 {
     START.get_or_init(Instant::now).elapsed().as_nanos() as u64
 }
 
+/// As [`counter`].
+pub fn counter_unordered() -> u64 {
+    counter()
+}
+
 /// The cycle counter: the host's nanoseconds.
 #[cfg(feature = "stamps")]
 pub fn cycles() -> u64 {

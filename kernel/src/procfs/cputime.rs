@@ -7,7 +7,6 @@
 
 use crate::softirq;
 use crate::task::process::tasks;
-use core::sync::atomic::Ordering::Relaxed;
 use vigil_executor::cpu::{CpuId, MAX_CPUS};
 use vigil_executor::time::now;
 use vigil_executor::{executor, lock_class};
@@ -46,7 +45,7 @@ fn threads() -> [u64; 2] {
         }
         for thread in process.living(&guard) {
             let total = thread.run_time();
-            let system = thread.system_time.load(Relaxed).min(total);
+            let system = thread.system_time().min(total);
             sum[0] = sum[0].wrapping_add(total - system);
             sum[1] = sum[1].wrapping_add(system);
         }

@@ -79,7 +79,7 @@ impl Target {
         match &self.thread {
             Some(thread) if !who.group => {
                 let total = thread.run_time();
-                let system = thread.system_time.load(Relaxed).min(total);
+                let system = thread.system_time().min(total);
                 [total - system, system]
             }
             _ => crate::syscall::process_times(&self.process),

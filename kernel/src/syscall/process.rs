@@ -371,7 +371,7 @@ pub(super) fn process_usage(process: &Process) -> ([u64; 2], [u64; 2]) {
     let (mut time, mut faults) = (r.dead_time, r.dead_faults);
     for thread in process.living(&guard) {
         let total = thread.run_time();
-        let system = thread.system_time.load(Relaxed).min(total);
+        let system = thread.system_time().min(total);
         time[0] = time[0].wrapping_add(total - system);
         time[1] = time[1].wrapping_add(system);
         faults[0] = faults[0].wrapping_add(thread.min_faults.load(Relaxed));
@@ -396,7 +396,7 @@ pub fn getrusage(t: &Thread, a: Args) -> SysResult {
         }
         RUSAGE_THREAD => {
             let total = t.run_time();
-            let system = t.system_time.load(Relaxed).min(total);
+            let system = t.system_time().min(total);
             ([total - system, system], [t.min_faults.load(Relaxed), t.maj_faults.load(Relaxed)])
         }
         _ => return Err(Errno::EINVAL.into()),

@@ -189,7 +189,7 @@ pub fn succeed_leader(thread: &Thread) -> [Option<KArc<Thread>>; 2] {
 /// Adds the thread's times and faults to the process's.
 fn account(thread: &Thread, process: &Process, guard: &mut Tasks) {
     let total = thread.run_time();
-    let system = thread.system_time.load(Relaxed).min(total);
+    let system = thread.system_time().min(total);
     let relations = process.relations_mut(guard);
     relations.dead_time[0] = relations.dead_time[0].wrapping_add(total - system);
     relations.dead_time[1] = relations.dead_time[1].wrapping_add(system);

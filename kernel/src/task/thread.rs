@@ -65,8 +65,8 @@ pub struct Thread {
     pub min_faults: AtomicU64,
     /// Faults that did.
     pub maj_faults: AtomicU64,
-    /// Nanoseconds spent in slow system calls and faults.
-    pub system_time: AtomicU64,
+    /// Counter ticks spent in slow system calls and faults.
+    system_ticks: AtomicU64,
     /// CLOCK_MONOTONIC since which it has been running in the slow call or fault that it is in; 0: in none. Its own, and
     /// that of the hooks which switch it.
     system_since: AtomicU64,
@@ -135,7 +135,7 @@ impl Thread {
             reset_on_fork: AtomicBool::new(false),
             min_faults: AtomicU64::new(0),
             maj_faults: AtomicU64::new(0),
-            system_time: AtomicU64::new(0),
+            system_ticks: AtomicU64::new(0),
             system_since: AtomicU64::new(0),
             timer_slack: AtomicU64::new(50_000),
             default_slack: AtomicU64::new(50_000),
@@ -298,7 +298,7 @@ impl Thread {
     /// A slow call or a fault begins: its run time until [`Thread::end_system`] is system time.
     #[inline]
     pub fn begin_system(&self) {
-        self.system_since.store(vigil_executor::time::now(), Relaxed);
+        self.system_since.store(vigil_executor::arch::counter_unordered(), Relaxed);
     }
 
     /// The call or fault has been served.
@@ -311,13 +311,18 @@ impl Thread {
         });
     }
 
+    /// Nanoseconds spent in slow system calls and faults.
+    pub fn system_time(&self) -> u64 {
+        vigil_executor::time::ticks_to_nanos(self.system_ticks.load(Relaxed))
+    }
+
     /// It leaves the CPU: what passes until [`Thread::resume_system`] is nobody's system time.
     #[inline]
     pub fn pause_system(&self) {
         let since = self.system_since.load(Relaxed);
         if since != 0 {
-            let spent = vigil_executor::time::now().saturating_sub(since);
-            self.system_time.store(self.system_time.load(Relaxed).wrapping_add(spent), Relaxed);
+            let spent = vigil_executor::arch::counter_unordered().wrapping_sub(since);
+            self.system_ticks.store(self.system_ticks.load(Relaxed).wrapping_add(spent), Relaxed);
         }
     }
 
