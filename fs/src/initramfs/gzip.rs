@@ -1,16 +1,10 @@
-//! gzip members, decompressed in pieces through a 64 KiB window.
+//! gzip members (RFC 1952), decompressed in pieces.
 //!
-//! The work is `miniz_oxide`'s; this file reads the member's header and trailer and moves the window. As Linux's boot
-//! decompressor it does not compute the CRC-32 of the output (it would cost as much as a quarter of the inflating), but
-//! it checks the length that the trailer promises.
+//! The work is [`inflate`](super::inflate)'s; this file reads the member's header and trailer. As Linux's boot decompressor
+//! it does not compute the CRC-32 of the output, but it checks the length that the trailer promises.
 
+use super::inflate::Decoder;
 use core::fmt;
-use miniz_oxide::inflate::TINFLStatus;
-use miniz_oxide::inflate::core::{DecompressorOxide, decompress};
-use vigil_mem::{KBox, KVec};
-
-/// Size of the window; a power of two, at least deflate's 32 KiB. Larger pieces mean fewer calls.
-const WINDOW: usize = 64 << 10;
 
 const FLAG_HCRC: u8 = 2;
 const FLAG_EXTRA: u8 = 4;
@@ -44,47 +38,26 @@ impl fmt::Display for GzipError {
     }
 }
 
-/// What inflating needs: 11 KiB of tables and the window. One value serves many members.
-pub struct Inflater {
-    state: KBox<DecompressorOxide>,
-    window: KVec<u8>,
-}
+/// What inflating needs. One value serves many members.
+pub struct Inflater(Decoder);
 
 impl Inflater {
-    /// Allocates the tables and the window.
-    #[inline(never)]
+    /// Allocates it: 110 KiB.
     pub fn new() -> Result<Inflater, GzipError> {
-        let state = KBox::try_new(DecompressorOxide::default()).map_err(|_| GzipError::NoMemory)?;
-        let mut window = KVec::new();
-        window.try_resize(WINDOW, 0).map_err(|_| GzipError::NoMemory)?;
-        Ok(Inflater { state, window })
+        Ok(Inflater(Decoder::new()?))
     }
 
     /// Decompresses the member at the start of `input`, handing the output to `out` in order. Returns the length of the
     /// member in `input`, or the first error, `out`'s included.
-    pub fn member<E: From<GzipError>>(&mut self, input: &[u8], mut out: impl FnMut(&[u8]) -> Result<(), E>) -> Result<usize, E> {
-        let mut consumed = header_len(input).ok_or(GzipError::BadHeader)?;
-        self.state.init();
-        let mut total = 0u32;
-        let mut at = 0;
-        loop {
-            let (status, read, written) = decompress(&mut self.state, &input[consumed..], &mut self.window, at, 0);
-            consumed += read;
-            out(&self.window[at..at + written])?;
-            total = total.wrapping_add(written as u32);
-            at = (at + written) & (WINDOW - 1);
-            match status {
-                TINFLStatus::Done => break,
-                TINFLStatus::HasMoreOutput => {}
-                TINFLStatus::NeedsMoreInput | TINFLStatus::FailedCannotMakeProgress => return Err(GzipError::Truncated.into()),
-                _ => return Err(GzipError::BadData.into()),
-            }
-        }
-        let trailer = input.get(consumed..consumed + 8).ok_or(GzipError::Truncated)?;
+    pub fn member<E: From<GzipError>>(&mut self, input: &[u8], out: impl FnMut(&[u8]) -> Result<(), E>) -> Result<usize, E> {
+        let header = header_len(input).ok_or(GzipError::BadHeader)?;
+        let (length, total) = self.0.stream(&input[header..], out)?;
+        let end = header + length;
+        let trailer = input.get(end..end + 8).ok_or(GzipError::Truncated)?;
         if trailer[4..] != total.to_le_bytes() {
             return Err(GzipError::BadLength.into());
         }
-        Ok(consumed + 8)
+        Ok(end + 8)
     }
 }
 

@@ -8,11 +8,14 @@
 //! | file | what |
 //! |---|---|
 //! | [`cpio`] | the archive format, a push parser |
-//! | [`gzip`] | decompression in pieces |
+//! | [`gzip`] | members: headers and trailers |
+//! | [`inflate`], `huffman` | decompression in pieces |
 //! | [`populate`] | entries → directories, files, nodes, links |
 
 pub mod cpio;
 pub mod gzip;
+mod huffman;
+pub mod inflate;
 pub mod populate;
 #[cfg(test)]
 mod tests;
