@@ -22,6 +22,7 @@
 //! | [`task`] | processes, threads, signals, exec |
 //! | `syscall` | the system calls |
 //! | `ipc` | futexes |
+//! | [`net`] | sockets |
 //! | `tty`, `dev`, `procfs` | terminals, devices, `/proc` |
 //! | [`random`], [`uts`] | random bytes, names |
 //! | `selftest` | tests inside the running kernel (feature `selftest`) |
@@ -36,6 +37,7 @@ pub mod debug;
 pub mod mm;
 pub mod procfs;
 pub mod random;
+pub mod net;
 pub mod task;
 pub mod time;
 pub mod uts;

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`mod@errno`], [`nr`] | error numbers, system-call numbers |
 //! | [`fcntl`], [`stat`], [`mount`], [`ioctl`], [`termios`], [`poll`] | files |
+//! | [`socket`] | sockets |
 //! | [`process`], [`signal`], [`sigframe`], [`futex`], [`time`], [`auxv`] | processes and threads |
 //! | [`mm`], [`misc`] | memory; uname, sysinfo, syslog |
 //!
@@ -33,6 +34,7 @@ pub mod poll;
 pub mod process;
 pub mod sigframe;
 pub mod signal;
+pub mod socket;
 pub mod stat;
 pub mod termios;
 pub mod time;

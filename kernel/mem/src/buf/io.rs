@@ -249,19 +249,25 @@ impl<'a> IoBuf<'a> {
 
     /// Takes one whole `T`; on a fault nothing is taken. `Ok(None)` when fewer bytes are left than it needs.
     pub fn read_pod<T: Pod>(&mut self) -> Result<Option<T>, Fault> {
-        if self.remaining() < size_of::<T>() {
-            return Ok(None);
+        let mut value = T::zeroed();
+        Ok(self.copy_in_all(value.as_bytes_mut())?.then_some(value))
+    }
+
+    /// Fills the whole of `dst`, as a datagram must be. `Ok(false)` when fewer bytes are left; on a fault nothing is taken
+    /// either.
+    pub fn copy_in_all(&mut self, dst: &mut [u8]) -> Result<bool, Fault> {
+        if self.remaining() < dst.len() {
+            return Ok(false);
         }
         let before = Cursor { ..self.0 };
-        let mut value = T::zeroed();
-        let done = self.copy_in(value.as_bytes_mut())?;
-        if done < size_of::<T>() {
+        let done = self.copy_in(dst)?;
+        if done < dst.len() {
             self.0.refill();
             let next = self.0.piece.addr;
             self.0 = before;
             return Err(Fault { addr: next, write: false });
         }
-        Ok(Some(value))
+        Ok(true)
     }
 }
 
@@ -413,12 +419,17 @@ impl<'a> IoBufMut<'a> {
     /// Puts one whole `T` out. `Ok(false)` when there is not room for all of it, and nothing was put. On a fault a part may have been
     /// written, but the cursor stays before it.
     pub fn write_pod<T: Pod>(&mut self, value: &T) -> Result<bool, Fault> {
-        if self.remaining() < size_of::<T>() {
+        self.copy_out_all(value.as_bytes())
+    }
+
+    /// As [`IoBufMut::write_pod`], for bytes.
+    pub fn copy_out_all(&mut self, src: &[u8]) -> Result<bool, Fault> {
+        if self.remaining() < src.len() {
             return Ok(false);
         }
         let before = Cursor { ..self.0 };
-        let done = self.copy_out(value.as_bytes())?;
-        if done < size_of::<T>() {
+        let done = self.copy_out(src)?;
+        if done < src.len() {
             self.0.refill();
             let next = self.0.piece.addr;
             self.0 = before;
