@@ -28,6 +28,7 @@ mod info;
 mod lock;
 mod membarrier;
 mod memory;
+mod message;
 mod path;
 mod poll;
 pub mod prctl;
@@ -37,6 +38,7 @@ mod rw;
 mod sched;
 mod seal;
 mod signal;
+mod socket;
 mod time;
 mod xattr;
 

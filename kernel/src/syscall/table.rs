@@ -3,7 +3,10 @@
 //!
 //! A number that is not in the table, or that does not exist on arm64, answers ENOSYS, with one rate-limited line.
 
-use super::{Args, Stop, SysResult, cred, fd, file, futex, info, lock, membarrier, memory, path, poll, prctl, process, rw, sched, seal, signal, time, user, xattr};
+use super::{
+    Args, Stop, SysResult, cred, fd, file, futex, info, lock, membarrier, memory, message, path, poll, prctl, process, rw, sched, seal, signal, socket, time, user,
+    xattr,
+};
 use crate::arch::aarch64::entry::{NOT_YET, UserContext, vigil_el0_no_fast_call, vigil_el0_sigreturn};
 use crate::task::thread::Thread;
 use vigil_executor::apart::apart;
@@ -107,6 +110,25 @@ calls! {
     // Polling.
     ppoll: both poll::try_ppoll, poll::ppoll;
     pselect6: slow poll::pselect6;
+    // Sockets.
+    socket: slow socket::socket;
+    socketpair: slow socket::socketpair;
+    bind: slow socket::bind;
+    listen: slow socket::listen;
+    accept: slow socket::accept;
+    accept4: slow socket::accept4;
+    connect: slow socket::connect;
+    getsockname: slow socket::getsockname;
+    getpeername: slow socket::getpeername;
+    sendto: slow message::sendto;
+    recvfrom: slow message::recvfrom;
+    sendmsg: slow message::sendmsg;
+    recvmsg: slow message::recvmsg;
+    sendmmsg: slow message::sendmmsg;
+    recvmmsg: slow message::recvmmsg;
+    setsockopt: slow socket::setsockopt;
+    getsockopt: slow socket::getsockopt;
+    shutdown: slow socket::shutdown;
     // Paths.
     openat: both path::try_openat, path::openat;
     openat2: slow path::openat2;

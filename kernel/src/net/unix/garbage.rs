@@ -27,6 +27,8 @@ pub struct Flight {
     /// References from messages that are not explained by candidates' queues. Of the collector.
     unexplained: usize,
     state: Mark,
+    /// Index of the next one that was reached and whose queue has not been looked at. Of the collector.
+    next: Option<usize>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -34,10 +36,8 @@ enum Mark {
     /// Something else than messages holds it.
     Held,
     Candidate,
-    /// Can be received; its queue has not been looked at.
+    /// Can be received.
     Reached,
-    /// Can be received; and so can what is in its queue.
-    Done,
 }
 
 // SAFETY: the pointer is only compared and, under the lock and while messages hold the file, read.
@@ -45,6 +45,8 @@ unsafe impl Send for Flight {}
 
 static CLASS: LockClass = LockClass::new("unix_gc");
 static FLIGHTS: SpinLock<KVec<Flight>> = SpinLock::new(&CLASS, KVec::new());
+/// No entry.
+pub const NONE: usize = usize::MAX;
 /// Entries of `FLIGHTS`.
 static IN_FLIGHT: AtomicUsize = AtomicUsize::new(0);
 
@@ -61,8 +63,10 @@ pub fn take_off(files: KVec<KArc<File>>) -> KVec<KArc<File>> {
         let mut flights = FLIGHTS.lock();
         if socket.in_flight.fetch_add(1, Relaxed) == 0 {
             // Without memory for the entry the collector does not know the socket: it is never thrown away by mistake.
-            let entry = Flight { socket: me, file: KArc::as_ptr(file), unexplained: 0, state: Mark::Held };
+            let entry = Flight { socket: me, file: KArc::as_ptr(file), unexplained: 0, state: Mark::Held, next: None };
+            socket.flight.store(NONE, Relaxed);
             if flights.try_push(entry).is_ok() {
+                socket.flight.store(flights.len() - 1, Relaxed);
                 IN_FLIGHT.fetch_add(1, Relaxed);
             }
         }
@@ -76,8 +80,11 @@ pub fn land(files: KVec<KArc<File>>) -> KVec<KArc<File>> {
         let Ok(socket) = UnixSocket::of(file) else { continue };
         let mut flights = FLIGHTS.lock();
         if socket.in_flight.fetch_sub(1, Relaxed) == 1 {
-            let at = flights.iter().position(|f| core::ptr::eq(KArc::as_ptr(&f.socket), socket));
-            let gone = at.and_then(|at| flights.swap_remove(at));
+            let at = socket.flight.swap(NONE, Relaxed);
+            let gone = flights.swap_remove(at);
+            if let Some(moved) = flights.get(at) {
+                moved.socket.flight.store(at, Relaxed);
+            }
             IN_FLIGHT.fetch_sub(usize::from(gone.is_some()), Relaxed);
             drop(flights);
             drop(gone);
@@ -156,16 +163,19 @@ fn each_inside(socket: &UnixSocket, f: &mut dyn FnMut(&UnixSocket)) {
     }
 }
 
-fn index(flights: &[Flight], socket: &UnixSocket) -> Option<usize> {
-    flights.iter().position(|f| core::ptr::eq(KArc::as_ptr(&f.socket), socket))
+/// The entry of a socket, if it is a candidate that has not been reached.
+fn candidate(flights: &mut [Flight], socket: &UnixSocket) -> Option<usize> {
+    let at = socket.flight.load(Relaxed);
+    flights.get(at).is_some_and(|f| f.state == Mark::Candidate).then_some(at)
 }
 
-/// The collector.
+/// The collector: a few passes over the sockets in flight and their queues.
 fn collect() {
     let mut garbage = Queue::new();
     let mut flights = FLIGHTS.lock();
     for flight in flights.iter_mut() {
         flight.unexplained = flight.socket.in_flight.load(Relaxed);
+        flight.next = None;
         // SAFETY: messages hold the file while the socket is in flight, which the lock keeps it.
         let file = core::mem::ManuallyDrop::new(unsafe { KArc::from_raw(flight.file) });
         flight.state = if KArc::strong_count(&file) == flight.unexplained { Mark::Candidate } else { Mark::Held };
@@ -174,25 +184,27 @@ fn collect() {
         if flights[at].state == Mark::Candidate {
             let socket = flights[at].socket.clone();
             each_inside(&socket, &mut |inner| {
-                if let Some(i) = index(&flights, inner) {
+                if let Some(i) = candidate(&mut flights, inner) {
                     flights[i].unexplained = flights[i].unexplained.saturating_sub(1);
                 }
             });
         }
     }
-    for flight in flights.iter_mut() {
-        if flight.state == Mark::Candidate && flight.unexplained > 0 {
-            flight.state = Mark::Reached;
+    // What can be received from outside, then what can be received from that.
+    let mut reached = None;
+    for at in 0..flights.len() {
+        if flights[at].state == Mark::Candidate && flights[at].unexplained > 0 {
+            flights[at].state = Mark::Reached;
+            flights[at].next = reached.replace(at);
         }
     }
-    while let Some(at) = flights.iter().position(|f| f.state == Mark::Reached) {
-        flights[at].state = Mark::Done;
+    while let Some(at) = reached {
+        reached = flights[at].next;
         let socket = flights[at].socket.clone();
         each_inside(&socket, &mut |inner| {
-            if let Some(i) = index(&flights, inner)
-                && flights[i].state == Mark::Candidate
-            {
+            if let Some(i) = candidate(&mut flights, inner) {
                 flights[i].state = Mark::Reached;
+                flights[i].next = reached.replace(i);
             }
         });
     }

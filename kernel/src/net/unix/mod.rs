@@ -44,7 +44,7 @@ use vigil_mem::{IoBuf, IoBufMut, KArc, KVec, KWeak, UserPtr};
 
 /// Bytes that a socket may have sent and not got received (/proc/sys/net/core/wmem_default).
 pub const SNDBUF: usize = 212_992;
-/// Messages that a datagram socket holds before its senders wait (/proc/sys/net/unix/max_dgram_qlen).
+/// With more messages than this a datagram socket makes its senders wait (/proc/sys/net/unix/max_dgram_qlen).
 pub const MAX_DGRAM_QLEN: usize = 10;
 
 /// Senders to full datagram sockets, and connects to full listeners. Woken when one of them has room.
@@ -120,10 +120,20 @@ pub struct UnixSocket {
     pub send_timeout: AtomicU64,
     /// Least bytes that a receive waits for (SO_RCVLOWAT).
     pub low_water: AtomicI32,
-    /// Options that only are stored: see `syscall::socket`.
-    pub options: AtomicU64,
+    /// Bytes that it may have sent and not got received (SO_SNDBUF).
+    pub send_buffer: AtomicUsize,
+    /// SO_RCVBUF: shown; receivers of this family have no limit of their own, as on Linux.
+    pub receive_buffer: AtomicUsize,
+    /// SO_PRIORITY: for queues of packets that this family does not have.
+    pub priority: AtomicI32,
+    /// SO_LINGER in seconds, -1 for off: close never waits here.
+    pub linger: AtomicI32,
+    /// Options that are on or off, a bit each.
+    switches: AtomicU64,
     /// How often its file is in messages that were not received.
     in_flight: AtomicUsize,
+    /// Its entry in the collector's table.
+    flight: AtomicUsize,
 }
 
 impl UnixSocket {
@@ -151,8 +161,13 @@ impl UnixSocket {
             receive_timeout: AtomicU64::new(0),
             send_timeout: AtomicU64::new(0),
             low_water: AtomicI32::new(1),
-            options: AtomicU64::new(0),
+            send_buffer: AtomicUsize::new(SNDBUF),
+            receive_buffer: AtomicUsize::new(SNDBUF),
+            priority: AtomicI32::new(0),
+            linger: AtomicI32::new(-1),
+            switches: AtomicU64::new(0),
             in_flight: AtomicUsize::new(0),
+            flight: AtomicUsize::new(garbage::NONE),
         })?)
     }
 
@@ -177,7 +192,24 @@ impl UnixSocket {
 
     /// Whether more may be sent now.
     fn has_credit(&self) -> bool {
-        self.sent.load(Acquire) < SNDBUF
+        self.sent.load(Acquire) < self.send_buffer.load(Relaxed)
+    }
+
+    /// SO_SNDBUF: there may be room now.
+    pub fn set_send_buffer(&self, bytes: usize) {
+        self.send_buffer.store(bytes, Relaxed);
+        self.writers.wake_all();
+    }
+
+    /// Turns the option `number` (SO_*) on or off.
+    pub fn switch(&self, number: u32, on: bool) {
+        let bit = 1u64 << (number % 64);
+        if on { self.switches.fetch_or(bit, Relaxed) } else { self.switches.fetch_and(!bit, Relaxed) };
+    }
+
+    /// Whether the option `number` is on.
+    pub fn is_switched(&self, number: u32) -> bool {
+        self.switches.load(Relaxed) & 1 << (number % 64) != 0
     }
 
     fn wake_reader(&self) {
@@ -266,7 +298,7 @@ impl FileOps for UnixSocket {
     fn poll(&self, _: &File, table: &mut PollTable<'_>) -> PollEvents {
         table.add(&self.readers);
         table.add(&self.writers);
-        let full = |peer: &KArc<UnixSocket>| self.kind == Kind::Dgram && peer.state.lock().queue.len() >= MAX_DGRAM_QLEN;
+        let full = |peer: &KArc<UnixSocket>| self.kind == Kind::Dgram && peer.state.lock().queue.len() > MAX_DGRAM_QLEN;
         let state = self.state.lock();
         let mut events = PollEvents::empty();
         if state.error.is_some() {
@@ -290,7 +322,7 @@ impl FileOps for UnixSocket {
         if peer.as_ref().is_some_and(full) {
             table.add(&ROOM);
         }
-        if !listening && self.sent.load(Acquire) * 4 <= SNDBUF && !peer.as_ref().is_some_and(full) {
+        if !listening && self.sent.load(Acquire) * 4 <= self.send_buffer.load(Relaxed) && !peer.as_ref().is_some_and(full) {
             events |= PollEvents::OUT | PollEvents::WRNORM | PollEvents::from_bits_retain(POLLWRBAND);
         }
         events

@@ -2,7 +2,7 @@
 
 use super::garbage;
 use super::queue::Message;
-use super::{Kind, Link, MAX_DGRAM_QLEN, RCV, ROOM, SEND, SNDBUF, UnixSocket};
+use super::{Kind, Link, MAX_DGRAM_QLEN, RCV, ROOM, SEND, UnixSocket};
 use core::sync::atomic::Ordering::Relaxed;
 use vigil_abi::Errno;
 use vigil_abi::poll::{POLLIN, POLLOUT};
@@ -81,14 +81,16 @@ impl UnixSocket {
         if self.kind == Kind::Stream { self.send_stream(out) } else { self.send_datagram(out) }
     }
 
+    /// What a stream answers when it is told where to send to.
+    pub fn addressed_stream(&self) -> Errno {
+        if self.state.lock().link == Link::Connected { Errno::EISCONN } else { Errno::EOPNOTSUPP }
+    }
+
     fn send_stream<'a>(&'a self, out: &mut Outgoing<'_, '_>) -> OpResult<'a, usize> {
         let mut total = 0;
         loop {
             let peer = {
                 let state = self.state.lock();
-                if out.to.is_some() {
-                    return Err(Stop::Err(if state.link == Link::Connected { Errno::EISCONN } else { Errno::EOPNOTSUPP }));
-                }
                 // A peer that has closed leaves its mark in `shutdown`.
                 match &state.peer {
                     _ if state.shutdown & SEND != 0 => Err(Errno::EPIPE),
@@ -150,7 +152,7 @@ impl UnixSocket {
             (Kind::Dgram, Some(to)) => to.clone(),
             _ => peer.ok_or(Errno::ENOTCONN)?,
         };
-        if n > SNDBUF - 32 {
+        if n + 32 > self.send_buffer.load(Relaxed) {
             return Err(Stop::Err(Errno::EMSGSIZE));
         }
         if !self.has_credit() {
@@ -201,7 +203,7 @@ impl UnixSocket {
         if theirs.peer.as_ref().is_some_and(|peer| !core::ptr::eq(KArc::as_ptr(peer), self)) {
             return Err(Stop::Err(Errno::EPERM));
         }
-        let full = self.kind == Kind::Dgram && theirs.queue.len() >= MAX_DGRAM_QLEN && !core::ptr::eq(KArc::as_ptr(to), self);
+        let full = self.kind == Kind::Dgram && theirs.queue.len() > MAX_DGRAM_QLEN && !core::ptr::eq(KArc::as_ptr(to), self);
         match full {
             true if nonblock => Err(Stop::Err(Errno::EAGAIN)),
             true => Err(Stop::Wait(&ROOM, POLLOUT)),
@@ -318,7 +320,7 @@ impl UnixSocket {
         if self.kind == Kind::SeqPacket && state.link != Link::Connected {
             return Err(Stop::Err(Errno::ENOTCONN));
         }
-        let was_full = state.queue.len() >= MAX_DGRAM_QLEN;
+        let was_full = state.queue.len() > MAX_DGRAM_QLEN;
         let Some(mut message) = state.queue.pop() else {
             drop(state);
             return self.nothing(into, 0);
