@@ -7,6 +7,7 @@ mod fd;
 mod file;
 mod futex;
 mod memory;
+mod message;
 mod path;
 mod pi;
 mod poll;
@@ -14,6 +15,7 @@ mod prctl;
 mod process;
 mod rw;
 mod signal;
+mod socket;
 mod system;
 mod time;
 mod vector;
@@ -45,6 +47,8 @@ pub fn all() -> Calls {
     time::add(&mut all);
     system::add(&mut all);
     xattr::add(&mut all);
+    socket::add(&mut all);
+    message::add(&mut all);
     all
 }
 
