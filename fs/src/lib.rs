@@ -64,7 +64,7 @@ pub use vfs::ops::{FileOps, MmapRequest, MmapTarget, OpResult, Opened, Stop};
 pub use vfs::path_name::PathName;
 pub use vfs::poll::{PollEvents, PollSlot, PollTable};
 pub use vfs::stat::{Stat, Statfs};
-pub use vfs::wait::{EXCLUSIVE, KernelMem, Mem};
+pub use vfs::wait::{EXCLUSIVE, KernelMem, Mem, TIMED};
 
 use vigil_abi::Errno;
 

@@ -115,6 +115,11 @@ pub trait FileOps: Send + Sync {
         false
     }
 
+    /// Whether a write that answers EPIPE sends SIGPIPE as well.
+    fn sends_sigpipe(&self) -> bool {
+        true
+    }
+
     /// What is ready now; registers with the queues that tell of changes, if the table wants it.
     fn poll(&self, file: &File, table: &mut PollTable<'_>) -> PollEvents {
         let _ = (file, table);

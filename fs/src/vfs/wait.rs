@@ -11,6 +11,9 @@ use vigil_mem::Fault;
 /// operation wakes the next one if it leaves something for it.
 pub const EXCLUSIVE: u32 = 1 << 31;
 
+/// In the key of [`Stop::Wait`]: the file has a time limit of its own for this wait (SO_RCVTIMEO, SO_SNDTIMEO).
+pub const TIMED: u32 = 1 << 30;
+
 /// Nobody wakes this queue: a stop at it means "call again after others had a turn".
 static AGAIN: WaitQueue = WaitQueue::new();
 

@@ -104,7 +104,7 @@ impl Blocked {
         match result {
             Ok(n) => Retry::Done(n as i64),
             Err(Stop::Wait(queue, _)) if done == 0 && core::ptr::eq(queue, self.queue.as_ptr()) => Retry::Wait,
-            Err(Stop::Err(e)) if !e.is_restart() => Retry::Done(rw::failed(thread, self.kind, e)),
+            Err(Stop::Err(e)) if !e.is_restart() => Retry::Done(rw::failed(thread, &self.file, self.kind, e)),
             // Also when a terminal has stopped the caller's group: the call starts over.
             Err(_) => {
                 thread.transferred.store(done, Relaxed);

@@ -74,14 +74,14 @@ pub async fn ftruncate(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     }
     let (caller, file) = (Caller::of(t)?, file(t, a[0])?);
     let result = vigil_fs::ftruncate(&caller.ctx(), &file, a[1]).await;
-    super::rw::write_signals(t, result).map(|()| 0)
+    super::rw::size_signal(t, result).map(|()| 0)
 }
 
 /// fallocate(fd, mode, offset, length)
 pub async fn fallocate(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     let (caller, file) = (Caller::of(t)?, file(t, a[0])?);
     let result = vigil_fs::fallocate(&caller.ctx(), &file, a[1] as u32, a[2] as i64, a[3] as i64).await;
-    super::rw::write_signals(t, result).map(|()| 0)
+    super::rw::size_signal(t, result).map(|()| 0)
 }
 
 /// fchmod(fd, mode)

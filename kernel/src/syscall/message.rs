@@ -128,6 +128,16 @@ async fn send(t: &Thread, file: &File, data: &mut IoBuf<'_>, to: &[u8], flags: u
     result
 }
 
+/// write(2) to a socket with a time limit; the caller sends the signal.
+pub(super) async fn write(t: &Thread, file: &File, data: &mut IoBuf<'_>) -> Result<usize, Errno> {
+    send(t, file, data, &[], MSG_NOSIGNAL, Control::none()).await
+}
+
+/// read(2) from a socket with a time limit.
+pub(super) async fn read(t: &Thread, file: &File, data: &mut IoBufMut<'_>) -> Result<usize, Errno> {
+    receive(t, UnixSocket::of(file)?, &mut incoming(file, data, 0)).await
+}
+
 /// sendto(fd, buffer, length, flags, address, length)
 pub async fn sendto(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     let mut data = IoBuf::user(a[1] as usize, (a[2] as usize).min(MAX_RW_COUNT)).ok_or(Errno::EFAULT)?;

@@ -342,7 +342,7 @@ pub async fn truncate(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     }
     let n = Named::of(t, AT_FDCWD as u64, a[0]).await?;
     let result = boxed!(vigil_fs::truncate(&n.ctx(), At::Cwd, &n.name, a[1]));
-    super::rw::write_signals(t, result).map(|()| 0)
+    super::rw::size_signal(t, result).map(|()| 0)
 }
 
 /// fchmodat(dirfd, path, mode)

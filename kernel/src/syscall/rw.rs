@@ -3,6 +3,7 @@
 use super::blocked::{Blocked, Kind};
 use super::user::Faulter;
 use super::{Args, Stop, SysResult, user};
+use crate::net::unix::UnixSocket;
 use crate::task::limits;
 use crate::task::signal::{self, SIGPIPE, SIGXFSZ, SigInfo};
 use crate::task::thread::Thread;
@@ -10,10 +11,10 @@ use core::sync::atomic::Ordering::Relaxed;
 use vigil_abi::Errno;
 use vigil_abi::fcntl::O_APPEND;
 use vigil_abi::process::CAP_FSETID;
-use vigil_fs::{FdRef, File, Pos, WriteLimits};
+use vigil_fs::{FdRef, File, Pos, TIMED, WriteLimits};
 use vigil_mem::addr::PAGE_SIZE;
 use vigil_mem::buf::{IovecError, Iovecs};
-use vigil_mem::{IoBuf, IoBufMut, KArc, KVec, UserPtr};
+use vigil_mem::{IoBuf, IoBufMut, KArc, KBox, KVec, UserPtr};
 
 /// The most bytes that one call transfers (Linux: MAX_RW_COUNT).
 const MAX_COUNT: usize = i32::MAX as usize & !(PAGE_SIZE - 1);
@@ -22,15 +23,24 @@ fn limits_of(t: &Thread, append: bool) -> Result<WriteLimits, Errno> {
     Ok(WriteLimits { fsize: t.process.limits.soft(limits::FSIZE), keep_suid: t.cred()?.capable(CAP_FSETID), append })
 }
 
-/// What a failed write sends besides its error.
-pub(super) fn write_signals<T>(t: &Thread, result: Result<T, Errno>) -> Result<T, Errno> {
-    let signo = match result {
-        Err(Errno::EPIPE) => SIGPIPE,
-        // Beyond the largest file of the file system there is no signal.
-        Err(Errno::EFBIG) if t.process.limits.soft(limits::FSIZE) != u64::MAX => SIGXFSZ,
-        _ => return result,
-    };
-    let _ = signal::send_to_thread(t, SigInfo::kernel(signo));
+/// What a failed write to `file` sends besides its error.
+fn write_signals<T>(t: &Thread, file: &File, result: Result<T, Errno>) -> Result<T, Errno> {
+    if let Err(Errno::EPIPE) = result
+        && file.ops().sends_sigpipe()
+    {
+        let _ = signal::send_to_thread(t, SigInfo::kernel(SIGPIPE));
+    }
+    size_signal(t, result)
+}
+
+/// What a file that may not grow so far sends besides the error.
+pub(super) fn size_signal<T>(t: &Thread, result: Result<T, Errno>) -> Result<T, Errno> {
+    // Beyond the largest file of the file system there is no signal.
+    if let Err(Errno::EFBIG) = result
+        && t.process.limits.soft(limits::FSIZE) != u64::MAX
+    {
+        let _ = signal::send_to_thread(t, SigInfo::kernel(SIGXFSZ));
+    }
     result
 }
 
@@ -97,19 +107,20 @@ pub(super) fn write_once<'f>(t: &Thread, file: &'f File, a: Args) -> (vigil_fs::
 }
 
 /// What a call of `kind` that failed with `e` answers; a write sends its signal.
-pub(super) fn failed(t: &Thread, kind: Kind, e: Errno) -> i64 {
+pub(super) fn failed(t: &Thread, file: &File, kind: Kind, e: Errno) -> i64 {
     if kind == Kind::Write {
-        let _ = write_signals::<()>(t, Err(e));
+        let _ = write_signals::<()>(t, file, Err(e));
     }
     e.to_ret() as i64
 }
 
-/// An attempt in the vector has ended with `e` after `done` bytes. With none moved, and a queue to wait for, the thread
-/// waits for it the short way.
+/// An attempt in the vector has ended with `e` after `done` bytes. With none moved, and a queue to wait for without a time limit, the
+/// thread waits for it the short way.
 #[inline]
 fn stop_or_block(t: &Thread, file: &KArc<File>, kind: Kind, e: vigil_fs::Stop<'_>, done: usize) -> Stop {
     if let vigil_fs::Stop::Wait(queue, key) = e
         && done == 0
+        && key & TIMED == 0
         && !vigil_fs::is_again(queue)
     {
         // SAFETY: an operation of `file` has named the queue: it is the file's.
@@ -133,21 +144,27 @@ fn try_write_at(t: &Thread, a: Args, pos: Pos) -> SysResult {
     vigil_fs::check_write(&file, pos)?;
     let mut buf = source(a)?;
     match vigil_fs::try_write(&file, &mut buf, pos, || limits_of(t, false)).map_err(|e| stop(t, e, buf.done())) {
-        Err(Stop::Errno(e)) => Ok(write_signals(t, Err(e))?),
+        Err(Stop::Errno(e)) => Ok(write_signals(t, &file, Err(e))?),
         other => other,
     }
 }
 
 async fn read_at(t: &Thread, file: &File, buf: &mut IoBufMut<'_>, pos: Pos) -> Result<usize, Errno> {
     vigil_fs::check_read(file, pos)?;
-    vigil_fs::read(file, buf, pos, &Faulter(t)).await
+    match UnixSocket::of(file) {
+        Ok(socket) if socket.receive_timeout.load(Relaxed) != 0 => KBox::try_pin(super::message::read(t, file, buf))?.await,
+        _ => vigil_fs::read(file, buf, pos, &Faulter(t)).await,
+    }
 }
 
 async fn write_at(t: &Thread, file: &File, buf: &mut IoBuf<'_>, pos: Pos, append: bool) -> Result<usize, Errno> {
     vigil_fs::check_write(file, pos)?;
     let limits = limits_of(t, append)?;
-    let result = vigil_fs::write(file, buf, pos, &limits, &Faulter(t)).await;
-    write_signals(t, result)
+    let result = match UnixSocket::of(file) {
+        Ok(socket) if socket.send_timeout.load(Relaxed) != 0 => KBox::try_pin(super::message::write(t, file, buf))?.await,
+        _ => vigil_fs::write(file, buf, pos, &limits, &Faulter(t)).await,
+    };
+    write_signals(t, file, result)
 }
 
 /// read(fd, buffer, count)
@@ -210,7 +227,7 @@ fn write_file(t: &Thread, file: &KArc<File>, a: Args) -> SysResult {
 #[inline(never)]
 fn write_stopped(t: &Thread, file: &KArc<File>, e: vigil_fs::Stop<'_>, done: usize) -> SysResult {
     match stop_or_block(t, file, Kind::Write, e, done) {
-        Stop::Errno(e) => Ok(write_signals(t, Err(e))?),
+        Stop::Errno(e) => Ok(write_signals(t, file, Err(e))?),
         other => Err(other),
     }
 }
@@ -306,7 +323,7 @@ pub fn try_writev(t: &Thread, a: Args) -> SysResult {
     let mut buf = IoBuf::iovec(v.ranges());
     buf.limit(MAX_COUNT);
     match vigil_fs::try_write(&file, &mut buf, Pos::Shared, || limits_of(t, false)).map_err(|e| stop(t, e, buf.done())) {
-        Err(Stop::Errno(e)) => Ok(write_signals(t, Err(e))?),
+        Err(Stop::Errno(e)) => Ok(write_signals(t, &file, Err(e))?),
         other => other,
     }
 }
@@ -400,7 +417,7 @@ async fn splice(t: &Thread, from: &KArc<File>, at: Pos, to: &KArc<File>, to_at: 
                 shared => shared,
             };
             let result = vigil_fs::write(to, &mut IoBuf::kernel(&buffer[written..read]), pos, &limits, &Faulter(t)).await;
-            match write_signals(t, result) {
+            match write_signals(t, to, result) {
                 Ok(n) => written += n,
                 Err(e) if done + written == 0 => {
                     unread(from, at, read);
@@ -462,7 +479,7 @@ pub async fn copy_file_range(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     };
     let (at, to_at) = (position(from_pointer).await?, position(to_pointer).await?);
     let count = copy_range(&from, at, &to, to_at, a[4], t.process.limits.soft(limits::FSIZE));
-    let count = write_signals(t, count)?.min(MAX_COUNT as u64) as usize;
+    let count = size_signal(t, count)?.min(MAX_COUNT as u64) as usize;
     let n = splice(t, &from, at, &to, to_at, count).await?;
     for (p, pos) in [(from_pointer, at), (to_pointer, to_at)] {
         if let (Some(p), Pos::At(start)) = (p, pos) {

@@ -39,7 +39,7 @@ use vigil_abi::socket::{SOCK_DGRAM, SOCK_SEQPACKET, SOCK_STREAM, Ucred};
 use vigil_abi::termios::{FIONREAD, TIOCOUTQ};
 use vigil_executor::sync::{LockClass, SpinLock};
 use vigil_executor::wait::WaitQueue;
-use vigil_fs::{File, FileOps, OpResult, PollEvents, PollTable, Stop};
+use vigil_fs::{File, FileOps, OpResult, PollEvents, PollTable, Stop, TIMED};
 use vigil_mem::{IoBuf, IoBufMut, KArc, KVec, KWeak, UserPtr};
 
 /// Bytes that a socket may have sent and not got received (/proc/sys/net/core/wmem_default).
@@ -98,6 +98,13 @@ struct State {
     queue: Queue,
     /// Connections that wait for accept(2).
     backlog: KVec<KArc<UnixSocket>>,
+}
+
+impl State {
+    /// Whether a datagram socket makes `sender` wait. The two ends of a pair have only the sender's account.
+    fn is_full_for(&self, sender: &UnixSocket) -> bool {
+        self.queue.len() > MAX_DGRAM_QLEN && !self.peer.as_ref().is_some_and(|peer| core::ptr::eq(KArc::as_ptr(peer), sender))
+    }
 }
 
 static CLASS: LockClass = LockClass::new("unix_state");
@@ -283,22 +290,34 @@ impl UnixSocket {
     }
 }
 
+/// Marks a wait that `timeout` limits.
+fn timed<'a>(timeout: &AtomicU64, result: OpResult<'a, usize>) -> OpResult<'a, usize> {
+    match result {
+        Err(Stop::Wait(queue, key)) if timeout.load(Relaxed) != 0 => Err(Stop::Wait(queue, key | TIMED)),
+        other => other,
+    }
+}
+
 impl FileOps for UnixSocket {
     fn read<'a>(&'a self, file: &'a File, buf: &mut IoBufMut<'_>, _: &mut u64) -> OpResult<'a, usize> {
         if buf.is_empty() {
             return Ok(0);
         }
-        self.receive(&mut Incoming::new(buf, 0, file.is_nonblocking()))
+        timed(&self.receive_timeout, self.receive(&mut Incoming::new(buf, 0, file.is_nonblocking())))
     }
 
     fn write<'a>(&'a self, file: &'a File, buf: &mut IoBuf<'_>, _: &mut u64) -> OpResult<'a, usize> {
-        self.send(&mut Outgoing::new(buf, file.is_nonblocking(), caller()))
+        timed(&self.send_timeout, self.send(&mut Outgoing::new(buf, file.is_nonblocking(), caller())))
+    }
+
+    fn sends_sigpipe(&self) -> bool {
+        self.kind == Kind::Stream
     }
 
     fn poll(&self, _: &File, table: &mut PollTable<'_>) -> PollEvents {
         table.add(&self.readers);
         table.add(&self.writers);
-        let full = |peer: &KArc<UnixSocket>| self.kind == Kind::Dgram && peer.state.lock().queue.len() > MAX_DGRAM_QLEN;
+        let full = |peer: &KArc<UnixSocket>| self.kind == Kind::Dgram && peer.state.lock().is_full_for(self);
         let state = self.state.lock();
         let mut events = PollEvents::empty();
         if state.error.is_some() {

@@ -203,7 +203,7 @@ impl UnixSocket {
         if theirs.peer.as_ref().is_some_and(|peer| !core::ptr::eq(KArc::as_ptr(peer), self)) {
             return Err(Stop::Err(Errno::EPERM));
         }
-        let full = self.kind == Kind::Dgram && theirs.queue.len() > MAX_DGRAM_QLEN && !core::ptr::eq(KArc::as_ptr(to), self);
+        let full = self.kind == Kind::Dgram && theirs.is_full_for(self) && !core::ptr::eq(KArc::as_ptr(to), self);
         match full {
             true if nonblock => Err(Stop::Err(Errno::EAGAIN)),
             true => Err(Stop::Wait(&ROOM, POLLOUT)),
