@@ -49,5 +49,14 @@ pub fn cases() -> Vec<Case> {
             ])
             .streams(Input::Empty, Output::Contains("--priority"), Output::Any)
             .needs(Ability::Dynamic),
+        // Without options it sends through socket pairs, between processes.
+        Case::program("run/hackbench-sockets", vec!["./hackbench", "-g", "2", "-l", "20"], 0)
+            .options(&["--smp", "4"])
+            .with(&[
+                Fixture::Debian("hackbench", "rt-tests", "usr/bin/hackbench"),
+                Fixture::Debian("libnuma.so.1", "libnuma1", "usr/lib/aarch64-linux-gnu/libnuma.so.1"),
+            ])
+            .streams(Input::Empty, Output::Contains("Time:"), Output::Any)
+            .needs(Ability::Dynamic),
     ]
 }
