@@ -19,6 +19,8 @@
 //!   the fair class resumes what it has parked before it polls anything new, so the last ones are for nesting among the
 //!   classes above it.
 //!
+//! [`abandon`] is the end of a poll that must not go on.
+//!
 //! Two places park: [`preempt_irq`], from the vectors, and [`preempt_schedule`], from the last guard's drop.
 
 use crate::arch;
@@ -52,6 +54,24 @@ extern "C" fn spare_entry() -> ! {
         Some(task) => crate::executor::run_parked(task),
         None => crate::executor::run(),
     }
+}
+
+/// Ends the poll that runs on this stack without returning from it: its future is not dropped, the task is dead, and this CPU
+/// goes on in an executor loop at the stack's base. For a poll that has faulted. No guard may be alive.
+#[cfg(target_os = "none")]
+pub fn abandon() -> ! {
+    extern "C" fn entry() -> ! {
+        crate::executor::run_abandoned()
+    }
+    arch::irq_disable();
+    let mut never_used = 0;
+    // SAFETY: the frames at the base belong to a loop that is never returned to; what is written there is below the context
+    // block and far above this frame. Nothing switches back to the SP that is saved.
+    unsafe {
+        let sp = vigil_fresh_stack(core::ptr::from_ref(Context::here()) as usize, entry as *const () as usize);
+        vigil_switch_stack(&mut never_used, sp);
+    }
+    unreachable!("an abandoned poll was entered again")
 }
 
 /// Asks the classes, after taking in the inbox, whether the current task of this CPU should give way, and notes a wish

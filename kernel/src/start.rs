@@ -5,7 +5,7 @@
 
 use crate::arch::aarch64::{features, fpsimd, smp as bringup, switch, uaccess};
 use crate::boot::BootInfo;
-use crate::debug::panic;
+use crate::debug::{panic, report};
 use crate::{irq, platform, pr_err, pr_info, random, softirq, task, time};
 use vigil_drivers::dt::Tree;
 use vigil_executor::class::Params;
@@ -23,6 +23,8 @@ pub fn kernel_main(info: &'static BootInfo) -> ! {
     random::add_entropy(&vigil_executor::arch::counter().to_le_bytes());
     platform::init();
     panic::set_stop_others(crate::smp::stop_others);
+    panic::set_dump_task(task::dead::dump_current);
+    report::set_kill_current(task::dead::kill_current);
     if let Err(e) = crate::mm::init() {
         pr_err!("mm: {}", e.name());
     }

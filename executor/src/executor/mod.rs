@@ -23,7 +23,7 @@ pub use affinity::set_affinity;
 pub(crate) use affinity::elsewhere;
 pub use run::{Stopped, irq_exit, run};
 #[cfg(target_os = "none")]
-pub(crate) use run::run_parked;
+pub(crate) use run::{run_abandoned, run_parked};
 pub use yielding::{YieldKind, YieldNow, cond_resched, yield_now};
 
 use crate::class::{Entity, Params, RunQueue};

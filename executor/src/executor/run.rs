@@ -23,6 +23,9 @@ enum Left {
     Pending(NonNull<Task>),
     /// It returned `Ready` and its future is dropped.
     Dead(NonNull<Task>),
+    /// Its poll will never return; its future and its memory stay as they are, for ever.
+    #[cfg_attr(not(target_os = "none"), expect(dead_code, reason = "no poll is abandoned on a host"))]
+    Abandoned(NonNull<Task>),
     /// Its poll was parked, and this loop begins on a spare stack: it can be published now.
     #[cfg_attr(not(target_os = "none"), expect(dead_code, reason = "no poll is parked on a host"))]
     Parked(NonNull<Task>),
@@ -38,6 +41,20 @@ pub fn run() -> ! {
 #[cfg(target_os = "none")]
 pub(crate) fn run_parked(parked: NonNull<Task>) -> ! {
     run_after(Left::Parked(parked))
+}
+
+/// The loop at the base of a stack whose poll is abandoned: the frames of the poll, above, are not used again. The task is
+/// dead, and its reference is kept: what its future put into other lists stays valid. Interrupts masked.
+#[cfg(target_os = "none")]
+pub(crate) fn run_abandoned() -> ! {
+    let ctx = Context::here();
+    let Some(task) = NonNull::new(ctx.current().cast_mut()) else { run() };
+    // SAFETY: a task is alive as long as it is current.
+    let hooks = unsafe { task.as_ref() }.hooks();
+    // SAFETY: as above.
+    (hooks.switch_out)(unsafe { task.as_ref() });
+    ctx.set_current(core::ptr::null());
+    run_after(Left::Abandoned(task))
 }
 
 /// The loop.
@@ -74,6 +91,12 @@ fn run_after(first: Left) -> ! {
                     // SAFETY: the executor's reference keeps it alive.
                     unsafe { task.as_ref() }.state.finish();
                     Some(task)
+                }
+                Left::Abandoned(task) => {
+                    rq.put_prev(PutPrev::Dead, now);
+                    // SAFETY: the executor's reference is never given back.
+                    unsafe { task.as_ref() }.state.finish();
+                    None
                 }
                 Left::Parked(task) => {
                     // SAFETY: as above.

@@ -34,6 +34,8 @@ bitflags::bitflags! {
         const ATIME = 32;
         /// Calls that move the position exclude each other: regular files and directories (Linux: FMODE_ATOMIC_POS).
         const ATOMIC_POS = 64;
+        /// Writes order themselves: they do not take the inode's lock.
+        const SELF_ORDERED = 128;
     }
 }
 
@@ -128,6 +130,10 @@ impl File {
         // SAFETY: just made from a reference that the inode, a static or `own` keeps valid.
         if unsafe { ops.as_ref() }.is_stream() {
             mode |= Mode::STREAM;
+        }
+        // SAFETY: as above.
+        if unsafe { ops.as_ref() }.orders_writes() {
+            mode |= Mode::SELF_ORDERED;
         }
         if flags & O_DIRECT != 0 && inode.is_regular() {
             return Err(Errno::EINVAL);

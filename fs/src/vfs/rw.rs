@@ -98,6 +98,12 @@ fn locks_pos(file: &File, pos: Pos) -> bool {
     pos == Pos::Shared && file.mode().contains(Mode::ATOMIC_POS)
 }
 
+/// Whether a write holds the inode's lock: data files, not those that act when they are written to (/proc, /sys).
+#[inline]
+fn locks_inode(file: &File) -> bool {
+    file.inode().is_regular() && !file.mode().contains(Mode::SELF_ORDERED)
+}
+
 /// One attempt to read. On `Err` other than [`Stop::Err`], go on with [`read`] and the same buffer.
 #[inline]
 pub fn try_read<'a>(file: &'a File, buf: &mut IoBufMut<'_>, pos: Pos) -> OpResult<'a, usize> {
@@ -141,7 +147,7 @@ fn try_write_sized<'a>(file: &'a File, buf: &mut IoBuf<'_>, pos: Pos, limits: &W
         true => Some(file.pos_lock.try_lock().ok_or_else(again)?),
         false => None,
     };
-    if !file.inode().is_regular() {
+    if !locks_inode(file) {
         verify_area(file, start(file, pos, buf.done()), buf.remaining())?;
         return write_now(file, buf, pos);
     }
@@ -206,7 +212,7 @@ pub async fn write<M: Mem>(file: &File, buf: &mut IoBuf<'_>, pos: Pos, limits: &
     };
     let mut at = start(file, pos, buf.done());
     verify_area(file, at, buf.remaining())?;
-    let regular = file.inode().is_regular();
+    let regular = locks_inode(file);
     let _guard = match regular {
         true => Some(file.inode().rwsem.write(wait_site!("inode_lock")).await),
         false => None,

@@ -62,6 +62,10 @@ impl FileOps for SeqFile {
         result.map(|()| total)
     }
 
+    fn orders_writes(&self) -> bool {
+        true
+    }
+
     fn write<'a>(&'a self, _: &'a File, buf: &mut IoBuf<'_>, pos: &mut u64) -> OpResult<'a, usize> {
         let n = buf.remaining().min(PAGE_SIZE - 1);
         let mut data = KVec::new();

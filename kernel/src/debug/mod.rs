@@ -11,6 +11,7 @@
 //! | [`oops`] | what a kernel fault means, and the policy |
 //! | `report` | says it and does it |
 //! | `backtrace`, `panic` | last words (kernel target only) |
+//! | `lkdtm` | root may break the kernel, to see that it copes |
 //! | [`semihosting`] | the emulator's exit |
 //!
 //! Nothing here blocks, allocates, or takes a lock that another CPU may hold for long.
@@ -26,6 +27,8 @@ pub mod semihosting;
 
 #[cfg(target_os = "none")]
 pub mod backtrace;
+#[cfg(target_os = "none")]
+pub mod lkdtm;
 #[cfg(target_os = "none")]
 pub mod panic;
 #[cfg(target_os = "none")]

@@ -7,9 +7,8 @@ use super::oops::{KernelRegs, OopsAction, Situation, describe, flags, policy};
 use super::panic::{self, panic_at};
 use crate::arch::aarch64::vectors::ExceptionFrame;
 use crate::pr_emerg;
-use core::sync::atomic::{AtomicPtr, Ordering::{Acquire, Release}};
+use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering::{Acquire, Relaxed, Release}};
 use vigil_executor::context::Context;
-use vigil_executor::cpu::CpuId;
 use vigil_mem::TASK_SIZE;
 
 /// PSTATE.I.
@@ -18,7 +17,7 @@ const PSTATE_I: u64 = 1 << 7;
 static KILL_CURRENT: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
 
 /// Sets what ends the current task in the middle of its poll, as if by SIGKILL: its stack and future are leaked, and the CPU
-/// goes on in a new executor loop. It returns only when it cannot (init, whose death is the end).
+/// goes on in a new executor loop. It returns only when the task's death is the machine's.
 pub fn set_kill_current(f: fn()) {
     KILL_CURRENT.store(f as *mut (), Release);
 }
@@ -58,14 +57,27 @@ fn headline(esr: u64, far: u64) {
     } else if abort {
         pr_emerg!("Unable to handle kernel paging request at virtual address {far:016x}");
     }
-    pr_emerg!("Internal error: Oops: {} (ESR {esr:#x}, FAR {far:#x}) on CPU {}", describe(esr), CpuId::current().index());
+    let number = OOPSES.fetch_add(1, Relaxed) + 1;
+    pr_emerg!("Internal error: Oops: {esr:016x} [#{number}] SMP");
+    pr_emerg!("{} (FAR {far:#x})", describe(esr));
+}
+
+/// Oopses so far.
+static OOPSES: AtomicU32 = AtomicU32::new(0);
+
+/// Linux's TAINT_DIE.
+const TAINT_DIE: u32 = 1 << 7;
+
+/// `/proc/sys/kernel/tainted`: whether the kernel has died here before.
+pub fn taint() -> u32 {
+    if OOPSES.load(Relaxed) == 0 { 0 } else { TAINT_DIE }
 }
 
 fn details(regs: &KernelRegs) {
     panic::dump_task();
     regs.log();
     backtrace::print(regs.pc as usize, regs.x[29] as usize);
-    pr_emerg!("---[ end trace ]---");
+    pr_emerg!("---[ end trace 0000000000000000 ]---");
 }
 
 /// An exception at EL1 that is no fault of a user access. Kills the current task if the policy allows it, otherwise panics.

@@ -57,7 +57,8 @@ pub fn init() -> Result<(), Errno> {
     memory::init()?;
     interrupts::init()?;
     sysctl::init()?;
-    sysfs::init()
+    sysfs::init()?;
+    crate::debug::lkdtm::init()
 }
 
 /// The result of `future` if it need not wait; "try again" if it must.

@@ -1,7 +1,7 @@
 //! `/proc/sys`: what can be read and, where it does something, changed.
 
 use super::format::number;
-use crate::debug::{panic, printk};
+use crate::debug::{panic, printk, report};
 use crate::mm::{self, Overcommit};
 use crate::{random, uts};
 use core::fmt::{Display, Write};
@@ -25,7 +25,7 @@ const FIXED: &[(&str, Show)] = &[
     ("kernel/ngroups_max", |o| line(o, 65536)),
     ("kernel/overflowuid", |o| line(o, 65534)),
     ("kernel/overflowgid", |o| line(o, 65534)),
-    ("kernel/tainted", |o| line(o, 0)),
+    ("kernel/tainted", |o| line(o, report::taint())),
     ("kernel/dmesg_restrict", |o| line(o, 0)),
     ("kernel/kptr_restrict", |o| line(o, 0)),
     ("kernel/core_pattern", |o| line(o, "core")),

@@ -62,6 +62,7 @@ fn kick(thread: &Thread) {
 
 /// The end: called once, last, by the thread's own future.
 pub async fn finish(thread: KArc<Thread>) {
+    thread.finishing.store(true, Relaxed);
     let process = thread.process.clone();
     if process.running_threads.fetch_sub(1, AcqRel) == 1 && !process.is_exiting() {
         // The process ends with its last thread, and by its status: nobody is left who could end it otherwise.

@@ -15,6 +15,7 @@
 //! | [`clone`], [`exit`], [`wait`] | a life |
 //! | [`exec`] | programs |
 //! | [`signal`] | signals |
+//! | [`dead`] | a thread whose kernel code has faulted |
 //! | [`switch`] | what the executor calls when it enters or leaves a thread |
 
 pub mod exec;
@@ -23,6 +24,8 @@ pub mod exec;
 pub mod children;
 #[cfg(target_os = "none")]
 pub mod clone;
+#[cfg(target_os = "none")]
+pub mod dead;
 #[cfg(target_os = "none")]
 pub mod execve;
 #[cfg(target_os = "none")]

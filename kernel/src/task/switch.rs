@@ -44,7 +44,7 @@ fn switch_out(task: &Task) {
 /// After the running thread's address space, thread pointer or stack pointer were replaced (exec): makes the CPU follow.
 pub fn reload(thread: &Thread) {
     vigil_executor::arch::without_irqs(|| {
-        if let Some(task) = thread.task() {
+        if let Some(task) = vigil_executor::task::current() {
             // It does not leave: its system time goes on.
             thread.pause_system();
             switch_in(task);
@@ -54,9 +54,9 @@ pub fn reload(thread: &Thread) {
 
 /// The running thread ends: its state leaves the CPU for good, and the task has no thread any more. What is left of its
 /// poll, which may free the thread, can be preempted.
-pub fn detach(thread: &Thread) {
+pub fn detach() {
     vigil_executor::arch::without_irqs(|| {
-        if let Some(task) = thread.task() {
+        if let Some(task) = vigil_executor::task::current() {
             switch_out(task);
             task.clear_owner();
         }

@@ -51,6 +51,8 @@ pub struct Thread {
     pub exiting: AtomicBool,
     /// It has ended. A leader stays in the tree like this until it is waited for, or another thread takes its place.
     gone: AtomicBool,
+    /// [`super::exit::finish`] has begun.
+    pub finishing: AtomicBool,
     /// Where restart_syscall(2) goes on: the deadline of a sleep (CLOCK_MONOTONIC), 0 for none.
     pub restart_deadline: AtomicU64,
     /// And where it stores what remains.
@@ -128,6 +130,7 @@ impl Thread {
             exit_code: AtomicI32::new(0),
             exiting: AtomicBool::new(false),
             gone: AtomicBool::new(false),
+            finishing: AtomicBool::new(false),
             restart_deadline: AtomicU64::new(0),
             restart_remaining: AtomicUsize::new(0),
             transferred: AtomicUsize::new(0),

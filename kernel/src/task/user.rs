@@ -47,7 +47,7 @@ pub async fn run(thread: KArc<Thread>) {
         }
     }
     exit::finish(thread.clone()).await;
-    switch::detach(&thread);
+    switch::detach();
 }
 
 /// Serves the system call in the user context.

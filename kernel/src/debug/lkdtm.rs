@@ -1,0 +1,93 @@
+//! `/sys/kernel/debug/provoke-crash`: lets root break the kernel in ways that the oops policy answers (Linux: drivers/misc/lkdtm).
+//!
+//! `DIRECT` does it in the writer's own system call, `INT_HARDWARE_ENTRY` in a timer's hard interrupt shortly after. Reading
+//! either lists the types. Names and meanings are Linux's.
+
+use core::fmt::Write;
+use core::pin::Pin;
+use core::sync::atomic::{AtomicUsize, Ordering::*};
+use vigil_abi::Errno;
+use vigil_executor::time::{self, MSEC};
+use vigil_executor::timer::Timer;
+use vigil_fs::vnode::SeqBuf;
+
+/// A way to break: its name, and what does it.
+type Crash = (&'static str, fn());
+
+const CRASHES: &[Crash] = &[
+    ("PANIC", || panic!("dumptest")),
+    // SAFETY: none: a breakpoint that nothing handles is the purpose.
+    ("BUG", || unsafe { core::arch::asm!("brk #0x800") }),
+    ("EXCEPTION", || store(0)),
+    ("ACCESS_USERSPACE", || store(0x40_0000)),
+    ("WRITE_RO", || store(CRASHES.as_ptr() as usize)),
+    ("WRITE_KERN", || store(crate::arch::aarch64::mmu::text_start())),
+    ("EXEC_DATA", exec_data),
+    ("EXHAUST_STACK", || {
+        exhaust(usize::MAX);
+    }),
+    ("SPINLOCKED_EXCEPTION", || {
+        let _held = vigil_executor::context::PreemptGuard::new();
+        store(0);
+    }),
+];
+
+/// Stores where nobody may.
+fn store(at: usize) {
+    // SAFETY: none: the fault is the purpose, and only root can ask for it.
+    unsafe { core::arch::asm!("str wzr, [{}]", in(reg) at, options(nostack)) };
+}
+
+/// Goes to an address that is data.
+fn exec_data() {
+    static DATA: AtomicUsize = AtomicUsize::new(0xd65f_03c0);
+    // SAFETY: none, as above.
+    unsafe { core::arch::asm!("blr {}", in(reg) DATA.as_ptr(), out("x30") _, options(nostack)) };
+}
+
+/// Recurses until the stack's guard page.
+#[inline(never)]
+fn exhaust(left: usize) -> usize {
+    let ballast = core::hint::black_box([left; 64]);
+    if left == 0 { 0 } else { exhaust(left - 1).wrapping_add(core::hint::black_box(&ballast)[left % 64]) }
+}
+
+fn find(data: &[u8]) -> Result<usize, Errno> {
+    let name = data.trim_ascii();
+    CRASHES.iter().position(|(n, _)| n.as_bytes() == name).ok_or(Errno::EINVAL)
+}
+
+/// What the interrupt is to do.
+static PENDING: AtomicUsize = AtomicUsize::new(0);
+
+fn in_interrupt(_: &Timer) {
+    CRASHES[PENDING.load(Relaxed).min(CRASHES.len() - 1)].1();
+}
+
+static TIMER: spin::Once<Timer> = spin::Once::new();
+
+fn list(out: &mut SeqBuf) -> Result<(), Errno> {
+    let _ = writeln!(out, "Available crash types:");
+    for (name, _) in CRASHES {
+        let _ = writeln!(out, "{name}");
+    }
+    Ok(())
+}
+
+/// Makes the files.
+pub fn init() -> Result<(), Errno> {
+    let dir = vigil_fs::proc::sys_root()?.subdir("kernel/debug/provoke-crash")?;
+    dir.add_file_rw("DIRECT", 0o600, list, |data| {
+        let crash = find(data)?;
+        crate::pr_info!("lkdtm: Performing direct entry {}", CRASHES[crash].0);
+        CRASHES[crash].1();
+        Ok(())
+    })?;
+    dir.add_file_rw("INT_HARDWARE_ENTRY", 0o600, list, |data| {
+        let crash = find(data)?;
+        PENDING.store(crash, Relaxed);
+        crate::pr_info!("lkdtm: Crash point INT_HARDWARE_ENTRY of type {} registered", CRASHES[crash].0);
+        Pin::static_ref(TIMER.call_once(|| Timer::new(in_interrupt))).start(time::now() + MSEC, 0);
+        Ok(())
+    })
+}
