@@ -4,6 +4,7 @@
 //!
 //! To add one: write it in [`cases`], name what it needs of the kernel, run `cargo xtask test NAME --kernel linux`, then without.
 pub mod case;
+mod crash;
 mod matrix;
 mod programs;
 mod shell;
@@ -20,6 +21,7 @@ pub fn cases() -> Vec<Case> {
     let mut all = shell::cases();
     all.extend(programs::cases());
     all.extend(matrix::cases());
+    all.extend(crash::cases());
     all
 }
 

@@ -54,6 +54,23 @@ pub const fn policy(s: Situation) -> OopsAction {
     }
 }
 
+/// Why the policy says panic, in Linux's words where it has some.
+pub const fn reason(s: Situation) -> &'static str {
+    if s.panic_on_oops {
+        "Fatal exception"
+    } else if s.preempt_count >> 16 & 0xf != 0 {
+        "Fatal exception in interrupt"
+    } else if !s.in_poll {
+        "Fatal exception outside of any task"
+    } else if s.preempt_count != 0 {
+        "Fatal exception with preemption off"
+    } else if s.irqs_masked {
+        "Fatal exception with interrupts masked"
+    } else {
+        "Fatal exception in a task that cannot be killed"
+    }
+}
+
 /// The exception class of an ESR in words (Arm ARM D17.2.37), with the fault's kind for aborts.
 pub const fn describe(esr: u64) -> &'static str {
     match esr >> 26 & 0x3f {
@@ -135,6 +152,8 @@ mod tests {
         ] {
             assert_eq!(policy(bad), OopsAction::Panic, "{bad:?}");
         }
+        assert_eq!(reason(Situation { preempt_count: 1 << 16, in_poll: false, ..fine }), "Fatal exception in interrupt");
+        assert_eq!(reason(Situation { preempt_count: 1, ..fine }), "Fatal exception with preemption off");
     }
 
     #[test]

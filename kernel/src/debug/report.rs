@@ -3,7 +3,7 @@
 //! Called by the trap code with interrupts masked. Kept apart from the policy, which is pure and tested on the host.
 
 use super::backtrace::{self, Symbol};
-use super::oops::{KernelRegs, OopsAction, Situation, describe, flags, policy};
+use super::oops::{KernelRegs, OopsAction, Situation, describe, flags, policy, reason};
 use super::panic::{self, panic_at};
 use crate::arch::aarch64::vectors::ExceptionFrame;
 use crate::pr_emerg;
@@ -102,7 +102,7 @@ pub fn el1_exception(frame: &ExceptionFrame) -> ! {
     } else {
         regs.log();
     }
-    panic_at(format_args!("Oops: Fatal exception ({situation:?})"), regs.pc as usize, regs.x[29] as usize)
+    panic_at(format_args!("Oops: {}", reason(situation)), regs.pc as usize, regs.x[29] as usize)
 }
 
 /// SP was below its stack; runs on the emergency stack. `sp` is what it was.

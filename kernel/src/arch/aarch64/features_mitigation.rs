@@ -93,7 +93,6 @@ mod part {
     pub const A57: u32 = 0xd07;
     pub const A72: u32 = 0xd08;
     pub const A73: u32 = 0xd09;
-    pub const A75: u32 = 0xd0a;
     pub const A76: u32 = 0xd0b;
     pub const A77: u32 = 0xd0d;
     pub const N1: u32 = 0xd0c;

@@ -1,0 +1,33 @@
+//! Kernel code that faults: what survives it, and how the machine ends when nothing may (docs/oops.md). Not for
+//! Debian's Linux, which has `provoke-crash` as a module only.
+use crate::Case;
+
+const MOUNT: (&str, &str) = ("mkdir -p /s; mount -t sysfs sysfs /s; D=/s/kernel/debug/provoke-crash; ls $D", "DIRECT");
+
+/// A session at whose end the kernel panics.
+fn panics(name: &str, line: &'static str, says: &'static str) -> Case {
+    Case { status: 101, ..Case::session(name, vec![MOUNT, (line, says)]) }
+}
+
+/// The cases.
+pub fn cases() -> Vec<Case> {
+    vec![
+        Case::session(
+            "crash/oops-kills-the-task-only",
+            vec![
+                MOUNT,
+                ("sh -c 'echo EXCEPTION >'$D/DIRECT; echo status=$?", "status=139\r\n"),
+                ("sh -c 'echo BUG >'$D/DIRECT; echo status=$?", "status=139\r\n"),
+                ("sh -c 'echo WRITE_RO >'$D/DIRECT; echo status=$?", "status=139\r\n"),
+                ("sh -c 'echo EXEC_DATA >'$D/DIRECT; echo status=$?", "status=139\r\n"),
+                ("cat /proc/sys/kernel/tainted", "128\r\n"),
+                ("echo still $((6*7)) | cat", "still 42\r\n"),
+                ("exit", ""),
+            ],
+        ),
+        panics("crash/oops-in-interrupt-panics", "echo EXCEPTION >$D/INT_HARDWARE_ENTRY; sleep 9", "not syncing: Oops: Fatal exception in interrupt"),
+        panics("crash/oops-with-a-lock-panics", "sh -c 'echo SPINLOCKED_EXCEPTION >'$D/DIRECT", "not syncing: Oops: Fatal exception with preemption off"),
+        panics("crash/panic-on-oops", "echo 1 >/proc/sys/kernel/panic_on_oops; sh -c 'echo EXCEPTION >'$D/DIRECT", "not syncing: Oops: Fatal exception"),
+        panics("crash/stack-overflow-panics", "sh -c 'echo EXHAUST_STACK >'$D/DIRECT", "not syncing: kernel stack overflow"),
+    ]
+}
