@@ -118,6 +118,8 @@ pub trait FileOps: Send + Sync {
     /// Whether a write that answers EPIPE sends SIGPIPE as well.
     fn sends_sigpipe(&self) -> bool {
         true
+    }
+
     /// Whether its writes need no lock of the inode, although it is a regular file: writing to it does something.
     fn orders_writes(&self) -> bool {
         false
