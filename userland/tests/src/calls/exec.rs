@@ -84,6 +84,32 @@ fn executes(a: &mut Calls) {
                 sys!(execve, &*path, &argv, &[0usize]) as i32
             })
         })
+        .ok("by-a-thread", || {
+            let path = own();
+            in_child(|| {
+                let pid = c(&sys!(getpid).to_string());
+                // The caller becomes the leader, whose number it gets.
+                std::thread::spawn(move || {
+                    let argv = [c"x".as_ptr() as usize, c"--role=leader".as_ptr() as usize, pid.as_ptr() as usize, 0];
+                    sys!(execve, &*path, &argv, &[0usize])
+                });
+                sleep_ms(10_000);
+                9
+            })
+        })
+        .ok("by-a-thread-that-outlived-the-leader", || {
+            let path = own();
+            in_child(|| {
+                let pid = c(&sys!(getpid).to_string());
+                std::thread::spawn(move || {
+                    sleep_ms(20);
+                    let argv = [c"x".as_ptr() as usize, c"--role=leader".as_ptr() as usize, pid.as_ptr() as usize, 0];
+                    sys!(execve, &*path, &argv, &[0usize])
+                });
+                sys!(exit, 9);
+                9
+            })
+        })
         .ok("script", || {
             executable(c"s", &format!("#!{} --role=argc\n", own().to_string_lossy()));
             exec_with(c"./s", &[c"ignored", c"a", c"b"], &[])

@@ -61,6 +61,7 @@ pub fn role(role: &str, arguments: &[String]) -> u8 {
         "env" => std::env::vars_os().count() as u8,
         "open" => u8::from(sys!(fcntl, number, libc::F_GETFD, 0) >= 0),
         "pid" => u8::from(sys!(getpid) == number as isize),
+        "leader" => u8::from(sys!(getpid) == number as isize && sys!(gettid) == number as isize),
         "sleep" => {
             crate::help::sleep_ms(60_000);
             0

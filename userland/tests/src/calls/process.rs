@@ -295,6 +295,17 @@ fn clones_by_structure(a: &mut Calls) {
         .bad("cl_args-edge", || sys!(clone3, edge(64), 88));
 }
 
+/// A child whose leader has ended; another thread of it sleeps.
+fn leaderless() -> i32 {
+    let pid = child(|| {
+        std::thread::spawn(|| sleep_ms(10_000));
+        sys!(exit, 5);
+        1
+    });
+    sleep_ms(50);
+    pid
+}
+
 fn exits(a: &mut Calls) {
     a.call("exit", "", "", false);
     a.ok("status", || {
@@ -311,6 +322,35 @@ fn exits(a: &mut Calls) {
             sys!(exit, 5);
             1
         })
+    });
+    a.ok("leader-first", || {
+        let pid = leaderless();
+        let found = (sys!(kill, pid, 0), sys!(tgkill, pid, pid, libc::SIGTERM), sys!(getpriority, libc::PRIO_PROCESS, pid), sys!(sched_getscheduler, pid));
+        let shown = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let state = shown.rsplit(") ").next().and_then(|rest| rest.chars().next()).unwrap_or('?');
+        let waited = sys!(wait4, pid, 0, libc::WNOHANG, 0);
+        // Although its leader has ended the process can be killed.
+        sys!(kill, pid, libc::SIGHUP);
+        (found, state.to_string(), waited, wait(pid))
+    })
+    .ok("number-of-a-zombie", || {
+        let pid = child(|| 3);
+        sleep_ms(20);
+        (sys!(kill, pid, 0), sys!(tgkill, pid, pid, 0), sys!(sched_getscheduler, pid), sys!(getpriority, libc::PRIO_PROCESS, pid), wait(pid), sys!(sched_getscheduler, pid))
+    })
+    .ok("orphans-are-inherited-in-order", || {
+        sys!(prctl, libc::PR_SET_CHILD_SUBREAPER, 1);
+        let middle = child(|| {
+            for n in 1..=3 {
+                child(move || n);
+            }
+            sleep_ms(30);
+            child(|| 4);
+            0
+        });
+        let mut statuses = vec![wait(middle)];
+        statuses.extend((0..5).map(|_| wait(-1)));
+        statuses.join(" ")
     });
     a.call("exit_group", "", "", false);
     a.ok("status", || in_child(|| 0xabcd))
