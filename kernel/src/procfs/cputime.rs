@@ -41,7 +41,7 @@ fn threads() -> [u64; 2] {
     for process in guard.pids.processes() {
         let r = process.relations(&guard);
         for i in 0..2 {
-            sum[i] = sum[i].wrapping_add(r.dead_time[i]).wrapping_add(r.children_time[i]);
+            sum[i] = sum[i].wrapping_add(r.dead.time[i]).wrapping_add(r.children.time[i]);
         }
         for thread in process.living(&guard) {
             let total = thread.run_time();

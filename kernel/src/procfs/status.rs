@@ -108,7 +108,7 @@ fn tree_of(target: &Target, who: &Who) -> Tree {
     let r = target.process.relations(&guard);
     let mut faults = [0u64; 2];
     if who.group {
-        faults = r.dead_faults;
+        faults = r.dead.faults;
     }
     for thread in target.process.living(&guard).filter(|t| who.group || t.tid() == who.tid) {
         faults[0] = faults[0].wrapping_add(thread.min_faults.load(Relaxed));
@@ -120,8 +120,8 @@ fn tree_of(target: &Target, who: &Who) -> Tree {
         session: r.session,
         tty: r.tty,
         threads: r.threads.len(),
-        children_time: r.children_time,
-        children_faults: r.children_faults,
+        children_time: r.children.time,
+        children_faults: r.children.faults,
         faults,
         exit_signal: r.exit_signal,
         status: r.status,

@@ -296,6 +296,18 @@ pub(super) fn may_change_limits(t: &Thread, who: &Process) -> Result<bool, Errno
         && [theirs.gid, theirs.egid, theirs.sgid].iter().all(|g| *g == mine.gid))
 }
 
+/// Whether `t` may take over what `who` has open (Linux: ptrace_may_access with PTRACE_MODE_ATTACH_REALCREDS).
+pub(super) fn may_attach(t: &Thread, who: &Thread) -> Result<bool, Errno> {
+    let mine = t.cred()?;
+    if who.process.pid == t.process.pid || mine.capable(CAP_SYS_PTRACE) {
+        return Ok(true);
+    }
+    let Some(theirs) = who.share_cred() else { return Ok(false) };
+    Ok(who.process.dumpable.load(core::sync::atomic::Ordering::Relaxed) == 1
+        && [theirs.uid, theirs.euid, theirs.suid].iter().all(|u| *u == mine.uid)
+        && [theirs.gid, theirs.egid, theirs.sgid].iter().all(|g| *g == mine.gid))
+}
+
 /// The number of 32-bit words per set for a header's version; writes the preferred version and fails when unknown.
 fn words_of(header: UserPtr<CapHeader>, h: CapHeader, probe: bool) -> Result<usize, super::Stop> {
     match h.version {

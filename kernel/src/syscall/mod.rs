@@ -30,6 +30,7 @@ mod membarrier;
 mod memory;
 mod message;
 mod path;
+mod pidfd;
 mod poll;
 pub mod prctl;
 mod prctl_mm;

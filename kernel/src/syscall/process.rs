@@ -5,9 +5,11 @@ use crate::task::clone::{self, CloneRequest};
 use crate::task::limits::{self, INFINITY};
 use crate::task::process::{self, Process, tasks};
 use crate::task::thread::Thread;
+use crate::task::usage::Used;
 use crate::task::wait::{self, Found, Whom};
-use crate::task::{execve, exit, signal};
+use crate::task::{execve, exit, pidfd, signal};
 use core::sync::atomic::Ordering::*;
+use vigil_abi::fcntl::O_NONBLOCK;
 use vigil_abi::process::*;
 use vigil_abi::time::Timeval;
 use vigil_abi::{Errno, Pod};
@@ -22,7 +24,12 @@ pub async fn clone(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
         parent_tid: a[2] as usize,
         tls: a[3],
         child_tid: a[4] as usize,
+        pidfd: a[2] as usize,
+        ..CloneRequest::default()
     };
+    if request.flags & (CLONE_PIDFD | CLONE_PARENT_SETTID) == CLONE_PIDFD | CLONE_PARENT_SETTID {
+        return Err(Errno::EINVAL);
+    }
     run_clone(t, request).await
 }
 
@@ -40,16 +47,27 @@ pub async fn clone3(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
         return Err(Errno::EINVAL);
     }
     let args = read_extensible::<CloneArgs>(t, a[0] as usize, size).await?;
-    if args.flags & (CSIGNAL & !CLONE_NEWTIME | CLONE_DETACHED) != 0 || args.exit_signal & !CSIGNAL != 0 {
+    const MAX_PID_NS_LEVEL: u64 = 32;
+    if (args.set_tid == 0) != (args.set_tid_size == 0)
+        || args.set_tid_size > MAX_PID_NS_LEVEL
+        || args.exit_signal > signal::NSIG as u64
+        || args.flags & CLONE_INTO_CGROUP != 0 && (args.cgroup > i32::MAX as u64 || size < CLONE_ARGS_SIZE_VER2)
+    {
         return Err(Errno::EINVAL);
     }
-    if args.flags & (CLONE_THREAD | CLONE_PARENT) != 0 && args.exit_signal != 0 {
-        return Err(Errno::EINVAL);
-    }
-    if args.set_tid != 0 || args.set_tid_size != 0 {
+    // One number for each level of process name spaces: there is one.
+    let wanted = match args.set_tid_size {
+        0 => 0,
+        _ => user::get(t, UserPtr::<i32>::new(args.set_tid as usize)).await?,
+    };
+    let known = u64::from(u32::MAX) | CLONE_CLEAR_SIGHAND | CLONE_INTO_CGROUP;
+    if args.flags & !known != 0 || args.flags & (CSIGNAL & !CLONE_NEWTIME | CLONE_DETACHED) != 0 {
         return Err(Errno::EINVAL);
     }
     if args.flags & CLONE_CLEAR_SIGHAND != 0 && args.flags & CLONE_SIGHAND != 0 {
+        return Err(Errno::EINVAL);
+    }
+    if args.flags & (CLONE_THREAD | CLONE_PARENT) != 0 && args.exit_signal != 0 {
         return Err(Errno::EINVAL);
     }
     // The stack is given as its lowest byte and its size.
@@ -64,6 +82,9 @@ pub async fn clone3(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
         parent_tid: args.parent_tid as usize,
         tls: args.tls,
         child_tid: args.child_tid as usize,
+        pidfd: args.pidfd as usize,
+        wanted: if args.set_tid_size > 1 { 0 } else { wanted },
+        chooses: args.set_tid_size != 0,
     };
     run_clone(t, request).await
 }
@@ -113,12 +134,13 @@ fn timeval(nanos: u64) -> Timeval {
     Timeval { tv_sec: (nanos / 1_000_000_000) as i64, tv_usec: (nanos % 1_000_000_000 / 1_000) as i64 }
 }
 
-fn usage(time: [u64; 2], faults: [u64; 2]) -> Rusage {
+fn usage(used: &Used) -> Rusage {
     let mut r = Rusage::zeroed();
-    r.ru_utime = timeval(time[0]);
-    r.ru_stime = timeval(time[1]);
-    r.ru_minflt = faults[0] as i64;
-    r.ru_majflt = faults[1] as i64;
+    r.ru_utime = timeval(used.time[0]);
+    r.ru_stime = timeval(used.time[1]);
+    r.ru_minflt = used.faults[0] as i64;
+    r.ru_majflt = used.faults[1] as i64;
+    r.ru_maxrss = used.max_rss as i64;
     r
 }
 
@@ -143,7 +165,7 @@ pub async fn wait4(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
         user::put(t, UserPtr::new(a[1] as usize), &found.status).await?;
     }
     if a[3] != 0 {
-        user::put(t, UserPtr::new(a[3] as usize), &usage(found.time, found.faults)).await?;
+        user::put(t, UserPtr::new(a[3] as usize), &usage(&found.used)).await?;
     }
     Ok(found.pid as usize)
 }
@@ -156,19 +178,31 @@ pub async fn waitid(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     {
         return Err(Errno::EINVAL);
     }
+    // Kept until the wait is over, so that its address means it.
+    let mut named = None;
+    let mut nonblocking = false;
     let whom = match kind {
         P_ALL => Whom::Any,
         P_PID if id > 0 => Whom::Pid(id as u32),
         P_PGID if id > 0 => Whom::Group(id as u32),
         P_PGID if id == 0 => Whom::Group(t.process.pgrp()),
-        P_PIDFD if id >= 0 => return Err(Errno::EBADF),
+        P_PIDFD if id >= 0 => {
+            let file = t.files()?.get(id)?;
+            nonblocking = file.flags() & O_NONBLOCK != 0;
+            named = Some(pidfd::process_of(&file)?);
+            Whom::This(named.as_ref().map_or(0, |p| KArc::as_ptr(p).addr()))
+        }
         _ => return Err(Errno::EINVAL),
     };
-    let found = wait::wait(t, whom, options).await?;
+    let found = wait::wait(t, whom, options | if nonblocking { WNOHANG } else { 0 }).await?;
+    drop(named);
+    if found.is_none() && nonblocking && options & WNOHANG == 0 {
+        return Err(Errno::EAGAIN);
+    }
     if let Some(found) = &found
         && a[4] != 0
     {
-        user::put(t, UserPtr::new(a[4] as usize), &usage(found.time, found.faults)).await?;
+        user::put(t, UserPtr::new(a[4] as usize), &usage(&found.used)).await?;
     }
     if a[2] != 0 {
         put_siginfo(t, a[2] as usize, found.as_ref()).await?;
@@ -306,7 +340,7 @@ fn read_limit(process: &Process, resource: usize) -> Rlimit {
     Rlimit { rlim_cur: process.limits.soft(resource), rlim_max: process.limits.hard(resource) }
 }
 
-fn write_limit(t: &Thread, process: &KArc<Process>, resource: usize, new: Rlimit) -> Result<(), Errno> {
+fn check_limit(t: &Thread, process: &Process, resource: usize, new: Rlimit) -> Result<(), Errno> {
     if new.rlim_cur > new.rlim_max {
         return Err(Errno::EINVAL);
     }
@@ -317,6 +351,11 @@ fn write_limit(t: &Thread, process: &KArc<Process>, resource: usize, new: Rlimit
     if new.rlim_max > process.limits.hard(resource) && !t.cred()?.capable(CAP_SYS_RESOURCE) {
         return Err(Errno::EPERM);
     }
+    Ok(())
+}
+
+fn write_limit(t: &Thread, process: &KArc<Process>, resource: usize, new: Rlimit) -> Result<(), Errno> {
+    check_limit(t, process, resource, new)?;
     process.limits.set(resource, new.rlim_cur, new.rlim_max);
     if resource == limits::CPU && new.rlim_cur != INFINITY {
         process.timers.arm_cpu_limit(process, new.rlim_cur);
@@ -343,19 +382,26 @@ pub fn setrlimit(t: &Thread, a: Args) -> SysResult {
     Ok(0)
 }
 
-/// prlimit64(pid, resource, new, old)
-pub fn prlimit64(t: &Thread, a: Args) -> SysResult {
-    let resource = resource(a[1])?;
-    let new = UserPtr::<Rlimit>::new(a[2] as usize).or_null().map(|p| p.read()).transpose()?;
-    let who = match a[0] as i32 {
-        0 => t.process.clone(),
+/// The process whose limits prlimit64(2) asks for. ESRCH, EPERM.
+fn limits_target(t: &Thread, pid: i32) -> Result<KArc<Process>, Errno> {
+    let who = match pid {
+        0 => return Ok(t.process.clone()),
         pid => process::find_thread(pid as u32).ok_or(Errno::ESRCH)?.process.clone(),
     };
-    if !KArc::ptr_eq(&who, &t.process) && !super::cred::may_change_limits(t, &who)? {
-        return Err(Errno::EPERM.into());
-    }
-    // The old limits go out first: a fault there must not find the new ones set already.
+    let allowed = KArc::ptr_eq(&who, &t.process) || super::cred::may_change_limits(t, &who)?;
+    if allowed { Ok(who) } else { Err(Errno::EPERM) }
+}
+
+/// prlimit64(pid, resource, new, old)
+pub fn try_prlimit64(t: &Thread, a: Args) -> SysResult {
+    let resource = resource(a[1])?;
+    let new = UserPtr::<Rlimit>::new(a[2] as usize).or_null().map(|p| p.read()).transpose()?;
+    let who = limits_target(t, a[0] as i32)?;
+    // The old limits go out first: a fault there must not find the new ones set, because the call is made again.
     if let Some(old) = UserPtr::<Rlimit>::new(a[3] as usize).or_null() {
+        if let Some(new) = new {
+            check_limit(t, &who, resource, new)?;
+        }
         old.write(&read_limit(&who, resource))?;
     }
     if let Some(new) = new {
@@ -364,48 +410,52 @@ pub fn prlimit64(t: &Thread, a: Args) -> SysResult {
     Ok(0)
 }
 
-/// CPU time and faults of a whole process: living and dead threads.
-pub(super) fn process_usage(process: &Process) -> ([u64; 2], [u64; 2]) {
-    let guard = tasks();
-    let r = process.relations(&guard);
-    let (mut time, mut faults) = (r.dead_time, r.dead_faults);
-    for thread in process.living(&guard) {
-        let total = thread.run_time();
-        let system = thread.system_time().min(total);
-        time[0] = time[0].wrapping_add(total - system);
-        time[1] = time[1].wrapping_add(system);
-        faults[0] = faults[0].wrapping_add(thread.min_faults.load(Relaxed));
-        faults[1] = faults[1].wrapping_add(thread.maj_faults.load(Relaxed));
+/// The same when user memory is missing: the limit is set although the old one cannot be told (EFAULT).
+pub async fn prlimit64(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
+    let resource = resource(a[1])?;
+    let new = match UserPtr::<Rlimit>::new(a[2] as usize).or_null() {
+        Some(p) => Some(user::get(t, p).await?),
+        None => None,
+    };
+    let who = limits_target(t, a[0] as i32)?;
+    let old = read_limit(&who, resource);
+    if let Some(new) = new {
+        write_limit(t, &who, resource, new)?;
     }
-    (time, faults)
+    if let Some(p) = UserPtr::<Rlimit>::new(a[3] as usize).or_null() {
+        user::put(t, p, &old).await?;
+    }
+    Ok(0)
+}
+
+/// What a whole process has used: living and dead threads.
+pub(super) fn process_usage(process: &Process) -> Used {
+    let guard = tasks();
+    let mut used = process.relations(&guard).dead;
+    for thread in process.living(&guard) {
+        let one = Used::of(thread);
+        used.add(&one);
+    }
+    used
 }
 
 /// CPU time of a process: user, system, nanoseconds.
 pub fn process_times(process: &Process) -> [u64; 2] {
-    process_usage(process).0
+    process_usage(process).time
 }
 
 /// getrusage(who, usage)
 pub fn getrusage(t: &Thread, a: Args) -> SysResult {
-    let (time, faults) = match a[0] as i32 {
+    let mut used = match a[0] as i32 {
         RUSAGE_SELF => process_usage(&t.process),
-        RUSAGE_CHILDREN => {
-            let guard = tasks();
-            let r = t.process.relations(&guard);
-            (r.children_time, r.children_faults)
-        }
-        RUSAGE_THREAD => {
-            let total = t.run_time();
-            let system = t.system_time().min(total);
-            ([total - system, system], [t.min_faults.load(Relaxed), t.maj_faults.load(Relaxed)])
-        }
+        RUSAGE_CHILDREN => t.process.relations(&tasks()).children,
+        RUSAGE_THREAD => Used { max_rss: t.process.relations(&tasks()).dead.max_rss, ..Used::of(t) },
         _ => return Err(Errno::EINVAL.into()),
     };
-    let mut r = usage(time, faults);
     if a[0] as i32 != RUSAGE_CHILDREN {
-        r.ru_maxrss = t.mm().map_or(0, |mm| mm.max_rss_kib()) as i64;
+        used.max_rss = used.max_rss.max(t.mm().map_or(0, |mm| mm.max_rss_kib()) as u64);
     }
-    UserPtr::new(a[1] as usize).write(&r)?;
+    UserPtr::new(a[1] as usize).write(&usage(&used))?;
     Ok(0)
 }
 
@@ -413,8 +463,8 @@ pub fn getrusage(t: &Thread, a: Args) -> SysResult {
 pub fn times(t: &Thread, a: Args) -> SysResult {
     const TICK: u64 = 10_000_000;
     if a[0] != 0 {
-        let (own, _) = process_usage(&t.process);
-        let children = t.process.relations(&tasks()).children_time;
+        let own = process_times(&t.process);
+        let children = t.process.relations(&tasks()).children.time;
         let ticks = [own[0] / TICK, own[1] / TICK, children[0] / TICK, children[1] / TICK];
         UserPtr::<u64>::new(a[0] as usize).write_slice(&ticks)?;
     }

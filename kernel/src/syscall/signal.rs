@@ -1,11 +1,12 @@
 //! Signals: actions, masks, sending, waiting, returning (signal(7)).
 
 use super::{Args, Stop, SysResult, user};
-use crate::task::process::{self, Process, find_process, find_thread, tasks};
+use crate::task::process::{Life, Process, find_process, find_thread, tasks};
 use crate::task::signal::frame;
-use crate::task::signal::state::{AltStack, UNBLOCKABLE, pending_of};
+use crate::task::signal::state::{AltStack, UNBLOCKABLE, pending_of, take};
 use crate::task::signal::{self, Action, SigInfo, recalc};
 use crate::task::thread::Thread;
+use core::sync::atomic::Ordering::Relaxed;
 use vigil_abi::Errno;
 use vigil_abi::process::CAP_KILL;
 use vigil_abi::signal::*;
@@ -26,62 +27,94 @@ fn valid(signo: u64) -> bool {
     (1..=signal::NSIG as u64).contains(&(signo & 0xffff_ffff))
 }
 
-/// rt_sigaction(signal, new, old, size)
-pub fn rt_sigaction(t: &Thread, a: Args) -> SysResult {
-    check_size(a[3])?;
-    let signo = a[0] as u32;
-    let new = UserPtr::<Sigaction>::new(a[1] as usize).or_null().map(|p| p.read()).transpose()?;
-    if !valid(a[0]) || new.is_some() && sigmask(signo) & UNBLOCKABLE != 0 {
-        return Err(Errno::EINVAL.into());
-    }
+/// A disposition as rt_sigaction(2) takes it.
+fn action_of(n: Sigaction) -> Action {
+    const KNOWN: u64 = SA_NOCLDSTOP
+        | SA_NOCLDWAIT
+        | SA_SIGINFO
+        | SA_EXPOSE_TAGBITS
+        | SA_RESTORER
+        | SA_ONSTACK
+        | SA_RESTART
+        | SA_NODEFER
+        | SA_RESETHAND;
+    Action { handler: n.sa_handler, flags: n.sa_flags & KNOWN, restorer: n.sa_restorer, mask: n.sa_mask & !UNBLOCKABLE }
+}
+
+fn abi_action(o: Action) -> Sigaction {
+    Sigaction { sa_handler: o.handler, sa_flags: o.flags, sa_restorer: o.restorer, sa_mask: o.mask }
+}
+
+/// Sets the action of `signo`; returns the one before.
+fn set_action(t: &Thread, signo: u32, new: Sigaction) -> Action {
     let sighand = t.process.sighand();
-    if let Some(old) = UserPtr::<Sigaction>::new(a[2] as usize).or_null() {
-        let o = sighand.get(signo);
-        old.write(&Sigaction { sa_handler: o.handler, sa_flags: o.flags, sa_restorer: o.restorer, sa_mask: o.mask })?;
-    }
-    if let Some(n) = new {
-        const KNOWN: u64 = SA_NOCLDSTOP
-            | SA_NOCLDWAIT
-            | SA_SIGINFO
-            | SA_RESTORER
-            | SA_ONSTACK
-            | SA_RESTART
-            | SA_NODEFER
-            | SA_RESETHAND;
-        let action = Action {
-            handler: n.sa_handler,
-            flags: n.sa_flags & KNOWN,
-            restorer: n.sa_restorer,
-            mask: n.sa_mask & !UNBLOCKABLE,
-        };
-        sighand.set(signo, action);
-        if sighand.ignores(signo) {
-            // POSIX: what is pending and now ignored is forgotten.
-            let guard = tasks();
-            t.process.signals.queue.with(|p| p.flush(sigmask(signo)));
-            for thread in t.process.living(&guard) {
-                thread.signals.queue.with(|p| p.flush(sigmask(signo)));
-            }
+    let old = sighand.set(signo, action_of(new));
+    if sighand.ignores(signo) {
+        // POSIX: what is pending and now ignored is forgotten.
+        let guard = tasks();
+        t.process.signals.queue.with(|p| p.flush(sigmask(signo)));
+        for thread in t.process.living(&guard) {
+            thread.signals.queue.with(|p| p.flush(sigmask(signo)));
         }
+    }
+    old
+}
+
+fn check_action(a: Args, changes: bool) -> Result<u32, Errno> {
+    let signo = a[0] as u32;
+    if valid(a[0]) && !(changes && sigmask(signo) & UNBLOCKABLE != 0) { Ok(signo) } else { Err(Errno::EINVAL) }
+}
+
+/// rt_sigaction(signal, new, old, size)
+pub fn try_rt_sigaction(t: &Thread, a: Args) -> SysResult {
+    check_size(a[3])?;
+    let new = UserPtr::<Sigaction>::new(a[1] as usize).or_null().map(|p| p.read()).transpose()?;
+    let signo = check_action(a, new.is_some())?;
+    // Out first: a fault there must not find the action changed, because the call is made again.
+    if let Some(old) = UserPtr::<Sigaction>::new(a[2] as usize).or_null() {
+        old.write(&abi_action(t.process.sighand().get(signo)))?;
+    }
+    if let Some(new) = new {
+        set_action(t, signo, new);
     }
     Ok(0)
 }
 
+/// The same when user memory is missing: the action is changed although the old one cannot be told (EFAULT).
+pub async fn rt_sigaction(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
+    check_size(a[3])?;
+    let new = match UserPtr::<Sigaction>::new(a[1] as usize).or_null() {
+        Some(p) => Some(user::get(t, p).await?),
+        None => None,
+    };
+    let signo = check_action(a, new.is_some())?;
+    let old = match new {
+        Some(new) => set_action(t, signo, new),
+        None => t.process.sighand().get(signo),
+    };
+    if let Some(p) = UserPtr::<Sigaction>::new(a[2] as usize).or_null() {
+        user::put(t, p, &abi_action(old)).await?;
+    }
+    Ok(0)
+}
+
+/// The mask that `how` makes of `old` and `set`.
+fn new_mask(how: u64, old: Sigset, set: Sigset) -> Result<Sigset, Errno> {
+    match how as u32 {
+        SIG_BLOCK => Ok(old | set),
+        SIG_UNBLOCK => Ok(old & !set),
+        SIG_SETMASK => Ok(set),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
 /// rt_sigprocmask(how, new, old, size)
-pub fn rt_sigprocmask(t: &Thread, a: Args) -> SysResult {
+pub fn try_rt_sigprocmask(t: &Thread, a: Args) -> SysResult {
     check_size(a[3])?;
     let old = t.signals.blocked();
     let new = match UserPtr::<u64>::new(a[1] as usize).or_null() {
         None => None,
-        Some(p) => {
-            let set = p.read()?;
-            Some(match a[0] as u32 {
-                SIG_BLOCK => old | set,
-                SIG_UNBLOCK => old & !set,
-                SIG_SETMASK => set,
-                _ => return Err(Errno::EINVAL.into()),
-            })
-        }
+        Some(p) => Some(new_mask(a[0], old, p.read()?)?),
     };
     if let Some(p) = UserPtr::<u64>::new(a[2] as usize).or_null() {
         p.write(&old)?;
@@ -89,6 +122,20 @@ pub fn rt_sigprocmask(t: &Thread, a: Args) -> SysResult {
     if let Some(mask) = new {
         t.signals.set_blocked(mask);
         recalc(t);
+    }
+    Ok(0)
+}
+
+/// The same when user memory is missing: the mask is changed although the old one cannot be told (EFAULT).
+pub async fn rt_sigprocmask(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
+    check_size(a[3])?;
+    let old = t.signals.blocked();
+    if let Some(p) = UserPtr::<u64>::new(a[1] as usize).or_null() {
+        t.signals.set_blocked(new_mask(a[0], old, user::get(t, p).await?)?);
+        recalc(t);
+    }
+    if let Some(p) = UserPtr::<u64>::new(a[2] as usize).or_null() {
+        user::put(t, p, &old).await?;
     }
     Ok(0)
 }
@@ -130,14 +177,14 @@ pub async fn rt_sigtimedwait(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
             Some(now().saturating_add(span))
         }
     };
-    let take = || t.signals.queue.with(|p| p.take(wanted)).or_else(|| t.process.signals.queue.with(|p| p.take(wanted)));
+    let take = || take(t, wanted);
     let mut info = take();
     if info.is_none() && deadline.is_none_or(|d| d > now()) {
         // While it waits the signals are unblocked, so that senders wake it; none is delivered before it has looked.
         let blocked = t.signals.begin_await(wanted);
         recalc(t);
         let queue = WaitQueue::new();
-        let slack = t.timer_slack.load(core::sync::atomic::Ordering::Relaxed);
+        let slack = t.timer_slack.load(Relaxed);
         let site = wait_site!("sigtimedwait");
         let waited = queue.wait_until_deadline(site, WaitMode::Interruptible, deadline, slack, take).await;
         t.signals.end_await(blocked);
@@ -161,8 +208,13 @@ pub async fn rt_sigtimedwait(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
 pub async fn rt_sigreturn(t: &Thread, _: Args<'_>) -> Result<usize, Errno> {
     if user::retry(t, || frame::pop(t)).await.is_err() {
         // SAFETY: the thread itself, outside EL0.
-        unsafe { t.context() }.syscall.set(-1);
-        signal::fault::force_segv(t, 0);
+        let context = unsafe { t.context() };
+        context.syscall.set(-1);
+        frame::pop_what_is_there(t, context.sp.get() as usize);
+        // Linux asks for a mapping at or above SP, and there nearly always is one.
+        signal::force_fault(t, SIGSEGV, SEGV_ACCERR, context.sp.get() as usize);
+        t.signals.fault_address.store(0, Relaxed);
+        t.signals.fault_esr.store(0, Relaxed);
     }
     Ok(0)
 }
@@ -231,18 +283,35 @@ fn from_caller(t: &Thread, signo: u32, code: i32) -> Result<SigInfo, Errno> {
 }
 
 fn kill_process(t: &Thread, to: &Process, signo: u32) -> Result<(), Errno> {
+    kill_process_with(t, to, signo, None)
+}
+
+/// Sends `signo` to `to`, with `info` or as kill(2). EINVAL: no signal, once there is a process to send it to; EPERM.
+pub(super) fn kill_process_with(t: &Thread, to: &Process, signo: u32, info: Option<SigInfo>) -> Result<(), Errno> {
+    check_signal(signo)?;
     if !may_send(t, to, signo)? {
         return Err(Errno::EPERM);
     }
-    if signo == 0 { Ok(()) } else { signal::send_to_process(to, from_caller(t, signo, SI_USER)?) }
+    if to.relations(&tasks()).life == Life::Reaped {
+        return Err(Errno::ESRCH);
+    }
+    if signo == 0 {
+        return Ok(());
+    }
+    let info = match info {
+        Some(info) => info,
+        None => from_caller(t, signo, SI_USER)?,
+    };
+    signal::send_to_process(to, info)
+}
+
+fn check_signal(signo: u32) -> Result<(), Errno> {
+    if signo as usize <= signal::NSIG { Ok(()) } else { Err(Errno::EINVAL) }
 }
 
 /// kill(pid, signal)
 pub fn kill(t: &Thread, a: Args) -> SysResult {
     let (pid, signo) = (a[0] as i32, a[1] as u32);
-    if signo as usize > signal::NSIG {
-        return Err(Errno::EINVAL.into());
-    }
     if pid == t.process.pid as i32 {
         kill_process(t, &t.process, signo)?;
         return Ok(0);
@@ -287,6 +356,7 @@ pub fn kill(t: &Thread, a: Args) -> SysResult {
 
 fn send_thread(t: &Thread, tgid: Option<u32>, tid: i32, signo: u32, info: SigInfo) -> SysResult {
     let to = find_thread(tid as u32).filter(|x| tgid.is_none_or(|g| x.process.pid == g)).ok_or(Errno::ESRCH)?;
+    check_signal(signo)?;
     if !may_send(t, &to.process, signo)? {
         return Err(Errno::EPERM.into());
     }
@@ -298,7 +368,7 @@ fn send_thread(t: &Thread, tgid: Option<u32>, tid: i32, signo: u32, info: SigInf
 
 /// tkill(tid, signal)
 pub fn tkill(t: &Thread, a: Args) -> SysResult {
-    if a[0] as i32 <= 0 || a[1] as u32 as usize > signal::NSIG {
+    if a[0] as i32 <= 0 {
         return Err(Errno::EINVAL.into());
     }
     let signo = a[1] as u32;
@@ -307,20 +377,22 @@ pub fn tkill(t: &Thread, a: Args) -> SysResult {
 
 /// tgkill(tgid, tid, signal)
 pub fn tgkill(t: &Thread, a: Args) -> SysResult {
-    if a[0] as i32 <= 0 || a[1] as i32 <= 0 || a[2] as u32 as usize > signal::NSIG {
+    if a[0] as i32 <= 0 || a[1] as i32 <= 0 {
         return Err(Errno::EINVAL.into());
     }
     let signo = a[2] as u32;
     send_thread(t, Some(a[0] as u32), a[1] as i32, signo, from_caller(t, signo, SI_TKILL)?)
 }
 
-/// Reads the siginfo of sigqueue(3); only the kernel may claim a signal to come from the kernel or from kill.
+/// Only the kernel may claim a signal to come from the kernel, or from kill: EPERM.
+pub(super) fn check_code(t: &Thread, info: &SigInfo, to: u32) -> Result<(), Errno> {
+    if (info.code >= 0 || info.code == SI_TKILL) && to != t.process.pid { Err(Errno::EPERM) } else { Ok(()) }
+}
+
+/// Reads the siginfo of sigqueue(3).
 fn read_info(t: &Thread, from: u64, signo: u32, to: u32) -> Result<SigInfo, Stop> {
-    let info = UserPtr::<Siginfo>::new(from as usize).read()?;
-    let info = SigInfo::from_abi(signo, &info);
-    if (info.code >= 0 || info.code == SI_TKILL) && to != t.process.pid {
-        return Err(Errno::EPERM.into());
-    }
+    let info = SigInfo::from_abi(signo, &UserPtr::<Siginfo>::new(from as usize).read()?);
+    check_code(t, &info, to)?;
     Ok(info)
 }
 
@@ -328,16 +400,8 @@ fn read_info(t: &Thread, from: u64, signo: u32, to: u32) -> Result<SigInfo, Stop
 pub fn rt_sigqueueinfo(t: &Thread, a: Args) -> SysResult {
     let signo = a[1] as u32;
     let info = read_info(t, a[2], signo, a[0] as u32)?;
-    if signo as usize > signal::NSIG {
-        return Err(Errno::EINVAL.into());
-    }
-    let to = process::find_process(a[0] as u32).ok_or(Errno::ESRCH)?;
-    if !may_send(t, &to, signo)? {
-        return Err(Errno::EPERM.into());
-    }
-    if signo != 0 {
-        signal::send_to_process(&to, info)?;
-    }
+    let to = find_process(a[0] as u32).or_else(|| Some(find_thread(a[0] as u32)?.process.clone()));
+    kill_process_with(t, &*to.ok_or(Errno::ESRCH)?, signo, Some(info))?;
     Ok(0)
 }
 
@@ -345,7 +409,7 @@ pub fn rt_sigqueueinfo(t: &Thread, a: Args) -> SysResult {
 pub fn rt_tgsigqueueinfo(t: &Thread, a: Args) -> SysResult {
     let signo = a[2] as u32;
     let info = read_info(t, a[3], signo, a[0] as u32)?;
-    if a[0] as i32 <= 0 || a[1] as i32 <= 0 || signo as usize > signal::NSIG {
+    if a[0] as i32 <= 0 || a[1] as i32 <= 0 {
         return Err(Errno::EINVAL.into());
     }
     send_thread(t, Some(a[0] as u32), a[1] as i32, signo, info)

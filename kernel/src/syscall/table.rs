@@ -4,7 +4,7 @@
 //! A number that is not in the table, or that does not exist on arm64, answers ENOSYS, with one rate-limited line.
 
 use super::{
-    Args, Stop, SysResult, cred, fd, file, futex, info, lock, membarrier, memory, message, path, poll, prctl, process, rw, sched, seal, signal, socket, time, user,
+    Args, Stop, SysResult, cred, fd, file, futex, info, lock, membarrier, memory, message, path, pidfd, poll, prctl, process, rw, sched, seal, signal, socket, time, user,
     xattr,
 };
 use crate::arch::aarch64::entry::{NOT_YET, UserContext, vigil_el0_no_fast_call, vigil_el0_sigreturn};
@@ -200,6 +200,9 @@ calls! {
     exit_group: slow process::exit_group;
     wait4: slow process::wait4;
     waitid: slow process::waitid;
+    pidfd_open: slow pidfd::pidfd_open;
+    pidfd_send_signal: slow pidfd::pidfd_send_signal;
+    pidfd_getfd: slow pidfd::pidfd_getfd;
     getpid: sync process::getpid;
     getppid: sync process::getppid;
     gettid: sync process::gettid;
@@ -212,7 +215,7 @@ calls! {
     personality: sync prctl::personality;
     getrlimit: sync process::getrlimit;
     setrlimit: sync process::setrlimit;
-    prlimit64: sync process::prlimit64;
+    prlimit64: both process::try_prlimit64, process::prlimit64;
     getrusage: sync process::getrusage;
     times: sync process::times;
     // Identity.
@@ -235,8 +238,8 @@ calls! {
     capget: sync cred::capget;
     capset: sync cred::capset;
     // Signals.
-    rt_sigaction: sync signal::rt_sigaction;
-    rt_sigprocmask: sync signal::rt_sigprocmask;
+    rt_sigaction: both signal::try_rt_sigaction, signal::rt_sigaction;
+    rt_sigprocmask: both signal::try_rt_sigprocmask, signal::rt_sigprocmask;
     rt_sigpending: sync signal::rt_sigpending;
     rt_sigsuspend: slow signal::rt_sigsuspend;
     rt_sigtimedwait: slow signal::rt_sigtimedwait;

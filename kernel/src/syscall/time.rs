@@ -32,7 +32,7 @@ pub fn read_clock(t: &Thread, id: u32) -> Result<Nanos, Errno> {
 }
 
 fn process_time(t: &Thread) -> Nanos {
-    let (time, _) = super::process::process_usage(&t.process);
+    let time = super::process::process_times(&t.process);
     time[0].wrapping_add(time[1])
 }
 
@@ -184,8 +184,7 @@ pub async fn clock_nanosleep(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
         CLOCK_REALTIME | CLOCK_MONOTONIC | CLOCK_BOOTTIME | CLOCK_TAI => {}
         CLOCK_REALTIME_ALARM | CLOCK_BOOTTIME_ALARM => return Err(Errno::EOPNOTSUPP),
         CLOCK_PROCESS_CPUTIME_ID => {}
-        CLOCK_THREAD_CPUTIME_ID => return Err(Errno::EINVAL),
-        CLOCK_MONOTONIC_RAW | CLOCK_REALTIME_COARSE | CLOCK_MONOTONIC_COARSE => return Err(Errno::EOPNOTSUPP),
+        CLOCK_THREAD_CPUTIME_ID | CLOCK_MONOTONIC_RAW | CLOCK_REALTIME_COARSE | CLOCK_MONOTONIC_COARSE => return Err(Errno::EOPNOTSUPP),
         _ if (id as i32) < 0 => {
             read_clock(t, id)?;
         }

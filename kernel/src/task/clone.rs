@@ -6,6 +6,7 @@
 use super::exit;
 use super::limits;
 use super::pid::{self, PidError};
+use super::pidfd;
 use super::process::{Life, Process, tasks};
 use super::signal::{self, ThreadSignals};
 use super::switch::{HOOKS, read_tls};
@@ -21,14 +22,15 @@ use vigil_executor::executor;
 use vigil_executor::task::Spawned;
 use vigil_executor::wait::WaitMode;
 use vigil_executor::wait_site;
-use vigil_mem::{KArc, UserPtr};
+use vigil_fs::{File, Reserved};
+use vigil_mem::{KArc, KBox, UserPtr};
 
 /// What to make, as clone3 names it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CloneRequest {
     /// CLONE_* without the exit signal.
     pub flags: u64,
-    /// Signal for the parent at the end; 0: none.
+    /// Signal for the parent at the end; 0, or no signal's number: none.
     pub exit_signal: u32,
     /// Initial SP; 0: the parent's.
     pub stack: u64,
@@ -38,34 +40,64 @@ pub struct CloneRequest {
     pub parent_tid: usize,
     /// Where the child finds it, with CLONE_CHILD_SETTID, or clears it, with CLONE_CHILD_CLEARTID.
     pub child_tid: usize,
+    /// Where the parent finds a descriptor of the new process, with CLONE_PIDFD.
+    pub pidfd: usize,
+    /// The number that the child is to have; 0: any.
+    pub wanted: i32,
+    /// A number is wanted, whatever it is.
+    pub chooses: bool,
 }
 
-/// Flags of namespaces, pidfds, cgroups and I/O contexts: not there, EINVAL as on a Linux without these options.
-const UNSUPPORTED: u64 = CLONE_NEWNS
-    | CLONE_NEWCGROUP
-    | CLONE_NEWUTS
-    | CLONE_NEWIPC
-    | CLONE_NEWUSER
-    | CLONE_NEWPID
-    | CLONE_NEWNET
-    | CLONE_NEWTIME
-    | CLONE_PIDFD
-    | CLONE_INTO_CGROUP;
+/// Name spaces: not there. Who may make them gets EINVAL, as from a Linux without these options.
+const NAME_SPACES: u64 =
+    CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWTIME;
 
 /// The rules of Linux's `copy_process` about flags, in its order.
-fn check(request: &CloneRequest) -> Result<(), Errno> {
+fn check(parent: &Thread, request: &CloneRequest) -> Result<(), Errno> {
     let flags = request.flags;
-    let thread = flags & CLONE_THREAD != 0;
-    if thread && flags & CLONE_SIGHAND == 0 || flags & CLONE_SIGHAND != 0 && flags & CLONE_VM == 0 {
+    let (thread, has) = (flags & CLONE_THREAD != 0, |bits: u64| flags & bits == bits);
+    if has(CLONE_NEWNS | CLONE_FS)
+        || has(CLONE_NEWUSER | CLONE_FS)
+        || thread && flags & CLONE_SIGHAND == 0
+        || flags & CLONE_SIGHAND != 0 && flags & CLONE_VM == 0
+        // The first process's children would have no reaper.
+        || flags & CLONE_PARENT != 0 && parent.process.pid == 1
+        || thread && flags & (CLONE_NEWUSER | CLONE_NEWPID) != 0
+        || flags & CLONE_PIDFD != 0 && flags & (CLONE_THREAD | CLONE_DETACHED) != 0
+        || flags & CLONE_NEWUSER != 0
+    {
         return Err(Errno::EINVAL);
     }
-    if flags & UNSUPPORTED != 0 {
-        return Err(Errno::EINVAL);
+    if flags & NAME_SPACES != 0 {
+        return Err(if parent.cred()?.capable(CAP_SYS_ADMIN) { Errno::EINVAL } else { Errno::EPERM });
     }
-    if request.exit_signal as usize > signal::NSIG {
-        return Err(Errno::EINVAL);
+    // There are no control groups, so no descriptor is one's.
+    if flags & CLONE_INTO_CGROUP != 0 { Err(Errno::EBADF) } else { Ok(()) }
+}
+
+/// The number that the child gets. EINVAL, EPERM, EEXIST: the one that is wanted cannot be had.
+fn number_for(parent: &Thread, request: &CloneRequest) -> Result<u32, Errno> {
+    if !request.chooses {
+        return pid::alloc().map_err(errno_of);
     }
-    Ok(())
+    let wanted = u32::try_from(request.wanted).ok().filter(|n| (1..pid::PID_MAX).contains(n)).ok_or(Errno::EINVAL)?;
+    let cred = parent.cred()?;
+    if !cred.capable(CAP_SYS_ADMIN) && !cred.capable(CAP_CHECKPOINT_RESTORE) {
+        return Err(Errno::EPERM);
+    }
+    pid::alloc_this(wanted).map_err(errno_of)
+}
+
+/// A descriptor for `process`, whose number the parent's memory holds already.
+async fn reserve_pidfd<'t>(
+    parent: &'t Thread,
+    process: &KArc<Process>,
+    at: usize,
+) -> Result<(Reserved<'t>, KArc<File>), Errno> {
+    let reserved = parent.files()?.reserve(0, parent.process.limits.soft(limits::NOFILE) as usize, true)?;
+    let file = pidfd::file_of(process.clone(), 0)?;
+    syscall::user::put(parent, UserPtr::<i32>::new(at), &reserved.fd()).await?;
+    Ok((reserved, file))
 }
 
 /// A number that goes back unless it is used.
@@ -84,20 +116,16 @@ impl Drop for Number {
 /// Errors: EINVAL for contradictory flags, EAGAIN when RLIMIT_NPROC or the numbers are exhausted, ENOMEM,
 /// ERESTARTNOINTR when a signal arrived meanwhile (the call is made again after it was handled).
 pub async fn clone(parent: &Thread, request: CloneRequest) -> Result<u32, Errno> {
-    check(&request)?;
+    check(parent, &request)?;
     let flags = request.flags;
     if signal::has_pending(parent) {
         return Err(Errno::ERESTARTNOINTR);
-    }
-    if flags & CLONE_PARENT != 0 && parent.process.pid == 1 {
-        // Its children would have no reaper.
-        return Err(Errno::EINVAL);
     }
     if too_many(parent)? {
         return Err(Errno::EAGAIN);
     }
 
-    let mut number = Number(pid::alloc().map_err(errno_of)?, false);
+    let mut number = Number(number_for(parent, &request)?, false);
     let tid = number.0;
     let mm = match parent.share_mm() {
         Some(mm) if flags & CLONE_VM != 0 => {
@@ -119,14 +147,30 @@ pub async fn clone(parent: &Thread, request: CloneRequest) -> Result<u32, Errno>
             return Err(e);
         }
     };
-    if flags & CLONE_PARENT_SETTID != 0 {
-        // As Linux: a bad address is ignored.
-        let _ = syscall::user::put(parent, UserPtr::<u32>::new(request.parent_tid), &tid).await;
+    let (mut pidfd, mut entered) = (None, Ok(()));
+    if flags & CLONE_PIDFD != 0 {
+        match KBox::try_pin_with(|| reserve_pidfd(parent, &thread.process, request.pidfd)) {
+            Ok(reserving) => match reserving.await {
+                Ok(made) => pidfd = Some(made),
+                Err(e) => entered = Err(e),
+            },
+            Err(e) => entered = Err(e.into()),
+        }
     }
-    if let Err(e) = publish(parent, &request, &thread) {
+    if entered.is_ok() {
+        if flags & CLONE_PARENT_SETTID != 0 {
+            // As Linux: a bad address is ignored.
+            let _ = syscall::user::put(parent, UserPtr::<u32>::new(request.parent_tid), &tid).await;
+        }
+        entered = publish(parent, &request, &thread);
+    }
+    if let Err(e) = entered {
         drop(spawned);
         release(&thread).await;
         return Err(e);
+    }
+    if let Some((reserved, file)) = pidfd {
+        reserved.install(file);
     }
     number.1 = true;
     if flags & CLONE_THREAD == 0 {
@@ -164,6 +208,7 @@ fn too_many(parent: &Thread) -> Result<bool, Errno> {
 fn errno_of(e: PidError) -> Errno {
     match e {
         PidError::Exhausted => Errno::EAGAIN,
+        PidError::Taken => Errno::EEXIST,
         PidError::NoMemory => Errno::ENOMEM,
     }
 }

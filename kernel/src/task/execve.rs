@@ -37,7 +37,8 @@ pub async fn execve(t: &Thread, dirfd: i32, path: u64, argv: u64, envp: u64, fla
     let (file, shown) = open(t, dirfd, &name, flags).await?;
     let mm = t.share_mm().ok_or(Errno::EFAULT)?;
     let stack_limit = t.process.limits.soft(limits::STACK);
-    let args = Args::copy_from_user(&mm, argv as usize, envp as usize, stack_limit).await?;
+    let mut args = Args::copy_from_user(&mm, argv as usize, envp as usize, stack_limit).await?;
+    args.path_vanishes = dirfd != AT_FDCWD && name.first() != Some(&b'/') && t.files()?.cloexec(dirfd).unwrap_or(false);
     run(t, file, &shown, args).await
 }
 
@@ -199,10 +200,11 @@ async fn commit(t: &Thread, image: LoadedImage, fresh: Fresh, secure: bool) {
     t.futex_exited.store(false, Relaxed);
     let old = t.replace_mm(Some(image.mm));
     switch::reload(t);
-    if let Some(old) = old
-        && old.put_user()
-    {
-        old.exit_mmap().await;
+    if let Some(old) = old {
+        exit::note_max_rss(&t.process, &old);
+        if old.put_user() {
+            old.exit_mmap().await;
+        }
     }
     vfork_done(&t.process);
     if secure {

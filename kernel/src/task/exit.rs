@@ -9,8 +9,10 @@ use super::process::{Life, Process, Tasks, tasks};
 use super::signal::{self, SigInfo};
 use super::switch;
 use super::thread::Thread;
+use super::usage::Used;
 use crate::arch::aarch64::entry::WORK_STOP;
 use crate::ipc::futex;
+use crate::mm::Mm;
 use core::sync::atomic::Ordering::*;
 use vigil_abi::process::wait_exited;
 use vigil_executor::task::{INTERRUPT_KILL, INTERRUPT_SIGNAL};
@@ -112,10 +114,19 @@ pub async fn release_futexes(thread: &Thread) {
 async fn release_mm(thread: &KArc<Thread>) {
     let Some(mm) = thread.replace_mm(None) else { return };
     switch::reload(thread);
+    if thread.process.running_threads.load(Relaxed) == 0 {
+        note_max_rss(&thread.process, &mm);
+    }
     if mm.put_user() {
         mm.exit_mmap().await;
     }
     vfork_done_if_sole(thread);
+}
+
+/// The process lets go of `mm`: what it used of it at most stays known.
+pub fn note_max_rss(process: &Process, mm: &Mm) {
+    let used = Used { max_rss: mm.max_rss_kib() as u64, ..Used::default() };
+    process.relations_mut(&mut tasks()).dead.add(&used);
 }
 
 /// A vfork child that ends lets its parent go on as soon as it no longer uses the memory.
@@ -146,7 +157,8 @@ fn leave(thread: &KArc<Thread>) -> Removed {
     let mut removed = Removed::default();
     let mut guard = tasks();
     let process = thread.process.clone();
-    account(thread, &process, &mut guard);
+    let used = Used::of(thread);
+    process.relations_mut(&mut guard).dead.add(&used);
     thread.set_gone();
     if !thread.is_leader() {
         removed.thread = remove_thread(&process, thread.tid(), &mut guard);
@@ -187,17 +199,6 @@ pub fn succeed_leader(thread: &Thread) -> [Option<KArc<Thread>>; 2] {
     old
 }
 
-/// Adds the thread's times and faults to the process's.
-fn account(thread: &Thread, process: &Process, guard: &mut Tasks) {
-    let total = thread.run_time();
-    let system = thread.system_time().min(total);
-    let relations = process.relations_mut(guard);
-    relations.dead_time[0] = relations.dead_time[0].wrapping_add(total - system);
-    relations.dead_time[1] = relations.dead_time[1].wrapping_add(system);
-    relations.dead_faults[0] = relations.dead_faults[0].wrapping_add(thread.min_faults.load(Relaxed));
-    relations.dead_faults[1] = relations.dead_faults[1].wrapping_add(thread.maj_faults.load(Relaxed));
-}
-
 /// Counted objects that leave the tree; dropped after the lock.
 #[derive(Default)]
 struct Removed {
@@ -229,7 +230,8 @@ fn end_process(process: &KArc<Process>, guard: &mut Tasks) -> Option<Reaped> {
     signal::orphaned_group_check(process, guard);
     // SIGCHLD ignored, or SA_NOCLDWAIT: the child is not kept for a wait.
     let mut auto_reap = false;
-    if exit_signal != 0 {
+    // A number beyond the signals is allowed, and tells nobody.
+    if (1..=signal::NSIG as u32).contains(&exit_signal) {
         if exit_signal == signal::SIGCHLD {
             auto_reap = parent.sighand().ignores_children();
         }
@@ -287,12 +289,8 @@ fn death_signal(child: &KArc<Process>, guard: &mut Tasks) {
 pub fn reap(process: &KArc<Process>, guard: &mut Tasks) -> Reaped {
     let parent = process.leave_family(guard);
     if let Some(parent) = &parent {
-        let (time, faults) = totals(process, guard);
-        let relations = parent.relations_mut(guard);
-        for i in 0..2 {
-            relations.children_time[i] = relations.children_time[i].wrapping_add(time[i]);
-            relations.children_faults[i] = relations.children_faults[i].wrapping_add(faults[i]);
-        }
+        let used = totals(process, guard);
+        parent.relations_mut(guard).children.add(&used);
     }
     let relations = process.relations_mut(guard);
     relations.life = Life::Reaped;
@@ -305,11 +303,12 @@ pub fn reap(process: &KArc<Process>, guard: &mut Tasks) -> Reaped {
     Reaped { _leader: leader, _entry: entry, _parent: parent }
 }
 
-/// CPU time (user, system, nanoseconds) and faults (minor, major) of a process and of the children it waited for.
-pub fn totals(process: &Process, guard: &Tasks) -> ([u64; 2], [u64; 2]) {
-    let r = process.relations(guard);
-    let add = |a: [u64; 2], b: [u64; 2]| [a[0].wrapping_add(b[0]), a[1].wrapping_add(b[1])];
-    (add(r.dead_time, r.children_time), add(r.dead_faults, r.children_faults))
+/// What a process has used, with the children that it waited for.
+pub fn totals(process: &Process, guard: &Tasks) -> Used {
+    let relations = process.relations(guard);
+    let mut used = relations.dead;
+    used.add(&relations.children);
+    used
 }
 
 /// The wait status of `exit(code)`.

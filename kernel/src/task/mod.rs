@@ -10,7 +10,7 @@
 //!
 //! | file | subject |
 //! |---|---|
-//! | [`thread`], [`process`], [`children`], [`pid`], [`limits`], [`owned`] | the objects |
+//! | [`thread`], [`process`], [`children`], [`pid`], [`pidfd`], [`limits`], [`owned`], [`usage`] | the objects |
 //! | [`user`] | the future of a thread: into EL0 and out of it |
 //! | [`clone`], [`exit`], [`wait`] | a life |
 //! | [`exec`] | programs |
@@ -39,14 +39,17 @@ pub mod owned;
 #[cfg(target_os = "none")]
 pub mod pid;
 #[cfg(target_os = "none")]
-pub mod process;
+pub mod pidfd;
 #[cfg(target_os = "none")]
+pub mod process;
 pub mod signal;
 #[cfg(target_os = "none")]
 mod stay;
 pub mod switch;
 #[cfg(target_os = "none")]
 pub mod thread;
+#[cfg(target_os = "none")]
+pub mod usage;
 #[cfg(target_os = "none")]
 pub mod user;
 #[cfg(target_os = "none")]

@@ -71,6 +71,15 @@ impl PidTable {
         None
     }
 
+    /// Gives out number `n`, which is free.
+    fn take(&mut self, n: u32) -> u32 {
+        FORKS.fetch_add(1, Relaxed);
+        if let Some(e) = self.entry_mut(n) {
+            e.taken = true;
+        }
+        n
+    }
+
     /// The number that was given out last.
     pub fn last(&self) -> u32 {
         self.last
@@ -148,6 +157,8 @@ impl Default for PidTable {
 pub enum PidError {
     /// All are taken (EAGAIN).
     Exhausted,
+    /// The one that was asked for is taken (EEXIST).
+    Taken,
     /// The table could not grow (ENOMEM).
     NoMemory,
 }
@@ -175,36 +186,52 @@ pub fn alloc() -> Result<u32, PidError> {
                 None => return Err(PidError::Exhausted),
                 Some(Some(n)) => {
                     tasks.pids.last = n;
-                    FORKS.fetch_add(1, Relaxed);
-                    if let Some(e) = tasks.pids.entry_mut(n) {
-                        e.taken = true;
-                    }
-                    return Ok(n);
+                    return Ok(tasks.pids.take(n));
                 }
                 Some(None) => {}
             }
         }
-        // The table grows, outside the lock.
-        let mut entries = KVec::try_with_capacity(CHUNK)?;
-        for _ in 0..CHUNK {
-            let _ = entries.push_reserved(Entry::default());
-        }
-        let wanted = super::process::tasks().pids.chunks.len() + 1;
-        let mut spine = KVec::try_with_capacity(wanted)?;
-        let mut tasks = super::process::tasks();
-        if tasks.pids.chunks.len() + 1 == wanted {
-            if wanted == 1 {
-                // Number 0 is nobody's.
-                entries[0].taken = true;
-            }
-            for chunk in tasks.pids.chunks.drain(..) {
-                let _ = spine.push_reserved(chunk);
-            }
-            let _ = spine.push_reserved(entries);
-            core::mem::swap(&mut tasks.pids.chunks, &mut spine);
-        }
-        drop(tasks);
+        grow()?;
     }
+}
+
+/// Takes number `n`, which is below [`PID_MAX`].
+pub fn alloc_this(n: u32) -> Result<u32, PidError> {
+    loop {
+        {
+            let mut tasks = super::process::tasks();
+            match tasks.pids.entry(n).map(Entry::is_free) {
+                Some(true) => return Ok(tasks.pids.take(n)),
+                Some(false) => return Err(PidError::Taken),
+                None => {}
+            }
+        }
+        grow()?;
+    }
+}
+
+/// Adds a chunk to the table; the memory is allocated outside the lock.
+fn grow() -> Result<(), PidError> {
+    let mut entries = KVec::try_with_capacity(CHUNK)?;
+    for _ in 0..CHUNK {
+        let _ = entries.push_reserved(Entry::default());
+    }
+    let wanted = super::process::tasks().pids.chunks.len() + 1;
+    let mut spine = KVec::try_with_capacity(wanted)?;
+    let mut tasks = super::process::tasks();
+    if tasks.pids.chunks.len() + 1 == wanted {
+        if wanted == 1 {
+            // Number 0 is nobody's.
+            entries[0].taken = true;
+        }
+        for chunk in tasks.pids.chunks.drain(..) {
+            let _ = spine.push_reserved(chunk);
+        }
+        let _ = spine.push_reserved(entries);
+        core::mem::swap(&mut tasks.pids.chunks, &mut spine);
+    }
+    drop(tasks);
+    Ok(())
 }
 
 /// Gives a number back that no thread was entered under.

@@ -10,6 +10,7 @@ use super::limits::Limits;
 use super::pid::PidTable;
 use super::signal::{ProcessSignals, SigHand};
 use super::thread::Thread;
+use super::usage::Used;
 use crate::mm::Mm;
 use crate::time::itimer::ProcessTimers;
 use core::cell::UnsafeCell;
@@ -71,14 +72,10 @@ pub struct Relations {
     pub did_exec: bool,
     /// It adopts orphaned descendants (PR_SET_CHILD_SUBREAPER).
     pub subreaper: bool,
-    /// CPU time of children waited for, nanoseconds: user, system; and their faults: minor, major.
-    pub children_time: [u64; 2],
-    /// Faults of children waited for.
-    pub children_faults: [u64; 2],
-    /// CPU time of threads that have ended: user, system.
-    pub dead_time: [u64; 2],
-    /// Faults of threads that have ended.
-    pub dead_faults: [u64; 2],
+    /// What children used that were waited for, with theirs.
+    pub children: Used,
+    /// What threads used that have ended; and the address space that the last one gave back.
+    pub dead: Used,
 }
 
 /// A process.
@@ -160,10 +157,8 @@ impl Process {
                 wait_event: 0,
                 did_exec: false,
                 subreaper: false,
-                children_time: [0; 2],
-                children_faults: [0; 2],
-                dead_time: [0; 2],
-                dead_faults: [0; 2],
+                children: Used::default(),
+                dead: Used::default(),
             }),
             parent_pid: AtomicU32::new(0),
             signals: ProcessSignals::new(),

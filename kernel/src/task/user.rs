@@ -148,7 +148,8 @@ async fn page_fault(thread: &Thread, esr: u64, far: usize) {
     };
     match mm.handle_fault(far, access_of(esr), thread.stack_limit()).await {
         Ok(fault) => thread.count_fault(fault.major),
-        Err(FaultError::Signal(s)) => signal::force_fault(thread, s.signo, s.code, s.addr),
+        // The address with its tag, for handlers that want it.
+        Err(FaultError::Signal(s)) => signal::force_fault(thread, s.signo, s.code, far),
         // A fatal signal is pending; the way to EL0 finds it.
         Err(FaultError::Interrupted) => {}
         Err(FaultError::Oom) => crate::mm::oom::out_of_memory(thread).await,

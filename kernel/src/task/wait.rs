@@ -3,6 +3,7 @@
 use super::exit::{self, Reaped};
 use super::process::{Life, Process, Tasks, tasks};
 use super::thread::Thread;
+use super::usage::Used;
 use vigil_abi::Errno;
 use super::signal::SIGCHLD;
 use vigil_abi::process::{__WALL, __WCLONE, WCONTINUED, WEXITED, WNOHANG, WNOWAIT, WSTOPPED};
@@ -19,6 +20,8 @@ pub enum Whom {
     Pid(u32),
     /// Those in this process group.
     Group(u32),
+    /// The process at this address, which the caller keeps.
+    This(usize),
 }
 
 /// What a wait found.
@@ -30,10 +33,8 @@ pub struct Found {
     pub status: i32,
     /// Its user.
     pub uid: u32,
-    /// CPU time in nanoseconds: user, system.
-    pub time: [u64; 2],
-    /// Faults: minor, major.
-    pub faults: [u64; 2],
+    /// What it used, with its own children.
+    pub used: Used,
 }
 
 enum Look {
@@ -78,6 +79,7 @@ fn matches(child: &Process, whom: Whom, options: u32, tasks: &Tasks) -> bool {
         Whom::Any => true,
         Whom::Pid(pid) => child.pid == pid,
         Whom::Group(pgrp) => child.relations(tasks).pgrp == pgrp,
+        Whom::This(address) => core::ptr::from_ref(child).addr() == address,
     }
 }
 
@@ -103,7 +105,7 @@ fn look(process: &KArc<Process>, whom: Whom, options: u32) -> Look {
         }
     }
     let Some(child) = hit else { return if any { Look::Nothing } else { Look::None } };
-    let (time, faults) = exit::totals(&child, &guard);
+    let used = exit::totals(&child, &guard);
     let relations = child.relations_mut(&mut guard);
     let zombie = relations.life == Life::Zombie;
     let status = if zombie { relations.status } else { relations.wait_event };
@@ -112,7 +114,7 @@ fn look(process: &KArc<Process>, whom: Whom, options: u32) -> Look {
         relations.wait_event = 0;
     }
     let uid = child.uid();
-    let found = Found { pid: child.pid, status, uid, time, faults };
+    let found = Found { pid: child.pid, status, uid, used };
     let reaped = (zombie && !keep).then(|| exit::reap(&child, &mut guard));
     Look::Found(found, reaped)
 }

@@ -70,7 +70,7 @@ struct Setting {
     /// Expiry on the clock that it counts; 0: disarmed.
     expiry: Nanos,
     interval: Nanos,
-    /// Expiries beyond the one that was signalled.
+    /// Expiries beyond the one that was signalled, when the signal was taken.
     overrun: u32,
     /// It was deleted: never armed again, so that its last reference finds it stopped.
     deleted: bool,
@@ -200,7 +200,6 @@ impl SignalTimer {
                 overrun = beyond.min(i32::MAX as u64) as u32;
                 s.expiry = s.expiry.saturating_add((beyond + 1).saturating_mul(s.interval));
             }
-            s.overrun = overrun;
             if s.expiry != 0 {
                 self.arm(&process, &s, now().saturating_add(MIN_PERIOD));
             }
@@ -423,6 +422,13 @@ impl ProcessTimers {
     /// Expiries beyond the one that was signalled last.
     pub fn overrun(&self, id: u32) -> Result<u32, Errno> {
         Ok(self.find(id)?.setting.lock().overrun)
+    }
+
+    /// The signal of POSIX timer `id` was taken, with `overrun` expiries beyond the one that it tells of.
+    pub fn delivered(&self, id: u32, overrun: u32) {
+        if let Ok(timer) = self.find(id) {
+            timer.setting.lock().overrun = overrun;
+        }
     }
 
     /// Deletes POSIX timer `id`.

@@ -19,6 +19,8 @@ pub struct Args {
     arg_bytes: usize,
     argc: usize,
     envc: usize,
+    /// The program is named by a descriptor that exec closes: a script's interpreter could not open it.
+    pub path_vanishes: bool,
 }
 
 impl Args {

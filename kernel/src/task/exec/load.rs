@@ -108,7 +108,8 @@ async fn read_exact(file: &File, at: u64, len: usize) -> Result<KVec<u8>, Errno>
 }
 
 /// Finds out what `file`, opened by `vigil_fs::open_exec`, is, down to the ELF file that will run. `path` is how the
-/// caller named it (`/dev/fd/N` for execveat with AT_EMPTY_PATH). ENOEXEC, ELOOP, E2BIG, EIO, ELIBBAD, ENOMEM, and what
+/// caller named it (`/dev/fd/N` for execveat with AT_EMPTY_PATH). ENOEXEC, ELOOP, E2BIG, EIO, ELIBBAD, ENOMEM, ENOENT
+/// for a script whose name is gone then, and what
 /// opening an interpreter gives.
 pub async fn prepare(
     ctx: &Ctx<'_>,
@@ -132,6 +133,10 @@ pub async fn prepare(
         };
         let line = parsed?;
         depth += 1;
+        if args.path_vanishes {
+            // The interpreter could not open it any more.
+            return Err(Errno::ENOENT);
+        }
         if depth > script::MAX_DEPTH {
             return Err(Errno::ELOOP);
         }

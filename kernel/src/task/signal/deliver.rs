@@ -2,7 +2,7 @@
 
 use super::action::{Action, Default, default_of};
 use super::pending::{SigInfo, first_of};
-use super::state::{has_pending, pending_of, retarget};
+use super::state::{has_pending, pending_of, retarget, take, take_from};
 use super::{fault, frame, send, stop};
 use crate::arch::aarch64::entry::WORK_SIGNAL;
 use crate::mm::Access;
@@ -63,7 +63,7 @@ fn dequeue(thread: &Thread) -> Option<SigInfo> {
     if pending_of(thread) & wanted == 0 {
         return None;
     }
-    thread.signals.queue.with(|p| p.take(wanted)).or_else(|| thread.process.signals.queue.with(|p| p.take(wanted)))
+    take(thread, wanted)
 }
 
 /// Handles what is pending: ends, stops, or builds the frame of a handler. Called on the way to EL0.
@@ -173,7 +173,7 @@ fn try_one(thread: &Thread) -> bool {
     if action.handler <= SIG_IGN || action.flags & SA_RESETHAND != 0 {
         return false;
     }
-    let Some(info) = queue.with(|p| p.take(sigmask(signo))) else { return true };
+    let Some(info) = take_from(thread, queue, sigmask(signo)) else { return true };
     for _ in 0..ATTEMPTS {
         match frame::push(thread, &info, &action, thread.signals.restored()) {
             Ok(()) => {

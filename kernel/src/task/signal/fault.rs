@@ -7,12 +7,13 @@ use crate::arch::aarch64::entry::WORK_SIGNAL;
 use crate::task::thread::Thread;
 use core::sync::atomic::Ordering::*;
 use vigil_abi::signal::*;
+use vigil_mem::buf::uaccess::untagged_addr;
 
 /// Sends `signo` for a fault at `addr` to the calling thread; it cannot be blocked or ignored (Linux: force_sig_fault).
 pub fn force_fault(thread: &Thread, signo: u32, code: i32, addr: usize) {
     // SAFETY: the thread itself, outside EL0.
     let esr = unsafe { thread.context() }.esr.get();
-    thread.signals.fault_address.store(addr as u64, Relaxed);
+    thread.signals.fault_address.store(untagged_addr(addr) as u64, Relaxed);
     thread.signals.fault_esr.store(esr, Relaxed);
     force(thread, SigInfo::fault(signo, code, addr as u64), false);
 }

@@ -13,7 +13,7 @@ use super::recalc;
 use super::state::AltStack;
 use crate::arch::aarch64::entry::PSTATE_USER;
 use crate::arch::aarch64::fpsimd;
-use crate::arch::aarch64::uaccess::{FrameHead, FrameParts, RESERVED, vigil_frame_load, vigil_frame_store};
+use crate::arch::aarch64::uaccess::{FrameHead, FrameParts, MCONTEXT, RESERVED, vigil_frame_load, vigil_frame_store};
 use crate::syscall::Stop;
 use crate::task::thread::Thread;
 use core::mem::{offset_of, size_of};
@@ -80,7 +80,7 @@ pub fn push(thread: &Thread, info: &SigInfo, action: &Action, mask: Sigset) -> R
         return Err(Errno::EFAULT.into());
     }
     let parts = FrameParts {
-        info: info.head(),
+        info: if action.flags & SA_EXPOSE_TAGBITS != 0 { info.head() } else { info.without_tag().head() },
         stack: [alt.sp, u64::from(flags_for_user(&alt, context.sp.get())), alt.size],
         mask,
         fault_address: thread.signals.fault_address.load(Relaxed),
@@ -172,6 +172,16 @@ fn load(thread: &Thread, frame: usize) -> Result<FrameHead, Stop> {
     }
     // AArch32 and any exception level but EL0 are refused, as Linux's valid_user_regs does.
     if head.pstate & 0x1f != 0 { Err(Errno::EINVAL.into()) } else { Ok(head) }
+}
+
+/// A frame that is not all there: general registers as far as it is, zero where it is not, as Linux leaves them.
+pub fn pop_what_is_there(thread: &Thread, frame: usize) {
+    // SAFETY: the thread itself, outside EL0.
+    let context = unsafe { thread.context() };
+    let read = |i: usize| UserPtr::<u64>::new(frame.wrapping_add(MCONTEXT + 8 + 8 * i)).read().unwrap_or(0);
+    context.x.iter().enumerate().for_each(|(i, x)| x.set(read(i)));
+    context.sp.set(read(31));
+    context.pc.set(read(32));
 }
 
 /// Where the FP registers are among the records of `frame`, which is a checked range.

@@ -21,20 +21,31 @@
 //! their signals to a task.
 
 pub mod action;
+#[cfg(target_os = "none")]
 pub mod deliver;
+#[cfg(target_os = "none")]
 pub mod fault;
+#[cfg(target_os = "none")]
 pub mod frame;
 pub mod pending;
+#[cfg(target_os = "none")]
 pub mod send;
+#[cfg(target_os = "none")]
 pub mod state;
+#[cfg(target_os = "none")]
 pub mod stop;
 
 pub use action::{Action, SigHand};
+#[cfg(target_os = "none")]
 pub use deliver::{handle, recalc, try_handle};
+#[cfg(target_os = "none")]
 pub use fault::{abort, floating_point, force_fault};
 pub use pending::SigInfo;
+#[cfg(target_os = "none")]
 pub use send::{send_to_group, send_to_process, send_to_process_locked, send_to_thread};
+#[cfg(target_os = "none")]
 pub use state::{ProcessSignals, ThreadSignals, exit_thread, has_pending};
+#[cfg(target_os = "none")]
 pub use stop::{child_orphaned, orphaned_group_check};
 pub use vigil_abi::signal::{BUS_ADRALN, BUS_ADRERR, BUS_OBJERR, ILL_ILLOPC, SEGV_ACCERR, SEGV_MAPERR, TRAP_BRKPT, TRAP_HWBKPT, TRAP_TRACE};
 pub use vigil_abi::signal::{SIGALRM, SIGBUS, SIGCHLD, SIGCONT, SIGFPE, SIGHUP, SIGILL, SIGINT, SIGKILL, SIGPIPE, SIGPROF, SIGQUIT, SIGSEGV, SIGSTOP, SIGSYS, SIGTERM, SIGTRAP, SIGTSTP, SIGTTIN, SIGTTOU, SIGURG, SIGVTALRM, SIGWINCH, SIGXCPU, SIGXFSZ};

@@ -33,9 +33,28 @@ impl SigInfo {
         SigInfo { signo, errno: 0, code, fields: [addr, 0, 0, 0] }
     }
 
+    /// Without the tag of a fault's address, which only a handler with SA_EXPOSE_TAGBITS sees.
+    pub fn without_tag(mut self) -> Self {
+        let is_fault = self.code > 0 && self.signo < SIGRTMIN && sigmask(self.signo) & SYNCHRONOUS != 0;
+        if is_fault && !(self.signo == SIGTRAP && self.code == TRAP_BRKPT) {
+            self.fields[0] = vigil_mem::buf::uaccess::untagged_addr(self.fields[0] as usize) as u64;
+        }
+        self
+    }
+
     /// A timer expired: its id, how often beyond once, and the value that timer_create gave.
     pub const fn timer(signo: u32, id: u32, overrun: u32, value: u64) -> Self {
         SigInfo { signo, errno: 0, code: SI_TIMER, fields: [id as u64 | (overrun as u64) << 32, value, 0, 0] }
+    }
+
+    /// The timer of an SI_TIMER.
+    pub fn timer_id(&self) -> u32 {
+        self.fields[0] as u32
+    }
+
+    /// How often it expired beyond once.
+    pub fn overrun(&self) -> u32 {
+        (self.fields[0] >> 32) as u32
     }
 
     /// A child changed its state; times in nanoseconds.
@@ -103,8 +122,13 @@ impl Pending {
     pub fn add(&mut self, info: SigInfo, limit: u64) -> Result<(), Errno> {
         let bit = sigmask(info.signo);
         let realtime = info.signo >= SIGRTMIN;
-        if !realtime && self.set & bit != 0 {
-            return Ok(());
+        if self.set & bit != 0 {
+            if info.code == SI_TIMER && self.add_overrun(&info) {
+                return Ok(());
+            }
+            if !realtime {
+                return Ok(());
+            }
         }
         let full = realtime && self.queue.len() as u64 >= limit;
         if full || self.queue.try_push(info).is_err() {
@@ -114,6 +138,15 @@ impl Pending {
         }
         self.set |= bit;
         Ok(())
+    }
+
+    /// A timer that has expired again before its signal was taken: the signal counts it. `false`: none is queued.
+    fn add_overrun(&mut self, info: &SigInfo) -> bool {
+        let same = |q: &&mut SigInfo| q.signo == info.signo && q.code == SI_TIMER && q.timer_id() == info.timer_id();
+        let Some(queued) = self.queue.iter_mut().find(same) else { return false };
+        let overrun = queued.overrun().saturating_add(info.overrun()).saturating_add(1).min(i32::MAX as u32);
+        queued.fields[0] = u64::from(info.timer_id()) | u64::from(overrun) << 32;
+        true
     }
 
     /// Takes the next signal that is in `wanted`: synchronous ones first, then by ascending number.
@@ -186,6 +219,18 @@ mod tests {
         assert_eq!((p.take(!0).unwrap().fields[1], p.take(!0).unwrap().fields[1]), (0, 1));
         p.put_back(first);
         assert_eq!((p.take(!0), p.set()), (Some(first), 0));
+    }
+
+    #[test]
+    fn a_timer_is_queued_once_and_counts_on() {
+        let mut p = Pending::new();
+        for signo in [SIGUSR1, SIGRTMIN] {
+            for _ in 0..3 {
+                p.add(SigInfo::timer(signo, 7, 2, 0), 10).unwrap();
+            }
+            let info = p.take(!0).unwrap();
+            assert_eq!((info.timer_id(), info.overrun(), p.take(!0)), (7, 8, None));
+        }
     }
 
     #[test]

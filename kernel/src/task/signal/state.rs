@@ -1,9 +1,9 @@
 //! What threads and processes hold of signals.
 
-use super::pending::Pending;
+use super::pending::{Pending, SigInfo};
 use crate::task::thread::Thread;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::*};
-use vigil_abi::signal::{SIGKILL, SIGSTOP, SS_AUTODISARM, SS_DISABLE, Sigset, sigmask};
+use vigil_abi::signal::{SI_TIMER, SIGKILL, SIGSTOP, SS_AUTODISARM, SS_DISABLE, Sigset, sigmask};
 use vigil_executor::lock_class;
 use vigil_executor::sync::SpinLock;
 use vigil_executor::wait::WaitQueue;
@@ -216,6 +216,22 @@ impl Default for ProcessSignals {
 /// What is pending for the thread, blocked or not.
 pub fn pending_of(thread: &Thread) -> Sigset {
     thread.signals.queue.set() | thread.process.signals.queue.set()
+}
+
+/// Takes a signal of `wanted` from `queue`, one of the thread's two.
+#[inline]
+pub fn take_from(thread: &Thread, queue: &Queue, wanted: Sigset) -> Option<SigInfo> {
+    let info = queue.with(|p| p.take(wanted))?;
+    if info.code == SI_TIMER {
+        thread.process.timers.delivered(info.timer_id(), info.overrun());
+    }
+    Some(info)
+}
+
+/// Takes a signal of `wanted`: the thread's own first.
+pub fn take(thread: &Thread, wanted: Sigset) -> Option<SigInfo> {
+    let [own, shared] = [&thread.signals.queue, &thread.process.signals.queue];
+    take_from(thread, own, wanted).or_else(|| take_from(thread, shared, wanted))
 }
 
 /// Whether something is to be done before EL0: a signal that is not blocked, a stop, or the end.

@@ -197,7 +197,8 @@ fn kills(a: &mut Calls) {
     })
     .err("EINVAL", || (sys!(tkill, 0, SIGUSR1), sys!(tkill, me(), 65)))
     .err("EPERM", || as_user(|| sys!(tkill, 1, SIGTERM)))
-    .err("ESRCH", || sys!(tkill, 0x3fff_fff0, 0));
+    .err("ESRCH", || sys!(tkill, 0x3fff_fff0, 0))
+    .err("ESRCH-before-EINVAL", || (sys!(tkill, 0x3fff_fff0, 65), sys!(kill, 0x3fff_fff0, 65), sys!(tgkill, 0x3fff_fff0, 0x3fff_fff0, 65)));
     a.call("tgkill", "EINVAL EPERM ESRCH", "", false).not("EAGAIN", "as rt_sigqueueinfo");
     a.ok("self", || {
         handle(SIGUSR1, 0);

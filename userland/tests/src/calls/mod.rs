@@ -10,6 +10,7 @@ mod memory;
 mod message;
 mod path;
 mod pi;
+mod pidfd;
 mod poll;
 mod prctl;
 mod process;
@@ -38,6 +39,7 @@ pub fn all() -> Calls {
     file::add(&mut all);
     memory::add(&mut all);
     process::add(&mut all);
+    pidfd::add(&mut all);
     exec::add(&mut all);
     wait::add(&mut all);
     prctl::add(&mut all);
