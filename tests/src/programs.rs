@@ -21,6 +21,10 @@ pub fn cases() -> Vec<Case> {
         Case::program("run/stdin-lines", vec!["wc", "-l"], 0).streams(Input::Text("a\nb\nc\n"), exact("3\n"), Output::Empty),
         Case::program("run/stdin-empty", vec!["wc", "-c"], 0).streams(Input::Empty, exact("0\n"), Output::Empty),
         Case::program("run/streams-separate", vec!["sh", "-c", "echo out; echo err >&2; exit 3"], 3).streams(Input::Empty, exact("out\n"), exact("err\n")),
+        // The writer is gone by the time at which the pipe is opened again: that must not wait for another.
+        Case::program("run/pipe-opened-again", vec!["sh", "-c", "echo text | (sleep 0.3; cat /proc/self/fd/0)"], 0)
+            .streams(Input::Empty, exact("text\n"), Output::Empty)
+            .options(&["--timeout", "60"]),
         Case::program("run/environment", vec!["sh", "-c", "echo $HOME $COLOUR"], 0)
             .options(&["--env", "COLOUR=blue"])
             .streams(Input::Empty, exact("/root blue\n"), Output::Empty),

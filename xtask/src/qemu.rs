@@ -1,6 +1,7 @@
 //! The QEMU command line.
 use crate::setup;
-use anyhow::{Result, bail};
+use crate::run::Failure;
+use anyhow::Result;
 use clap::Args;
 use std::path::PathBuf;
 use std::process::Command;
@@ -9,16 +10,16 @@ use std::process::Command;
 #[derive(Args, Clone, Debug)]
 pub struct Machine {
     /// Board to boot on
-    #[arg(long, default_value = "virt", value_name = "BOARD")]
+    #[arg(long, default_value = "virt", value_name = "BOARD", value_parser = ["virt"])]
     pub board: String,
-    /// Number of CPUs [default: 2, with --icount 1]
-    #[arg(long, value_name = "N")]
+    /// Number of CPUs, 1 to 8 [default: 2, with --icount 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=8))]
     pub smp: Option<u32>,
-    /// Memory, as QEMU writes it
-    #[arg(long, default_value = "512M", value_name = "SIZE")]
+    /// Memory: a number and K, M, G or T; M without one
+    #[arg(long, default_value = "512M", value_name = "SIZE", value_parser = size)]
     pub mem: String,
-    /// CPU model: cortex-a53, cortex-a57, cortex-a72, cortex-a76, max
-    #[arg(long, default_value = "cortex-a72", value_name = "MODEL")]
+    /// CPU model
+    #[arg(long, default_value = "cortex-a72", value_name = "MODEL", value_parser = CPUS)]
     pub cpu: String,
     /// Version of the interrupt controller: 2 or 3
     #[arg(long, default_value = "3", value_name = "VERSION", value_parser = clap::value_parser!(u8).range(2..=3))]
@@ -43,6 +44,16 @@ pub struct Machine {
     pub qemu_arg: Vec<String>,
 }
 
+/// The CPU models that are tested.
+const CPUS: [&str; 5] = ["cortex-a53", "cortex-a57", "cortex-a72", "cortex-a76", "max"];
+
+/// Accepts what QEMU understands as a size of memory.
+fn size(text: &str) -> Result<String, String> {
+    let digits = text.trim_end_matches(['k', 'K', 'm', 'M', 'g', 'G', 't', 'T']);
+    let good = text.len() <= digits.len() + 1 && digits.parse::<u64>().is_ok_and(|n| n > 0);
+    good.then(|| text.to_string()).ok_or_else(|| "not a size such as 512M or 8G".to_string())
+}
+
 /// The flags that make a run exact and repeatable (DESIGN.md 8).
 pub const ICOUNT: [&str; 6] = ["-icount", "shift=0,sleep=off", "-seed", "1", "-rtc", "base=2024-01-01,clock=vm"];
 
@@ -54,21 +65,18 @@ impl Machine {
 
     /// QEMU with this machine, without kernel and console. Gives also whether user space may end QEMU by semihosting.
     pub fn command(&self) -> Result<(Command, bool)> {
-        if self.board != "virt" {
-            bail!("there is no board {:?} yet, only virt", self.board);
-        }
         let (major, minor) = setup::qemu()?;
         let user_exit = (major, minor) >= (7, 2);
         let mut qemu = Command::new(setup::QEMU);
         let el2 = if self.el2 { ",virtualization=on" } else { "" };
-        qemu.args(["-M", &format!("virt,gic-version={}{el2}", self.gic)]);
+        qemu.args(["-M", &format!("{},gic-version={}{el2}", self.board, self.gic)]);
         qemu.args(["-cpu", &self.cpu, "-smp", &self.cpus().to_string(), "-m", &self.mem]);
         qemu.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-net", "none"]);
         qemu.args(["-global", "virtio-mmio.force-legacy=false"]);
         qemu.args(["-semihosting-config", if user_exit { "enable=on,target=native,userspace=on" } else { "enable=on,target=native" }]);
         for (i, disk) in self.disk.iter().enumerate() {
             if !disk.exists() {
-                bail!("{}: no such file", disk.display());
+                return Err(Failure::new(2, format!("{}: no such file", disk.display())).into());
             }
             qemu.args(["-drive", &format!("file={},if=none,id=disk{i},format=raw", disk.display().to_string().replace(',', ",,"))]);
             qemu.args(["-device", &format!("virtio-blk-device,drive=disk{i}")]);
@@ -81,5 +89,16 @@ impl Machine {
         }
         qemu.args(&self.qemu_arg);
         Ok((qemu, user_exit))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::size;
+
+    #[test]
+    fn sizes_are_those_that_qemu_takes() {
+        assert!(["128", "128M", "8G", "64k"].iter().all(|s| size(s).is_ok()));
+        assert!(["", "M", "12X", "1.5G", "-1", "0", "8GG"].iter().all(|s| size(s).is_err()));
     }
 }

@@ -36,7 +36,7 @@ impl Fifo {
         if let Some(pipe) = &*self.pipe.lock() {
             return Ok(pipe.clone());
         }
-        let new = Pipe::try_new()?;
+        let new = Pipe::try_new(true)?;
         Ok(self.pipe.lock().get_or_insert(new).clone())
     }
 }
@@ -45,7 +45,7 @@ impl InodeOps for Fifo {
     fn open<'a>(&'a self, _: &'a KArc<Inode>, flags: u32) -> OpResult<'a, Opened> {
         let pipe = self.get()?;
         let mut state = pipe.state.lock();
-        if flags & O_ACCMODE == O_WRONLY && flags & O_NONBLOCK != 0 && state.readers == 0 {
+        if pipe.named && flags & O_ACCMODE == O_WRONLY && flags & O_NONBLOCK != 0 && state.readers == 0 {
             return Err(Stop::Err(Errno::ENXIO));
         }
         if state.ring.capacity() == 0 {
@@ -63,12 +63,12 @@ impl InodeOps for Fifo {
 }
 
 /// Notes in the file's position, which a stream does not use otherwise, whom its opening has to wait for: the count of
-/// the other end's arrivals at this moment, or `u64::MAX` if that end is there.
+/// the other end's arrivals at this moment, or `u64::MAX` if that end is there or the pipe is not `named`.
 ///
 /// For a reader that does not wait it stays the count of writers: while that is unchanged none has come, and poll does
 /// not say that they are gone.
-pub(super) fn note_opened(file: &File, state: &State) {
-    let other_is_there = match (file.readable(), file.writable()) {
+pub(super) fn note_opened(file: &File, state: &State, named: bool) {
+    let other_is_there = !named || match (file.readable(), file.writable()) {
         (true, false) => state.writers > 0,
         (false, true) => state.readers > 0,
         _ => true,

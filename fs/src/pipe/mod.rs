@@ -55,18 +55,22 @@ pub struct Pipe {
     state: SpinLock<State>,
     readers_wait: WaitQueue,
     writers_wait: WaitQueue,
+    /// A FIFO, whose opening waits for the other end. A pipe is opened again through /proc without waiting: its ends were
+    /// there from the start.
+    named: bool,
 }
 
 static CLASS: LockClass = LockClass::new("pipe");
 
 impl Pipe {
-    /// An empty pipe without ends.
-    pub(crate) fn try_new() -> Result<KArc<Pipe>, Errno> {
+    /// An empty pipe without ends; `named`: of a FIFO.
+    fn try_new(named: bool) -> Result<KArc<Pipe>, Errno> {
         let state = State { ring: Ring::try_new(DEFAULT_SLOTS)?, readers: 0, writers: 0, readers_ever: 0, writers_ever: 0 };
         Ok(KArc::try_new(Pipe {
             state: SpinLock::new(&CLASS, state),
             readers_wait: WaitQueue::new(),
             writers_wait: WaitQueue::new(),
+            named,
         })?)
     }
 
@@ -296,7 +300,7 @@ impl FileOps for Pipe {
             state.writers += 1;
             state.writers_ever = state.writers_ever.wrapping_add(1);
         }
-        fifo::note_opened(file, &state);
+        fifo::note_opened(file, &state, self.named);
         drop(state);
         self.readers_wait.wake_all();
         self.writers_wait.wake_all();
@@ -370,7 +374,7 @@ pub fn pipe(flags: u32) -> Result<(KArc<File>, KArc<File>), Errno> {
         return Err(Errno::EINVAL);
     }
     let mnt = MOUNT.lock().clone().ok_or(Errno::ENFILE)?;
-    let pipe = Pipe::try_new()?;
+    let pipe = Pipe::try_new(false)?;
     let ops = fifo::inode_ops(&pipe)?;
     let inode = Inode::try_new(&mnt.sb, mnt.sb.new_ino(), S_IFIFO | 0o600, 0, OpsRef::Own(ops))?;
     let path = Path { mnt, dentry: Dentry::try_root(inode, b"")? };
