@@ -2,8 +2,6 @@
 
 use crate::context::Context;
 use crate::cpu::{CpuId, CpuMask};
-#[cfg(not(target_os = "none"))]
-use crate::time::Nanos;
 use core::sync::atomic::{AtomicPtr, Ordering};
 use core::ptr::NonNull;
 
@@ -11,9 +9,9 @@ use core::ptr::NonNull;
 pub trait Platform: Sync {
     /// Interrupts `cpu` so that it drains its inbox. Lock-free; any context.
     fn send_reschedule(&self, cpu: CpuId);
-    /// Programs the comparator of this simulated CPU for `deadline` (CLOCK_MONOTONIC), or stops it. Interrupts masked.
+    /// Programs the comparator of this simulated CPU for the counter value `count`, or stops it. Interrupts masked.
     #[cfg(not(target_os = "none"))]
-    fn program_timer(&self, deadline: Option<Nanos>);
+    fn program_timer(&self, count: Option<u64>);
     /// A new kernel stack with an initialised context block, or `None` when memory is short. May not block.
     fn alloc_stack(&self) -> Option<NonNull<Context>>;
     /// Runs the softirqs that are pending on this CPU, within the budget. Interrupts may be on or masked.

@@ -25,7 +25,7 @@ static COMPARATOR: Comparator = Comparator { value: [const { AtomicU64::new(u64:
 impl Platform for Comparator {
     fn send_reschedule(&self, _cpu: CpuId) {}
     fn send_reschedule_mask(&self, _mask: CpuMask) {}
-    fn program_timer(&self, deadline: Option<Nanos>) {
+    fn program_timer(&self, deadline: Option<u64>) {
         assert!(arch::irqs_disabled(), "the comparator is programmed with interrupts masked");
         self.value[CpuId::current().index()].store(deadline.unwrap_or(u64::MAX), SeqCst);
         self.writes.fetch_add(1, SeqCst);
@@ -118,6 +118,26 @@ fn timers_fire_in_the_order_of_their_deadlines_whatever_the_order_of_their_start
     assert_eq!(all, want.iter().map(|w| w.1).collect::<Vec<_>>());
     assert_eq!(first.len(), want.iter().filter(|w| w.0 <= base + 99).count());
     assert_eq!(cpu.comparator(), u64::MAX, "nothing is left to wait for");
+}
+
+#[test]
+fn timers_of_one_time_fire_in_the_order_of_their_starts() {
+    let cpu = Cpu::take();
+    let base = later();
+    let timers: Vec<Pin<Box<Timer>>> = (0..6).map(|_| Box::pin(Timer::new(note))).collect();
+    // The first is the next to fire until an earlier one comes, and then goes before those that were started after it.
+    for t in &timers[..3] {
+        t.as_ref().start(base + 10, 0);
+    }
+    timers[3].as_ref().start(base + 5, 0);
+    timers[4].as_ref().start(base + 10, 0);
+    timers[5].as_ref().start(base + 7, 0);
+    assert!(timers[3].cancel(), "the next to fire");
+    assert_eq!(timer::next_event(), Some(base + 7));
+    cpu.interrupt(base + 10);
+    let want: Vec<usize> = [5, 0, 1, 2, 4].map(|i: usize| id(timers[i].as_ref())).to_vec();
+    assert_eq!(fired(), want);
+    assert_eq!(timer::next_event(), None);
 }
 
 #[test]

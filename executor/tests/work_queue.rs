@@ -12,7 +12,7 @@ use vigil_executor::executor::{self, YieldKind, yield_now};
 use vigil_executor::platform::{self, Platform};
 use vigil_executor::sync::{Completion, rcu};
 use vigil_executor::task::{Hooks, Spawned};
-use vigil_executor::time::{MSEC, Nanos, now};
+use vigil_executor::time::{MSEC, now};
 use vigil_executor::timer::{self, sleep_until};
 use vigil_executor::wait::{WaitMode, Waited};
 use vigil_executor::work::{AsyncWork, DelayedWork, Work, WorkQueue};
@@ -24,7 +24,7 @@ impl Platform for Host {
     // The loop of a host CPU looks at its inbox all the time.
     fn send_reschedule(&self, _cpu: CpuId) {}
     fn send_reschedule_mask(&self, _mask: CpuMask) {}
-    fn program_timer(&self, _deadline: Option<Nanos>) {}
+    fn program_timer(&self, _count: Option<u64>) {}
     fn alloc_stack(&self) -> Option<std::ptr::NonNull<Context>> {
         None
     }

@@ -8,7 +8,6 @@ use super::IrqState;
 use crate::context::Context;
 use crate::cpu::CpuLocal;
 use crate::stack::context_at;
-use crate::time::Nanos;
 use core::arch::asm;
 
 /// DAIF.I, the interrupt mask bit.
@@ -125,17 +124,17 @@ pub fn counter_frequency() -> u64 {
     f
 }
 
-/// Raises this CPU's timer line when CLOCK_MONOTONIC reaches `deadline`, at once if it has; or keeps it down (CNTV_CVAL_EL0
-/// and CNTV_CTL_EL0.ENABLE, Arm ARM D11.2). Interrupts masked.
+/// Raises this CPU's timer line when the counter reaches `count`, at once if it has; or keeps it down (CNTV_CVAL_EL0 and
+/// CNTV_CTL_EL0.ENABLE, Arm ARM D11.2). Interrupts masked.
 #[inline(always)]
-pub fn program_timer(deadline: Option<Nanos>) {
-    match deadline {
+pub fn program_timer(count: Option<u64>) {
+    match count {
         // SAFETY: the comparator raises an interrupt, no more. The ISB makes both writes take effect in this order before
         // what follows. Not `nomem`: what was queued for this deadline is written before.
-        Some(t) => unsafe {
+        Some(count) => unsafe {
             asm!(
                 "msr cntv_cval_el0, {}", "msr cntv_ctl_el0, {}", "isb",
-                in(reg) crate::time::nanos_to_counter(t), in(reg) 1u64, options(nostack, preserves_flags)
+                in(reg) count, in(reg) 1u64, options(nostack, preserves_flags)
             );
         },
         // SAFETY: as above.

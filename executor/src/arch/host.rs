@@ -88,9 +88,9 @@ pub fn counter_frequency() -> u64 {
 }
 
 /// Hands the comparator to the platform, which is a test.
-pub fn program_timer(deadline: Option<crate::time::Nanos>) {
+pub fn program_timer(count: Option<u64>) {
     if let Some(p) = crate::platform::get() {
-        p.program_timer(deadline);
+        p.program_timer(count);
     }
 }
 

@@ -6,7 +6,7 @@ use crate::arch;
 use crate::atomic::{AtomicU64, Ordering, const_unless_loom, loom_static};
 use crate::cpu::{CpuId, MAX_CPUS, PerCpu};
 use crate::sync::{LockClass, SpinIrqGuard, SpinLock};
-use crate::time::{Nanos, now};
+use crate::time::{Nanos, nanos_to_counter, now};
 use core::pin::Pin;
 use core::ptr;
 use intrusive_collections::{RBTree, UnsafeRef};
@@ -22,8 +22,11 @@ static TIMER_BASE: LockClass = LockClass::new("hrtimer_base");
 
 /// What the lock guards.
 pub(super) struct Tree {
+    /// The earliest entry, if it was the earliest when it was started: in no tree, so that what is started to be the next
+    /// and fires next, which is what sleeping and waking is made of, rebalances nothing. Null: see `head`.
+    front: *const Entry,
     tree: RBTree<ByExpiry>,
-    /// The first entry of the tree; null when it is empty.
+    /// The first entry of the tree; null when it is empty. Not before `front`.
     head: *const Entry,
     /// The entry whose callback runs now, on this CPU.
     running: *const Entry,
@@ -38,6 +41,8 @@ pub(super) struct Base {
     tree: SpinLock<Tree>,
     /// Hard expiry of the first entry. Written under the lock.
     first: AtomicU64,
+    /// The same as a value of the counter, so that the interrupt need not convert it.
+    first_count: AtomicU64,
     /// The executor's event. Its own CPU only, interrupts masked.
     slice: AtomicU64,
     /// What stands in the comparator. Its own CPU only, interrupts masked.
@@ -49,8 +54,9 @@ impl Base {
         fn new(cpu: usize) -> Base {
             Base {
                 cpu,
-                tree: SpinLock::new(&TIMER_BASE, Tree { tree: RBTree::new(ByExpiry::NEW), head: ptr::null(), running: ptr::null() }),
+                tree: SpinLock::new(&TIMER_BASE, Tree { front: ptr::null(), tree: RBTree::new(ByExpiry::NEW), head: ptr::null(), running: ptr::null() }),
                 first: AtomicU64::new(NEVER),
+                first_count: AtomicU64::new(0),
                 slice: AtomicU64::new(NEVER),
                 programmed: AtomicU64::new(NEVER),
             }
@@ -68,49 +74,70 @@ const _: () = assert!(MAX_CPUS == 8, "one initialiser for each CPU above");
 
 impl Base {
     /// # Safety
-    /// `entry` is guarded by this base, is in no tree and is pinned until it is taken out.
+    /// `entry` is guarded by this base, is not queued and is pinned until it is taken out.
     unsafe fn insert(&self, tree: &mut Tree, entry: &Entry, soft: Nanos, slack: Nanos) {
         let hard = soft.saturating_add(slack).min(NEVER - 1);
-        // SAFETY: by the contract nobody else looks at it; it lives until it is taken out.
+        let count = nanos_to_counter(hard);
+        let earliest = hard < self.first.load(Ordering::Relaxed);
+        // SAFETY: by the contract nobody else looks at it; it lives until it is taken out. `front` is queued, and alive.
         unsafe {
             entry.inner.with_mut(|p| {
                 (*p).soft = soft;
                 (*p).hard = hard;
+                (*p).count = count;
             });
             entry.state.store(QUEUED, Ordering::Relaxed);
-            tree.tree.insert(UnsafeRef::from_raw(entry));
+            if earliest {
+                if !tree.front.is_null() {
+                    // Before all others, those of the same time included, which were started later.
+                    tree.tree.front_mut().insert_before(UnsafeRef::from_raw(tree.front));
+                    tree.head = tree.front;
+                }
+                tree.front = entry;
+            } else {
+                // Behind those of the same time: they fire in the order of their starts.
+                tree.tree.insert(UnsafeRef::from_raw(entry));
+                if tree.head.is_null() || hard < (*tree.head).inner.with(|p| (*p).hard) {
+                    tree.head = entry;
+                }
+            }
         }
-        // Equal ones fire in the order of their starts: the tree puts this one behind them.
-        if hard < self.first.load(Ordering::Relaxed) {
-            tree.head = entry;
+        if earliest {
+            self.first_count.store(count, Ordering::Relaxed);
             self.first.store(hard, Ordering::Relaxed);
         }
     }
 
     /// # Safety
-    /// `entry` is in this base's tree.
+    /// `entry` is queued in this base.
     unsafe fn remove(&self, tree: &mut Tree, entry: &Entry) {
         // SAFETY: by the contract.
         unsafe { self.take(tree, entry) };
         entry.state.store(IDLE, Ordering::Relaxed);
     }
 
-    /// Takes `entry` out of the tree and leaves its state to the caller.
+    /// Takes `entry` out and leaves its state to the caller.
     ///
     /// # Safety
-    /// `entry` is in this base's tree.
+    /// `entry` is queued in this base.
+    #[inline(always)]
     unsafe fn take(&self, tree: &mut Tree, entry: &Entry) {
-        // SAFETY: by the contract.
-        let mut cursor = unsafe { tree.tree.cursor_mut_from_ptr(entry) };
-        let _ = cursor.remove();
-        if ptr::eq(tree.head, entry) {
-            // The cursor stands on the one that came behind it.
-            let next = cursor.get();
-            tree.head = next.map_or(ptr::null(), ptr::from_ref);
-            // SAFETY: we hold the lock (`tree` is what it guards).
-            let first = next.map_or(NEVER, |e| e.inner.with(|p| unsafe { (*p).hard }));
-            self.first.store(first, Ordering::Relaxed);
+        if ptr::eq(tree.front, entry) {
+            tree.front = ptr::null();
+        } else {
+            // SAFETY: by the contract; what is queued and not in front is in the tree.
+            unsafe { take_from_tree(tree, entry) };
+            if !tree.front.is_null() {
+                return;
+            }
         }
+        let (mut first, mut count) = (NEVER, 0);
+        if !tree.head.is_null() {
+            // SAFETY: it is queued; we hold the lock (`tree` is what it guards).
+            (first, count) = unsafe { (*tree.head).inner.with(|p| ((*p).hard, (*p).count)) };
+        }
+        self.first_count.store(count, Ordering::Relaxed);
+        self.first.store(first, Ordering::Relaxed);
     }
 
     /// Programs the comparator if something earlier than what stands in it has come. This CPU's, interrupts masked.
@@ -118,9 +145,39 @@ impl Base {
     fn arm(&self) {
         let event = self.first.load(Ordering::Relaxed).min(self.slice.load(Ordering::Relaxed));
         if event < self.programmed.load(Ordering::Relaxed) {
-            self.programmed.store(event, Ordering::Relaxed);
-            arch::program_timer(Some(event));
+            self.program(event);
         }
+    }
+
+    /// Writes `event`, which may be `first`, into the comparator. This CPU's, interrupts masked.
+    #[inline(always)]
+    fn program(&self, event: Nanos) {
+        self.programmed.store(event, Ordering::Relaxed);
+        // Between the two loads nobody changes them: entries of this base are queued on its CPU, with interrupts masked;
+        // elsewhere they are only taken out. Then the comparator may stand at an event that is gone, which costs an
+        // interrupt that finds nothing.
+        arch::program_timer(if event == NEVER {
+            None
+        } else if event == self.first.load(Ordering::Relaxed) {
+            Some(self.first_count.load(Ordering::Relaxed))
+        } else {
+            Some(nanos_to_counter(event))
+        });
+    }
+}
+
+/// Takes `entry` out of the tree.
+///
+/// # Safety
+/// It is in there; the lock is held.
+#[inline(never)]
+unsafe fn take_from_tree(tree: &mut Tree, entry: &Entry) {
+    // SAFETY: by the contract.
+    let mut cursor = unsafe { tree.tree.cursor_mut_from_ptr(entry) };
+    let _ = cursor.remove();
+    if ptr::eq(tree.head, entry) {
+        // The cursor stands on the one that came behind it.
+        tree.head = cursor.get().map_or(ptr::null(), ptr::from_ref);
     }
 }
 
@@ -236,7 +293,7 @@ pub fn interrupt(now_at_entry: Nanos) -> bool {
         // Timers come due as fast as they run: leave the CPU to others for a moment.
         event = t.saturating_add(HANG_DELAY);
     }
-    program(base, event);
+    base.program(event);
     due
 }
 
@@ -260,7 +317,7 @@ fn expire(base: &Base, t: Nanos) -> bool {
     let mut called = false;
     let mut tree = base.tree.lock_masked();
     loop {
-        let entry = tree.head;
+        let entry = if tree.front.is_null() { tree.head } else { tree.front };
         // SAFETY: queued entries are alive; we hold the lock. After FIRED was stored, or the lock let go, the entry
         // may be gone and is not touched.
         unsafe {
@@ -300,17 +357,10 @@ fn expire(base: &Base, t: Nanos) -> bool {
     called
 }
 
-/// Writes `event` into this CPU's comparator. Interrupts masked.
-#[inline(always)]
-fn program(base: &Base, event: Nanos) {
-    base.programmed.store(event, Ordering::Relaxed);
-    arch::program_timer((event != NEVER).then_some(event));
-}
-
 /// Programs this CPU's comparator for its next event, or stops it. Interrupts masked.
 pub fn reprogram() {
     let base = bases().this();
-    program(base, base.first.load(Ordering::Relaxed).min(base.slice.load(Ordering::Relaxed)));
+    base.program(base.first.load(Ordering::Relaxed).min(base.slice.load(Ordering::Relaxed)));
 }
 
 /// This CPU's next event, for the idle loop.

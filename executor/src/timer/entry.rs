@@ -29,6 +29,8 @@ pub(super) enum Action {
 pub(super) struct Inner {
     pub(super) soft: Nanos,
     pub(super) hard: Nanos,
+    /// `hard` as a value of the counter.
+    pub(super) count: u64,
     pub(super) action: Action,
 }
 
@@ -56,7 +58,7 @@ impl Entry {
                 link: RBTreeLink::new(),
                 state: AtomicU32::new(IDLE),
                 cpu: AtomicU32::new(0),
-                inner: UnsafeCell::new(Inner { soft: 0, hard: 0, action }),
+                inner: UnsafeCell::new(Inner { soft: 0, hard: 0, count: 0, action }),
                 _pin: PhantomPinned,
             }
         }
