@@ -4,35 +4,72 @@
 //! The link is in the task, so a push cannot fail; a task is in at most one inbox, because only the waker that set
 //! NOTIFIED on an idle task pushes. A push that is interrupted half-way makes nobody wait: the node is not visible
 //! until its CAS, unlike in a Vyukov queue.
+//!
+//! Who finds the inbox empty tells its CPU; whoever comes next relies on that. A CPU may also let a task *lie* in its own
+//! inbox, untold, because what it runs stays before it anyway. Then the next pusher must not rely on anybody:
+//!
+//! ```text
+//!   own CPU, push_here                 another CPU, push
+//!   lying = true                       CAS the head: not empty
+//!   CAS the head                       read lying: true → tell the CPU
+//! ```
+//!
+//! The second CAS reads what the first wrote, so `lying` is seen, unless [`Inbox::take`] cleared it: and what that takes
+//! includes the second push, or it left the inbox empty for it.
 
-use crate::atomic::{AtomicPtr, Ordering};
+use crate::atomic::{AtomicBool, AtomicPtr, Ordering, fence};
 use crate::task::Task;
 use core::ptr::{NonNull, null_mut};
 
 /// The wakes that a CPU has not yet put on its run queue.
 pub struct Inbox {
     head: AtomicPtr<Task>,
+    /// Its CPU was not told of what is in it. Set by its own CPU, cleared by its drain.
+    lying: AtomicBool,
 }
 
 impl Inbox {
     /// An empty inbox.
     #[cfg(not(loom))]
     pub const fn new() -> Self {
-        Inbox { head: AtomicPtr::new(null_mut()) }
+        Inbox { head: AtomicPtr::new(null_mut()), lying: AtomicBool::new(false) }
     }
 
     /// An empty inbox.
     #[cfg(loom)]
     pub fn new() -> Self {
-        Inbox { head: AtomicPtr::new(null_mut()) }
+        Inbox { head: AtomicPtr::new(null_mut()), lying: AtomicBool::new(false) }
     }
 
-    /// Adds `task`; `true` if the inbox was empty, so that its CPU has to be told. Any context.
+    /// Adds `task` from another CPU; `true` if the inbox's CPU has to be told. Any context.
+    #[inline]
+    pub fn push(&self, task: NonNull<Task>) -> bool {
+        // Any other inbox that is not empty has an IPI under way, or its CPU has not yet finished the drain that empties it.
+        self.link(task) || self.lying.load(Ordering::SeqCst)
+    }
+
+    /// Adds `task` on the inbox's own CPU; `true` if a reschedule is due. `stays`: whether the current task goes on
+    /// before it, whatever the queue holds; asked before the push, and again after it for whoever changes the current
+    /// task's parameters and then finds the inbox empty.
+    #[inline]
+    pub fn push_here(&self, task: NonNull<Task>, stays: impl Fn() -> bool) -> bool {
+        if !stays() {
+            self.link(task);
+            return true;
+        }
+        self.lying.store(true, Ordering::SeqCst);
+        self.link(task);
+        // Pairs with the fence of whoever changes what `stays` answers by and then looks here.
+        fence(Ordering::SeqCst);
+        !stays()
+    }
+
+    /// Links `task`; `true` if the inbox was empty.
     ///
     /// SeqCst on success: the pusher then reads whether the CPU idles, and the idle loop sets its idle bit before it
     /// looks here a last time.
     #[inline]
-    pub fn push(&self, task: NonNull<Task>) -> bool {
+    fn link(&self, task: NonNull<Task>) -> bool {
         let mut head = self.head.load(Ordering::Relaxed);
         loop {
             // SAFETY: the caller made the task runnable, so the link is its own until the task is taken.
@@ -50,9 +87,11 @@ impl Inbox {
         self.head.load(Ordering::SeqCst).is_null()
     }
 
-    /// Takes everything, oldest first.
+    /// Takes everything, oldest first. On the inbox's own CPU, with interrupts masked.
     #[inline]
     pub fn take(&self) -> Drain {
+        // Before the take: a push by another CPU after it finds the inbox empty.
+        self.lying.store(false, Ordering::Relaxed);
         if self.head.load(Ordering::Relaxed).is_null() {
             return Drain(null_mut());
         }

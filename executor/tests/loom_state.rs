@@ -6,7 +6,7 @@ mod common;
 use common::model;
 use loom::sync::Arc;
 use loom::sync::Mutex;
-use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering::*};
+use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering::*, fence};
 use loom::thread;
 use std::collections::VecDeque;
 use std::ptr::NonNull;
@@ -171,5 +171,51 @@ fn an_inbox_keeps_every_push() {
         let at = |p| got.iter().position(|&g| g == p).unwrap();
         assert_eq!(got.len(), 3);
         assert!(at(pb) < at(pc), "the order of one waker's wakes is kept");
+    });
+}
+
+/// Where a task is, as an inbox links it.
+fn node(t: &Spawned) -> usize {
+    std::ptr::from_ref(t.task()) as usize
+}
+
+fn pointer(p: usize) -> NonNull<vigil_executor::task::Task> {
+    NonNull::new(p as *mut _).unwrap()
+}
+
+#[test]
+fn a_wake_from_elsewhere_does_not_wait_behind_one_that_was_left_lying() {
+    model(3, || {
+        let (low, urgent) = (task(), task());
+        let (pl, pu) = (node(&low), node(&urgent));
+        let inbox = Arc::new(Inbox::new());
+        let i2 = inbox.clone();
+        let other = thread::spawn(move || i2.push(pointer(pu)));
+        assert!(!inbox.push_here(pointer(pl), || true), "it stays: no reschedule");
+        let drained: Vec<usize> = inbox.take().map(|t| t.as_ptr() as usize).collect();
+        let told = other.join().unwrap();
+        assert!(told || drained.contains(&pu), "the urgent task waits, and its CPU does not know");
+        let rest = inbox.take().count();
+        assert_eq!(drained.len() + rest, 2);
+    });
+}
+
+#[test]
+fn what_was_left_lying_before_a_change_of_parameters_is_asked_about() {
+    model(3, || {
+        let low = task();
+        let pl = node(&low);
+        let (inbox, stays) = (Arc::new(Inbox::new()), Arc::new(AtomicBool::new(true)));
+        let (i2, s2) = (inbox.clone(), stays.clone());
+        // executor::apply_params: notes the parameters, then looks whether something lies there.
+        let change = thread::spawn(move || {
+            s2.store(false, SeqCst);
+            fence(SeqCst);
+            !i2.is_empty()
+        });
+        let due = inbox.push_here(pointer(pl), || stays.load(SeqCst));
+        let asked = change.join().unwrap();
+        assert!(due || asked, "nobody looks whether the current task still stays");
+        assert_eq!(inbox.take().count(), 1);
     });
 }

@@ -37,7 +37,7 @@ use crate::task::{Task, TaskRef};
 use crate::time::{self, Nanos};
 use core::cell::Cell;
 use core::ptr::{NonNull, null};
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::*};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::*, fence};
 
 /// What one CPU schedules with.
 pub(crate) struct CpuExec {
@@ -51,8 +51,6 @@ pub(crate) struct CpuExec {
     pub(crate) to_free: Cell<*const Context>,
     /// What the classes are still to be asked: [`DUE_TICK`], [`DUE_CHOICE`]. Set by interrupts and by other CPUs.
     due: AtomicU32,
-    /// What is in the inbox may lie there: its own CPU has put it there for later. Its own CPU's, cleared by the drain.
-    lying: AtomicBool,
     /// Nanoseconds spent idle, and polls begun: statistics.
     pub(crate) idle_time: AtomicU64,
     /// When the present idle stay began; 0: not idle.
@@ -73,7 +71,6 @@ impl CpuExec {
             to_publish: Cell::new(null()),
             to_free: Cell::new(null()),
             due: AtomicU32::new(0),
-            lying: AtomicBool::new(false),
             idle_time: AtomicU64::new(0),
             idle_since: AtomicU64::new(0),
             polls: AtomicU64::new(0),
@@ -135,24 +132,14 @@ pub(crate) fn push_to(task: &Task, cpu: CpuId, here: CpuId) {
         let ctx = Context::here();
         // SAFETY: the current task is alive while it is current; interrupts and the loop have none.
         let current = unsafe { ctx.current().as_ref() };
-        // A task that stays whatever comes lets it lie in the inbox until its poll ends. Said before the push, for other
-        // CPUs; asked again after it, for whoever changes the current task's parameters and then finds the inbox empty.
-        let stays = || current.is_some_and(|c| c.stays_before(task));
-        if stays() {
-            exec.lying.store(true, SeqCst);
-            exec.inbox.push(NonNull::from(task));
-            if stays() {
-                return;
-            }
-        } else {
-            exec.inbox.push(NonNull::from(task));
+        // A task that stays whatever comes lets it lie in the inbox until its poll ends.
+        if exec.inbox.push_here(NonNull::from(task), || current.is_some_and(|c| c.stays_before(task))) {
+            ctx.set_need_resched();
         }
-        ctx.set_need_resched();
-    } else if exec.inbox.push(NonNull::from(task)) || exec.lying.load(SeqCst) {
-        // Any other non-empty inbox has an IPI under way, or its CPU has not yet finished the drain that empties it.
-        if let Some(p) = platform::get() {
-            p.send_reschedule(cpu);
-        }
+    } else if exec.inbox.push(NonNull::from(task))
+        && let Some(p) = platform::get()
+    {
+        p.send_reschedule(cpu);
     }
 }
 
@@ -187,8 +174,6 @@ pub(crate) fn drain(
     now: Nanos,
     mut arrived: impl FnMut(&mut RunQueue, NonNull<Entity>),
 ) {
-    // Before the take: a push by another CPU after it finds the inbox empty.
-    exec.lying.store(false, Relaxed);
     for task in exec.inbox.take() {
         // SAFETY: a queued task is alive: the executor's reference goes only after DEAD.
         let task = unsafe { task.as_ref() };
@@ -263,7 +248,8 @@ pub(crate) fn apply_params(task: &Task, params: Params) {
         task.note_params(&params);
         (task.cpu(), resched)
     });
-    // What lies in the inbox lies there by what the parameters were.
+    // What lies in the inbox lies there by what the parameters were: the fence of `Inbox::push_here` is the other half.
+    fence(SeqCst);
     if resched || !EXEC.of(cpu).inbox.is_empty() {
         ask_for_choice(cpu, &guard);
     }
