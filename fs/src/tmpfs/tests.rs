@@ -129,6 +129,52 @@ fn memory_runs_out_cleanly() {
     assert_eq!(w.read("f"), [7; 5000]);
 }
 
+#[test]
+fn a_call_that_fails_for_memory_changes_nothing() {
+    let w = World::new("unchanged");
+    w.mkdir("m").unwrap();
+    now(vfs::mount(&w.ctx(), b"t", b"m", b"tmpfs", 0, b"nr_inodes=100")).unwrap();
+    w.write("m/f", &[7; 10]);
+    let state = || (vfs::mounting::statfs(&w.at("m").unwrap()).ffree, w.at("m").unwrap().inode().size(), vfs::file::nr_files());
+    let long = std::format!("m/{}", "n".repeat(60));
+    type Call<'a> = &'a dyn Fn() -> Result<(), Errno>;
+    let (make, back): (Call<'_>, Call<'_>) = (&|| w.rename("m/f", &long, 0), &|| w.rename(&long, "m/f", 0));
+    let calls: [(&str, Call<'_>, Call<'_>); 4] = [
+        ("mkdir", &|| w.mkdir(&long), &|| w.rmdir(&long)),
+        ("symlink", &|| w.symlink("target", &long), &|| w.unlink(&long)),
+        ("link", &|| w.link("m/f", &long), &|| w.unlink(&long)),
+        ("rename", make, back),
+    ];
+    for (name, call, undo) in calls {
+        for n in 1.. {
+            assert!(n < 100, "{name} never ends");
+            vfs::dentry::shrink(usize::MAX);
+            let before = state();
+            vigil_mem::fault::set(n);
+            let result = call();
+            vigil_mem::fault::set(0);
+            match result {
+                Ok(()) => {
+                    undo().unwrap();
+                    break;
+                }
+                Err(e) => assert_eq!(e, Errno::ENOMEM, "{name}, allocation {n}"),
+            }
+            assert_eq!(w.at(&long).err(), Some(Errno::ENOENT), "{name}, allocation {n}");
+            assert_eq!(state(), before, "{name}, allocation {n}");
+        }
+    }
+    for n in 1..30 {
+        vigil_mem::fault::set(n);
+        drop(now(vfs::open(&w.ctx(), At::Cwd, b"m/f", vfs::OpenHow { flags: O_RDWR, ..Default::default() })));
+        vigil_mem::fault::set(0);
+    }
+    // Whoever was not opened was not counted as a writer either.
+    assert!(w.at("m/f").unwrap().inode().deny_write_access().is_ok());
+    w.at("m/f").unwrap().inode().allow_write_access();
+    assert_eq!(w.read("m/f"), [7; 10]);
+}
+
 proptest! {
     #[test]
     fn a_file_is_an_array_of_bytes(ops in proptest::collection::vec((0u8..4, 0usize..20_000, 1usize..9_000), 1..25)) {

@@ -147,6 +147,14 @@ impl Dentry {
         Dentry::build(Some(parent.clone()), name, inode)
     }
 
+    /// Lets a new negative dentry stand for `inode`: what can fail is over before the inode is made.
+    pub fn instantiate(mut this: KArc<Dentry>, inode: KArc<Inode>) -> KArc<Dentry> {
+        if let Some(dentry) = KArc::get_mut(&mut this) {
+            dentry.inode = Some(inode);
+        }
+        this
+    }
+
     fn build(parent: Option<KArc<Dentry>>, name: &[u8], inode: Option<KArc<Inode>>) -> Result<KArc<Dentry>, Errno> {
         Ok(KArc::try_new(Dentry {
             place: UnsafeCell::new(Place { parent, name: Name::try_new(name)? }),
@@ -310,14 +318,23 @@ pub fn unhash(dentry: &KArc<Dentry>) {
     drop(dropped);
 }
 
-/// Gives `dentry` the place `name` in `parent`, where nothing is cached any more. ENOMEM before any change.
-pub fn rename(dentry: &KArc<Dentry>, parent: &KArc<Dentry>, name: &[u8]) -> Result<(), Errno> {
-    let place = Place { parent: Some(parent.clone()), name: Name::try_new(name)? };
-    let new_hash = hash_name(name);
+/// A place for a dentry that exists, made before anything is changed.
+pub struct NewPlace(Place);
+
+impl NewPlace {
+    /// The name `name` in `parent`. ENOMEM.
+    pub fn try_new(parent: &KArc<Dentry>, name: &[u8]) -> Result<NewPlace, Errno> {
+        Ok(NewPlace(Place { parent: Some(parent.clone()), name: Name::try_new(name)? }))
+    }
+}
+
+/// Gives `dentry` a new place, where nothing is cached any more.
+pub fn rename(dentry: &KArc<Dentry>, NewPlace(place): NewPlace) {
+    let new_hash = hash_name(place.name.as_bytes());
     let guard = RENAME.lock();
     let (old_parent, old_hash) = key_of(dentry);
     let from = chain_of(old_parent, old_hash);
-    let to = chain_of(KArc::as_ptr(parent), new_hash);
+    let to = chain_of(place.parent.as_ref().map_or(core::ptr::null(), KArc::as_ptr), new_hash);
     let (mut first, mut second) = lock_both(from, to);
     let in_cache = unlink_from(&mut first, dentry);
     let own = dentry.lock.lock();
@@ -329,7 +346,6 @@ pub fn rename(dentry: &KArc<Dentry>, parent: &KArc<Dentry>, name: &[u8]) -> Resu
     drop((first, second));
     drop(guard);
     drop((in_cache, old));
-    Ok(())
 }
 
 /// Runs `f` while no rename happens: for paths as a whole.

@@ -150,7 +150,8 @@ impl File {
     fn build(path: Path, ops: NonNull<dyn FileOps>, own: Option<KArc<dyn FileOps>>, flags: u32, mode: Mode) -> Result<KArc<File>, Errno> {
         // Flags of the act of opening are not kept.
         let kept = flags & !(O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | vigil_abi::fcntl::O_CLOEXEC);
-        let file = KArc::try_new(File {
+        // Without memory no file comes to be: dropping one would release what was never opened.
+        let file = KArc::try_new_with(|| File {
             path,
             ops,
             own,

@@ -98,7 +98,8 @@ impl Inode {
     /// An inode with one link, made now, owned by root. ENOMEM.
     pub fn try_new(sb: &KArc<SuperBlock>, ino: u64, mode: u32, rdev: u32, ops: OpsRef) -> Result<KArc<Inode>, Errno> {
         let time = now();
-        Ok(KArc::try_new(Inode {
+        // Without memory no inode comes to be: dropping one would be counted by its file system.
+        Ok(KArc::try_new_with(|| Inode {
             sb: sb.clone(),
             ops,
             ino,

@@ -101,7 +101,7 @@ pub fn should_fail() -> bool {
 #[inline(never)]
 fn should_fail_slow() -> bool {
     // An interrupt does not allocate on behalf of the task that it interrupted.
-    if vigil_executor::context::in_hardirq() {
+    if vigil_executor::context::in_interrupt() {
         return false;
     }
     let flow = this_flow();

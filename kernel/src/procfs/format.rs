@@ -22,6 +22,26 @@ pub(super) fn number(data: &[u8]) -> Option<i64> {
     text.parse().ok()
 }
 
+/// A number of 32 bits, decimal, octal (0…) or hexadecimal (0x…), with a newline after it or not (Linux: kstrtouint with base 0).
+pub(super) fn unsigned(data: &[u8]) -> Option<u32> {
+    let text = core::str::from_utf8(data).ok()?;
+    let text = text.strip_suffix('\n').unwrap_or(text);
+    let text = text.strip_prefix('+').unwrap_or(text);
+    // What `from_str_radix` would accept beyond digits.
+    if text.starts_with(['+', '-']) {
+        return None;
+    }
+    match text.strip_prefix('0') {
+        None | Some("") => text.parse().ok(),
+        Some(rest) => match rest.strip_prefix(['x', 'X']) {
+            Some(hex) if !hex.starts_with('+') => u32::from_str_radix(hex, 16).ok(),
+            Some(_) => None,
+            None if rest.starts_with('+') => None,
+            None => u32::from_str_radix(rest, 8).ok(),
+        },
+    }
+}
+
 /// Writes a mask of CPUs: hexadecimal words of 32 bits.
 pub(super) fn put_mask(mask: u64, out: &mut impl Write) -> fmt::Result {
     match mask >> 32 {
@@ -51,6 +71,12 @@ pub(super) fn put_list(mask: u64, out: &mut impl Write) -> fmt::Result {
 mod tests {
     use super::*;
     use std::string::String;
+
+    #[test]
+    fn unsigned_numbers_in_three_bases() {
+        assert_eq!([&b"0"[..], b"10\n", b"010", b"0x10\n", b"+7", b"4294967295"].map(unsigned), [0, 10, 8, 16, 7, u32::MAX].map(Some));
+        assert_eq!([&b""[..], b"-1", b"1 ", b"0x", b"0x+1", b"++1", b"0+1", b"08", b"4294967296", b"1\n\n", b"\xff"].map(unsigned), [None; 11]);
+    }
 
     fn list(mask: u64) -> String {
         let mut out = String::new();

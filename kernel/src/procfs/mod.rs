@@ -11,6 +11,7 @@
 //! | `status` | `stat`, `status`, `statm`, `sched`, `schedstat` |
 //! | `space` | what is in or about an address space: `maps`, `smaps`, `cmdline`, `environ`, `auxv` |
 //! | `links` | `exe`, `cwd`, `root`, `fd`, `fdinfo` |
+//! | `inject` | `fail-nth`, `fail-await` |
 //! | `misc` | everything else of a process |
 //! | `system` | `/proc/{stat,uptime,loadavg,version,cpuinfo,cmdline,consoles,kallsyms}` |
 //! | `cputime` | CPU time by kind, for `/proc/stat` |
@@ -23,6 +24,8 @@
 mod format;
 #[cfg(target_os = "none")]
 mod cputime;
+#[cfg(target_os = "none")]
+mod inject;
 #[cfg(target_os = "none")]
 mod interrupts;
 #[cfg(target_os = "none")]

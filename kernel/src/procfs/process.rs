@@ -4,7 +4,7 @@
 //! use. The starting time tells a process from a later one with its number.
 
 use super::format::parse_number;
-use super::{links, misc, space, status};
+use super::{inject, links, misc, space, status};
 use crate::task::process::{Process, find_process, find_thread, tasks};
 use crate::task::thread::Thread;
 use core::sync::atomic::Ordering::Relaxed;
@@ -12,7 +12,7 @@ use vigil_abi::Errno;
 use vigil_abi::process::CAP_SYS_PTRACE;
 use vigil_abi::stat::{S_IFDIR, S_IFLNK, S_IFREG};
 use vigil_fs::proc::{ProcSource, set_source};
-use vigil_fs::vfs::ops::Link;
+use vigil_fs::vfs::ops::{FileOps, Link};
 use vigil_fs::vnode::{Node, NodeSink, SeqBuf};
 use vigil_fs::{OpResult, Opened, Stop};
 use vigil_mem::{KArc, KVec, try_format, unsize};
@@ -81,6 +81,7 @@ enum Kind {
     Writable(Show, Store),
     Link(fn(&Who) -> Result<vigil_fs::Path, Errno>),
     Fds(links::FdView),
+    Injector(inject::Injector),
     Tasks,
 }
 
@@ -126,6 +127,8 @@ static ENTRIES: &[Entry] = &[
     both("schedstat", 0o444, Kind::Text(status::schedstat)),
     both("oom_score", 0o444, Kind::Text(misc::oom_score)),
     both("oom_score_adj", 0o644, Kind::Writable(misc::oom_score_adj, misc::set_oom_score_adj)),
+    both("fail-nth", 0o644, Kind::Injector(inject::Injector::Nth)),
+    both("fail-await", 0o644, Kind::Injector(inject::Injector::Await)),
     group("timerslack_ns", 0o666, Kind::Writable(misc::timerslack, misc::set_timerslack)),
 ];
 
@@ -133,7 +136,7 @@ impl Entry {
     fn mode(&self) -> u32 {
         self.permissions
             | match self.kind {
-                Kind::Text(_) | Kind::Private(_) | Kind::Writable(..) => S_IFREG,
+                Kind::Text(_) | Kind::Private(_) | Kind::Writable(..) | Kind::Injector(_) => S_IFREG,
                 Kind::Link(_) => S_IFLNK,
                 Kind::Fds(_) | Kind::Tasks => S_IFDIR,
             }
@@ -244,6 +247,7 @@ impl Node for File {
     fn open(&self, _: u32) -> Result<Option<Opened>, Errno> {
         match self.entry.kind {
             Kind::Private(_) if !self.who.may_inspect() => Err(Errno::EACCES),
+            Kind::Injector(which) => Ok(Some(Opened::Own(unsize!(KArc, KArc::try_new(inject::Open { who: self.who, which })? => dyn FileOps)))),
             _ => Ok(None),
         }
     }

@@ -4,12 +4,15 @@ use super::format::number;
 use crate::debug::{panic, printk, report};
 use crate::mm::{self, Overcommit};
 use crate::{random, uts};
+use crate::task::thread::Thread;
 use core::fmt::{Display, Write};
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use vigil_abi::Errno;
 use vigil_executor::lock_class;
 use vigil_executor::sync::SpinLock;
-use vigil_fs::vfs::{fdtable, file};
+use vigil_fs::vfs::{dentry, fdtable, file};
 use vigil_fs::vnode::{SeqBuf, StaticDir};
+use vigil_mem::{page_alloc, slab, vmalloc};
 
 type Show = fn(&mut SeqBuf) -> Result<(), Errno>;
 
@@ -95,10 +98,36 @@ fn writable(sys: &StaticDir) -> Result<(), Errno> {
         });
         Ok(())
     })?;
+    sys.add_file_rw("vm/drop_caches", 0o200, |_| Err(Errno::EACCES), |d| {
+        drop_caches(value(d, 1, 4)? as u32);
+        Ok(())
+    })?;
     sys.add_file_rw("fs/file-max", 0o644, |o| line(o, file::max_files()), |d| {
         file::set_max_files(value(d, 0, i64::MAX)? as u64);
         Ok(())
     })
+}
+
+/// Gives up what is only kept to save work (Linux: drop_caches_sysctl_handler): bit 0, clean pages of files, of which a
+/// kernel whose files all live in memory has none; bit 1, names that nobody holds and unused slabs. Bit 2: no more lines
+/// in the log about it.
+fn drop_caches(what: u32) {
+    static QUIET: AtomicBool = AtomicBool::new(false);
+    if what & 2 != 0 {
+        // A name holds the one above it: each round frees a level.
+        while dentry::shrink(usize::MAX) != 0 {}
+        vmalloc::purge();
+        slab::shrink_all();
+        page_alloc::drain_local();
+    }
+    if !QUIET.load(Relaxed)
+        && let Some(thread) = Thread::current()
+    {
+        let comm = thread.comm();
+        let name = core::str::from_utf8(super::format::trimmed(&comm)).unwrap_or("?");
+        crate::pr_info!("{name} ({}): drop_caches: {what}", thread.tid());
+    }
+    QUIET.fetch_or(what & 4 != 0, Relaxed);
 }
 
 /// A number from `min` to `max`; EINVAL.

@@ -16,6 +16,7 @@
 //! | [`exec`] | programs |
 //! | [`signal`] | signals |
 //! | [`dead`] | a thread whose kernel code has faulted |
+//! | [`disturb`] | awaits that are disturbed on purpose |
 //! | [`switch`] | what the executor calls when it enters or leaves a thread |
 
 pub mod exec;
@@ -26,6 +27,8 @@ pub mod children;
 pub mod clone;
 #[cfg(target_os = "none")]
 pub mod dead;
+#[cfg(target_os = "none")]
+pub mod disturb;
 #[cfg(target_os = "none")]
 pub mod execve;
 #[cfg(target_os = "none")]

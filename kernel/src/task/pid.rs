@@ -14,6 +14,8 @@ pub const PID_MAX: u32 = 32_768;
 const RESERVED: u32 = 300;
 /// Numbers in one chunk of the table.
 const CHUNK: usize = 256;
+/// Chunks of a table that is full.
+const CHUNKS: usize = PID_MAX as usize / CHUNK;
 
 #[derive(Default)]
 struct Entry {
@@ -31,9 +33,19 @@ impl Entry {
     }
 }
 
-/// The table. Under the lock of the process tree.
+/// [`CHUNK`] numbers.
+struct Chunk {
+    /// Empty, or [`CHUNK`] of them.
+    entries: KVec<Entry>,
+    /// How many are not free.
+    used: usize,
+}
+
+/// The table. Under the lock of the process tree. A chunk without a number in use goes when the circle has left it.
 pub struct PidTable {
-    chunks: KVec<KVec<Entry>>,
+    chunks: [Chunk; CHUNKS],
+    /// A chunk to enter the next part of the circle with: the one that the last part was left with.
+    spare: KVec<Entry>,
     last: u32,
     /// Living threads.
     pub threads: u32,
@@ -42,20 +54,71 @@ pub struct PidTable {
 impl PidTable {
     /// An empty table.
     pub const fn new() -> Self {
-        PidTable { chunks: KVec::new(), last: 0, threads: 0 }
+        PidTable { chunks: [const { Chunk { entries: KVec::new(), used: 0 } }; CHUNKS], spare: KVec::new(), last: 0, threads: 0 }
     }
 
     fn entry(&self, n: u32) -> Option<&Entry> {
-        self.chunks.get(n as usize / CHUNK)?.get(n as usize % CHUNK)
+        self.chunks.get(n as usize / CHUNK)?.entries.get(n as usize % CHUNK)
     }
 
-    fn entry_mut(&mut self, n: u32) -> Option<&mut Entry> {
-        self.chunks.get_mut(n as usize / CHUNK)?.get_mut(n as usize % CHUNK)
+    /// Changes the entry of `n`, and counts it if it is free no more or again.
+    fn change<R>(&mut self, n: u32, f: impl FnOnce(&mut Entry) -> R) -> Option<R> {
+        let chunk = self.chunks.get_mut(n as usize / CHUNK)?;
+        let entry = chunk.entries.get_mut(n as usize % CHUNK)?;
+        let was_free = entry.is_free();
+        let result = f(entry);
+        match (was_free, entry.is_free()) {
+            (true, false) => chunk.used += 1,
+            (false, true) => {
+                chunk.used -= 1;
+                if chunk.used == 0 {
+                    self.retire(n);
+                }
+            }
+            _ => {}
+        }
+        Some(result)
     }
 
-    /// Whether an allocation needs another chunk: then call [`PidTable::add_chunk`] with one that was made outside the
-    /// lock, and try again.
-    fn next_free(&self) -> Option<Option<u32>> {
+    /// Gives the chunk of `n` back if nothing in it is in use and the circle is elsewhere.
+    fn retire(&mut self, n: u32) {
+        let index = n as usize / CHUNK;
+        if index == self.last as usize / CHUNK {
+            return;
+        }
+        if let Some(chunk) = self.chunks.get_mut(index)
+            && chunk.used == 0
+        {
+            let entries = core::mem::take(&mut chunk.entries);
+            if self.spare.is_empty() {
+                self.spare = entries;
+            }
+        }
+    }
+
+    /// Makes the chunk of `n` of `entries`, all free; gives them back if it is there already.
+    fn add_chunk(&mut self, n: u32, entries: KVec<Entry>) -> KVec<Entry> {
+        match self.chunks.get_mut(n as usize / CHUNK) {
+            Some(chunk) if chunk.entries.is_empty() => {
+                chunk.entries = entries;
+                if n < CHUNK as u32 {
+                    // Number 0 is nobody's.
+                    self.change(0, |e| e.taken = true);
+                }
+                KVec::new()
+            }
+            _ => entries,
+        }
+    }
+
+    /// Gives out `n`, which is free.
+    fn take(&mut self, n: u32) {
+        FORKS.fetch_add(1, Relaxed);
+        self.change(n, |e| e.taken = true);
+    }
+
+    /// The next free number after the last, and whether its chunk is there; `None`: all are taken.
+    fn next_free(&self) -> Option<(u32, bool)> {
         let mut n = self.last;
         for _ in 0..PID_MAX {
             n += 1;
@@ -63,21 +126,12 @@ impl PidTable {
                 n = RESERVED;
             }
             match self.entry(n) {
-                Some(e) if e.is_free() => return Some(Some(n)),
+                Some(e) if e.is_free() => return Some((n, true)),
                 Some(_) => {}
-                None => return Some(None),
+                None => return Some((n, false)),
             }
         }
         None
-    }
-
-    /// Gives out number `n`, which is free.
-    fn take(&mut self, n: u32) -> u32 {
-        FORKS.fetch_add(1, Relaxed);
-        if let Some(e) = self.entry_mut(n) {
-            e.taken = true;
-        }
-        n
     }
 
     /// The number that was given out last.
@@ -103,46 +157,41 @@ impl PidTable {
     /// Enters a thread under the number that was allocated for it.
     pub fn set_thread(&mut self, n: u32, thread: Option<KArc<Thread>>) -> Option<KArc<Thread>> {
         let adds = thread.is_some() as u32;
-        let entry = self.entry_mut(n)?;
-        let old = core::mem::replace(&mut entry.thread, thread);
+        let old = self.change(n, |e| core::mem::replace(&mut e.thread, thread))?;
         self.threads = (self.threads + adds).saturating_sub(old.is_some() as u32);
         old
     }
 
     /// Enters a process.
     pub fn set_process(&mut self, n: u32, process: Option<KArc<Process>>) -> Option<KArc<Process>> {
-        core::mem::replace(&mut self.entry_mut(n)?.process, process)
+        self.change(n, |e| core::mem::replace(&mut e.process, process))?
     }
 
     /// One process more has group or session `n`.
     pub fn join(&mut self, n: u32) {
-        if let Some(e) = self.entry_mut(n) {
-            e.members += 1;
-        }
+        self.change(n, |e| e.members += 1);
     }
 
     /// One less.
     pub fn leave(&mut self, n: u32) {
-        if let Some(e) = self.entry_mut(n) {
-            e.members = e.members.saturating_sub(1);
-        }
+        self.change(n, |e| e.members = e.members.saturating_sub(1));
     }
 
     /// Gives number `n` back.
     pub fn release(&mut self, n: u32) {
-        if let Some(e) = self.entry_mut(n) {
-            e.taken = false;
-        }
+        self.change(n, |e| e.taken = false);
     }
 
     /// The first process numbered at least `from`.
     pub fn next_process(&self, from: u32) -> Option<KArc<Process>> {
-        (from..self.chunks.len() as u32 * CHUNK as u32).find_map(|n| self.process(n))
+        let first = from as usize / CHUNK;
+        let entries = self.chunks.iter().enumerate().skip(first).flat_map(|(i, c)| c.entries.iter().zip(i * CHUNK..));
+        entries.filter(|(_, n)| *n >= from as usize).find_map(|(e, _)| e.process.clone())
     }
 
     /// Every process.
     pub fn processes(&self) -> impl Iterator<Item = &KArc<Process>> {
-        self.chunks.iter().flat_map(|c| c.iter()).filter_map(|e| e.process.as_ref())
+        self.chunks.iter().flat_map(|c| c.entries.iter()).filter_map(|e| e.process.as_ref())
     }
 }
 
@@ -179,59 +228,43 @@ pub fn forks() -> u64 {
 
 /// Takes a free number. Give it back with [`free`] unless a thread was entered under it.
 pub fn alloc() -> Result<u32, PidError> {
-    loop {
-        {
-            let mut tasks = super::process::tasks();
-            match tasks.pids.next_free() {
-                None => return Err(PidError::Exhausted),
-                Some(Some(n)) => {
-                    tasks.pids.last = n;
-                    return Ok(tasks.pids.take(n));
-                }
-                Some(None) => {}
-            }
-        }
-        grow()?;
-    }
+    alloc_by(|pids| pids.next_free().ok_or(PidError::Exhausted), true)
 }
 
 /// Takes number `n`, which is below [`PID_MAX`].
 pub fn alloc_this(n: u32) -> Result<u32, PidError> {
-    loop {
-        {
-            let mut tasks = super::process::tasks();
-            match tasks.pids.entry(n).map(Entry::is_free) {
-                Some(true) => return Ok(tasks.pids.take(n)),
-                Some(false) => return Err(PidError::Taken),
-                None => {}
-            }
-        }
-        grow()?;
-    }
+    let choose = |pids: &PidTable| match pids.entry(n).map(Entry::is_free) {
+        Some(false) => Err(PidError::Taken),
+        there => Ok((n, there.is_some())),
+    };
+    alloc_by(choose, false)
 }
 
-/// Adds a chunk to the table; the memory is allocated outside the lock.
-fn grow() -> Result<(), PidError> {
-    let mut entries = KVec::try_with_capacity(CHUNK)?;
-    for _ in 0..CHUNK {
-        let _ = entries.push_reserved(Entry::default());
-    }
-    let wanted = super::process::tasks().pids.chunks.len() + 1;
-    let mut spine = KVec::try_with_capacity(wanted)?;
-    let mut tasks = super::process::tasks();
-    if tasks.pids.chunks.len() + 1 == wanted {
-        if wanted == 1 {
-            // Number 0 is nobody's.
-            entries[0].taken = true;
+/// Takes the number that `choose` gives with whether its chunk is there; `moves`: the circle goes on from it.
+fn alloc_by(choose: impl Fn(&PidTable) -> Result<(u32, bool), PidError>, moves: bool) -> Result<u32, PidError> {
+    let mut entries = KVec::new();
+    loop {
+        let mut tasks = super::process::tasks();
+        let (n, there) = choose(&tasks.pids)?;
+        if !there && entries.is_empty() {
+            entries = core::mem::take(&mut tasks.pids.spare);
         }
-        for chunk in tasks.pids.chunks.drain(..) {
-            let _ = spine.push_reserved(chunk);
+        if there || !entries.is_empty() {
+            let unused = if there { entries } else { tasks.pids.add_chunk(n, entries) };
+            let left = if moves { core::mem::replace(&mut tasks.pids.last, n) } else { n };
+            tasks.pids.take(n);
+            tasks.pids.retire(left);
+            drop(tasks);
+            drop(unused);
+            return Ok(n);
         }
-        let _ = spine.push_reserved(entries);
-        core::mem::swap(&mut tasks.pids.chunks, &mut spine);
+        drop(tasks);
+        // The table grows, outside the lock.
+        entries = KVec::try_with_capacity(CHUNK)?;
+        for _ in 0..CHUNK {
+            let _ = entries.push_reserved(Entry::default());
+        }
     }
-    drop(tasks);
-    Ok(())
 }
 
 /// Gives a number back that no thread was entered under.

@@ -10,6 +10,7 @@
 //! It is a hand-written future because every switch between two threads goes through it: one state, no moves, the node of the
 //! wait in place.
 
+use super::disturb;
 use super::thread::Thread;
 use crate::arch::aarch64::entry::{Trap, WORK_SIGNAL, enter_user};
 use crate::syscall::blocked::{Blocked, Retry};
@@ -108,6 +109,16 @@ impl<'a> Stay<'a> {
         Poll::Ready(false)
     }
 
+    /// Gives the call that waits up.
+    #[inline]
+    fn abandon(&mut self) {
+        if let Some(call) = self.call.take()
+            && self.leave()
+        {
+            call.pass_on();
+        }
+    }
+
     /// Takes the node out of its queue; whether a wake had done so.
     #[inline]
     fn leave(&self) -> bool {
@@ -128,6 +139,11 @@ impl Future for Stay<'_> {
             match this.go_on(looked) {
                 Poll::Ready(true) => {}
                 Poll::Ready(false) => return Poll::Ready(Trap::Syscall),
+                Poll::Pending if disturb::drops(this.thread) => {
+                    this.abandon();
+                    disturb::ended(this.thread);
+                    return Poll::Ready(Trap::Work);
+                }
                 Poll::Pending => return Poll::Pending,
             }
             arch::irq_disable();
@@ -164,10 +180,6 @@ impl Future for Stay<'_> {
 impl Drop for Stay<'_> {
     #[inline]
     fn drop(&mut self) {
-        if let Some(call) = &self.call
-            && self.leave()
-        {
-            call.pass_on();
-        }
+        self.abandon();
     }
 }

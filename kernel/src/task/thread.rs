@@ -1,5 +1,6 @@
 //! The thread: what Linux's `task_struct` holds, less what the executor's task and the process hold.
 
+use super::disturb::Disturb;
 use super::owned::Owned;
 use super::process::Process;
 use super::signal::ThreadSignals;
@@ -63,6 +64,8 @@ pub struct Thread {
     blocked: UnsafeCell<Option<Blocked>>,
     /// Children start with SCHED_OTHER (SCHED_RESET_ON_FORK).
     pub reset_on_fork: AtomicBool,
+    /// Awaits that are disturbed on purpose.
+    pub disturb: Disturb,
     /// Faults that needed no I/O.
     pub min_faults: AtomicU64,
     /// Faults that did.
@@ -136,6 +139,7 @@ impl Thread {
             transferred: AtomicUsize::new(0),
             blocked: UnsafeCell::new(None),
             reset_on_fork: AtomicBool::new(false),
+            disturb: Disturb::new(),
             min_faults: AtomicU64::new(0),
             maj_faults: AtomicU64::new(0),
             system_ticks: AtomicU64::new(0),
@@ -270,6 +274,7 @@ impl Thread {
 
     /// Takes over what a new thread has from its maker, besides what [`ThreadParts`] brings.
     pub fn inherit(&self, parent: &Thread) {
+        self.disturb.inherit(&parent.disturb);
         self.personality.store(parent.personality.load(Relaxed), Relaxed);
         self.wishes.store(parent.wishes.load(Relaxed), Relaxed);
         let slack = parent.timer_slack.load(Relaxed);

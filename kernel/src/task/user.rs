@@ -8,6 +8,7 @@
 //!   until the thread is exiting ─► apart(exit::finish(thread)).await
 //! ```
 
+use super::disturb::disturbed;
 use super::stay::Stay;
 use super::thread::Thread;
 use super::{exit, signal, switch};
@@ -40,13 +41,16 @@ pub async fn run(thread: KArc<Thread>) {
         // Who ends or stops a thread says so in its work word.
         look = trap == Trap::Work;
         match trap {
-            Trap::Syscall => apart(system_call(&thread)).await,
-            Trap::Exception => apart(exception(&thread)).await,
+            Trap::Syscall => _ = apart(disturbed(&thread, system_call(&thread))).await,
+            Trap::Exception => _ = apart(disturbed(&thread, exception(&thread))).await,
             Trap::SError => signal::force_fault(&thread, signal::SIGBUS, signal::BUS_OBJERR, 0),
             Trap::Work => {}
         }
     }
     exit::finish(thread.clone()).await;
+    if let Some(task) = thread.task() {
+        vigil_mem::fault::clear(core::ptr::from_ref(task) as usize);
+    }
     switch::detach();
 }
 

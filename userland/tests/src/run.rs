@@ -19,17 +19,32 @@ pub fn all(cases: &[&Case]) -> usize {
 
 /// How the child of a case ended.
 #[derive(PartialEq, Eq, Clone, Copy)]
-enum End {
-    /// It printed its line, and no allocation was failed.
+pub enum End {
+    /// It printed its line; or it ended before the place of its injection.
     Printed,
-    /// The n-th allocation was failed before the case was over.
+    /// It ended after the injection, or by it.
     Injected,
     /// It hung or was killed, and the line says so.
     Lost,
+    /// Under injection: it did not end by itself. SIGKILL has ended it.
+    Waited,
+    /// Not even SIGKILL has.
+    Stuck,
+}
+
+/// What is injected into a case.
+#[derive(Clone, Copy)]
+pub struct Injection {
+    /// The file of /proc/self that takes the order.
+    pub file: &'static str,
+    /// How many allocations or waits from the beginning of the case on.
+    pub nth: u32,
+    /// What happens there, for waits.
+    pub what: &'static str,
 }
 
 /// Standard input empty, no descriptors but the three, so that numbers are the same wherever this runs.
-fn set_up() {
+pub fn set_up() {
     let null = sys!(openat, libc::AT_FDCWD, c"/dev/null", libc::O_RDWR, 0);
     sys!(dup3, null, 0, 0);
     for fd in 3..256 {
@@ -43,13 +58,35 @@ fn set_up() {
 }
 
 fn clean(dir: &str) {
-    if std::fs::remove_dir(dir).is_err() {
-        drop(std::fs::remove_dir_all(dir));
+    if std::fs::remove_dir(dir).is_ok() {
+        return;
     }
+    // What a case that was ended in the middle has left mounted, the uppermost first.
+    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    for place in mounts.lines().rev().filter_map(|l| l.split(' ').nth(1)).filter(|p| p.starts_with(HOME)) {
+        if let Ok(place) = std::ffi::CString::new(place) {
+            sys!(umount2, place.as_c_str(), libc::MNT_DETACH);
+        }
+    }
+    drop(std::fs::remove_dir_all(dir));
 }
 
-/// Runs one; with `nth`, its n-th allocation fails and its line is not printed.
-fn one(case: &Case, nth: Option<u32>) -> End {
+/// Runs `f` with standard output into nothing.
+pub fn quietly<T>(f: impl FnOnce() -> T) -> T {
+    drop(std::io::stdout().flush());
+    let null = sys!(openat, libc::AT_FDCWD, c"/dev/null", libc::O_RDWR, 0);
+    let saved = sys!(fcntl, 1, libc::F_DUPFD_CLOEXEC, 200);
+    sys!(dup3, null, 1, 0);
+    sys!(close, null);
+    let result = f();
+    drop(std::io::stdout().flush());
+    sys!(dup3, saved, 1, 0);
+    sys!(close, saved);
+    result
+}
+
+/// Runs one; under injection its line is not printed.
+pub fn one(case: &Case, injection: Option<Injection>) -> End {
     let dir = format!("{HOME}/w");
     clean(&dir);
     drop(std::fs::create_dir(&dir));
@@ -59,16 +96,19 @@ fn one(case: &Case, nth: Option<u32>) -> End {
     let pid = sys!(clone, libc::SIGCHLD, 0, 0, 0, 0) as i32;
     if pid == 0 {
         sys!(setpgid, 0, 0);
-        drop(std::env::set_current_dir(&dir));
-        let left = match nth {
+        if let Err(error) = std::env::set_current_dir(&dir) {
+            eprintln!("{}/{}: cannot enter {dir}: {error}", case.call, case.name);
+            sys!(exit_group, 1);
+        }
+        let fired = match injection {
             None => {
                 let line = format!("{}/{}: {}\n", case.call, case.name, (case.run)());
                 sys!(write, 1, line.as_ptr(), line.len());
                 0
             }
-            Some(nth) => inject(case, nth),
+            Some(injection) => inject(case, injection),
         };
-        sys!(exit_group, left);
+        sys!(exit_group, fired);
     }
     if pid < 0 {
         println!("{}/{}: cannot fork", case.call, case.name);
@@ -98,84 +138,43 @@ fn one(case: &Case, nth: Option<u32>) -> End {
     }
     // What the case has left behind.
     sys!(kill, -pid, libc::SIGKILL);
+    if injection.is_some() {
+        clean(&dir);
+    }
+    if hung && injection.is_some() {
+        return if status == 0 && sys!(wait4, pid, &mut status, libc::WNOHANG, 0) == 0 { End::Stuck } else { End::Waited };
+    }
     if hung {
         println!("{}/{}: TIMEOUT", case.call, case.name);
         return End::Lost;
     }
     if libc::WIFEXITED(status) {
-        return if libc::WEXITSTATUS(status) == 0 { End::Printed } else { End::Injected };
+        return if libc::WEXITSTATUS(status) == FIRED as i32 { End::Injected } else { End::Printed };
     }
-    if nth.is_none() {
-        println!("{}/{}: CRASH {}", case.call, case.name, ending(status));
+    if injection.is_some() {
+        // Without an injection no case is killed.
+        return End::Injected;
     }
+    println!("{}/{}: CRASH {}", case.call, case.name, ending(status));
     End::Lost
 }
 
-/// In the child: the n-th allocation from now fails. Status 1: it did; 0: there were fewer.
-fn inject(case: &Case, nth: u32) -> i32 {
-    let order = format!("{nth}\n");
-    let fd = sys!(openat, libc::AT_FDCWD, c"/proc/self/fail-nth", libc::O_RDWR, 0);
-    if sys!(write, fd, order.as_ptr(), order.len()) < 0 {
+/// The exit status of a child in which the injection took place.
+const FIRED: usize = 99;
+
+/// In the child: orders the injection and runs the case. [`FIRED`]: it took place; 0: the case was over before.
+fn inject(case: &Case, injection: Injection) -> usize {
+    let path = format!("/proc/self/{}\0", injection.file);
+    let order = format!("{} {}", injection.nth, injection.what);
+    let order = order.trim_end();
+    let fd = sys!(openat, libc::AT_FDCWD, path.as_ptr(), libc::O_RDWR, 0);
+    if sys!(pwrite64, fd, order.as_ptr(), order.len(), 0) < 0 {
         return 0;
     }
-    // What it answers under a failed allocation is its own affair: the kernel must live, that is all.
-    drop((case.run)());
+    // What it answers is its own affair.
+    let answer = (case.run)();
     let mut left = [0u8; 16];
     let n = sys!(pread64, fd, &mut left, 16, 0);
-    i32::from(n > 0 && left[0] == b'0')
-}
-
-/// Fails the first, second, … allocation of each case until it needs no more; says how many there were.
-pub fn each_allocation_fails(cases: &[&Case]) -> usize {
-    if !std::path::Path::new("/proc/self/fail-nth").exists() {
-        eprintln!("no /proc/self/fail-nth");
-        return 1;
-    }
-    set_up();
-    let mut failed = 0;
-    for case in cases {
-        let mut nth = 1;
-        while nth < 2000 && one(case, Some(nth)) != End::Printed {
-            nth += 1;
-        }
-        failed += nth - 1;
-        println!("{}/{}: {} allocations", case.call, case.name, nth - 1);
-    }
-    println!("failed_allocations {failed}");
-    0
-}
-
-fn free_kib() -> i64 {
-    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let field = text.lines().find_map(|l| l.strip_prefix("MemFree:"));
-    field.and_then(|l| l.split_whitespace().next()?.parse().ok()).unwrap_or(-1)
-}
-
-fn tasks() -> usize {
-    std::fs::read_dir("/proc").map_or(0, |d| d.flatten().filter(|e| e.file_name().to_string_lossy().bytes().all(|b| b.is_ascii_digit())).count())
-}
-
-/// Runs all cases `rounds` times, quietly; prints what is less after the last than after the second.
-pub fn leak(cases: &[&Case], rounds: u32) -> usize {
-    set_up();
-    let null = sys!(openat, libc::AT_FDCWD, c"/dev/null", libc::O_RDWR, 0);
-    let saved = sys!(dup3, 1, 9, 0);
-    let mut second = (0, 0);
-    let mut last = (0, 0);
-    for round in 1..=rounds.max(3) {
-        sys!(dup3, null, 1, 0);
-        for case in cases {
-            one(case, None);
-        }
-        drop(std::io::stdout().flush());
-        sys!(dup3, saved, 1, 0);
-        // What is freed late (RCU, workers) gets its time.
-        sleep_ms(500);
-        last = (free_kib(), tasks());
-        if round == 2 {
-            second = last;
-        }
-    }
-    println!("lost_kib {}\nlost_tasks {}", second.0 - last.0, last.1 as i64 - second.1 as i64);
-    0
+    drop(answer);
+    if n > 0 && left[0] == b'0' { FIRED } else { 0 }
 }

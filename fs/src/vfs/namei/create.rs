@@ -54,8 +54,9 @@ async fn make(ctx: &Ctx<'_>, at: At<'_>, name: &[u8], mode: u32, rdev: u32, targ
     }
     let node = super::open::new_node(ctx, dir_inode, mode, rdev, target);
     let make = || dir_inode.ops().make(dir_inode, walk.last_name(), &node);
+    let dentry = Dentry::try_new(&dir.dentry, walk.last_name(), None)?;
     let inode = wait_for(wait_site!("vfs_create"), WaitMode::Uninterruptible, make).await?;
-    dentry::insert(Dentry::try_new(&dir.dentry, walk.last_name(), Some(inode))?);
+    dentry::insert(Dentry::instantiate(dentry, inode));
     Ok(())
 }
 
@@ -116,8 +117,9 @@ pub async fn link(ctx: &Ctx<'_>, old_at: At<'_>, old: &[u8], new_at: At<'_>, new
         return Err(Errno::ENOENT);
     }
     let link = || dir_inode.ops().link(dir_inode, walk.last_name(), inode);
+    let dentry = Dentry::try_new(&dir.dentry, walk.last_name(), None)?;
     wait_for(wait_site!("vfs_link"), WaitMode::Uninterruptible, link).await?;
-    dentry::insert(Dentry::try_new(&dir.dentry, walk.last_name(), Some(inode.clone()))?);
+    dentry::insert(Dentry::instantiate(dentry, inode.clone()));
     Ok(())
 }
 

@@ -218,8 +218,9 @@ async fn create(ctx: &Ctx<'_>, dir: &Path, name: &[u8], mode: u32) -> Result<KAr
     may_create(ctx.cred, dir_inode)?;
     let node = new_node(ctx, dir_inode, S_IFREG | (mode & 0o7777 & !ctx.fs.umask()), 0, &[]);
     let make = || dir_inode.ops().make(dir_inode, name, &node);
+    let dentry = Dentry::try_new(&dir.dentry, name, None)?;
     let inode = wait_for(wait_site!("lookup_open"), WaitMode::Uninterruptible, make).await?;
-    Ok(dentry::insert(Dentry::try_new(&dir.dentry, name, Some(inode))?))
+    Ok(dentry::insert(Dentry::instantiate(dentry, inode)))
 }
 
 /// Owner, group and mode of what `ctx` makes in `dir` (Linux: inode_init_owner).

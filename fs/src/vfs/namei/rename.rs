@@ -3,7 +3,7 @@
 //! Locks: the file system's rename mutex if the directories differ, so that the tree's shape stands still; then the
 //! directories, an ancestor before its descendant and otherwise by address.
 
-use super::super::dentry::{self, Dentry};
+use super::super::dentry::{self, Dentry, NewPlace};
 use super::super::fs_struct::{At, Ctx};
 use super::super::inode::Inode;
 use super::super::ops::Rename;
@@ -83,6 +83,11 @@ pub async fn rename(ctx: &Ctx<'_>, old_at: At<'_>, old: &[u8], new_at: At<'_>, n
     if source.is_mountpoint() || target.as_ref().is_some_and(|target| target.is_mountpoint()) {
         return Err(Errno::EBUSY);
     }
+    let new_place = NewPlace::try_new(&new_dir.dentry, to.last_name())?;
+    let swapped = match &target {
+        Some(target) if exchange => Some((target, NewPlace::try_new(&old_dir.dentry, from.last_name())?)),
+        _ => None,
+    };
     let operation = Rename {
         old_dir: old_dir.inode(),
         old_name: from.last_name(),
@@ -97,12 +102,9 @@ pub async fn rename(ctx: &Ctx<'_>, old_at: At<'_>, old: &[u8], new_at: At<'_>, n
     if let Some(target) = &target {
         dentry::unhash(target);
     }
-    // A cache without these entries is a correct cache, so a failure here is no failure of the call.
-    if dentry::rename(&source, &new_dir.dentry, to.last_name()).is_err() {
-        dentry::unhash(&source);
-    }
-    if let (true, Some(target)) = (exchange, &target) {
-        let _ = dentry::rename(target, &old_dir.dentry, from.last_name());
+    dentry::rename(&source, new_place);
+    if let Some((target, place)) = swapped {
+        dentry::rename(target, place);
     } else if let Some(victim) = victim.filter(|victim| victim.is_dir()) {
         victim.set_dead();
     }
