@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 pub struct Usage {
     /// Objects by slab cache.
     objects: BTreeMap<String, i64>,
-    /// KiB that are neither free nor in slabs, which keep a whole page for one object.
+    /// KiB that are neither free, nor in slabs, which keep a whole page for one object, nor this program's own.
     used_kib: i64,
     /// Processes.
     tasks: i64,
@@ -33,10 +33,12 @@ impl Usage {
         let slabs = std::fs::read_to_string("/proc/slabinfo").unwrap_or_default();
         let objects = slabs.lines().skip(2).map(|l| (l.split_whitespace().next().unwrap_or_default().to_string(), word(l, 1))).collect();
         let memory = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+        let own = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let memory = memory + &own;
         let kib = |name: &str| memory.lines().find(|l| l.starts_with(name)).map_or(0, |l| word(l, 1));
         let tasks = std::fs::read_dir("/proc").map_or(0, |d| d.flatten().filter(|e| e.file_name().to_string_lossy().bytes().all(|b| b.is_ascii_digit())).count());
         let files = word(&std::fs::read_to_string("/proc/sys/fs/file-nr").unwrap_or_default(), 0);
-        Usage { objects, used_kib: -kib("MemFree:") - kib("Slab:"), tasks: tasks as i64, files }
+        Usage { objects, used_kib: -["MemFree:", "Slab:", "RssAnon:", "VmPTE:"].iter().map(|name| kib(name)).sum::<i64>(), tasks: tasks as i64, files }
     }
 
     /// What is more than in `before`, by name.
