@@ -18,6 +18,15 @@ pub fn cases() -> Vec<Case> {
                 ("exit", ""),
             ],
         ),
+        Case::session(
+            "shell/why-it-waits",
+            vec![
+                ("sleep 60 & sleep 1; cat /proc/$!/stack", "__arm64_sys_clock_nanosleep"),
+                ("cat /proc/$!/wchan; echo", "hrtimer_nanosleep"),
+                ("kill $!; sh -c 'cat /proc/$PPID/stack'", "do_wait"),
+                ("exit", ""),
+            ],
+        ),
         Case::session("shell/killed-by-signal", vec![("sh -c 'kill -SEGV $$'; echo status=$?", "status=139\r\n"), ("kill -SEGV $$", "")]),
         Case::session(
             "shell/job-control",

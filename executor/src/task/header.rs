@@ -5,7 +5,7 @@ use super::state::{State, Wake};
 use crate::class::{Enqueue, Entity, Params, Policy};
 use crate::context::{Context, PreemptGuard};
 use crate::cpu::{CpuId, CpuMask};
-use crate::wait::{WaitMode, WaitSite};
+use crate::wait::{Stages, WaitMode, WaitSite};
 use alloc::alloc::{alloc, dealloc};
 use core::alloc::Layout;
 use core::cell::UnsafeCell;
@@ -74,7 +74,10 @@ pub struct Task {
     /// The context block of the stack on which its poll is parked.
     pub(crate) parked_on: AtomicPtr<Context>,
     wait_site: AtomicPtr<WaitSite>,
-    wait_mode: AtomicU32,
+    /// The mode of the wait; above its byte, how many of `stages` belong to it.
+    pub(crate) wait_mode: AtomicU32,
+    /// The way to the wait, see `wait::stage`.
+    pub(crate) stages: Stages,
     /// Its part in priority inheritance; null while it has none.
     #[cfg(not(loom))]
     pub(crate) pi: AtomicPtr<crate::sync::rt_mutex::PiTask>,
@@ -457,6 +460,7 @@ impl Spawned {
             parked_on: AtomicPtr::new(core::ptr::null_mut()),
             wait_site: AtomicPtr::new(core::ptr::null_mut()),
             wait_mode: AtomicU32::new(0),
+            stages: Stages::new(),
             #[cfg(not(loom))]
             pi: AtomicPtr::new(core::ptr::null_mut()),
             owner: AtomicUsize::new(owner as usize),

@@ -17,12 +17,15 @@ mod future;
 mod list;
 mod node;
 mod queue;
+mod stage;
 
 pub use future::{Waited, WaitDeadline, WaitUntil, Waiting};
 pub(crate) use list::List;
 pub use node::{Register, WaitNode, WakeFn};
 pub(crate) use node::{GRANTED, IDLE, LINKED, WOKEN};
 pub use queue::WaitQueue;
+pub use stage::{MAX_STAGES, Stage};
+pub(crate) use stage::Stages;
 
 /// A place in the source where a task can wait; static, so that a waiting task can be explained without its stack.
 #[derive(Debug)]
@@ -62,9 +65,9 @@ impl WaitMode {
         self as u32
     }
 
-    /// The inverse of `to_word`; a task that does not wait counts as uninterruptible.
+    /// The inverse of `to_word`, whatever is above its byte; a task that does not wait counts as uninterruptible.
     pub(crate) fn from_word(word: u32) -> WaitMode {
-        match word {
+        match word & 0xff {
             2 => WaitMode::Killable,
             3 => WaitMode::Interruptible,
             _ => WaitMode::Uninterruptible,

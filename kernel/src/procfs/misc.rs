@@ -3,13 +3,13 @@
 use super::format::{number, trimmed};
 use super::links;
 use super::process::Who;
+use crate::task::chain;
 use crate::task::limits as numbers;
 use crate::task::thread::Thread;
 use core::fmt::Write;
 use core::sync::atomic::Ordering::Relaxed;
 use vigil_abi::Errno;
 use vigil_abi::process::{CAP_SYS_NICE, CAP_SYS_RESOURCE};
-use vigil_executor::wait::WaitMode;
 use vigil_fs::OpResult;
 use vigil_fs::vfs::mounting;
 use vigil_fs::vnode::SeqBuf;
@@ -94,16 +94,13 @@ pub(super) fn wchan(who: &Who, out: &mut SeqBuf) -> OpResult<'static, ()> {
     Ok(())
 }
 
-/// `stack`: a waiting thread has no stack here; its wait, and where in the kernel's source that is.
+/// `stack`: the await chain of a waiting thread, the back-trace of one whose poll is parked.
 pub(super) fn stack(who: &Who, out: &mut SeqBuf) -> OpResult<'static, ()> {
     let thread = who.thread()?;
-    if let Some((site, mode)) = thread.task().filter(|t| t.is_sleeping()).and_then(|t| t.waiting_at()) {
-        let mode = match mode {
-            WaitMode::Uninterruptible => "uninterruptible",
-            WaitMode::Killable => "killable",
-            WaitMode::Interruptible => "interruptible",
-        };
-        let _ = writeln!(out, "[<0>] {} ({}:{}, {mode})", site.wchan, site.file, site.line);
+    if let Some(task) = thread.task() {
+        chain::each(task, &mut |line| {
+            let _ = writeln!(out, "[<0>] {line}");
+        });
     }
     Ok(())
 }

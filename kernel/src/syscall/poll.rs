@@ -8,6 +8,7 @@ use crate::task::thread::Thread;
 use vigil_abi::Errno;
 use vigil_abi::poll::*;
 use vigil_abi::time::Timespec;
+use vigil_executor::stage;
 use vigil_executor::time::{Nanos, now};
 use vigil_fs::vfs::{file::Mode, poll as fs_poll};
 use vigil_fs::PollSlot;
@@ -105,7 +106,7 @@ async fn poll_fds(t: &Thread, at: usize, count: usize, deadline: Option<Nanos>) 
         let entry = user::get(t, fds.index(i)).await?;
         slots.try_push(slot(t, entry.fd, entry.events as u16 as u32)?)?;
     }
-    let ready = vigil_fs::poll(&mut slots, deadline, slack_of(t)).await?;
+    let ready = stage!("do_sys_poll", vigil_fs::poll(&mut slots, deadline, slack_of(t))).await?;
     for (i, slot) in slots.iter().enumerate() {
         let to = UserPtr::<i16>::new(at.wrapping_add(8 * i + 6));
         user::put(t, to, &(slot.revents as i16)).await?;
@@ -173,7 +174,7 @@ async fn select_sets(t: &Thread, a: Args<'_>, deadline: Option<Nanos>) -> Result
             fds.try_push(fd)?;
         }
     }
-    vigil_fs::poll(&mut slots, deadline, slack_of(t)).await?;
+    stage!("do_select", vigil_fs::poll(&mut slots, deadline, slack_of(t))).await?;
     let mut count = 0;
     let asked = core::mem::take(&mut sets);
     for ((set, old), events) in sets.iter_mut().zip(&asked).zip(SETS) {

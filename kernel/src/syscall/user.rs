@@ -4,6 +4,7 @@ use super::Stop;
 use crate::mm::FaultError;
 use crate::task::thread::Thread;
 use core::future::Future;
+use vigil_executor::stage;
 use vigil_abi::{Errno, Pod};
 use vigil_mem::buf::uaccess;
 use vigil_mem::{Fault, KArc, KBox, UserPtr};
@@ -24,7 +25,7 @@ pub async fn fault_in(thread: &Thread, fault: Fault) -> Result<(), Errno> {
 
 async fn resolve(thread: &Thread, fault: Fault) -> Result<(), Errno> {
     let mm = thread.share_mm().ok_or(Errno::EFAULT)?;
-    match mm.fault_in(fault.addr, 1, fault.write, thread.stack_limit()).await {
+    match stage!("fault_in_user", mm.fault_in(fault.addr, 1, fault.write, thread.stack_limit())).await {
         Ok(()) => Ok(()),
         Err(FaultError::Signal(_)) => Err(Errno::EFAULT),
         Err(FaultError::Interrupted) => Err(Errno::EINTR),

@@ -17,6 +17,7 @@ use crate::syscall;
 use core::sync::atomic::Ordering::*;
 use vigil_abi::Errno;
 use vigil_abi::process::*;
+use vigil_executor::stage;
 use vigil_executor::class::{Params, Policy};
 use vigil_executor::executor;
 use vigil_executor::task::Spawned;
@@ -132,7 +133,7 @@ pub async fn clone(parent: &Thread, request: CloneRequest) -> Result<u32, Errno>
             mm.get_user();
             Some(mm)
         }
-        Some(mm) => Some(mm.fork().await?),
+        Some(mm) => Some(stage!("dup_mmap", mm.fork()).await?),
         None => None,
     };
     let made = assemble(parent, &request, tid, mm.clone());

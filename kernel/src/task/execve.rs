@@ -15,6 +15,7 @@ use core::sync::atomic::Ordering::*;
 use vigil_abi::Errno;
 use vigil_abi::fcntl::{AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW};
 use vigil_abi::process::wait_signaled;
+use vigil_executor::stage;
 use vigil_executor::wait::WaitMode;
 use vigil_executor::wait_site;
 use vigil_fs::vfs::cred::secure;
@@ -37,7 +38,7 @@ pub async fn execve(t: &Thread, dirfd: i32, path: u64, argv: u64, envp: u64, fla
     let (file, shown) = open(t, dirfd, &name, flags).await?;
     let mm = t.share_mm().ok_or(Errno::EFAULT)?;
     let stack_limit = t.process.limits.soft(limits::STACK);
-    let mut args = Args::copy_from_user(&mm, argv as usize, envp as usize, stack_limit).await?;
+    let mut args = stage!("copy_strings", Args::copy_from_user(&mm, argv as usize, envp as usize, stack_limit)).await?;
     args.path_vanishes = dirfd != AT_FDCWD && name.first() != Some(&b'/') && t.files()?.cloexec(dirfd).unwrap_or(false);
     run(t, file, &shown, args).await
 }
@@ -55,11 +56,11 @@ async fn open(t: &Thread, dirfd: i32, name: &[u8], flags: u32) -> Result<(ExecFi
         lookup |= LookupFlags::EMPTY;
     }
     if dirfd == AT_FDCWD || name.first() == Some(&b'/') {
-        let file = ExecFile::new(vigil_fs::open_exec(&ctx, At::Cwd, name, lookup).await?);
+        let file = ExecFile::new(stage!("do_open_execat", vigil_fs::open_exec(&ctx, At::Cwd, name, lookup)).await?);
         return Ok((file, KVec::try_from_slice(name)?));
     }
     let dir = t.share_files().ok_or(Errno::EBADF)?.get_raw(dirfd)?;
-    let file = ExecFile::new(vigil_fs::open_exec(&ctx, At::Dir(&dir), name, lookup).await?);
+    let file = ExecFile::new(stage!("do_open_execat", vigil_fs::open_exec(&ctx, At::Dir(&dir), name, lookup)).await?);
     let shown: KString = match core::str::from_utf8(name) {
         Ok("") => try_format!("/dev/fd/{dirfd}")?,
         Ok(name) => try_format!("/dev/fd/{dirfd}/{name}")?,
@@ -74,12 +75,12 @@ pub async fn run(t: &Thread, file: ExecFile, path: &[u8], args: Args) -> Result<
     let cred = t.share_cred().ok_or(Errno::EPERM)?;
     let ctx = Ctx { fs: &fs, cred: &cred, fsize_limit: u64::MAX };
     let stack_limit = t.process.limits.soft(limits::STACK);
-    let program = KBox::try_pin(exec::prepare(&ctx, path, file, args, stack_limit))?.await?;
+    let program = stage!("search_binary_handler", KBox::try_pin(exec::prepare(&ctx, path, file, args, stack_limit))?).await?;
     let (new_cred, secure) = credentials(t, &cred, program.file())?;
     let facts = facts(t, &new_cred, secure)?;
-    alone(t).await?;
+    stage!("begin_new_exec", alone(t)).await?;
     let fresh = Fresh::of(t, new_cred)?;
-    let image = match KBox::try_pin(program.load(&facts))?.await {
+    let image = match stage!("load_elf_binary", KBox::try_pin(program.load(&facts))?).await {
         Ok(image) => image,
         Err(e) if !e.fatal => return Err(e.errno),
         Err(e) => {
@@ -87,7 +88,7 @@ pub async fn run(t: &Thread, file: ExecFile, path: &[u8], args: Args) -> Result<
             return Err(e.errno);
         }
     };
-    commit(t, image, fresh, secure).await;
+    stage!("begin_new_exec", commit(t, image, fresh, secure)).await;
     Ok(0)
 }
 

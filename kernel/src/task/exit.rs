@@ -15,6 +15,7 @@ use crate::ipc::futex;
 use crate::mm::Mm;
 use core::sync::atomic::Ordering::*;
 use vigil_abi::process::wait_exited;
+use vigil_executor::stage;
 use vigil_executor::task::{INTERRUPT_KILL, INTERRUPT_SIGNAL};
 use vigil_fs::FdTable;
 use vigil_mem::KArc;
@@ -79,9 +80,9 @@ pub async fn finish(thread: KArc<Thread>) {
         task.clear_interrupt(INTERRUPT_SIGNAL | INTERRUPT_KILL);
     }
     signal::exit_thread(&thread);
-    release_futexes(&thread).await;
-    release_mm(&thread).await;
-    close_files(&thread).await;
+    stage!("exit_robust_list", release_futexes(&thread)).await;
+    stage!("exit_mm", release_mm(&thread)).await;
+    stage!("exit_files", close_files(&thread)).await;
     thread.replace_fs(None);
     if process.live_threads.fetch_sub(1, AcqRel) == 1 {
         process.timers.clear();

@@ -15,6 +15,7 @@
 //! | [`clone`], [`exit`], [`wait`] | a life |
 //! | [`exec`] | programs |
 //! | [`signal`] | signals |
+//! | [`chain`] | why a thread waits: its await chain |
 //! | [`dead`] | a thread whose kernel code has faulted |
 //! | [`disturb`] | awaits that are disturbed on purpose |
 //! | [`switch`] | what the executor calls when it enters or leaves a thread |
@@ -23,6 +24,8 @@ pub mod exec;
 
 #[cfg(target_os = "none")]
 pub mod children;
+#[cfg(target_os = "none")]
+pub mod chain;
 #[cfg(target_os = "none")]
 pub mod clone;
 #[cfg(target_os = "none")]

@@ -358,6 +358,12 @@ impl Thread {
         self.context.work.load(Relaxed)
     }
 
+    /// The number of the system call that it is in, or a negative number. Anybody: it may be past.
+    pub fn syscall_number(&self) -> i64 {
+        // SAFETY: a word of the context, read without a reference to it; a value that is stale is only shown.
+        unsafe { core::ptr::addr_of!((*self.context_ptr()).syscall).cast::<i64>().read_volatile() }
+    }
+
     /// Run time so far, nanoseconds.
     pub fn run_time(&self) -> u64 {
         self.task().map_or(0, vigil_executor::executor::run_time)

@@ -19,6 +19,7 @@ use crate::mm::FaultError;
 use crate::syscall;
 use core::sync::atomic::Ordering::*;
 use vigil_abi::Errno;
+use vigil_executor::stage;
 use vigil_executor::apart::apart;
 use vigil_executor::context::Context;
 use vigil_executor::executor::{YieldKind, yield_now};
@@ -150,7 +151,7 @@ async fn page_fault(thread: &Thread, esr: u64, far: usize) {
     let Some(mm) = thread.share_mm() else {
         return signal::force_fault(thread, signal::SIGSEGV, signal::SEGV_MAPERR, far);
     };
-    match mm.handle_fault(far, access_of(esr), thread.stack_limit()).await {
+    match stage!("do_page_fault", mm.handle_fault(far, access_of(esr), thread.stack_limit())).await {
         Ok(fault) => thread.count_fault(fault.major),
         // The address with its tag, for handlers that want it.
         Err(FaultError::Signal(s)) => signal::force_fault(thread, s.signo, s.code, far),
@@ -175,6 +176,6 @@ async fn exit_to_user_work(thread: &Thread) -> bool {
             return false;
         }
         thread.take_work(WORK_SIGNAL | WORK_STOP);
-        apart(signal::handle(thread)).await;
+        apart(stage!("get_signal", signal::handle(thread))).await;
     }
 }
