@@ -20,6 +20,7 @@
 //! | [`pipe`] | pipes and FIFOs |
 //! | [`vnode`], [`proc`] | generated files: procfs, sysfs |
 //! | [`dev`] | device numbers, memory devices, devtmpfs |
+//! | [`epoll`], [`eventfd`] | files to wait for files, and for nothing but a counter |
 //! | [`anon`] | files over objects without a place in a tree |
 //! | [`initramfs`] | unpacking the initial file system |
 //! | [`mod@host`] | what all of them need of the kernel |
@@ -31,6 +32,8 @@ extern crate std;
 pub mod anon;
 pub mod cache;
 pub mod dev;
+pub mod epoll;
+pub mod eventfd;
 pub mod host;
 pub mod initramfs;
 pub mod pipe;

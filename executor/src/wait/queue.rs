@@ -3,7 +3,7 @@
 use super::list::List;
 use super::node::{Register, WOKEN, WaitNode};
 use crate::atomic::{AtomicU32, Ordering, const_unless_loom, fence};
-use crate::sync::{LockClass, SpinLock};
+use crate::sync::{LockClass, SpinIrqGuard, SpinLock};
 use core::ptr::NonNull;
 
 /// The class of the lock in a wait queue that was given no other.
@@ -73,7 +73,20 @@ impl WaitQueue {
     #[cold]
     #[inline(never)]
     fn wake_slow(&self, key: u32, nr_exclusive: usize) -> usize {
-        let mut list = self.list.lock_irq();
+        self.wake_list(self.list.lock_irq(), key, nr_exclusive)
+    }
+
+    /// As [`WaitQueue::wake`], for a wake inside the wake of a queue of the same class (epolls that watch epolls), in an
+    /// order that the caller fixes: `class` is that of this level.
+    pub fn wake_nested(&self, key: u32, nr_exclusive: usize, class: &'static LockClass) -> usize {
+        if !self.has_waiters() {
+            return 0;
+        }
+        self.wake_list(self.list.lock_irq_nested(class), key, nr_exclusive)
+    }
+
+    #[inline(always)]
+    fn wake_list(&self, mut list: SpinIrqGuard<'_, List>, key: u32, nr_exclusive: usize) -> usize {
         let mut left = if nr_exclusive == 0 { usize::MAX } else { nr_exclusive };
         let mut woken = 0;
         let mut at = list.first();

@@ -281,6 +281,10 @@ impl FileOps for Pipe {
         events
     }
 
+    fn can_poll(&self) -> bool {
+        true
+    }
+
     fn ioctl<'a>(&'a self, _: &'a File, cmd: u32, arg: usize) -> OpResult<'a, isize> {
         if cmd != FIONREAD {
             return Err(Stop::Err(Errno::ENOTTY));

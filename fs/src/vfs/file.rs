@@ -4,8 +4,10 @@
 //! an atomic; calls that move it take `pos_lock` only if somebody else holds the file, too, as Linux's fdget_pos does.
 
 use super::inode::Inode;
+use super::lazy::Lazy;
 use super::mount::Path;
 use super::ops::{FileOps, OpResult, Opened, Stop};
+use crate::epoll::Item;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::*};
 use vigil_abi::Errno;
@@ -13,8 +15,8 @@ use vigil_abi::fcntl::{
     FASYNC, O_ACCMODE, O_APPEND, O_CREAT, O_DIRECT, O_EXCL, O_NOATIME, O_NOCTTY, O_NONBLOCK, O_PATH, O_TRUNC, O_WRONLY,
 };
 use vigil_abi::stat::{S_IFDIR, S_IFREG, S_IFSOCK};
-use vigil_executor::sync::{LockClass, Mutex};
-use vigil_mem::KArc;
+use vigil_executor::sync::{LockClass, Mutex, SpinLock};
+use vigil_mem::{KArc, KVec};
 
 bitflags::bitflags! {
     /// What can be done with an open file (Linux: FMODE_*).
@@ -36,6 +38,8 @@ bitflags::bitflags! {
         const ATOMIC_POS = 64;
         /// Writes order themselves: they do not take the inode's lock.
         const SELF_ORDERED = 128;
+        /// Has no offsets to read or write at, although lseek(2) may answer (Linux: no FMODE_PREAD).
+        const NO_PREAD = 256;
     }
 }
 
@@ -53,6 +57,31 @@ pub struct File {
     pos: AtomicU64,
     /// Orders calls that move the position.
     pub pos_lock: Mutex<()>,
+    extra: Lazy<Extra>,
+}
+
+/// What few files have.
+struct Extra {
+    owner: SpinLock<SignalOwner>,
+    /// Items of epolls that watch the file.
+    watchers: SpinLock<KVec<KArc<Item>>>,
+}
+
+impl Default for Extra {
+    fn default() -> Extra {
+        Extra { owner: SpinLock::new(&OWNER_CLASS, SignalOwner::default()), watchers: SpinLock::new(&WATCHERS_CLASS, KVec::new()) }
+    }
+}
+
+/// Who gets the file's signals (F_SETOWN, F_SETSIG).
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct SignalOwner {
+    /// F_OWNER_TID, F_OWNER_PID or F_OWNER_PGRP.
+    pub kind: u32,
+    /// The number; 0: nobody.
+    pub pid: u32,
+    /// The signal; 0: SIGIO.
+    pub signal: u32,
 }
 
 // SAFETY: the operations that `ops` points to are `Send + Sync`; everything else is by itself.
@@ -61,6 +90,8 @@ unsafe impl Send for File {}
 unsafe impl Sync for File {}
 
 static POS_CLASS: LockClass = LockClass::new("f_pos_lock");
+static OWNER_CLASS: LockClass = LockClass::new("f_owner");
+static WATCHERS_CLASS: LockClass = LockClass::new("f_ep");
 /// Open files in the system, for /proc/sys/fs/file-nr and ENFILE.
 static NR_FILES: AtomicU32 = AtomicU32::new(0);
 /// Most files that users without CAP_SYS_ADMIN may have open, all together (/proc/sys/fs/file-max).
@@ -159,6 +190,7 @@ impl File {
             mode,
             pos: AtomicU64::new(0),
             pos_lock: Mutex::new(&POS_CLASS, ()),
+            extra: Lazy::new(),
         })?;
         NR_FILES.fetch_add(1, Relaxed);
         file.ops().opened(&file);
@@ -167,7 +199,7 @@ impl File {
 
     /// A file over an object without a name in any tree: a pipe, an epoll (Linux: alloc_file_pseudo).
     pub fn pseudo(path: Path, ops: KArc<dyn FileOps>, flags: u32) -> Result<KArc<File>, Errno> {
-        let mode = access_mode(flags);
+        let mode = access_mode(flags) | Mode::NO_PREAD;
         File::with_ops(&path, Opened::Own(ops), flags, mode)
     }
 
@@ -219,6 +251,45 @@ impl File {
         let step = |old: u32| Some((old & !SETFL_MASK) | (flags & SETFL_MASK));
         let _ = self.flags.fetch_update(AcqRel, Relaxed, step);
         Ok(())
+    }
+
+    /// Who gets its signals.
+    pub fn signal_owner(&self) -> SignalOwner {
+        self.extra.get().map_or(SignalOwner::default(), |extra| *extra.owner.lock())
+    }
+
+    /// Changes who gets its signals. ENOMEM.
+    pub fn set_signal_owner(&self, change: impl FnOnce(&mut SignalOwner)) -> Result<(), Errno> {
+        change(&mut self.extra.get_or_make(Extra::default)?.owner.lock());
+        Ok(())
+    }
+
+    /// An epoll watches it by `item`. ENOMEM.
+    pub(crate) fn watch(&self, item: &KArc<Item>) -> Result<(), Errno> {
+        Ok(self.extra.get_or_make(Extra::default)?.watchers.lock().try_push(item.clone())?)
+    }
+
+    /// An epoll watches it no longer.
+    pub(crate) fn unwatch(&self, item: &KArc<Item>) {
+        let gone = self.extra.get().and_then(|extra| {
+            let mut watchers = extra.watchers.lock();
+            let at = watchers.iter().position(|known| KArc::ptr_eq(known, item));
+            at.and_then(|at| watchers.swap_remove(at))
+        });
+        drop(gone);
+    }
+
+    /// The file goes: no epoll may know of it, nor of its queues, any more.
+    #[cold]
+    fn leave_epolls(extra: &Extra) {
+        loop {
+            let Some(item) = extra.watchers.lock().pop() else { break };
+            // An epoll that goes at the same time may not be asked; the nodes are ours to take out all the same.
+            item.detach();
+            if let Some(epoll) = item.epoll() {
+                epoll.remove(&item);
+            }
+        }
     }
 
     /// Whether calls on it do not wait.
@@ -277,6 +348,9 @@ fn access_mode(flags: u32) -> Mode {
 impl Drop for File {
     fn drop(&mut self) {
         if !self.mode.contains(Mode::PATH) {
+            if let Some(extra) = self.extra.get() {
+                File::leave_epolls(extra);
+            }
             super::lock::remove_of_file(self);
             self.ops().release(self);
         }

@@ -131,6 +131,11 @@ pub trait FileOps: Send + Sync {
         PollEvents::DEFAULT
     }
 
+    /// Whether `poll` is more than the default: only such files can be watched by an epoll.
+    fn can_poll(&self) -> bool {
+        false
+    }
+
     /// ioctl(2). `arg` is a user's word.
     fn ioctl<'a>(&'a self, file: &'a File, cmd: u32, arg: usize) -> OpResult<'a, isize> {
         let _ = (file, cmd, arg);

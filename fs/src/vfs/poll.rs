@@ -46,6 +46,9 @@ pub const ALWAYS: u32 = POLLERR | POLLHUP;
 pub trait PollSink {
     /// `queue` is woken when something changes.
     fn add(&mut self, queue: &WaitQueue);
+
+    /// A queue could not be named, for want of memory.
+    fn fail(&mut self);
 }
 
 /// Given to a file's `poll`: collects its queues the first time, nothing later.
@@ -67,6 +70,13 @@ impl<'t> PollTable<'t> {
     pub fn add(&mut self, queue: &WaitQueue) {
         if let Some(sink) = &mut self.0 {
             sink.add(queue);
+        }
+    }
+
+    /// Says that a queue could not be named, for want of memory: whoever wants to wait gets ENOMEM.
+    pub fn fail(&mut self) {
+        if let Some(sink) = &mut self.0 {
+            sink.fail();
         }
     }
 }
@@ -124,6 +134,10 @@ impl PollSink for Nodes {
         // SAFETY: the node is new. The queue belongs to a file that the slot, which outlives these nodes, holds.
         unsafe { node.as_ref().register(queue, u32::MAX, Register::Keep, Some(&self.waker)) };
         let _ = self.nodes.push_reserved(node);
+    }
+
+    fn fail(&mut self) {
+        self.failed = true;
     }
 }
 

@@ -63,7 +63,7 @@ pub fn check_write(file: &File, pos: Pos) -> Result<(), Errno> {
 #[inline]
 fn check_pos(file: &File, pos: Pos) -> Result<(), Errno> {
     match pos {
-        Pos::At(_) if file.mode().contains(Mode::STREAM) => Err(Errno::ESPIPE),
+        Pos::At(_) if file.mode().intersects(Mode::STREAM | Mode::NO_PREAD) => Err(Errno::ESPIPE),
         Pos::At(at) if at > i64::MAX as u64 => Err(Errno::EINVAL),
         _ => Ok(()),
     }

@@ -66,6 +66,10 @@ impl FileOps for Kmsg {
         Ok(copied)
     }
 
+    fn can_poll(&self) -> bool {
+        true
+    }
+
     fn poll(&self, _: &File, table: &mut PollTable<'_>) -> PollEvents {
         table.add(&WAIT);
         let writable = PollEvents::OUT | PollEvents::WRNORM;

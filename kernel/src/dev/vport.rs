@@ -66,6 +66,10 @@ impl FileOps for OpenPort {
         stream::write(self.port, file, buf)
     }
 
+    fn can_poll(&self) -> bool {
+        true
+    }
+
     fn poll(&self, _: &File, table: &mut PollTable<'_>) -> PollEvents {
         stream::poll(self.port, table)
     }

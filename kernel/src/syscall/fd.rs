@@ -2,7 +2,7 @@
 
 use super::file::has_pages;
 use super::user::Faulter;
-use super::{Args, Stop, SysResult, lock, seal, user};
+use super::{Args, Stop, SysResult, lock, owner, seal, user};
 use crate::task::limits;
 use crate::task::thread::Thread;
 use vigil_abi::Errno;
@@ -147,7 +147,7 @@ pub async fn fcntl(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
         }
         F_SETPIPE_SZ => Ok(pipe::of(&file)?.set_size(arg as u32 as usize, t.cred()?)?),
         F_GETPIPE_SZ => Ok(pipe::of(&file)?.size()),
-        F_GETOWN | F_GETSIG => Ok(0),
+        F_SETOWN | F_GETOWN | F_SETOWN_EX | F_GETOWN_EX | F_SETSIG | F_GETSIG => owner::fcntl(t, &file, command, arg).await,
         F_GETLK | F_SETLK | F_SETLKW | F_OFD_GETLK | F_OFD_SETLK | F_OFD_SETLKW => {
             let locked = KBox::try_pin_with(|| lock::fcntl(t, &files, fd, &file, command, arg)).map_err(|_| Errno::ENOLCK)?;
             locked.await

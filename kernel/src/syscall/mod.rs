@@ -21,6 +21,8 @@ pub mod table;
 pub mod user;
 
 mod cred;
+mod epoll;
+mod event;
 mod fd;
 mod file;
 mod futex;
@@ -29,6 +31,7 @@ mod lock;
 mod membarrier;
 mod memory;
 mod message;
+mod owner;
 mod path;
 mod pidfd;
 mod poll;

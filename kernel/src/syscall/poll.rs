@@ -15,7 +15,7 @@ use vigil_fs::PollSlot;
 use vigil_mem::{KBox, KVec, UserPtr};
 
 /// The point at which the call gives up: the timeout counts from its entry.
-async fn deadline(t: &Thread, at: u64) -> Result<Option<Nanos>, Errno> {
+pub(super) async fn deadline(t: &Thread, at: u64) -> Result<Option<Nanos>, Errno> {
     let Some(p) = UserPtr::<Timespec>::new(at as usize).or_null() else { return Ok(None) };
     let ts = user::get(t, p).await?;
     if !ts.is_valid() {
@@ -32,7 +32,7 @@ async fn store_left(t: &Thread, at: u64, deadline: Option<Nanos>) {
 }
 
 /// Swaps the signal mask for the length of the call.
-async fn swap_mask(t: &Thread, at: u64, size: u64) -> Result<(), Errno> {
+pub(super) async fn swap_mask(t: &Thread, at: u64, size: u64) -> Result<(), Errno> {
     let Some(p) = UserPtr::<u64>::new(at as usize).or_null() else { return Ok(()) };
     if size != 8 {
         return Err(Errno::EINVAL);
@@ -44,7 +44,7 @@ async fn swap_mask(t: &Thread, at: u64, size: u64) -> Result<(), Errno> {
 }
 
 /// The call is over without a signal: the old mask comes back at once. With one, the handler's frame restores it.
-fn restore_mask(t: &Thread, interrupted: bool) {
+pub(super) fn restore_mask(t: &Thread, interrupted: bool) {
     if interrupted {
         t.set_work(crate::arch::aarch64::entry::WORK_SIGNAL);
     } else if let Some(mask) = t.signals.take_saved() {

@@ -4,7 +4,7 @@
 //! A number that is not in the table, or that does not exist on arm64, answers ENOSYS, with one rate-limited line.
 
 use super::{
-    Args, Stop, SysResult, cred, fd, file, futex, info, lock, membarrier, memory, message, path, pidfd, poll, prctl, process, rw, sched, seal, signal, socket, time, user,
+    Args, Stop, SysResult, cred, epoll, event, fd, file, futex, info, lock, membarrier, memory, message, path, pidfd, poll, prctl, process, rw, sched, seal, signal, socket, time, user,
     xattr,
 };
 use crate::arch::aarch64::entry::{NOT_YET, UserContext, vigil_el0_no_fast_call, vigil_el0_sigreturn};
@@ -129,6 +129,15 @@ calls! {
     setsockopt: slow socket::setsockopt;
     getsockopt: slow socket::getsockopt;
     shutdown: slow socket::shutdown;
+    eventfd2: slow event::eventfd2;
+    timerfd_create: slow event::timerfd_create;
+    timerfd_settime: slow event::timerfd_settime;
+    timerfd_gettime: slow event::timerfd_gettime;
+    signalfd4: slow event::signalfd4;
+    epoll_create1: slow epoll::epoll_create1;
+    epoll_ctl: slow epoll::epoll_ctl;
+    epoll_pwait: slow epoll::epoll_pwait;
+    epoll_pwait2: slow epoll::epoll_pwait2;
     // Paths.
     openat: both path::try_openat, path::openat;
     openat2: slow path::openat2;

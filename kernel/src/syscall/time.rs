@@ -5,6 +5,7 @@ use crate::task::process::find_thread;
 use crate::task::thread::Thread;
 use crate::time::clock::{self, COARSE_RESOLUTION};
 use crate::time::itimer::Kind;
+use crate::time::timerfd;
 use core::sync::atomic::Ordering::*;
 use vigil_abi::process::CAP_SYS_TIME;
 use vigil_abi::time::*;
@@ -86,6 +87,7 @@ fn set_wall_clock(t: &Thread, ts: Timespec) -> SysResult {
     if !clock::set_realtime(ts.to_nanos()) {
         return Err(Errno::EINVAL.into());
     }
+    timerfd::clock_was_set();
     Ok(0)
 }
 

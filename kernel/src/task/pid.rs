@@ -134,6 +134,16 @@ impl PidTable {
         None
     }
 
+    /// Whether `n` names a thread, process, group or session.
+    pub fn is_known(&self, n: u32) -> bool {
+        self.entry(n).is_some_and(|entry| !entry.is_free())
+    }
+
+    /// Whether `n` names a group or session.
+    pub fn is_group(&self, n: u32) -> bool {
+        self.entry(n).is_some_and(|entry| entry.members > 0)
+    }
+
     /// The number that was given out last.
     pub fn last(&self) -> u32 {
         self.last

@@ -14,6 +14,10 @@ struct Pidfd {
 }
 
 impl FileOps for Pidfd {
+    fn can_poll(&self) -> bool {
+        true
+    }
+
     /// Readable once the process has ended, waited for or not.
     fn poll(&self, _file: &File, table: &mut PollTable<'_>) -> PollEvents {
         table.add(&self.process.thread_exit);

@@ -8,9 +8,12 @@
 //! | [`clock`] | reading and setting clocks |
 //! | [`itimer`] | timers that send signals |
 //! | [`load`] | the load average |
+//! | [`timerfd`] | timers that are read |
 
 pub mod clock;
 #[cfg(target_os = "none")]
 pub mod itimer;
 #[cfg(target_os = "none")]
 pub mod load;
+#[cfg(target_os = "none")]
+pub mod timerfd;

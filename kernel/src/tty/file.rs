@@ -57,6 +57,10 @@ impl FileOps for OpenTty {
         stream::write(self.tty, file, buf)
     }
 
+    fn can_poll(&self) -> bool {
+        true
+    }
+
     fn poll(&self, _: &File, table: &mut PollTable<'_>) -> PollEvents {
         let events = stream::poll(self.tty, table);
         if self.is_hung_up() {

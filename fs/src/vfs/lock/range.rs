@@ -61,9 +61,9 @@ impl RecordList {
             joins
         })?;
         // In its owner's group, by start; behind all others if the owner is new here.
-        let group = new.iter().position(|held| held.owner == wanted.owner);
+        let group = self.0.iter().position(|held| held.owner == wanted.owner);
         let after = |held: &Record| held.owner != wanted.owner || held.start > merged.start;
-        let at = group.map_or(new.len(), |first| new[first..].iter().position(after).map_or(new.len(), |n| first + n));
+        let at = group.map_or(new.len(), |first| first + new.iter().skip(first).position(after).unwrap_or(new.len() - first));
         new.try_insert(at, merged)?;
         self.0 = new;
         Ok(weaker)

@@ -269,6 +269,14 @@ impl<'a> IoBuf<'a> {
         }
         Ok(true)
     }
+
+    /// As [`IoBuf::read_pod`], and takes nothing: for who may have to wait before the value counts as taken.
+    pub fn peek_pod<T: Pod>(&mut self) -> Result<Option<T>, Fault> {
+        let before = Cursor { ..self.0 };
+        let value = self.read_pod();
+        self.0 = before;
+        value
+    }
 }
 
 impl<'a> IoBufMut<'a> {
@@ -400,6 +408,14 @@ impl<'a> IoBufMut<'a> {
             self.0.advance(n);
         }
         all
+    }
+
+    /// Whether a whole `T` could be put out now, found out by writing zeros; the cursor stays.
+    pub fn probe_pod<T: Pod>(&mut self) -> Result<(), Fault> {
+        let before = Cursor { ..self.0 };
+        let result = self.write_pod(&T::zeroed());
+        self.0 = before;
+        result.map(|_| ())
     }
 
     /// Writes up to `n` zero bytes.

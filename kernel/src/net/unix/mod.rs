@@ -314,6 +314,10 @@ impl FileOps for UnixSocket {
         self.kind == Kind::Stream
     }
 
+    fn can_poll(&self) -> bool {
+        true
+    }
+
     fn poll(&self, _: &File, table: &mut PollTable<'_>) -> PollEvents {
         table.add(&self.readers);
         table.add(&self.writers);

@@ -14,6 +14,7 @@
 //! | [`send`] | generating signals |
 //! | [`deliver`] | taking them, restarting system calls |
 //! | [`frame`] | the frame of a handler, sigreturn |
+//! | [`signalfd`] | signals that are read |
 //! | [`stop`] | job control |
 //! | [`fault`] | signals for exceptions |
 //!
@@ -30,6 +31,8 @@ pub mod frame;
 pub mod pending;
 #[cfg(target_os = "none")]
 pub mod send;
+#[cfg(target_os = "none")]
+pub mod signalfd;
 #[cfg(target_os = "none")]
 pub mod state;
 #[cfg(target_os = "none")]

@@ -11,6 +11,7 @@ use crate::task::process::{Life, Process, Tasks, tasks};
 use crate::task::thread::Thread;
 use core::sync::atomic::Ordering::*;
 use vigil_abi::Errno;
+use vigil_abi::poll::POLLIN;
 use vigil_abi::process::wait_signaled;
 use vigil_abi::signal::*;
 use vigil_executor::context::Context;
@@ -42,7 +43,11 @@ fn is_dropped(process: &Process, thread: Option<&Thread>, signo: u32, handler: u
 }
 
 fn add(queue: &Queue, process: &Process, info: SigInfo) -> Result<(), Errno> {
-    queue.with(|p| p.add(info, process.limits.soft(limits::SIGPENDING)))
+    queue.with(|p| p.add(info, process.limits.soft(limits::SIGPENDING)))?;
+    if let Some(readers) = process.signals.signalfd.get() {
+        readers.wake(POLLIN, 0);
+    }
+    Ok(())
 }
 
 /// Whether the signal ends the process whatever happens, so that killable waits of `thread` may end at once.

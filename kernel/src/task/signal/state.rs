@@ -7,6 +7,8 @@ use vigil_abi::signal::{SI_TIMER, SIGKILL, SIGSTOP, SS_AUTODISARM, SS_DISABLE, S
 use vigil_executor::lock_class;
 use vigil_executor::sync::SpinLock;
 use vigil_executor::wait::WaitQueue;
+use vigil_fs::vfs::lazy::Lazy;
+use vigil_mem::KArc;
 
 /// Signals that cannot be blocked.
 pub const UNBLOCKABLE: Sigset = sigmask(SIGKILL) | sigmask(SIGSTOP);
@@ -190,6 +192,8 @@ pub struct ProcessSignals {
     pub continues: AtomicU32,
     /// Where stopped threads wait for SIGCONT.
     pub cont_wait: WaitQueue,
+    /// Who reads signals of this process from a signalfd.
+    pub signalfd: Lazy<KArc<WaitQueue>>,
     /// The first process: signals without a handler do nothing to it (Linux: SIGNAL_UNKILLABLE).
     pub unkillable: AtomicBool,
 }
@@ -202,6 +206,7 @@ impl ProcessSignals {
             stop_signal: AtomicU32::new(0),
             continues: AtomicU32::new(0),
             cont_wait: WaitQueue::new(),
+            signalfd: Lazy::new(),
             unkillable: AtomicBool::new(false),
         }
     }

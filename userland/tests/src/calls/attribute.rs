@@ -315,6 +315,26 @@ fn mounts(a: &mut Calls) {
         sys!(umount2, c"d", libc::MNT_DETACH);
         r
     })
+    .ok("expire-visited", || {
+        dir(c"d");
+        sys!(mount, c"none", c"d", c"tmpfs", 0, 0);
+        let expire = || sys!(umount2, c"d", libc::MNT_EXPIRE);
+        let (first, fd) = (expire(), open(c"d", libc::O_RDONLY));
+        let busy = expire();
+        sys!(close, fd);
+        let again = expire();
+        stat_text(c"d");
+        let r = (first, busy, again, expire(), expire(), expire());
+        sys!(umount2, c"d", libc::MNT_DETACH);
+        r
+    })
+    .err("EINVAL-expire-and-force", || {
+        dir(c"d");
+        sys!(mount, c"none", c"d", c"tmpfs", 0, 0);
+        let r = sys!(umount2, c"d", libc::MNT_EXPIRE | libc::MNT_DETACH);
+        sys!(umount2, c"d", libc::MNT_DETACH);
+        r
+    })
     .bad("path", || (sys!(umount2, BAD, 0), sys!(umount2, 0, 0)));
 
 }

@@ -231,6 +231,7 @@ fn controls(a: &mut Calls) {
             sys!(fcntl, fd, F_SETLK, &lock(F_WRLCK, 0, 10));
             ("child", in_child(|| interrupted(|| -sys!(fcntl, fd, F_SETLKW, &lock(F_WRLCK, 0, 10)) as i32)))
         });
+    super::lock::records(a);
     a.call("ioctl", "EBADF ENOTTY", "arg", false);
     a.ok("FIONREAD-pipe", || {
         let (p, mut n) = (pipe(), 0i32);
@@ -310,6 +311,7 @@ fn locks(a: &mut Calls) {
         sys!(flock, f, LOCK_EX);
         interrupted(|| sys!(flock, g, LOCK_EX))
     });
+    super::lock::whole(a);
 }
 
 fn pipes(a: &mut Calls) {

@@ -2,10 +2,13 @@
 mod attribute;
 mod change;
 mod deliver;
+mod epoll;
+mod event;
 mod exec;
 mod fd;
 mod file;
 mod futex;
+mod lock;
 mod memory;
 mod message;
 mod path;
@@ -33,6 +36,8 @@ pub fn all() -> Calls {
     vector::add(&mut all);
     fd::add(&mut all);
     poll::add(&mut all);
+    event::add(&mut all);
+    epoll::add(&mut all);
     path::add(&mut all);
     change::add(&mut all);
     attribute::add(&mut all);

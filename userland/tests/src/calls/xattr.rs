@@ -98,6 +98,17 @@ fn sets(a: &mut Calls) {
     last(a, "EBADF EEXIST ENODATA ERANGE EOPNOTSUPP EINVAL E2BIG EPERM", "name value");
     a.ok("create", || sys!(fsetxattr, opened(c"f", ""), NAME, c"v", 1, XATTR_CREATE))
         .ok("replace", || sys!(fsetxattr, with_attribute(), NAME, c"v", 1, XATTR_REPLACE))
+        .ok("replaces-value", || {
+            let fd = with_attribute();
+            let mut b = [0u8; 9];
+            (sys!(fsetxattr, fd, NAME, c"", 0, 0), sys!(fgetxattr, fd, NAME, &mut b, 9), sys!(fsetxattr, fd, NAME, c"longer", 6, 0), sys!(fgetxattr, fd, NAME, &mut b, 9), ctext(&b))
+        })
+        .err("EINVAL-prefix-only", || (sys!(fsetxattr, opened(c"f", ""), c"trusted.", c"v", 1, 0), sys!(fsetxattr, opened(c"f", ""), c"security.", c"v", 1, 0)))
+        .err("EOPNOTSUPP-pipe-and-proc", || (sys!(fsetxattr, pipe().0, NAME, c"v", 1, 0), sys!(setxattr, c"/proc/version", NAME, c"v", 1, 0)))
+        .err("EPERM-security", || {
+            let fd = opened(c"f", "");
+            as_user(|| sys!(fsetxattr, fd, c"security.x", c"v", 1, 0))
+        })
         .err("EEXIST", || sys!(fsetxattr, with_attribute(), NAME, c"v", 1, XATTR_CREATE))
         .err("ENODATA", || sys!(fsetxattr, opened(c"f", ""), NAME, c"v", 1, XATTR_REPLACE))
         .err("ERANGE-name", || (sys!(fsetxattr, opened(c"f", ""), c"", c"v", 1, 0), sys!(fsetxattr, opened(c"f", ""), &*c(&format!("trusted.{}", "n".repeat(248))), c"v", 1, 0)))
@@ -139,6 +150,22 @@ fn lists(a: &mut Calls) {
         let mut b = [0u8; 64];
         (sys!(flistxattr, with_attribute(), &mut b, 64), ctext(&b))
     })
+    .ok("two-newest-first", || {
+        let fd = with_attribute();
+        let mut b = [0u8; 64];
+        let set = sys!(fsetxattr, fd, c"security.contract", c"s", 1, 0);
+        let n = sys!(flistxattr, fd, &mut b, 64);
+        (set, n, text(&b[..n.max(0) as usize]))
+    })
+    .ok("trusted-of-user", || {
+        let fd = with_attribute();
+        sys!(fsetxattr, fd, c"security.contract", c"s", 1, 0);
+        as_user(|| {
+            let mut b = [0u8; 64];
+            (sys!(flistxattr, fd, &mut b, 64), ctext(&b), sys!(fgetxattr, fd, c"security.contract", &mut b, 64))
+        })
+    })
+    .ok("pipe-and-proc", || (sys!(flistxattr, pipe().0, pages(1), 64), sys!(listxattr, c"/proc/version", pages(1), 64)))
     .ok("size", || sys!(flistxattr, with_attribute(), 0, 0))
     .ok("none", || sys!(flistxattr, opened(c"f", ""), pages(1), 64))
     .err("ERANGE", || sys!(flistxattr, with_attribute(), pages(1), 3))
