@@ -264,15 +264,17 @@ impl Mm {
         mut flags: VmFlags,
         pgoff: u64,
     ) -> Result<Vma, Errno> {
-        let rmap = RmapNode::register(self, &inode, addr, end, pgoff, flags.contains(VmFlags::SHARED))?;
-        let seals = inode.seals();
+        let sealed = || inode.seals() & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE) != 0;
+        let writable = flags.contains(VmFlags::SHARED) && !sealed();
+        let rmap = RmapNode::register(self, &inode, addr, end, pgoff, writable)?;
+        // Looked at again now that the mapping is entered: a seal that comes after this look finds it.
+        let sealed = flags.contains(VmFlags::SHARED) && sealed();
         let vma = |flags| Vma::new(addr, end, flags, pgoff, Backing::File(FileMap { file, inode, rmap }));
-        // Looked at now that the mapping is entered: a seal that comes after this look finds it.
-        if seals & F_SEAL_WRITE != 0 && flags.contains(VmFlags::SHARED) {
+        if sealed && flags.contains(VmFlags::WRITE) {
             drop(vma(flags));
             return Err(Errno::EPERM);
         }
-        if seals & F_SEAL_FUTURE_WRITE != 0 && flags.contains(VmFlags::SHARED) {
+        if sealed {
             flags -= VmFlags::MAYWRITE;
         }
         Ok(vma(flags))

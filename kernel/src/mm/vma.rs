@@ -276,7 +276,7 @@ impl Vma {
             Backing::Special(s) => Backing::Special(s),
             Backing::Device { file, pfn, device } => Backing::Device { file: file.clone(), pfn: *pfn, device: *device },
             Backing::File(f) => {
-                let rmap = RmapNode::register(mm, &f.inode, start, end, pgoff, self.flags.contains(VmFlags::SHARED))?;
+                let rmap = RmapNode::register(mm, &f.inode, start, end, pgoff, self.flags.contains(VmFlags::SHARED | VmFlags::MAYWRITE))?;
                 Backing::File(FileMap { file: f.file.clone(), inode: f.inode.clone(), rmap })
             }
         };

@@ -1,7 +1,8 @@
 //! Extended attributes (Linux: fs/xattr.c). tmpfs keeps `security.*` and `trusted.*`; other file systems here keep none. There
 //! are no POSIX ACLs (`system.*`) and, as on Linux 6.1's tmpfs, no `user.*`: EOPNOTSUPP.
 //!
-//! `security.capability` is refused as well: what it grants at exec does not exist.
+//! `security.capability` is refused as well: what it grants at exec does not exist. Other `security.*` attributes are set by
+//! CAP_SYS_ADMIN only, as Linux means it; Debian's kernel, with the BPF security module, forgets to ask.
 
 use super::file::Caller;
 use super::{Args, path, user};

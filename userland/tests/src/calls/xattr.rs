@@ -105,10 +105,6 @@ fn sets(a: &mut Calls) {
         })
         .err("EINVAL-prefix-only", || (sys!(fsetxattr, opened(c"f", ""), c"trusted.", c"v", 1, 0), sys!(fsetxattr, opened(c"f", ""), c"security.", c"v", 1, 0)))
         .err("EOPNOTSUPP-pipe-and-proc", || (sys!(fsetxattr, pipe().0, NAME, c"v", 1, 0), sys!(setxattr, c"/proc/version", NAME, c"v", 1, 0)))
-        .err("EPERM-security", || {
-            let fd = opened(c"f", "");
-            as_user(|| sys!(fsetxattr, fd, c"security.x", c"v", 1, 0))
-        })
         .err("EEXIST", || sys!(fsetxattr, with_attribute(), NAME, c"v", 1, XATTR_CREATE))
         .err("ENODATA", || sys!(fsetxattr, opened(c"f", ""), NAME, c"v", 1, XATTR_REPLACE))
         .err("ERANGE-name", || (sys!(fsetxattr, opened(c"f", ""), c"", c"v", 1, 0), sys!(fsetxattr, opened(c"f", ""), &*c(&format!("trusted.{}", "n".repeat(248))), c"v", 1, 0)))
