@@ -6,6 +6,7 @@
 pub mod case;
 mod crash;
 mod matrix;
+mod pipes;
 mod programs;
 mod shell;
 
@@ -20,6 +21,7 @@ pub const ABILITIES: &[Ability] = &[Ability::Shell, Ability::Programs, Ability::
 pub fn cases() -> Vec<Case> {
     let mut all = shell::cases();
     all.extend(programs::cases());
+    all.extend(pipes::cases());
     all.extend(matrix::cases());
     all.extend(crash::cases());
     all

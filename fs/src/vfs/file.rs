@@ -7,6 +7,7 @@ use super::inode::Inode;
 use super::lazy::Lazy;
 use super::mount::Path;
 use super::ops::{FileOps, OpResult, Opened, Stop};
+use super::poll::{PollEvents, PollTable};
 use crate::epoll::Item;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::*};
@@ -97,6 +98,17 @@ static NR_FILES: AtomicU32 = AtomicU32::new(0);
 /// Most files that users without CAP_SYS_ADMIN may have open, all together (/proc/sys/fs/file-max).
 static MAX_FILES: AtomicU64 = AtomicU64::new(u64::MAX);
 
+/// Operations of files opened with O_PATH: they are no files to poll.
+struct PathOps;
+
+impl FileOps for PathOps {
+    fn poll(&self, _: &File, _: &mut PollTable<'_>) -> PollEvents {
+        PollEvents::NVAL
+    }
+}
+
+static PATH_OPS: PathOps = PathOps;
+
 /// Operations of files that have none.
 pub struct NoOps;
 
@@ -131,7 +143,7 @@ impl File {
             return Err(Stop::Err(Errno::ENFILE));
         }
         if flags & O_PATH != 0 {
-            return Ok(File::build(path.clone(), NonNull::from(&NO_OPS as &dyn FileOps), None, flags, Mode::PATH)?);
+            return Ok(File::build(path.clone(), NonNull::from(&PATH_OPS as &dyn FileOps), None, flags, Mode::PATH)?);
         }
         let mut mode = access_mode(flags);
         if mode.contains(Mode::WRITE) && !inode.is_special() {

@@ -40,7 +40,7 @@ bitflags::bitflags! {
 }
 
 /// Reported whether asked for or not.
-pub const ALWAYS: u32 = POLLERR | POLLHUP;
+pub const ALWAYS: u32 = POLLERR | POLLHUP | POLLNVAL;
 
 /// Takes the queues that a file's `poll` names.
 pub trait PollSink {

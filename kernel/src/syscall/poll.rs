@@ -10,7 +10,7 @@ use vigil_abi::poll::*;
 use vigil_abi::time::Timespec;
 use vigil_executor::stage;
 use vigil_executor::time::{Nanos, now};
-use vigil_fs::vfs::{file::Mode, poll as fs_poll};
+use vigil_fs::vfs::poll as fs_poll;
 use vigil_fs::PollSlot;
 use vigil_mem::{KBox, KVec, UserPtr};
 
@@ -69,8 +69,8 @@ pub fn try_ppoll(t: &Thread, a: Args) -> SysResult {
     } else {
         // SAFETY: the thread's own table; nothing below changes it.
         match unsafe { t.files()?.get_light(entry.fd) } {
-            Ok(file) if !file.mode().contains(Mode::PATH) => fs_poll::ready(&file, entry.events as u16 as u32),
-            _ => POLLNVAL,
+            Ok(file) => fs_poll::ready(&file, entry.events as u16 as u32),
+            Err(_) => POLLNVAL,
         }
     };
     if ready == 0 && timeout.is_none_or(|ts| ts.to_nanos() > 0) {
