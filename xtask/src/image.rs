@@ -1,5 +1,5 @@
 //! From the linked kernel to the `Image`: PT_LOAD segments laid out flat, symbol table filled in.
-use crate::ui;
+use crate::{erratum, ui};
 use anyhow::{Context, Result, bail};
 use object::elf::{FileHeader64, PT_LOAD, SHT_SYMTAB, STT_FUNC, STT_NOTYPE, STT_OBJECT};
 use object::read::elf::{FileHeader, ProgramHeader, SectionHeader, Sym};
@@ -33,6 +33,7 @@ pub fn flatten(elf: &[u8]) -> Result<Vec<u8>> {
         image[at..at + data.len()].copy_from_slice(data);
     }
 
+    erratum::fix_835769(elf, &mut image, base)?;
     let sections = header.sections(endian, elf)?;
     let Some((_, section)) = sections.section_by_name(endian, b".kallsyms") else { return Ok(image) };
     let at = usize::try_from(section.sh_addr(endian) - base)?;

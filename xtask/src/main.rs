@@ -9,6 +9,7 @@ mod counts;
 mod cpio;
 mod ctx;
 mod elf;
+mod erratum;
 mod image;
 mod initramfs;
 mod linux;
