@@ -2,6 +2,7 @@
 
 use crate::context::Context;
 use crate::cpu::{CpuId, CpuMask};
+use crate::task::Task;
 use core::sync::atomic::{AtomicPtr, Ordering};
 use core::ptr::NonNull;
 
@@ -16,6 +17,8 @@ pub trait Platform: Sync {
     fn alloc_stack(&self) -> Option<NonNull<Context>>;
     /// Runs the softirqs that are pending on this CPU, within the budget. Interrupts may be on or masked.
     fn run_softirqs(&self);
+    /// The executor has made a kernel task of its own: a worker. In a task; for `/proc`.
+    fn kernel_task(&self, _task: &Task) {}
     /// Wakes everything in `mask` that waits in `wait_for_event`; used for stop and RCU expedited requests.
     fn send_reschedule_mask(&self, mask: CpuMask) {
         for cpu in mask.iter() {

@@ -1,5 +1,6 @@
 //! What the executor asks of the kernel: IPIs, stacks, softirqs.
 
+use crate::task::kthread;
 use core::ptr::NonNull;
 use vigil_drivers::irq::{Ipi, send_ipi};
 use vigil_executor::context::{Context, StackKind};
@@ -19,6 +20,10 @@ impl Platform for Kernel {
 
     fn alloc_stack(&self) -> Option<NonNull<Context>> {
         alloc_stack(StackKind::Cpu)
+    }
+
+    fn kernel_task(&self, task: &Task) {
+        kthread::announce(task);
     }
 
     fn run_softirqs(&self) {

@@ -4,13 +4,14 @@
 //! for at most ten rounds or 2 ms (Linux: MAX_SOFTIRQ_RESTART, MAX_SOFTIRQ_TIME). What is still pending then belongs to
 //! ksoftirqd/N, a fair task of that CPU, so that a flood of interrupts competes by weight like everything else.
 
+use crate::task::kthread;
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering::*};
 use vigil_executor::arch;
 use vigil_executor::class::Params;
 use vigil_executor::context::{Context, SOFTIRQ_OFFSET, StackKind, in_interrupt};
-use vigil_executor::cpu::{CpuId, CpuMask, MAX_CPUS, PerCpu, local, local_of};
+use vigil_executor::cpu::{CpuId, MAX_CPUS, PerCpu, local, local_of};
 use vigil_executor::executor::{YieldKind, yield_now};
-use vigil_executor::task::{Hooks, SpawnError, Spawned};
+use vigil_executor::task::SpawnError;
 use vigil_executor::time::{self, MSEC};
 use vigil_executor::wait::{WaitMode, WaitQueue};
 use vigil_executor::wait_site;
@@ -155,17 +156,14 @@ fn run() {
 pub fn start_ksoftirqd(cpu: CpuId) -> Result<(), SpawnError> {
     let mut name = *b"ksoftirqd/0";
     name[10] = b'0' + cpu.index() as u8;
-    let task = Spawned::new(ksoftirqd(cpu), Params::DEFAULT, &name, const { &Hooks::NONE }, core::ptr::null())?;
-    task.task().set_affinity(CpuMask::of(cpu));
-    drop(task.start());
-    Ok(())
+    kthread::spawn(ksoftirqd(cpu), Params::DEFAULT, &name, Some(cpu))
 }
 
 async fn ksoftirqd(cpu: CpuId) {
     let this = CPUS.of(cpu);
     loop {
         let pending = || (local_of(cpu).softirq_pending.load(Relaxed) != 0).then_some(());
-        let _ = this.wait.wait_until(wait_site!("smpboot_thread_fn"), WaitMode::Uninterruptible, pending).await;
+        let _ = this.wait.wait_until(wait_site!("smpboot_thread_fn"), WaitMode::Interruptible, pending).await;
         arch::without_irqs(|| {
             if CpuId::current() == cpu {
                 run();

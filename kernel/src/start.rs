@@ -39,7 +39,7 @@ pub fn kernel_main(info: &'static BootInfo) -> ! {
     if crate::selftest::start(info) {
         executor::run()
     }
-    let made = time::itimer::start().and_then(|()| {
+    let made = time::itimer::start().and_then(|()| crate::mm::kswapd::start()).and_then(|()| {
         Spawned::new(task::init::start(info), Params::DEFAULT, b"init", const { &Hooks::NONE }, core::ptr::null())
     });
     match made {

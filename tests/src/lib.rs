@@ -7,6 +7,7 @@ pub mod case;
 mod crash;
 mod matrix;
 mod pipes;
+mod memory;
 mod programs;
 mod shell;
 
@@ -22,6 +23,7 @@ pub fn cases() -> Vec<Case> {
     let mut all = shell::cases();
     all.extend(programs::cases());
     all.extend(pipes::cases());
+    all.extend(memory::cases());
     all.extend(matrix::cases());
     all.extend(crash::cases());
     all

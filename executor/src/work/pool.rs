@@ -5,6 +5,7 @@ use super::item::{PENDING, Release, Run, Work};
 use crate::atomic::{AtomicU32, Ordering};
 use crate::class::{Params, Policy};
 use crate::cpu::{CpuId, CpuMask};
+use crate::platform;
 use crate::sync::{LockClass, SpinLock};
 use crate::task::{Hooks, SpawnError, Spawned};
 use crate::wait::{WaitMode, WaitQueue};
@@ -114,11 +115,15 @@ impl Pool {
     /// Makes a worker; its place in `workers` is taken already.
     fn spawn(&'static self, queue: &'static WorkQueue, cpu: Option<CpuId>) -> Result<(), SpawnError> {
         let params = Params { policy: Policy::Normal, nice: 0, rt_priority: 0 };
-        let made = Spawned::new(worker(queue, self, cpu), params, queue.name().as_bytes(), &Hooks::NONE, null());
+        let name = worker_name(cpu, self.workers.load(Ordering::Relaxed).wrapping_sub(1));
+        let made = Spawned::new(worker(queue, self, cpu), params, &name, &Hooks::NONE, null());
         match made {
             Ok(spawned) => {
                 if let Some(cpu) = cpu {
                     spawned.task().set_affinity(CpuMask::of(cpu));
+                }
+                if let Some(platform) = platform::get() {
+                    platform.kernel_task(spawned.task());
                 }
                 drop(spawned.start());
                 Ok(())
@@ -143,6 +148,30 @@ impl Pool {
             let _ = self.spawn(queue, cpu);
         }
     }
+}
+
+/// The `n`-th worker's name: `kworker/0:1`, and `kworker/u:1` for one that is bound to no CPU. At most two digits each.
+fn worker_name(cpu: Option<CpuId>, n: u32) -> [u8; 13] {
+    let digits = |n: usize| [b'0' + (n / 10 % 10) as u8, b'0' + (n % 10) as u8];
+    let mut name = *b"kworker/\0\0\0\0\0";
+    let mut at = 8;
+    let mut put = |bytes: &[u8]| {
+        for b in bytes {
+            name[at] = *b;
+            at += 1;
+        }
+    };
+    let number = |put: &mut dyn FnMut(&[u8]), n: usize| {
+        let d = digits(n);
+        put(if n < 10 { &d[1..] } else { &d });
+    };
+    match cpu {
+        Some(cpu) => number(&mut put, cpu.index()),
+        None => put(b"u"),
+    }
+    put(b":");
+    number(&mut put, n as usize);
+    name
 }
 
 /// Takes `work` out of the pool in which it is linked, and clears PENDING. Returns its count's color and how to release

@@ -14,6 +14,7 @@ use crate::vfs::ops::OpResult;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::*};
 use vigil_abi::Errno;
 use vigil_executor::sync::{LockClass, SpinLock};
+use vigil_mem::page_alloc::{Item, add_item, item};
 use vigil_mem::{KArc, KVec};
 
 /// The pages of one file (Linux: struct address_space).
@@ -26,12 +27,16 @@ pub struct AddressSpace {
 
 static PAGES_CLASS: LockClass = LockClass::new("i_pages");
 static MMAP_CLASS: LockClass = LockClass::new("i_mmap");
-/// Pages in all caches, for `Cached` in /proc/meminfo.
-static NR_CACHED: AtomicU64 = AtomicU64::new(0);
 
 /// Pages in all page caches (Linux: NR_FILE_PAGES).
 pub fn nr_file_pages() -> u64 {
-    NR_CACHED.load(Relaxed)
+    item(Item::FilePages) as u64
+}
+
+/// Counts pages that came or went. All belong to shared memory so far: no file system with a store of its own is there.
+fn account(pages: isize) {
+    add_item(Item::FilePages, pages);
+    add_item(Item::Shmem, pages);
 }
 
 /// A mapping of a file, as the cache knows it: the kernel registers one for each VMA.
@@ -72,7 +77,7 @@ impl AddressSpace {
         match result {
             Ok(()) => {
                 self.nr_pages.fetch_add(1, Relaxed);
-                NR_CACHED.fetch_add(1, Relaxed);
+                account(1);
                 Ok((page, true))
             }
             Err(Some(present)) => Ok((present, false)),
@@ -116,7 +121,7 @@ impl AddressSpace {
             drop(page);
         }
         self.nr_pages.fetch_sub(removed, Relaxed);
-        NR_CACHED.fetch_sub(removed, Relaxed);
+        account(-(removed as isize));
         self.unmap(first, last);
         removed
     }

@@ -5,11 +5,15 @@
 //! the positive one, so that the inode is read without a lock. Its name and parent do change, by rename.
 //!
 //! The cache is a hash table of (parent, name) chains. It holds a reference to what is in it; a dentry that nobody else
-//! holds may be dropped at any time, because every file system keeps its own directories. A chain that grows beyond
-//! [`CHAIN_MAX`] drops what was not used since the last look (a clock), so the cache is bounded without a list of uses.
+//! holds may be dropped at any time, because every file system keeps its own directories. What bounds the cache is memory:
+//! all that is in it is also on one list ([`lru`]), which reclaim goes through from the oldest entry on.
 //!
 //! Locks: a chain's spin lock guards the chain. `name` and `parent` of a dentry change only under the rename lock, the
 //! locks of both chains *and* the dentry's own lock; holding any one of these is enough to read them.
+
+mod lru;
+
+pub use lru::SHRINKER;
 
 use super::inode::Inode;
 use core::cell::UnsafeCell;
@@ -20,9 +24,6 @@ use vigil_mem::{KArc, KVec};
 
 /// Names up to this length live in the dentry.
 const INLINE: usize = 39;
-/// A chain longer than this drops unused entries.
-const CHAIN_MAX: usize = 8;
-
 const HASHED: u32 = 1;
 const USED: u32 = 2;
 /// It is never in the cache, and not removed for all that.
@@ -71,6 +72,8 @@ pub struct Dentry {
     lock: SpinLock<()>,
     /// The rest of the chain; guarded by the chain's lock.
     next: UnsafeCell<Option<KArc<Dentry>>>,
+    /// Its place on the list of all that is cached.
+    lru: lru::Links,
 }
 
 // SAFETY: the cells are guarded as the module says; everything else is immutable or atomic.
@@ -92,10 +95,10 @@ static TABLE: core::sync::atomic::AtomicPtr<KVec<Chain>> = core::sync::atomic::A
 static RENAME: SpinLock<()> = SpinLock::new(&RENAME_CLASS, ());
 static NR_CACHED: AtomicU32 = AtomicU32::new(0);
 
-/// Sizes the cache for a machine of `ram_pages` pages: a chain for each 16 pages, 1 024 to 65 536. Called once, before
+/// Sizes the cache for a machine of `ram_pages` pages: a chain for each 4 pages, 1 024 to 262 144. Called once, before
 /// anything is cached. Without memory the small table stays.
 pub fn init(ram_pages: u64) {
-    let wanted = (ram_pages / 16).clamp(1 << 10, 1 << 16).next_power_of_two() as usize;
+    let wanted = (ram_pages / 4).clamp(1 << 10, 1 << 18).next_power_of_two() as usize;
     if !TABLE.load(Acquire).is_null() || NR_CACHED.load(Relaxed) != 0 {
         return;
     }
@@ -163,6 +166,7 @@ impl Dentry {
             flags: AtomicU32::new(0),
             lock: SpinLock::new(&DENTRY_CLASS, ()),
             next: UnsafeCell::new(None),
+            lru: lru::Links::new(),
         })?)
     }
 
@@ -301,11 +305,10 @@ pub fn insert(dentry: KArc<Dentry>) -> KArc<Dentry> {
         }
         dropped = unlink_from(&mut chain, &present);
     }
-    let evicted = evict_one(&mut chain);
     link_into(&mut chain, &dentry);
     drop(chain);
-    // Their inodes may go with them: not under the lock.
-    drop((dropped, evicted));
+    // Its inode may go with it: not under the lock.
+    drop(dropped);
     dentry
 }
 
@@ -371,20 +374,30 @@ pub fn is_ancestor(ancestor: &KArc<Dentry>, dentry: &KArc<Dentry>) -> bool {
     })
 }
 
-/// Drops every cached dentry that nobody else holds, as far as `limit`; returns how many went (drop_caches, reclaim).
+/// Drops cached dentries that nobody else holds, up to `limit`, whatever their last use; returns how many went.
 pub fn shrink(limit: usize) -> usize {
     let mut freed = 0;
-    for chain in chains() {
-        while freed < limit {
-            let gone = evict_where(&mut chain.lock(), |d| KArc::strong_count(d) == 1);
-            if gone.is_none() {
-                break;
-            }
-            drop(gone);
-            freed += 1;
+    while freed < limit {
+        // A parent is held by what is below it, so it goes in a later round.
+        let gone = lru::age((limit - freed).min(cached() as usize), true);
+        if gone == 0 {
+            break;
         }
+        freed += gone;
     }
     freed
+}
+
+/// Takes `dentry` out of the cache if nobody but its chain and the caller holds it. The result is dropped by the caller.
+fn evict(dentry: &KArc<Dentry>) -> Option<KArc<Dentry>> {
+    let (parent, hash) = {
+        let _guard = dentry.lock.lock();
+        // SAFETY: the dentry's lock is held.
+        let place = unsafe { &*dentry.place.get() };
+        (place.parent.as_ref().map_or(core::ptr::null(), KArc::as_ptr), dentry.hash.load(Relaxed))
+    };
+    // If it is renamed meanwhile, it is not in that chain any more, and stays.
+    evict_where(&mut chain_of(parent, hash).lock(), |d| KArc::ptr_eq(d, dentry) && KArc::strong_count(d) == 2)
 }
 
 /// How many dentries are cached.
@@ -417,6 +430,7 @@ fn link_into(chain: &mut SpinGuard<'_, Option<KArc<Dentry>>>, dentry: &KArc<Dent
     unsafe { *dentry.next.get() = rest };
     dentry.flags.fetch_or(HASHED, AcqRel);
     NR_CACHED.fetch_add(1, Relaxed);
+    lru::add(dentry);
     **chain = Some(dentry.clone());
 }
 
@@ -438,23 +452,11 @@ fn evict_where(chain: &mut SpinGuard<'_, Option<KArc<Dentry>>>, mut wanted: impl
             *here = unsafe { (*gone.next.get()).take() };
             gone.flags.fetch_and(!HASHED, AcqRel);
             NR_CACHED.fetch_sub(1, Relaxed);
+            lru::remove(&gone);
             return Some(gone);
         }
         slot = dentry.next.get();
     }
-}
-
-/// In a chain that is too long, drops one that nobody holds and that was not used since the last such look.
-fn evict_one(chain: &mut SpinGuard<'_, Option<KArc<Dentry>>>) -> Option<KArc<Dentry>> {
-    let mut length = 0;
-    find_in(chain, |_| {
-        length += 1;
-        false
-    });
-    if length < CHAIN_MAX {
-        return None;
-    }
-    evict_where(chain, |d| KArc::strong_count(d) == 1 && d.flags.fetch_and(!USED, Relaxed) & USED == 0)
 }
 
 type Guard = SpinGuard<'static, Option<KArc<Dentry>>>;

@@ -196,7 +196,7 @@ enum Attempt {
 }
 
 /// Takes the word, or enters the claimant among those who wait for it (Linux: futex_lock_pi_atomic). EDEADLK; ESRCH for an
-/// owner who is not there; EINVAL for a word that does not fit what is known; EAGAIN for who does not wait.
+/// owner who is not there, EPERM for a kernel task; EINVAL for a word that does not fit what is known; EAGAIN for who does not wait.
 fn attempt(table: &mut Table, claimant: &Claimant, fresh: &mut Option<KBox<PiFutex>>) -> Result<Attempt, Stop> {
     let (addr, waiter) = (claimant.addr, claimant.waiter);
     let word = user_load_u32(addr)?;
@@ -216,6 +216,9 @@ fn attempt(table: &mut Table, claimant: &Claimant, fresh: &mut Option<KBox<PiFut
             return Ok(Attempt::Again);
         }
         let thread = find_thread(owner);
+        if thread.as_ref().is_some_and(|t| t.process.kernel) {
+            return Err(Errno::EPERM.into());
+        }
         let task = thread.as_ref().and_then(|t| t.task());
         if let Some(task) = task {
             prepare(task).map_err(|_| Errno::ENOMEM)?;

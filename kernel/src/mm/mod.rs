@@ -14,7 +14,8 @@
 //! | `rmap` | who maps a file's pages |
 //! | `layout` | where things go: ASLR, the search for a gap |
 //! | `special`, `vdso` | kernel pages in user space |
-//! | `futex`, `oom` | what identifies a futex; the out-of-memory killer |
+//! | `futex` | what identifies a futex |
+//! | `kswapd`, `oom` | getting memory back; the out-of-memory killer |
 //! | `remote`, `report` | access from outside; `/proc/PID/{maps,smaps,statm,status}` |
 //!
 //! **Locks.** `mmap_lock` is the async rw-semaphore around [`space::Space`]: read for faults, written by whatever changes
@@ -35,6 +36,8 @@ mod file_fault;
 pub mod fork;
 pub mod futex;
 mod gather;
+#[cfg(target_os = "none")]
+pub mod kswapd;
 pub mod layout;
 pub mod madvise;
 pub mod mincore;

@@ -8,7 +8,7 @@ use super::page;
 use crate::task::process::{Life, Process, tasks};
 use crate::task::signal::{SigInfo, send_to_process};
 use crate::task::thread::Thread;
-use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
 use vigil_abi::signal::SIGKILL;
 use vigil_executor::time::now;
 use vigil_executor::timer::sleep_until;
@@ -23,6 +23,14 @@ const PATIENCE_NS: u64 = 10_000_000;
 
 /// The process that was killed last and may still hold memory; 0: none.
 static VICTIM: AtomicU32 = AtomicU32::new(0);
+
+/// How many were killed (`oom_kill` of `/proc/vmstat`).
+static KILLS: AtomicUsize = AtomicUsize::new(0);
+
+/// How many processes were killed since boot.
+pub fn kills() -> usize {
+    KILLS.load(Relaxed)
+}
 
 /// Registers the killer with the page allocator. Once at boot.
 pub fn init() {
@@ -62,6 +70,7 @@ fn kill_one() -> bool {
         return false;
     };
     VICTIM.store(victim.pid, Relaxed);
+    KILLS.fetch_add(1, Relaxed);
     report(&victim, points);
     send_to_process(&victim, SigInfo::kernel(SIGKILL)).is_ok()
 }

@@ -44,10 +44,8 @@ fn threads() -> [u64; 2] {
             sum[i] = sum[i].wrapping_add(r.dead.time[i]).wrapping_add(r.children.time[i]);
         }
         for thread in process.living(&guard) {
-            let total = thread.run_time();
-            let system = thread.system_time().min(total);
-            sum[0] = sum[0].wrapping_add(total - system);
-            sum[1] = sum[1].wrapping_add(system);
+            let own = thread.times();
+            sum = [sum[0].wrapping_add(own[0]), sum[1].wrapping_add(own[1])];
         }
     }
     sum

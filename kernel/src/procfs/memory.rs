@@ -100,6 +100,9 @@ fn vmstat(out: &mut SeqBuf) -> Result<(), Errno> {
         ("pgfault", item(Item::PgFault)),
         ("pgmajfault", item(Item::PgMajFault)),
         ("allocstall_normal", memory.stalls),
+        ("slabs_scanned", memory.scanned),
+        ("pageoutrun", memory.reclaims),
+        ("oom_kill", mm::oom::kills()),
     ] {
         let _ = writeln!(out, "{name} {value}");
     }

@@ -5,6 +5,7 @@ use super::process::Who;
 use super::format::{put_list, put_mask, trimmed};
 use super::{at_once, written};
 use crate::mm::{Mm, MmFields};
+use crate::task::kthread;
 use crate::task::limits::SIGPENDING;
 use crate::task::process::{Life, Process, tasks};
 use crate::task::signal::NSIG;
@@ -23,10 +24,12 @@ use vigil_mem::KArc;
 
 /// Nanoseconds in a clock tick of user space (USER_HZ = 100).
 pub(super) const TICK: u64 = 10_000_000;
-/// PF_RANDOMIZE, PF_FORKNOEXEC, PF_EXITING of `flags`.
+/// PF_RANDOMIZE, PF_FORKNOEXEC, PF_EXITING, PF_KTHREAD, PF_NO_SETAFFINITY of `flags`.
 const PF_RANDOMIZE: u32 = 0x0040_0000;
 const PF_FORKNOEXEC: u32 = 0x40;
 const PF_EXITING: u32 = 0x4;
+const PF_KTHREAD: u32 = 0x20_0000;
+const PF_NO_SETAFFINITY: u32 = 0x400_0000;
 
 /// What a thread is doing, as one letter and in words.
 fn state_of(process: &Process, thread: Option<&Thread>) -> (char, &'static str) {
@@ -77,11 +80,7 @@ impl Target {
     /// CPU time: user, system, nanoseconds.
     fn times(&self, who: &Who) -> [u64; 2] {
         match &self.thread {
-            Some(thread) if !who.group => {
-                let total = thread.run_time();
-                let system = thread.system_time().min(total);
-                [total - system, system]
-            }
+            Some(thread) if !who.group => thread.times(),
             _ => crate::syscall::process_times(&self.process),
         }
     }
@@ -181,6 +180,12 @@ pub(super) fn stat(who: &Who, out: &mut SeqBuf) -> OpResult<'static, ()> {
     let mut flags = PF_RANDOMIZE;
     if !tree.did_exec {
         flags |= PF_FORKNOEXEC;
+    }
+    if target.process.kernel {
+        flags = PF_KTHREAD | PF_FORKNOEXEC;
+        if target.thread.as_ref().is_some_and(|t| kthread::is_bound(t)) {
+            flags |= PF_NO_SETAFFINITY;
+        }
     }
     if tree.zombie {
         flags |= PF_EXITING;

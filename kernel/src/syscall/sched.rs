@@ -1,7 +1,7 @@
 //! Scheduling: policies, priorities, affinity (sched(7)). SCHED_DEADLINE does not exist here yet: EINVAL.
 
 use super::{Args, Stop, SysResult};
-use crate::task::limits;
+use crate::task::{kthread, limits};
 use crate::task::process::{find_thread, tasks};
 use crate::task::thread::Thread;
 use core::sync::atomic::Ordering::Relaxed;
@@ -291,6 +291,9 @@ pub async fn sched_setaffinity(t: &Thread, a: Args<'_>) -> Result<usize, Errno> 
     }
     let allowed = CpuMask(mask & ONLINE.load().0);
     if allowed.0 == 0 {
+        return Err(Errno::EINVAL);
+    }
+    if kthread::is_bound(&who) {
         return Err(Errno::EINVAL);
     }
     let task = who.task().ok_or(Errno::ESRCH)?;

@@ -4,7 +4,7 @@
 //! thread begins in the kernel, where it looks for a program and executes it, and so becomes user code.
 
 use super::exec::{Args, ExecFile};
-use super::execve;
+use super::{execve, kthread};
 use super::limits::Limits;
 use super::pid;
 use super::process::{Process, tasks};
@@ -48,10 +48,13 @@ pub async fn start(info: &'static BootInfo) {
         }
     }
     unpack_initramfs(info, &root);
-    let made = match first_process(info, root) {
+    let made = match first_process(info, root.clone()) {
         Ok(spawned) => spawned,
         Err(e) => panic!("process 1 cannot be made: {}", e.name()),
     };
+    if let Err(e) = kthread::start(root) {
+        pr_err!("kthreadd: {}", e.name());
+    }
     drop(made.start());
 }
 

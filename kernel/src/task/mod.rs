@@ -39,6 +39,8 @@ pub mod exit;
 #[cfg(target_os = "none")]
 pub mod init;
 #[cfg(target_os = "none")]
+pub mod kthread;
+#[cfg(target_os = "none")]
 pub mod limits;
 #[cfg(target_os = "none")]
 pub mod owned;

@@ -8,7 +8,7 @@
 use super::children::Family;
 use super::limits::Limits;
 use super::pid::PidTable;
-use super::signal::{ProcessSignals, SigHand};
+use super::signal::{ProcessSignals, SIGCHLD, SigHand};
 use super::thread::Thread;
 use super::usage::Used;
 use crate::mm::Mm;
@@ -82,6 +82,8 @@ pub struct Relations {
 pub struct Process {
     /// Thread group number: the tid of its leader.
     pub pid: u32,
+    /// It is a kernel task's: no memory, no signals (Linux: PF_KTHREAD).
+    pub kernel: bool,
     relations: UnsafeCell<Relations>,
     /// The pid of `relations.parent`.
     parent_pid: AtomicU32,
@@ -144,6 +146,7 @@ impl Process {
     pub fn new(pid: u32, sighand: KArc<SigHand>, limits: Limits, exit_signal: u32) -> Self {
         Process {
             pid,
+            kernel: false,
             relations: UnsafeCell::new(Relations {
                 parent: None,
                 family: Family::default(),
@@ -185,6 +188,11 @@ impl Process {
             thp_disabled: AtomicBool::new(false),
             pdeath_signal: AtomicU32::new(0),
         }
+    }
+
+    /// The same for a kernel task.
+    pub fn new_kernel(pid: u32, sighand: KArc<SigHand>, limits: Limits) -> Self {
+        Process { kernel: true, ..Process::new(pid, sighand, limits, SIGCHLD) }
     }
 
     /// Its relatives, with the tree locked for reading them.

@@ -369,6 +369,13 @@ impl Thread {
         self.task().map_or(0, vigil_executor::executor::run_time)
     }
 
+    /// Run time so far: user, system, nanoseconds. A kernel task's is all system time.
+    pub fn times(&self) -> [u64; 2] {
+        let total = self.run_time();
+        let system = if self.process.kernel { total } else { self.system_time().min(total) };
+        [total - system, system]
+    }
+
     /// Its name (`comm`).
     pub fn comm(&self) -> [u8; 16] {
         self.task().map_or([0; 16], Task::name)

@@ -17,10 +17,8 @@ pub struct Used {
 impl Used {
     /// What `thread` has used; its address space is its process's.
     pub fn of(thread: &Thread) -> Used {
-        let total = thread.run_time();
-        let system = thread.system_time().min(total);
         let faults = [thread.min_faults.load(Relaxed), thread.maj_faults.load(Relaxed)];
-        Used { time: [total - system, system], faults, max_rss: 0 }
+        Used { time: thread.times(), faults, max_rss: 0 }
     }
 
     /// Adds what somebody else has used.

@@ -17,7 +17,7 @@ use vigil_abi::time::*;
 use vigil_executor::class::Params;
 use vigil_executor::lock_class;
 use vigil_executor::sync::SpinLock;
-use vigil_executor::task::{Hooks, SpawnError, Spawned};
+use vigil_executor::task::SpawnError;
 use vigil_executor::time::{Nanos, SEC, now};
 use vigil_executor::timer::Timer;
 use vigil_executor::wait::{WaitMode, WaitQueue};
@@ -114,15 +114,13 @@ fn fired(timer: &Timer) {
 
 /// Starts the task that sends the signals.
 pub fn start() -> Result<(), SpawnError> {
-    let task = Spawned::new(daemon(), Params::fifo(50), b"posix-timers", const { &Hooks::NONE }, core::ptr::null())?;
-    drop(task.start());
-    Ok(())
+    crate::task::kthread::spawn(daemon(), Params::fifo(50), b"posix-timers", None)
 }
 
 async fn daemon() {
     loop {
         let some = || (!FIRED.load(Acquire).is_null()).then_some(());
-        let _ = DAEMON.wait_until(wait_site!("posix_timers"), WaitMode::Uninterruptible, some).await;
+        let _ = DAEMON.wait_until(wait_site!("posix_timers"), WaitMode::Interruptible, some).await;
         let mut list = FIRED.swap(null_mut(), Acquire);
         while !list.is_null() {
             // SAFETY: each entry of the list carries a count, which is taken over here.

@@ -3,6 +3,9 @@
 //! This crate owns no memory that could be given up; those who do register a [`Shrinker`]: the page cache, the dentry and
 //! inode caches, slab. `alloc_pages_wait(order, gfp).await` tries, asks them in passes of growing force, lets the
 //! out-of-memory handler choose a victim, and gives up only when that finds none (Linux: __alloc_pages_slowpath).
+//!
+//! The plain face asks the shrinkers as well before it fails, a bounded number of times, where no spin lock can be held:
+//! with preemption and interrupts on ([`shrink_here`]).
 
 use super::gfp::Gfp;
 use super::zone::{self, Watermark};
@@ -10,8 +13,11 @@ use crate::fault;
 use crate::page::Page;
 use core::future::Future;
 use core::pin::Pin;
-use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 use core::task::{Context, Poll};
+use vigil_executor::arch;
+use vigil_executor::context::Context as ExecContext;
+use vigil_executor::executor::cond_resched;
 use vigil_executor::sync::SpinLock;
 use vigil_executor::time;
 use vigil_executor::wait::WaitMode;
@@ -38,6 +44,8 @@ const MAX_SHRINKERS: usize = 16;
 const DEF_PRIORITY: u32 = 12;
 /// Objects asked for at once.
 const BATCH: usize = 128;
+/// The most that one pass of the plain face looks at: it is one poll.
+const MAX_HERE: usize = 8192;
 /// Passes without success after which the last resort is tried (Linux: MAX_RECLAIM_RETRIES).
 const MAX_RETRIES: u32 = 16;
 
@@ -47,8 +55,15 @@ static KSWAPD: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
 static OOM: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
 static WARN: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
 static DRAIN: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
-/// How often an awaitable request met empty zones (`allocstall`).
+/// How often a request met empty zones and reclaimed by itself (`allocstall`).
 pub(super) static STALLS: AtomicUsize = AtomicUsize::new(0);
+/// Objects that shrinkers were asked to look at (`slabs_scanned`).
+pub(super) static SCANNED: AtomicUsize = AtomicUsize::new(0);
+/// How often the reclaimer has run (`pageoutrun`).
+pub(super) static RUNS: AtomicUsize = AtomicUsize::new(0);
+/// Runs of the reclaimer in a row that freed nothing: after [`MAX_RETRIES`] it is left alone until somebody frees
+/// something (Linux: kswapd_failures).
+static FAILURES: AtomicU32 = AtomicU32::new(0);
 
 /// Adds a shrinker, for ever.
 pub fn register_shrinker(s: &'static dyn Shrinker) -> Result<(), TooManyShrinkers> {
@@ -81,7 +96,7 @@ pub fn set_warn_hook(f: fn(usize, Gfp)) {
 }
 
 /// Reports a request that failed.
-pub(super) fn warn_failed(order: usize, gfp: Gfp) {
+pub(crate) fn warn_failed(order: usize, gfp: Gfp) {
     let p = WARN.load(Ordering::Acquire);
     if gfp.contains(Gfp::NOWARN) || p.is_null() {
         return;
@@ -99,6 +114,9 @@ fn hook(p: &AtomicPtr<()>) -> Option<fn()> {
 
 /// Tells the reclaimer that memory runs low.
 pub(super) fn wake_kswapd() {
+    if FAILURES.load(Ordering::Relaxed) >= MAX_RETRIES {
+        return;
+    }
     if let Some(f) = hook(&KSWAPD) {
         f();
     }
@@ -124,23 +142,63 @@ fn out_of_memory(order: usize) -> bool {
     f(order)
 }
 
-/// One pass over all shrinkers that asks each for 1/2^`priority` of what it has; returns how many objects were freed. The
-/// reclaimer's tool, too: it calls with falling priority until [`shrink`] has freed enough or the marks are reached.
-pub fn shrink(priority: u32, gfp: Gfp) -> usize {
+/// Asks `s` to look at `nr` objects.
+fn scan(s: &dyn Shrinker, nr: usize, gfp: Gfp) -> usize {
+    SCANNED.fetch_add(nr, Ordering::Relaxed);
+    let freed = s.scan(nr, gfp);
+    if freed != 0 {
+        FAILURES.store(0, Ordering::Relaxed);
+    }
+    freed
+}
+
+/// What a pass of force `priority` asks of somebody who has `count` objects: 2/2^priority of them, at last all.
+fn share(count: usize, priority: u32) -> usize {
+    if priority == 0 { count } else { (count >> priority.min(DEF_PRIORITY)).saturating_mul(2) }
+}
+
+/// One pass over all shrinkers that asks each for a share of what it has; returns how many objects were freed. Lets others
+/// run between two batches.
+async fn shrink(priority: u32, gfp: Gfp) -> usize {
     let table = *SHRINKERS.lock();
     let mut freed = 0usize;
     for s in table.iter().flatten() {
-        let mut want = (s.count(gfp) >> priority.min(DEF_PRIORITY)).saturating_mul(2);
-        if priority == 0 {
-            want = s.count(gfp);
-        }
+        let mut want = share(s.count(gfp), priority);
         while want > 0 {
             let nr = want.min(BATCH);
-            freed = freed.saturating_add(s.scan(nr, gfp));
+            freed = freed.saturating_add(scan(*s, nr, gfp));
             want -= nr;
+            cond_resched().await;
         }
     }
     freed
+}
+
+/// The plain face's own reclaim: `attempt` again after passes that look at twice as many objects each time, until it
+/// succeeds or nothing more comes. Only where the caller could wait: no spin lock is held, so a shrinker takes its own.
+pub(crate) fn shrink_here<T>(gfp: Gfp, mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
+    if !gfp.contains(Gfp::DIRECT) || arch::irqs_disabled() || ExecContext::here().count() != 0 {
+        return None;
+    }
+    STALLS.fetch_add(1, Ordering::Relaxed);
+    let table = *SHRINKERS.lock();
+    let mut nr = BATCH;
+    while nr <= MAX_HERE {
+        let mut freed = 0usize;
+        for s in table.iter().flatten() {
+            freed = freed.saturating_add(scan(*s, share(s.count(gfp), 0).min(nr), gfp));
+        }
+        crate::slab::shrink_all();
+        super::drain_local();
+        if let Some(value) = attempt() {
+            return Some(value);
+        }
+        if freed == 0 && nr > BATCH {
+            return None;
+        }
+        nr *= 2;
+    }
+    None
 }
 
 /// Whether the zones are at their high marks: the reclaimer may stop.
@@ -151,16 +209,23 @@ pub(super) fn is_balanced() -> bool {
 /// The reclaimer's work (Linux: balance_pgdat): passes of growing force until all zones are at their high marks or nothing
 /// more can be freed. The task that [`set_kswapd_hook`]'s function wakes awaits it in a loop.
 pub async fn balance() {
+    RUNS.fetch_add(1, Ordering::Relaxed);
     let mut priority = DEF_PRIORITY;
     while !is_balanced() {
-        let freed = shrink(priority, Gfp::KERNEL);
-        if freed == 0 {
-            if priority == 0 {
-                drain_everywhere();
-                return;
-            }
-            priority -= 1;
+        let freed = shrink(priority, Gfp::KERNEL).await;
+        // Freed objects leave slabs behind that nobody uses.
+        crate::slab::shrink_all();
+        if is_balanced() {
+            return;
         }
+        if priority == 0 {
+            drain_everywhere();
+            if freed == 0 && !is_balanced() {
+                FAILURES.fetch_add(1, Ordering::Relaxed);
+            }
+            return;
+        }
+        priority -= 1;
         YieldNow(false).await;
     }
 }
@@ -195,7 +260,7 @@ pub async fn alloc_wait<T>(order: usize, gfp: Gfp, mut attempt: impl FnMut() -> 
     loop {
         let mut retries = 0;
         while retries < MAX_RETRIES {
-            let progress = shrink(DEF_PRIORITY.saturating_sub(retries), gfp) != 0;
+            let progress = shrink(DEF_PRIORITY.saturating_sub(retries), gfp).await != 0;
             drain_everywhere();
             if let Some(value) = attempt() {
                 return Some(value);

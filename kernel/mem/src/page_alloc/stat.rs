@@ -111,8 +111,12 @@ pub struct MemStat {
     /// What a new program could have without swapping (MemAvailable): free, less the reserve, and the half or more of the
     /// page cache and of the reclaimable slab (Linux: si_mem_available).
     pub available: usize,
-    /// Requests that had to wait (allocstall).
+    /// Requests that had to reclaim by themselves (allocstall).
     pub stalls: usize,
+    /// Objects that shrinkers looked at (slabs_scanned).
+    pub scanned: usize,
+    /// Runs of the reclaimer (pageoutrun).
+    pub reclaims: usize,
     /// Whether all zones are at their high marks.
     pub balanced: bool,
 }
@@ -127,5 +131,14 @@ pub fn meminfo() -> MemStat {
     let file = item(Item::FilePages).saturating_sub(item(Item::Shmem));
     let slab = item(Item::SlabReclaimable);
     let available = free.saturating_sub(reserve) + (file - (file / 2).min(low)) + (slab - (slab / 2).min(low));
-    MemStat { total, free, pcp, available, stalls: reclaim::STALLS.load(Relaxed), balanced: reclaim::is_balanced() }
+    MemStat {
+        total,
+        free,
+        pcp,
+        available,
+        stalls: reclaim::STALLS.load(Relaxed),
+        scanned: reclaim::SCANNED.load(Relaxed),
+        reclaims: reclaim::RUNS.load(Relaxed),
+        balanced: reclaim::is_balanced(),
+    }
 }

@@ -5,6 +5,7 @@ use super::gfp::Gfp;
 use super::reclaim;
 use crate::addr::{PAGE_SHIFT, Pfn};
 use crate::page::Page;
+use crate::slab::COSTLY_ORDER;
 use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering::Relaxed};
 use vigil_executor::lock_class;
 use vigil_executor::sync::SpinLock;
@@ -216,7 +217,11 @@ pub(super) fn alloc_slow(order: usize, gfp: Gfp) -> Option<&'static Page> {
     }
     // What is missing may lie on this CPU's own lists.
     super::pcp::drain_local();
-    let page = take(Watermark::Min);
+    let mut page = take(Watermark::Min);
+    // For a large block the caller has another way, which costs less than all caches.
+    if page.is_none() && order <= COSTLY_ORDER {
+        page = reclaim::shrink_here(gfp, || take(Watermark::Min));
+    }
     if page.is_none() {
         reclaim::warn_failed(order, gfp);
     }

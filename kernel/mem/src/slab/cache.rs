@@ -110,15 +110,10 @@ impl KmemCache {
         if !gfp.contains(Gfp::NOFAULT) && fault::should_fail() {
             return None;
         }
-        let obj = self.cpu.with(|c| match NonNull::new(c.head.load(Relaxed)) {
-            Some(obj) => {
-                // SAFETY: an object on the list is free and its free pointer valid.
-                c.head.store(unsafe { self.next_of(obj).read() }, Relaxed);
-                c.count.store(c.count.load(Relaxed).wrapping_sub(1), Relaxed);
-                Some(obj)
-            }
-            None => self.refill(c, gfp),
-        })?;
+        let obj = match self.take(gfp) {
+            Some(obj) => obj,
+            None => self.reclaim(gfp)?,
+        };
         // SAFETY: an object of this cache, ours now.
         unsafe { check::on_alloc(self.name, &self.layout, obj, self.ctor.is_some()) };
         if gfp.contains(Gfp::ZERO) {
@@ -126,6 +121,30 @@ impl KmemCache {
             unsafe { self.zero(obj) };
         }
         Some(obj)
+    }
+
+    #[inline(always)]
+    fn take(&'static self, gfp: Gfp) -> Option<NonNull<u8>> {
+        self.cpu.with(|c| match NonNull::new(c.head.load(Relaxed)) {
+            Some(obj) => {
+                // SAFETY: an object on the list is free and its free pointer valid.
+                c.head.store(unsafe { self.next_of(obj).read() }, Relaxed);
+                c.count.store(c.count.load(Relaxed).wrapping_sub(1), Relaxed);
+                Some(obj)
+            }
+            None => self.refill(c, gfp),
+        })
+    }
+
+    /// There is no page for another slab: asks the shrinkers, outside of this CPU's list, if the caller's place allows.
+    #[cold]
+    #[inline(never)]
+    fn reclaim(&'static self, gfp: Gfp) -> Option<NonNull<u8>> {
+        let obj = page_alloc::shrink_here(gfp, || self.take(gfp));
+        if obj.is_none() {
+            page_alloc::warn_failed(self.layout.order, gfp);
+        }
+        obj
     }
 
     /// Zeroes an object.
@@ -225,7 +244,8 @@ impl KmemCache {
     /// Adds a slab.
     fn grow(&'static self, gfp: Gfp) -> Option<()> {
         // Not counted by the fault injector again: the object was.
-        let mut want = (gfp & !(Gfp::ZERO | Gfp::MOVABLE)) | Gfp::NOFAULT;
+        // Nor reported: `reclaim` does that when it is of no use either.
+        let mut want = (gfp & !(Gfp::ZERO | Gfp::MOVABLE)) | Gfp::NOFAULT | Gfp::NOWARN;
         if in_interrupt() {
             want |= Gfp::ATOMIC;
         }

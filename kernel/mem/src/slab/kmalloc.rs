@@ -13,7 +13,7 @@ use vigil_executor::context::in_interrupt;
 /// The largest size that comes from a slab.
 pub const KMALLOC_MAX_CACHE_SIZE: usize = 8192;
 /// Above this order contiguous pages are tried once, without pressing, and then mapped ones are taken.
-const COSTLY_ORDER: usize = 3;
+pub(crate) const COSTLY_ORDER: usize = 3;
 
 /// Sizes of the classes. 96 and 192 fill the largest gaps, as on Linux. The last four fill the one from 1024 to 2048,
 /// where threads and their tasks lie, with sizes that leave little of a slab over: 7 of the first in two pages, 13 of the

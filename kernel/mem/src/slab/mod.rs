@@ -24,6 +24,7 @@ mod typed;
 
 pub use cache::KmemCache;
 pub use info::{SlabInfo, caches, drain_local, shrink_all};
+pub(crate) use kmalloc::COSTLY_ORDER;
 pub use kmalloc::{KMALLOC_MAX_CACHE_SIZE, KernelAllocator, kfree, kmalloc};
 pub use typed::{Cache, CacheBox};
 

@@ -74,10 +74,11 @@ fn show(thread: &Thread, signo: u32, handler: u64, guard: &Tasks) {
     }
 }
 
-/// Sends to one thread. EAGAIN: the queue of real-time signals is full. A dead thread's signal is dropped.
+/// Sends to one thread. EAGAIN: the queue of real-time signals is full. A dead thread's signal is dropped, and a kernel
+/// task's.
 pub fn send_to_thread(thread: &Thread, info: SigInfo) -> Result<(), Errno> {
     let guard = tasks();
-    if thread.is_gone() {
+    if thread.is_gone() || thread.process.kernel {
         return Ok(());
     }
     stop::prepare(&thread.process, info.signo, &guard);
@@ -104,7 +105,7 @@ pub fn send_to_process_locked(process: &Process, info: SigInfo, guard: &Tasks) {
 
 fn send_checked(process: &Process, info: SigInfo, guard: &Tasks) -> Result<(), Errno> {
     let relations = process.relations(guard);
-    if relations.life != Life::Running {
+    if relations.life != Life::Running || process.kernel {
         return Ok(());
     }
     stop::prepare(process, info.signo, guard);

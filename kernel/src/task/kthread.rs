@@ -1,0 +1,152 @@
+//! Kernel tasks as user space sees them (Linux: kernel/kthread.c): a number, a row in `/proc`, a parent, `kthreadd`.
+//!
+//! A kernel task is a task of the executor like any other; [`spawn`] makes one. What runs is charged to it (DESIGN.md rule 10).
+//! For user space it gets a [`Process`] with one [`Thread`], which have no memory and take no signal: so `ps`, `chrt`, `taskset`
+//! and `/proc/PID` find class, affinity and times where they find everybody's. The task itself knows nothing of them: it has
+//! no owner, so `Thread::current` is nobody while it runs.
+//!
+//! Process 1 comes first. Tasks that were made before it wait in a list for [`start`]; later ones, which workers may have made
+//! in any task, are entered by `kthreadd` itself.
+
+use super::limits::Limits;
+use super::pid;
+use super::process::{Process, find_process, tasks};
+use super::signal::{SigHand, ThreadSignals};
+use super::thread::{Thread, ThreadParts};
+use core::future::Future;
+use vigil_abi::Errno;
+use vigil_executor::class::Params;
+use vigil_executor::cpu::{CpuId, CpuMask};
+use vigil_executor::lock_class;
+use vigil_executor::sync::SpinLock;
+use vigil_executor::task::{Hooks, SpawnError, Spawned, Task, TaskRef};
+use vigil_executor::wait::{WaitMode, WaitQueue};
+use vigil_executor::wait_site;
+use vigil_fs::{Cred, FdTable, FsStruct, Path};
+use vigil_mem::{KArc, KVec};
+
+/// The number of `kthreadd`.
+const KTHREADD: u32 = 2;
+
+/// Tasks without a row.
+static NEW: SpinLock<KVec<TaskRef>> = SpinLock::new(lock_class!("kthreads"), KVec::new());
+static WAIT: WaitQueue = WaitQueue::new();
+
+/// Makes a kernel task and starts it; with `cpu` it stays on that one. ENOMEM.
+pub fn spawn(
+    future: impl Future<Output = ()> + Send + 'static,
+    params: Params,
+    name: &[u8],
+    cpu: Option<CpuId>,
+) -> Result<(), SpawnError> {
+    let made = Spawned::new(future, params, name, const { &Hooks::NONE }, core::ptr::null())?;
+    if let Some(cpu) = cpu {
+        made.task().set_affinity(CpuMask::of(cpu));
+    }
+    announce(made.task());
+    drop(made.start());
+    Ok(())
+}
+
+/// A kernel task was made: it gets a row. Without memory for the note it has none, and runs all the same.
+pub fn announce(task: &Task) {
+    if NEW.lock_irq().try_push(TaskRef::from_task(task)).is_ok() {
+        WAIT.wake_all();
+    }
+}
+
+/// Makes `kthreadd` and enters what there is so far. Once, after process 1 has its number.
+pub fn start(root: Path) -> Result<(), Errno> {
+    let made = Spawned::new(kthreadd(), Params::DEFAULT, b"kthreadd", const { &Hooks::NONE }, core::ptr::null());
+    let made = made.map_err(|_| Errno::ENOMEM)?;
+    let common = Common {
+        actions: KArc::try_new(SigHand::new())?,
+        files: KArc::try_new(FdTable::try_new()?)?,
+        fs: KArc::try_new(FsStruct::new(root))?,
+        cred: KArc::try_new(Cred::root())?,
+    };
+    common.enter(made.task(), None)?;
+    drop(made.start());
+    enter_new()
+}
+
+/// What all kernel threads share.
+struct Common {
+    actions: KArc<SigHand>,
+    files: KArc<FdTable>,
+    fs: KArc<FsStruct>,
+    cred: KArc<Cred>,
+}
+
+impl Common {
+    /// As `kthreadd` has it.
+    fn of(parent: &Process) -> Option<Common> {
+        let thread = parent.any_thread()?;
+        Some(Common {
+            actions: parent.sighand(),
+            files: thread.share_files()?,
+            fs: thread.share_fs()?,
+            cred: thread.share_cred()?,
+        })
+    }
+
+    /// Gives `task` a number and its places in the tables.
+    fn enter(self, task: &Task, parent: Option<KArc<Process>>) -> Result<(), Errno> {
+        let pid = pid::alloc().map_err(|_| Errno::ENOMEM)?;
+        self.enter_as(pid, task, parent).inspect_err(|_| pid::free(pid))
+    }
+
+    fn enter_as(self, pid: u32, task: &Task, parent: Option<KArc<Process>>) -> Result<(), Errno> {
+        let limits = Limits::initial(super::init::max_threads() as u64 / 2);
+        let process = KArc::try_new(Process::new_kernel(pid, self.actions, limits))?;
+        process.reserve_thread()?;
+        let Common { files, fs, cred, .. } = self;
+        let parts = ThreadParts { tid: pid, process: process.clone(), mm: None, files, fs, cred, signals: ThreadSignals::new() };
+        let thread = KArc::try_new_with(|| Thread::new(parts))?;
+        thread.set_task(TaskRef::from_task(task));
+        let mut guard = tasks();
+        if let Some(parent) = parent {
+            process.set_parent(parent, &mut guard);
+        }
+        let relations = process.relations_mut(&mut guard);
+        (relations.pgrp, relations.session) = (0, 0);
+        // There is a place: it was reserved.
+        let _ = relations.threads.push_reserved(thread.clone());
+        guard.pids.join(0);
+        guard.pids.join(0);
+        guard.pids.set_process(pid, Some(process));
+        guard.pids.set_thread(pid, Some(thread));
+        Ok(())
+    }
+}
+
+/// Enters the tasks that were announced, oldest first. ENOMEM: the rest stays for another time.
+fn enter_new() -> Result<(), Errno> {
+    let Some(parent) = find_process(KTHREADD) else { return Ok(()) };
+    loop {
+        let next = NEW.lock_irq().first().cloned();
+        let (Some(task), Some(common)) = (next, Common::of(&parent)) else { return Ok(()) };
+        common.enter(&task, Some(parent.clone()))?;
+        let entered = NEW.lock_irq().remove(0);
+        drop(entered);
+    }
+}
+
+/// The life of `kthreadd`.
+async fn kthreadd() {
+    loop {
+        let some = || (!NEW.lock_irq().is_empty()).then_some(());
+        // Nobody signals it; so it waits as who is idle does.
+        let _ = WAIT.wait_until(wait_site!("kthreadd"), WaitMode::Interruptible, some).await;
+        if enter_new().is_err() {
+            let later = vigil_executor::time::now().saturating_add(vigil_executor::time::SEC);
+            let _ = vigil_executor::timer::sleep_until(wait_site!("kthreadd"), later, 0, WaitMode::Interruptible).await;
+        }
+    }
+}
+
+/// Whether `thread` is a kernel task that stays on its CPU: user space may not move it (Linux: PF_NO_SETAFFINITY).
+pub fn is_bound(thread: &Thread) -> bool {
+    thread.process.kernel && thread.task().is_some_and(|t| t.affinity().0.count_ones() == 1)
+}
+
