@@ -49,14 +49,10 @@ impl Inbox {
     }
 
     /// Adds `task` on the inbox's own CPU; `true` if a reschedule is due. `stays`: whether the current task goes on
-    /// before it, whatever the queue holds; asked before the push, and again after it for whoever changes the current
-    /// task's parameters and then finds the inbox empty.
-    #[inline]
-    pub fn push_here(&self, task: NonNull<Task>, stays: impl Fn() -> bool) -> bool {
-        if !stays() {
-            self.link(task);
-            return true;
-        }
+    /// before it, whatever the queue holds. It is asked after the push, for whoever changes the current task's parameters
+    /// and then finds the inbox empty; so what may not lie there counts as lying, too, which costs another CPU an IPI at most.
+    #[inline(always)]
+    pub fn push_here(&self, task: NonNull<Task>, stays: impl FnOnce() -> bool) -> bool {
         self.lying.store(true, Ordering::SeqCst);
         self.link(task);
         // Pairs with the fence of whoever changes what `stays` answers by and then looks here.

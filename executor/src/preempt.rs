@@ -81,7 +81,8 @@ pub(crate) fn reschedule_check(exec: &CpuExec, ctx: &Context) -> Preempt {
     let now = time::now();
     let mut rq = exec.rq.lock_masked();
     let mut verdict = Preempt::No;
-    drain(exec, &mut rq, CpuId::current(), now, |rq, entity| verdict = verdict.max(rq.should_preempt(entity, now)));
+    let here = CpuId::current();
+    drain(exec, &mut rq, here, now, |rq, entity| verdict = verdict.max(rq.should_preempt(entity, now)));
     let due = exec.take_due();
     if due & DUE_CHOICE != 0 || due & DUE_TICK != 0 && rq.tick(now) {
         verdict = verdict.max(Preempt::Fair);
@@ -95,7 +96,7 @@ pub(crate) fn reschedule_check(exec: &CpuExec, ctx: &Context) -> Preempt {
     let event = if verdict == Preempt::No { Some(rq.next_event(now)) } else { None };
     drop(rq);
     if let Some(event) = event {
-        timer::set_slice(event);
+        timer::set_slice(here, event);
     }
     if verdict == Preempt::Fair {
         ctx.set_lazy_resched();

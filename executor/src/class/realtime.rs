@@ -64,6 +64,8 @@ pub(super) struct RtRq {
     /// `runtime` where that limits anything, else for ever: a runtime of the whole period is no limit (Linux:
     /// `sched_rt_runtime_exceeded`).
     limit: Nanos,
+    /// By when the share cannot be used up, however busily real-time runs: reckoned anew when it is reached.
+    busy_until: Nanos,
     timeslice: Nanos,
 }
 
@@ -94,6 +96,7 @@ impl RtRq {
             period: t.rt_period,
             runtime: t.rt_runtime,
             limit: limit(t.rt_runtime, t.rt_period),
+            busy_until: 0,
             timeslice: t.rr_timeslice,
         }
     }
@@ -162,6 +165,18 @@ impl RtRq {
             self.used = 0;
             self.throttled = false;
         }
+    }
+
+    /// Reckons `busy_until`, with everything charged up to `start`.
+    #[inline(never)]
+    fn reckon(&mut self, start: Nanos) {
+        self.busy_until = if self.limit == Nanos::MAX {
+            Nanos::MAX
+        } else {
+            let at = start.saturating_add(self.limit.saturating_sub(self.used));
+            // A new period comes first and forgives what was used in this one.
+            if at > self.period_end { self.period_end.saturating_add(self.limit) } else { at }
+        };
     }
 
     /// Charges a stay that ends a period or the share of it.
@@ -294,21 +309,18 @@ impl SchedClass for RtRq {
     }
 
     #[inline(always)]
-    unsafe fn next_event(&self, curr: NonNull<Entity>) -> Option<Nanos> {
+    unsafe fn next_event(&mut self, curr: NonNull<Entity>) -> Option<Nanos> {
         // SAFETY: valid by contract, under the queue's lock.
         unsafe {
             let this = curr.as_ptr();
             let start = (*this).exec_start;
-            let throttle = (self.limit != Nanos::MAX).then(|| {
-                let at = start.wrapping_add(self.limit.saturating_sub(self.used));
-                // A new period comes first and forgives what was used in this one.
-                if at > self.period_end { self.period_end.saturating_add(self.limit) } else { at }
-            });
-            if (*this).params.policy != Policy::RoundRobin || self.is_alone(curr) {
-                return throttle;
+            if self.busy_until <= start {
+                self.reckon(start);
             }
-            let quantum = start.saturating_add((*this).rr_left);
-            Some(throttle.map_or(quantum, |t| t.min(quantum)))
+            if (*this).params.policy == Policy::RoundRobin && !self.is_alone(curr) {
+                return Some(start.saturating_add((*this).rr_left).min(self.busy_until));
+            }
+            if self.busy_until == Nanos::MAX { None } else { Some(self.busy_until) }
         }
     }
 
@@ -354,6 +366,7 @@ impl SchedClass for RtRq {
         self.period = period;
         self.runtime = t.rt_runtime;
         self.limit = limit(t.rt_runtime, period);
+        self.busy_until = 0;
         self.timeslice = timeslice;
         // The new period begins now, as Linux restarts its period timer.
         self.period_end = now.saturating_add(self.period);

@@ -71,11 +71,12 @@ pub(super) trait SchedClass {
         false
     }
 
-    /// When the tick must next come for the charged current entity.
+    /// When the tick must next come for the charged current entity, or a moment before that: the same answer as long as it
+    /// will do spares the timer.
     ///
     /// # Safety
     /// `curr` is current.
-    unsafe fn next_event(&self, curr: NonNull<Entity>) -> Option<Nanos> {
+    unsafe fn next_event(&mut self, curr: NonNull<Entity>) -> Option<Nanos> {
         let _ = curr;
         None
     }

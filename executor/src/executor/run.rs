@@ -70,7 +70,7 @@ fn run_after(first: Left) -> ! {
         let exec = EXEC.of(here);
         let ctx = Context::here();
         // Not before something urgent that a poll was parked for: it will come by again.
-        if (reaper::is_pending() || rcu::has_ready()) && !matches!(left, Left::Parked(_)) {
+        if (reaper::is_pending() || rcu::has_ready(here)) && !matches!(left, Left::Parked(_)) {
             clean_up();
         }
         // Before the drain: a wake after it sets the flag again.
@@ -112,7 +112,7 @@ fn run_after(first: Left) -> ! {
             // Also when idle: real-time throttling ends by it.
             let event = rq.next_event(now);
             drop(rq);
-            timer::set_slice(event);
+            timer::set_slice(here, event);
             (next, dead)
         };
         if let Some(task) = dead {
@@ -240,7 +240,7 @@ fn idle(exec: &CpuExec, since: Nanos) {
     rcu::idle_enter(here);
     // The idle bit is set before this look, and a waker pushes before it looks at the bit (both SeqCst): whoever comes
     // second sees the other. An IPI that arrives now is pending and ends the WFI although it is masked.
-    if exec.inbox.is_empty() && !rcu::has_ready() && !Context::here().need_resched() {
+    if exec.inbox.is_empty() && !rcu::has_ready(here) && !Context::here().need_resched() {
         timer::reprogram();
         arch::wait_for_interrupt();
     }

@@ -137,14 +137,24 @@ impl Task {
     /// Makes it runnable, if it sleeps: any context, with locks held. See [`State::wake`].
     #[inline]
     pub fn wake(&self) {
-        // Between the bit and the push the task is in nobody's list: this flow must not be parked there (bug 2).
+        self.wake_guarded(&PreemptGuard::new());
+    }
+
+    /// [`Task::wake`] by a flow that has preemption off already: a wake function of a wait queue.
+    #[inline]
+    pub fn wake_in_lock(&self) {
+        self.wake_guarded(&PreemptGuard::held());
+    }
+
+    /// Between the bit and the push the task is in nobody's list: this flow must not be parked there (bug 2).
+    #[inline(always)]
+    fn wake_guarded(&self, guard: &PreemptGuard) {
         #[cfg(feature = "stamps")]
         let called = crate::arch::cycles();
-        let guard = PreemptGuard::new();
         if self.state.wake() == Wake::Push {
             #[cfg(feature = "stamps")]
             self.stamps.note_wake(called);
-            crate::executor::push_runnable(self, &guard);
+            crate::executor::push_runnable(self, guard);
         }
     }
 

@@ -291,7 +291,7 @@ pub fn interrupt(now_at_entry: Nanos) -> bool {
     let mut event = base.first.load(Ordering::Relaxed).min(slice);
     if event <= t {
         // Timers come due as fast as they run: leave the CPU to others for a moment.
-        event = t.saturating_add(HANG_DELAY);
+        event = t.saturating_add(HANG_DELAY).min(slice);
     }
     base.program(event);
     due
@@ -370,13 +370,17 @@ pub fn next_event() -> Option<Nanos> {
     (event != NEVER).then_some(event)
 }
 
-/// The executor's next event of this CPU: the end of a slice, a quantum, a bandwidth period. Replaces the one before.
-/// Costs two stores and two compares unless the event is earlier than what the comparator stands at. Interrupts masked.
-#[inline]
-pub fn set_slice(deadline: Option<Nanos>) {
-    let base = bases().this();
-    base.slice.store(deadline.unwrap_or(NEVER), Ordering::Relaxed);
-    base.arm();
+/// The executor's next event of `here`, this CPU: the end of a slice, a quantum, a bandwidth period. Replaces the one before.
+/// The comparator is touched only when the event is earlier than what it stands at. Interrupts masked.
+#[inline(always)]
+pub fn set_slice(here: CpuId, deadline: Option<Nanos>) {
+    let base = bases().of(here);
+    let slice = deadline.unwrap_or(NEVER);
+    // The comparator never stands later than the slice: if that stays, nothing else need be looked at.
+    if base.slice.load(Ordering::Relaxed) != slice {
+        base.slice.store(slice, Ordering::Relaxed);
+        base.arm();
+    }
 }
 
 /// The soft expiry with which `entry` was started last.

@@ -138,6 +138,24 @@ impl WaitNode {
         queue.link(NonNull::from(self.get_ref()));
     }
 
+    /// [`WaitNode::register`] for a node with a callback.
+    ///
+    /// # Safety
+    /// As [`WaitNode::register`].
+    #[inline(always)]
+    pub unsafe fn register_callback(self: Pin<&Self>, queue: &WaitQueue, key: u32, how: Register) {
+        self.inner.with_mut(|p| {
+            // SAFETY: the node is in no list, so it is the caller's alone.
+            let inner = unsafe { &mut *p };
+            debug_assert!(inner.call.is_some() && inner.waker.is_none());
+            inner.key = key;
+            inner.how = how;
+        });
+        // SAFETY: as above.
+        self.queue.with_mut(|p| unsafe { *p = queue });
+        queue.link(NonNull::from(self.get_ref()));
+    }
+
     /// Takes it out; `true` if a wake had taken it out (and so was consumed by this waiter). The condition may have
     /// become true all the same.
     ///

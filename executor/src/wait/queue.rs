@@ -73,7 +73,31 @@ impl WaitQueue {
     #[cold]
     #[inline(never)]
     fn wake_slow(&self, key: u32, nr_exclusive: usize) -> usize {
-        self.wake_list(self.list.lock_irq(), key, nr_exclusive)
+        let mut list = self.list.lock_irq();
+        // The usual wake: of one, and the first node is for it.
+        if nr_exclusive == 1
+            && let Some(node) = list.first()
+        {
+            // SAFETY: as below.
+            unsafe {
+                let (wanted, how) = node.as_ref().inner.with(|p| ((*p).key, (*p).how));
+                if how == Register::Exclusive && (key == 0 || wanted & key != 0) {
+                    let (consumed, waker) = node.as_ref().fire(key);
+                    if consumed {
+                        list.remove_first_exclusive(node);
+                        if list.is_empty() {
+                            self.waiters.store(0, Ordering::Relaxed);
+                        }
+                        node.as_ref().state.store(WOKEN, Ordering::Release);
+                        if let Some(waker) = waker {
+                            waker.wake();
+                        }
+                        return 1;
+                    }
+                }
+            }
+        }
+        self.wake_all_of(list, key, nr_exclusive)
     }
 
     /// As [`WaitQueue::wake`], for a wake inside the wake of a queue of the same class (epolls that watch epolls), in an
@@ -82,11 +106,12 @@ impl WaitQueue {
         if !self.has_waiters() {
             return 0;
         }
-        self.wake_list(self.list.lock_irq_nested(class), key, nr_exclusive)
+        self.wake_all_of(self.list.lock_irq_nested(class), key, nr_exclusive)
     }
 
-    #[inline(always)]
-    fn wake_list(&self, mut list: SpinIrqGuard<'_, List>, key: u32, nr_exclusive: usize) -> usize {
+    /// A wake node by node.
+    #[inline(never)]
+    fn wake_all_of(&self, mut list: SpinIrqGuard<'_, List>, key: u32, nr_exclusive: usize) -> usize {
         let mut left = if nr_exclusive == 0 { usize::MAX } else { nr_exclusive };
         let mut woken = 0;
         let mut at = list.first();
@@ -125,6 +150,7 @@ impl WaitQueue {
     }
 
     /// Enters `node`; the fence of the Dekker pair included.
+    #[inline]
     pub(super) fn link(&self, node: NonNull<WaitNode>) {
         let mut list = self.list.lock_irq();
         if list.is_empty() {

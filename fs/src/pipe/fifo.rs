@@ -51,7 +51,7 @@ impl InodeOps for Fifo {
         if state.ring.capacity() == 0 {
             state.ring.resize(super::DEFAULT_SLOTS)?;
         }
-        drop(state);
+        pipe.publish(state);
         Ok(Opened::Own(vigil_mem::unsize!(KArc, pipe => dyn FileOps)))
     }
 

@@ -29,6 +29,7 @@ use crate::vfs::poll::{PollEvents, PollTable};
 use crate::vfs::superblock::{SuperBlock, SuperFlags, SuperInfo};
 use crate::vfs::wait::EXCLUSIVE;
 use ring::{DEFAULT_SLOTS, Ring, Step};
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use vigil_abi::Errno;
 use vigil_abi::fcntl::{O_CLOEXEC, O_DIRECT, O_NONBLOCK, O_RDONLY, O_WRONLY, PIPE_BUF};
 use vigil_abi::poll::{POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM};
@@ -50,9 +51,25 @@ pub(crate) struct State {
     writers_ever: u32,
 }
 
+/// In `Pipe::ready`: a read, a write, would not wait.
+const READ_READY: u32 = 1;
+const WRITE_READY: u32 = 2;
+
+impl State {
+    /// What `Pipe::ready` is to say.
+    #[inline]
+    fn ready(&self) -> u32 {
+        let read = if self.ring.is_empty() && self.writers != 0 { 0 } else { READ_READY };
+        let write = if self.ring.is_full() && self.readers != 0 { 0 } else { WRITE_READY };
+        read | write
+    }
+}
+
 /// A pipe.
 pub struct Pipe {
     state: SpinLock<State>,
+    /// Who would not wait (`*_READY`), as the lock's last holder left it: for a look without the lock.
+    ready: AtomicU32,
     readers_wait: WaitQueue,
     writers_wait: WaitQueue,
     /// A FIFO, whose opening waits for the other end. A pipe is opened again through /proc without waiting: its ends were
@@ -67,6 +84,7 @@ impl Pipe {
     fn try_new(named: bool) -> Result<KArc<Pipe>, Errno> {
         let state = State { ring: Ring::try_new(DEFAULT_SLOTS)?, readers: 0, writers: 0, readers_ever: 0, writers_ever: 0 };
         Ok(KArc::try_new(Pipe {
+            ready: AtomicU32::new(state.ready()),
             state: SpinLock::new(&CLASS, state),
             readers_wait: WaitQueue::new(),
             writers_wait: WaitQueue::new(),
@@ -91,10 +109,16 @@ impl Pipe {
             return Err(Errno::EPERM);
         }
         state.ring.resize(pages)?;
-        drop(state);
+        self.publish(state);
         // There may be room now.
         self.writers_wait.wake(POLLOUT | POLLWRNORM, 0);
         Ok(pages * PAGE_SIZE)
+    }
+
+    /// Lets go of the lock after a change.
+    #[inline(always)]
+    fn publish(&self, state: SpinGuard<'_, State>) {
+        self.ready.store(state.ready(), Relaxed);
     }
 
     fn wake_reader(&self) {
@@ -117,7 +141,7 @@ impl Pipe {
             let step = state.ring.read(buf);
             let writers = state.writers;
             left = !state.ring.is_empty();
-            drop(state);
+            self.publish(state);
             if was_full {
                 self.wake_writer();
             }
@@ -166,7 +190,7 @@ impl Pipe {
             let was_empty = state.ring.is_empty();
             let step = state.ring.write(buf, whole, packet);
             has_room = !state.ring.is_full();
-            drop(state);
+            self.publish(state);
             match step {
                 Ok(Ok(Step::Copied(n))) => {
                     if was_empty {
@@ -211,7 +235,7 @@ impl FileOps for Pipe {
             && let Some(n) = state.ring.read_at_once(buf)
         {
             let left = !state.ring.is_empty();
-            drop(state);
+            self.publish(state);
             if left {
                 self.wake_reader();
             }
@@ -232,7 +256,7 @@ impl FileOps for Pipe {
             && let Some(n) = state.ring.write_at_once(buf, packet)
         {
             let has_room = !state.ring.is_full();
-            drop(state);
+            self.publish(state);
             self.wake_reader();
             if has_room {
                 self.wake_writer();
@@ -243,13 +267,11 @@ impl FileOps for Pipe {
         self.write_on(state, file, buf, packet)
     }
 
+    #[inline]
     fn still_waits(&self, _: &File, queue: &WaitQueue) -> bool {
-        let state = self.state.lock();
-        if core::ptr::eq(queue, &self.readers_wait) {
-            state.ring.is_empty() && state.writers != 0
-        } else {
-            state.ring.is_full() && state.readers != 0
-        }
+        // Whoever makes it ready wakes the queue afterwards, with a fence in between: see `WaitQueue`.
+        let wanted = if core::ptr::eq(queue, &self.readers_wait) { READ_READY } else { WRITE_READY };
+        self.ready.load(Relaxed) & wanted == 0
     }
 
     fn poll(&self, file: &File, table: &mut PollTable<'_>) -> PollEvents {
@@ -305,7 +327,7 @@ impl FileOps for Pipe {
             state.writers_ever = state.writers_ever.wrapping_add(1);
         }
         fifo::note_opened(file, &state, self.named);
-        drop(state);
+        self.publish(state);
         self.readers_wait.wake_all();
         self.writers_wait.wake_all();
     }
@@ -320,7 +342,7 @@ impl FileOps for Pipe {
         state.writers -= u32::from(file.writable());
         let (readers, writers) = (state.readers, state.writers);
         let garbage = if readers == 0 && writers == 0 { Ring::try_new(0).ok().map(|ring| core::mem::replace(&mut state.ring, ring)) } else { None };
-        drop(state);
+        self.publish(state);
         // The pages of what nobody will read.
         drop(garbage);
         if (readers == 0) != (writers == 0) {

@@ -14,11 +14,23 @@ pub const DEFAULT_SLOTS: usize = 16;
 
 struct Slot {
     page: PageRef,
+    /// `page`'s address, which takes a few steps to find.
+    addr: *mut u8,
     start: usize,
     len: usize,
     /// Its end is the end of a packet (O_DIRECT): nothing is added, and a read stops behind it.
     packet: bool,
 }
+
+impl Slot {
+    #[inline]
+    fn new(page: PageRef, len: usize, packet: bool) -> Slot {
+        Slot { addr: page.addr(), page, start: 0, len, packet }
+    }
+}
+
+// SAFETY: the address is that of the page, which belongs to the slot.
+unsafe impl Send for Slot {}
 
 /// The ring.
 pub struct Ring {
@@ -113,7 +125,7 @@ impl Ring {
             return None;
         }
         // SAFETY: `start + len` is within the page, which the slot counts.
-        if !unsafe { buf.copy_out_at_once(slot.page.addr().wrapping_add(slot.start), n) } {
+        if !unsafe { buf.copy_out_at_once(slot.addr.wrapping_add(slot.start), n) } {
             return None;
         }
         slot.start = slot.start.wrapping_add(n);
@@ -132,7 +144,7 @@ impl Ring {
         let (place, n) = (self.place(self.head), buf.remaining());
         let slot = self.slots.get_mut(place)?.as_mut()?;
         // SAFETY: a page has room for so many bytes, and nobody reads it.
-        if n > PAGE_SIZE || !unsafe { buf.copy_in_at_once(slot.page.addr(), n) } {
+        if n > PAGE_SIZE || !unsafe { buf.copy_in_at_once(slot.addr, n) } {
             return None;
         }
         slot.start = 0;
@@ -151,7 +163,7 @@ impl Ring {
         let Some(slot) = &mut self.slots[place] else { return Ok(Step::Stuck) };
         let n = slot.len.min(buf.remaining());
         // SAFETY: `start + len` is within the page, which the slot counts.
-        let copied = unsafe { buf.copy_out_whole_raw(slot.page.addr().add(slot.start), n) }?;
+        let copied = unsafe { buf.copy_out_whole_raw(slot.addr.add(slot.start), n) }?;
         slot.start += copied;
         slot.len -= copied;
         let mut ends = false;
@@ -192,7 +204,7 @@ impl Ring {
             && let Some(slot) = &mut self.slots[place]
         {
             // SAFETY: `start + len + merged` is within the page, which the slot counts.
-            let to = unsafe { slot.page.addr().add(slot.start + slot.len) };
+            let to = unsafe { slot.addr.add(slot.start + slot.len) };
             match copy_in(buf, to, merged, whole) {
                 Ok(done) => copied = done,
                 Err(fault) => return Ok(Err(fault)),
@@ -216,7 +228,7 @@ impl Ring {
                     return Ok(if copied > 0 { Ok(Step::Copied(copied)) } else { Err(fault) });
                 }
             };
-            self.slots[place] = Some(Slot { page, start: 0, len: done, packet });
+            self.slots[place] = Some(Slot::new(page, done, packet));
             self.head = self.head.wrapping_add(1);
             copied += done;
         }

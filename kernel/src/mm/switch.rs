@@ -21,22 +21,21 @@ pub fn cpu_init() {
     switch_to_none();
 }
 
-/// Makes `next` this CPU's user address space. Interrupts are masked. `prev` is what runs here now, if anything does.
+/// Makes `next` this CPU's user address space. Interrupts are masked.
 ///
 /// The caller keeps `next` alive until this CPU has switched again: TTBR0 holds its root.
 #[inline(always)]
-pub fn switch_mm(prev: Option<&Mm>, next: &Mm) {
-    if prev.is_some_and(|p| core::ptr::eq(p, next)) {
-        return;
-    }
+pub fn switch_mm(next: &Mm) {
     let cpu = CpuId::current();
     let id = next.context_id.load(Ordering::Relaxed);
-    if !STATE.try_activate(cpu.index(), id) {
-        renew(next, cpu);
-    }
-    let asid = next.context_id.load(Ordering::Relaxed) & 0xffff;
-    // SAFETY: the root is a level 0 table of `next`, which the caller keeps alive.
-    unsafe { tlb::set_ttbr0(next.tables.root(), asid) };
+    if STATE.try_activate(cpu, id) { activate(next, id) } else { renew(next, cpu) }
+}
+
+/// Puts `next` into the CPU, under context id `id`.
+#[inline(always)]
+fn activate(next: &Mm, id: u64) {
+    // SAFETY: the root is a level 0 table of `next`, which the caller of `switch_mm` keeps alive.
+    unsafe { tlb::set_ttbr0(next.tables.root(), id & 0xffff) };
     tlb::new_address_space();
 }
 
@@ -53,6 +52,7 @@ fn renew(next: &Mm, cpu: CpuId) {
     if flush {
         tlb::flush_local_all();
     }
+    activate(next, id);
 }
 
 /// Makes this CPU run no user address space: kernel tasks, and before an address space that ran here is freed. TTBR0

@@ -13,7 +13,7 @@
 use super::disturb;
 use super::thread::Thread;
 use crate::arch::aarch64::entry::{Trap, WORK_SIGNAL, enter_user};
-use crate::syscall::blocked::{Blocked, Retry};
+use crate::syscall::blocked::Retry;
 use core::future::Future;
 use core::marker::PhantomPinned;
 use core::mem::offset_of;
@@ -22,15 +22,16 @@ use core::task::{Context as PollContext, Poll};
 use vigil_abi::Errno;
 use vigil_executor::arch;
 use vigil_executor::context::Context;
-use vigil_executor::task;
+use vigil_executor::task::Task;
 use vigil_executor::wait::{WaitMode, WaitNode};
 
 /// The future. It ends with the reason why EL0 was left, or is not entered: [`Trap::Work`] when there is work, with
 /// `syscall` in the user context as a signal's delivery needs it.
 pub struct Stay<'a> {
     thread: &'a Thread,
-    /// The call that waits; the node is registered, or was, exactly while there is one.
-    call: Option<Blocked>,
+    task: &'a Task,
+    /// A call waits, the thread's `blocked`; the node is registered, or was, exactly then.
+    waits: bool,
     node: WaitNode,
     _pinned: PhantomPinned,
 }
@@ -41,23 +42,22 @@ fn wake(node: Pin<&WaitNode>, _key: u32) -> bool {
     let node = core::ptr::from_ref(node.get_ref());
     // SAFETY: only nodes inside a `Stay` have this callback, and a linked node's `Stay` is alive.
     let stay = unsafe { &*node.byte_sub(offset_of!(Stay<'_>, node)).cast::<Stay<'_>>() };
-    if let Some(task) = stay.thread.task() {
-        task.wake();
-    }
+    stay.task.wake_in_lock();
     true
 }
 
 impl<'a> Stay<'a> {
-    /// Lets `thread`, whose poll this is, run in EL0.
+    /// Lets `thread`, whose poll this is, run in EL0. `task` is its task.
     #[inline]
-    pub fn new(thread: &'a Thread) -> Self {
-        Stay { thread, call: None, node: WaitNode::with_callback(wake), _pinned: PhantomPinned }
+    pub fn new(thread: &'a Thread, task: &'a Task) -> Self {
+        Stay { thread, task, waits: false, node: WaitNode::with_callback(wake), _pinned: PhantomPinned }
     }
 
     /// Goes on with the call that waits. `Ready(false)`: its asynchronous form is to be entered.
     #[inline]
     fn go_on(&mut self, mut looked: bool) -> Poll<bool> {
-        let Some(call) = &self.call else { return Poll::Ready(true) };
+        // SAFETY: the thread itself; the call is taken out below, at the end.
+        let Some(call) = (unsafe { self.thread.blocked() }) else { return Poll::Ready(true) };
         // SAFETY: the thread itself, outside EL0.
         let context = unsafe { self.thread.context() };
         // SAFETY: `self` is pinned.
@@ -79,15 +79,17 @@ impl<'a> Stay<'a> {
             if !linked {
                 // SAFETY: only this future registers the node, which is in no list; `call` keeps the queue.
                 unsafe {
-                    node.unregister();
-                    node.register(call.queue(), u32::MAX, call.registration(), None);
+                    if !node.is_idle() {
+                        node.unregister();
+                    }
+                    node.register_callback(call.queue(), u32::MAX, call.registration());
                 }
                 // Something may have come before the node was in.
                 if !call.still_waits() {
                     continue;
                 }
             }
-            if task::current().is_some_and(|t| t.begin_wait(call.site(), WaitMode::Interruptible)) {
+            if self.task.begin_wait(call.site(), WaitMode::Interruptible) {
                 if self.leave() {
                     call.pass_on();
                 }
@@ -98,10 +100,9 @@ impl<'a> Stay<'a> {
             return Poll::Pending;
         };
         self.leave();
-        if let Some(task) = task::current() {
-            task.end_wait();
-        }
-        self.call = None;
+        self.task.end_wait();
+        self.waits = false;
+        self.thread.end_blocked();
         if let Retry::Done(result) = result {
             context.x[0].set(result as u64);
             return Poll::Ready(true);
@@ -109,13 +110,16 @@ impl<'a> Stay<'a> {
         Poll::Ready(false)
     }
 
-    /// Gives the call that waits up.
+    /// Gives the call that waits up, if one does.
     #[inline]
     fn abandon(&mut self) {
-        if let Some(call) = self.call.take()
-            && self.leave()
-        {
-            call.pass_on();
+        if core::mem::replace(&mut self.waits, false) {
+            let woken = self.leave();
+            if let Some(call) = self.thread.take_blocked()
+                && woken
+            {
+                call.pass_on();
+            }
         }
     }
 
@@ -136,15 +140,17 @@ impl Future for Stay<'_> {
         let this = unsafe { self.get_unchecked_mut() };
         let mut looked = false;
         loop {
-            match this.go_on(looked) {
-                Poll::Ready(true) => {}
-                Poll::Ready(false) => return Poll::Ready(Trap::Syscall),
-                Poll::Pending if disturb::drops(this.thread) => {
-                    this.abandon();
-                    disturb::ended(this.thread);
-                    return Poll::Ready(Trap::Work);
+            if this.waits {
+                match this.go_on(looked) {
+                    Poll::Ready(true) => {}
+                    Poll::Ready(false) => return Poll::Ready(Trap::Syscall),
+                    Poll::Pending if disturb::drops(this.thread) => {
+                        this.abandon();
+                        disturb::ended(this.thread);
+                        return Poll::Ready(Trap::Work);
+                    }
+                    Poll::Pending => return Poll::Pending,
                 }
-                Poll::Pending => return Poll::Pending,
             }
             arch::irq_disable();
             // With interrupts masked: what comes after this look interrupts EL0.
@@ -163,10 +169,10 @@ impl Future for Stay<'_> {
                 // A fast call leaves nothing to restart.
                 Trap::Work => context.syscall.set(-1),
                 Trap::Syscall => {
-                    this.call = this.thread.take_blocked();
-                    if this.call.is_none() {
+                    if !this.thread.has_blocked() {
                         return Poll::Ready(trap);
                     }
+                    this.waits = true;
                     context.orig_x0.set(context.x[0].get());
                     context.syscall.set(i64::from(context.x[8].get() as u32));
                     looked = true;

@@ -13,6 +13,8 @@ use vigil_executor::task::{Hooks, Task};
 /// The hooks of every thread.
 pub static HOOKS: Hooks = Hooks { switch_in, switch_out };
 
+// Whatever calls something comes last in both, so that no frame is made.
+
 fn switch_in(task: &Task) {
     let Some(thread) = Thread::of_task(task) else { return };
     thread.resume_system();
@@ -21,12 +23,12 @@ fn switch_in(task: &Task) {
         let context = thread.context();
         (context.tls.get(), context.sp.get())
     };
-    match thread.mm() {
-        Some(mm) => mm::switch_mm(None, mm),
-        None => mm::switch_to_none(),
-    }
     // SAFETY: EL0's thread pointer and stack pointer; EL1 uses neither.
     unsafe { asm!("msr tpidr_el0, {}", "msr sp_el0, {}", in(reg) tls, in(reg) sp, options(nostack, preserves_flags)) };
+    match thread.mm() {
+        Some(mm) => mm::switch_mm(mm),
+        None => mm::switch_to_none(),
+    }
 }
 
 fn switch_out(task: &Task) {
@@ -36,9 +38,9 @@ fn switch_out(task: &Task) {
     unsafe { asm!("mrs {}, tpidr_el0", out(reg) tls, options(nostack, preserves_flags)) };
     // SAFETY: the thread is being left, interrupts masked: its context is nobody else's.
     unsafe { thread.context() }.tls.set(tls);
-    fpsimd::switch_out(thread);
     thread.pause_system();
     mm::switch_to_none();
+    fpsimd::switch_out(thread);
 }
 
 /// After the running thread's address space, thread pointer or stack pointer were replaced (exec): makes the CPU follow.

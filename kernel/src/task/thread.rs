@@ -296,6 +296,30 @@ impl Thread {
         unsafe { *self.blocked.get() = Some(call) };
     }
 
+    /// Whether the vector has left something. The thread itself.
+    #[inline(always)]
+    pub fn has_blocked(&self) -> bool {
+        // SAFETY: as above.
+        unsafe { (*self.blocked.get()).is_some() }
+    }
+
+    /// What the vector has left.
+    ///
+    /// # Safety
+    /// The thread itself, and the reference is gone before [`Thread::take_blocked`].
+    #[inline(always)]
+    pub unsafe fn blocked(&self) -> Option<&Blocked> {
+        // SAFETY: by the contract.
+        unsafe { (*self.blocked.get()).as_ref() }
+    }
+
+    /// Forgets what the vector has left. The thread itself.
+    #[inline(always)]
+    pub fn end_blocked(&self) {
+        // SAFETY: as above; the references that `blocked` gave are gone.
+        unsafe { *self.blocked.get() = None };
+    }
+
     /// Takes what the vector has left. The thread itself.
     #[inline]
     pub fn take_blocked(&self) -> Option<Blocked> {

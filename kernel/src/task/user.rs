@@ -32,13 +32,14 @@ pub async fn run(thread: KArc<Thread>) {
         // As Linux's schedule_tail: a bad address is ignored.
         let _ = syscall::user::put(&thread, UserPtr::<u32>::new(tid_address), &thread.tid()).await;
     }
+    let Some(task) = thread.task() else { return };
     // The first time in any case: the process may be ending already.
     let mut look = true;
     loop {
         if look && exit_to_user_work(&thread).await {
             break;
         }
-        let trap = Stay::new(&thread).await;
+        let trap = Stay::new(&thread, task).await;
         // Who ends or stops a thread says so in its work word.
         look = trap == Trap::Work;
         match trap {

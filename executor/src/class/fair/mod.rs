@@ -271,7 +271,7 @@ impl SchedClass for FairRq {
     }
 
     #[inline]
-    unsafe fn next_event(&self, curr: NonNull<Entity>) -> Option<Nanos> {
+    unsafe fn next_event(&mut self, curr: NonNull<Entity>) -> Option<Nanos> {
         // SAFETY: passed on; the current entity is valid.
         unsafe {
             let start = (*curr.as_ptr()).exec_start;

@@ -109,10 +109,11 @@ pub unsafe fn call_rcu(head: NonNull<RcuHead>, function: unsafe fn(NonNull<RcuHe
     request(target);
 }
 
-/// Whether callbacks of this CPU can run. Two loads.
-#[inline]
-pub fn has_ready() -> bool {
-    queues().this().first_target.load(Ordering::Relaxed) <= GRACE.completed()
+/// Whether callbacks of `here`, this CPU, can run. A load when there are none.
+#[inline(always)]
+pub fn has_ready(here: CpuId) -> bool {
+    let first = queues().of(here).first_target.load(Ordering::Relaxed);
+    first != NONE && first <= GRACE.completed()
 }
 
 /// CPUs with callbacks that can run at sequence number `seq`.

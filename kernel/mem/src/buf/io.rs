@@ -239,8 +239,8 @@ impl<'a> IoBuf<'a> {
     /// As [`IoBuf::copy_in_raw`].
     #[inline(always)]
     pub unsafe fn copy_in_at_once(&mut self, dst: *mut u8, n: usize) -> bool {
-        // SAFETY: passed on.
-        let all = self.0.is_user_piece(n) && unsafe { uaccess::missed_from_user(dst, self.0.piece.addr, n) } == 0;
+        // SAFETY: passed on; a user piece is a part of a checked slice.
+        let all = self.0.is_user_piece(n) && unsafe { uaccess::missed_from_checked(dst, self.0.piece.addr, n) } == 0;
         if all {
             self.0.advance(n);
         }
@@ -402,8 +402,8 @@ impl<'a> IoBufMut<'a> {
     /// As [`IoBufMut::copy_out_raw`].
     #[inline(always)]
     pub unsafe fn copy_out_at_once(&mut self, src: *const u8, n: usize) -> bool {
-        // SAFETY: passed on.
-        let all = self.0.is_user_piece(n) && unsafe { uaccess::missed_to_user(self.0.piece.addr, src, n) } == 0;
+        // SAFETY: passed on; a user piece is a part of a checked slice.
+        let all = self.0.is_user_piece(n) && unsafe { uaccess::missed_to_checked(self.0.piece.addr, src, n) } == 0;
         if all {
             self.0.advance(n);
         }

@@ -105,6 +105,26 @@ pub unsafe fn missed_to_user(dst: usize, src: *const u8, n: usize) -> usize {
     unsafe { imp::vigil_copy_to_user(dst, src, n) }
 }
 
+/// [`missed_from_user`] for a range that [`access_ok`] has passed.
+///
+/// # Safety
+/// As [`copy_from_user`], and `src..src + n` lies in such a range.
+#[inline(always)]
+pub(super) unsafe fn missed_from_checked(dst: *mut u8, src: usize, n: usize) -> usize {
+    // SAFETY: as in `missed_from_user`.
+    unsafe { imp::vigil_copy_from_user(dst, src, n) }
+}
+
+/// [`missed_to_user`] for a range that [`access_ok`] has passed.
+///
+/// # Safety
+/// As [`copy_to_user`], and `dst..dst + n` lies in such a range.
+#[inline(always)]
+pub(super) unsafe fn missed_to_checked(dst: usize, src: *const u8, n: usize) -> usize {
+    // SAFETY: as in `missed_to_user`.
+    unsafe { imp::vigil_copy_to_user(dst, src, n) }
+}
+
 /// Writes `n` zero bytes. Returns how many went.
 #[inline]
 pub fn clear_user(dst: usize, n: usize) -> usize {

@@ -9,7 +9,7 @@
 //! CPU that switches at the same moment fails the exchange and takes the lock.
 
 use core::sync::atomic::{AtomicU64, Ordering};
-use vigil_executor::cpu::MAX_CPUS;
+use vigil_executor::cpu::{CpuId, MAX_CPUS};
 
 /// Most ASIDs that hardware knows: 16 bits.
 pub const MAX_ASIDS: usize = 1 << 16;
@@ -34,11 +34,12 @@ impl AsidState {
     /// Takes `id` into use on `cpu` if it is of the current generation and no roll-over is under way. `false`: take
     /// the lock and call [`AsidAllocator::renew`]. Interrupts are masked.
     #[inline(always)]
-    pub fn try_activate(&self, cpu: usize, id: u64) -> bool {
-        let old = self.active[cpu].load(Ordering::Relaxed);
+    pub fn try_activate(&self, cpu: CpuId, id: u64) -> bool {
+        let active = &self.active[cpu.index() % MAX_CPUS];
+        let old = active.load(Ordering::Relaxed);
         old != 0
             && (id ^ self.generation.load(Ordering::Relaxed)) >> 16 == 0
-            && self.active[cpu].compare_exchange(old, id, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+            && active.compare_exchange(old, id, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
     /// The generation now, in the upper 48 bits.
@@ -195,7 +196,7 @@ mod tests {
             seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
             let cpu = (seed >> 33) as usize % 4;
             let mm = (seed >> 40) as usize % ids.len();
-            if !state.try_activate(cpu, ids[mm]) {
+            if !state.try_activate(CpuId::new(cpu).unwrap(), ids[mm]) {
                 let (id, flush) = alloc.renew(&state, cpu, ids[mm]);
                 ids[mm] = id;
                 if flush {
