@@ -3,6 +3,8 @@
 //! The kernel gives one [`Host`] to [`crate::vfs::init`]; before that, and in tests that need no clock, the epoch and
 //! zeros are answered.
 
+use crate::vfs::fasync::Band;
+use crate::vfs::file::File;
 use core::sync::atomic::{AtomicPtr, Ordering};
 
 /// A time of CLOCK_REALTIME, as inodes keep it.
@@ -26,6 +28,8 @@ pub trait Host: Sync {
     fn current_tgid(&self) -> u32;
     /// The caller's thread id, for `/proc/thread-self`.
     fn current_tid(&self) -> u32;
+    /// Sends the signal of `file`, whose descriptor is `fd`, to its owner: it is ready for `band`. With nothing locked.
+    fn signal_file(&self, file: &File, fd: i32, band: Band);
 }
 
 struct NoHost;
@@ -46,6 +50,7 @@ impl Host for NoHost {
     fn current_tid(&self) -> u32 {
         0
     }
+    fn signal_file(&self, _: &File, _: i32, _: Band) {}
 }
 
 /// The address of the `&'static dyn Host` that was set: a thin pointer to a fat one, so that it fits one atomic word.

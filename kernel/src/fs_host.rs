@@ -27,6 +27,10 @@ impl Host for Kernel {
     fn current_tid(&self) -> u32 {
         Thread::current().map_or(0, |t| t.tid())
     }
+
+    fn signal_file(&self, file: &vigil_fs::File, fd: i32, band: vigil_fs::vfs::fasync::Band) {
+        crate::task::signal::io::signal_file(file, fd, band);
+    }
 }
 
 /// What [`vigil_fs::init`] takes.

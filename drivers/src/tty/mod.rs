@@ -77,6 +77,8 @@ pub trait TtyEvents: Sync {
     fn input(&self, tty: &'static Tty);
     /// Send the signals of `received` to the foreground process group. Called without locks, in a task or softirq.
     fn signal(&self, tty: &Tty, received: Received);
+    /// There is something to read. Called without locks, in a task or softirq.
+    fn readable(&self, tty: &Tty);
 }
 
 /// A terminal.
@@ -175,6 +177,9 @@ impl Tty {
         }
         if all.wake_readers {
             self.read_wait.wake(KEY_IN, 0);
+            if let Some(events) = self.events.get() {
+                events.readable(self);
+            }
         }
         if all.flush_output || all.flow_changed {
             self.write_wait.wake(KEY_OUT, 0);

@@ -87,6 +87,7 @@ fn signals_reach_the_kernel_without_a_lock_held() {
             let _ = tty.settings();
             SENT.lock().unwrap().push((received.interrupt(), tty.pgrp()));
         }
+        fn readable(&self, _: &Tty) {}
     }
     let (line, tty) = setup();
     tty.set_events(&Events);

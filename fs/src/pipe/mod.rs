@@ -21,6 +21,7 @@ pub use fifo::fifo_inode_ops;
 
 use crate::vfs::cred::{Cred, cap};
 use crate::vfs::dentry::Dentry;
+use crate::vfs::fasync::{Band, FasyncList};
 use crate::vfs::file::File;
 use crate::vfs::inode::{Inode, OpsRef};
 use crate::vfs::mount::{Mount, MountFlags, Path};
@@ -72,6 +73,7 @@ pub struct Pipe {
     ready: AtomicU32,
     readers_wait: WaitQueue,
     writers_wait: WaitQueue,
+    fasync: FasyncList,
     /// A FIFO, whose opening waits for the other end. A pipe is opened again through /proc without waiting: its ends were
     /// there from the start.
     named: bool,
@@ -88,6 +90,7 @@ impl Pipe {
             state: SpinLock::new(&CLASS, state),
             readers_wait: WaitQueue::new(),
             writers_wait: WaitQueue::new(),
+            fasync: FasyncList::new(),
             named,
         })?)
     }
@@ -162,6 +165,7 @@ impl Pipe {
             self.wake_reader();
         }
         if total > 0 {
+            self.fasync.tell(Band::Out);
             file.inode().touch_atime();
         }
         result
@@ -210,6 +214,7 @@ impl Pipe {
             self.wake_writer();
         }
         if total > 0 {
+            self.fasync.tell(Band::In);
             file.inode().touch_mtime();
         }
         match result {
@@ -239,6 +244,7 @@ impl FileOps for Pipe {
             if left {
                 self.wake_reader();
             }
+            self.fasync.tell(Band::Out);
             file.inode().touch_atime();
             return Ok(n);
         }
@@ -261,6 +267,7 @@ impl FileOps for Pipe {
             if has_room {
                 self.wake_writer();
             }
+            self.fasync.tell(Band::In);
             file.inode().touch_mtime();
             return Ok(n);
         }
@@ -348,7 +355,13 @@ impl FileOps for Pipe {
         if (readers == 0) != (writers == 0) {
             self.readers_wait.wake_all();
             self.writers_wait.wake_all();
+            self.fasync.tell(Band::In);
+            self.fasync.tell(Band::Out);
         }
+    }
+
+    fn fasync(&self) -> Option<&FasyncList> {
+        Some(&self.fasync)
     }
 
     fn is_stream(&self) -> bool {

@@ -45,7 +45,7 @@ bitflags::bitflags! {
 }
 
 /// Flags that fcntl(F_SETFL) may change.
-pub const SETFL_MASK: u32 = O_APPEND | O_NONBLOCK | O_DIRECT | O_NOATIME | FASYNC;
+pub const SETFL_MASK: u32 = O_APPEND | O_NONBLOCK | O_DIRECT | O_NOATIME;
 
 /// An open file.
 pub struct File {
@@ -83,6 +83,10 @@ pub struct SignalOwner {
     pub pid: u32,
     /// The signal; 0: SIGIO.
     pub signal: u32,
+    /// Real and effective user of whoever named the owner.
+    pub uid: u32,
+    /// See `uid`.
+    pub euid: u32,
 }
 
 // SAFETY: the operations that `ops` points to are `Send + Sync`; everything else is by itself.
@@ -265,6 +269,19 @@ impl File {
         Ok(())
     }
 
+    /// Turns O_ASYNC on or off for `file`, which is descriptor `fd`. ENOTTY if the file cannot tell when it is ready, ENOMEM.
+    pub fn set_async(this: &KArc<File>, fd: i32, on: bool) -> Result<(), Errno> {
+        let list = this.ops().fasync().ok_or(Errno::ENOTTY)?;
+        if on {
+            list.add(this, fd)?;
+            this.flags.fetch_or(FASYNC, AcqRel);
+        } else {
+            list.remove(this);
+            this.flags.fetch_and(!FASYNC, AcqRel);
+        }
+        Ok(())
+    }
+
     /// Who gets its signals.
     pub fn signal_owner(&self) -> SignalOwner {
         self.extra.get().map_or(SignalOwner::default(), |extra| *extra.owner.lock())
@@ -364,6 +381,11 @@ impl Drop for File {
                 File::leave_epolls(extra);
             }
             super::lock::remove_of_file(self);
+            if self.flags() & FASYNC != 0
+                && let Some(list) = self.ops().fasync()
+            {
+                list.forget_gone();
+            }
             self.ops().release(self);
         }
         if self.mode.contains(Mode::WRITER) {

@@ -8,6 +8,7 @@
 //! | [`namei`] | calls that take a path |
 //! | [`rw`], [`seek`], [`dir`], [`poll`] | calls on an open file |
 //! | [`lock`] | flock(2), record locks of fcntl(2) |
+//! | [`fasync`] | signals of files (O_ASYNC) |
 //! | [`xattr`] | extended attributes in memory |
 //! | [`lazy`] | what few inodes and files have |
 //! | [`mounting`] | mount(2), umount2(2), /proc/mounts |
@@ -22,6 +23,7 @@ pub mod cred;
 pub mod dentry;
 pub mod dir;
 pub mod dpath;
+pub mod fasync;
 pub mod fdtable;
 pub mod file;
 pub mod fs_struct;

@@ -4,6 +4,7 @@
 //! call, in [`super::rw`] and [`super::wait`], awaits what a [`Stop`] names and calls again. Every default is what Linux
 //! does for a method that is NULL.
 
+use super::fasync::FasyncList;
 use super::file::File;
 use super::inode::{Inode, Setattr};
 use super::mount::Path;
@@ -134,6 +135,11 @@ pub trait FileOps: Send + Sync {
     /// Whether `poll` is more than the default: only such files can be watched by an epoll.
     fn can_poll(&self) -> bool {
         false
+    }
+
+    /// Who wants signals of the object, if it can tell when it is ready (O_ASYNC).
+    fn fasync(&self) -> Option<&FasyncList> {
+        None
     }
 
     /// ioctl(2). `arg` is a user's word.

@@ -42,6 +42,7 @@ impl Host for TestHost {
     fn current_tid(&self) -> u32 {
         8
     }
+    fn signal_file(&self, _: &File, _: i32, _: crate::vfs::fasync::Band) {}
 }
 
 pub(crate) fn root() -> Path {

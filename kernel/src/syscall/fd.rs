@@ -10,6 +10,7 @@ use vigil_abi::fcntl::*;
 use vigil_abi::termios::{FIOASYNC, FIOCLEX, FIONBIO, FIONCLEX, FIONREAD};
 use vigil_executor::wait::WaitMode;
 use vigil_executor::wait_site;
+use vigil_fs::vfs::perm::owner_or_capable;
 use vigil_fs::{FdTable, File, pipe};
 use vigil_mem::{KArc, KBox, UserPtr};
 
@@ -142,7 +143,14 @@ pub async fn fcntl(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
         }
         F_GETFL => Ok(file.flags() as usize),
         F_SETFL => {
-            file.set_flags(arg as u32)?;
+            let (old, new) = (file.flags(), arg as u32);
+            if new & !old & O_NOATIME != 0 && !owner_or_capable(t.cred()?, file.inode()) {
+                return Err(Errno::EPERM);
+            }
+            if (old ^ new) & FASYNC != 0 && file.ops().fasync().is_some() {
+                File::set_async(&file, fd, new & FASYNC != 0)?;
+            }
+            file.set_flags(new)?;
             Ok(0)
         }
         F_SETPIPE_SZ => Ok(pipe::of(&file)?.set_size(arg as u32 as usize, t.cred()?)?),
@@ -176,8 +184,11 @@ pub async fn ioctl(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
             Ok(0)
         }
         FIOASYNC => {
-            user::get(t, UserPtr::<i32>::new(arg)).await?;
-            Err(Errno::ENOTTY)
+            let on = user::get(t, UserPtr::<i32>::new(arg)).await? != 0;
+            if on != (file.flags() & FASYNC != 0) {
+                File::set_async(&file, fd, on)?;
+            }
+            Ok(0)
         }
         FIONREAD if has_pages(&file) => {
             let left = vigil_fs::file_stat(&file).size.saturating_sub(file.pos());

@@ -10,11 +10,12 @@ use vigil_fs::File;
 use vigil_mem::UserPtr;
 
 /// Makes number `pid` of the kind `kind` the owner; 0: nobody. ESRCH.
-fn set(file: &File, kind: u32, pid: u32) -> Result<(), Errno> {
+fn set(t: &Thread, file: &File, kind: u32, pid: u32) -> Result<(), Errno> {
     if pid != 0 && !tasks().pids.is_known(pid) {
         return Err(Errno::ESRCH);
     }
-    file.set_signal_owner(|owner| (owner.kind, owner.pid) = (kind, pid))
+    let cred = t.cred()?;
+    file.set_signal_owner(|owner| (owner.kind, owner.pid, owner.uid, owner.euid) = (kind, pid, cred.uid, cred.euid))
 }
 
 /// The owner, as kind and number; 0 if it is gone.
@@ -37,8 +38,8 @@ pub(super) async fn fcntl(t: &Thread, file: &File, command: u32, arg: u64) -> Re
             let who = arg as i32;
             match who {
                 i32::MIN => return Err(Errno::EINVAL),
-                ..0 => set(file, F_OWNER_PGRP, who.unsigned_abs())?,
-                _ => set(file, F_OWNER_PID, who as u32)?,
+                ..0 => set(t, file, F_OWNER_PGRP, who.unsigned_abs())?,
+                _ => set(t, file, F_OWNER_PID, who as u32)?,
             }
         }
         F_GETOWN => {
@@ -52,7 +53,7 @@ pub(super) async fn fcntl(t: &Thread, file: &File, command: u32, arg: u64) -> Re
             if !matches!(kind, F_OWNER_TID | F_OWNER_PID | F_OWNER_PGRP) {
                 return Err(Errno::EINVAL);
             }
-            set(file, kind, owner.pid as u32)?;
+            set(t, file, kind, owner.pid as u32)?;
         }
         F_GETOWN_EX => {
             let (kind, pid) = get(file);

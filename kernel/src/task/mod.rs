@@ -53,6 +53,7 @@ pub mod process;
 pub mod signal;
 #[cfg(target_os = "none")]
 mod stay;
+#[cfg(target_os = "none")]
 pub mod switch;
 #[cfg(target_os = "none")]
 pub mod thread;

@@ -11,6 +11,7 @@ use vigil_abi::process::CAP_SYS_ADMIN;
 use vigil_abi::signal::{SIGTTIN, SIGTTOU};
 use vigil_abi::termios::TOSTOP;
 use vigil_drivers::tty::Tty;
+use vigil_fs::vfs::fasync::FasyncList;
 use vigil_fs::vfs::stat::minor;
 use vigil_fs::{File, FileOps, Inode, OpResult, Opened, PollEvents, PollTable, Stop};
 use vigil_mem::{IoBuf, IoBufMut, KArc, unsize};
@@ -55,6 +56,10 @@ impl FileOps for OpenTty {
             job::check_change(self.terminal, SIGTTOU)?;
         }
         stream::write(self.tty, file, buf)
+    }
+
+    fn fasync(&self) -> Option<&FasyncList> {
+        Some(&self.terminal.fasync)
     }
 
     fn can_poll(&self) -> bool {

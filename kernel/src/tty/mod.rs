@@ -26,6 +26,7 @@ use vigil_drivers::serial::{self, MAX_PORTS};
 use vigil_drivers::tty::{Received, Tty, TtyEvents};
 use vigil_executor::work::{SYSTEM, Work};
 use vigil_fs::dev::{chrdev, devtmpfs};
+use vigil_fs::vfs::fasync::{Band, FasyncList};
 use vigil_fs::vfs::stat::{encode_dev, mkdev};
 
 /// Major number of PL011 ports (Linux: SERIAL_AMBA_MAJOR).
@@ -44,6 +45,8 @@ pub struct Terminal {
     /// TIOCEXCL: no further opens but the superuser's.
     exclusive: AtomicBool,
     breaking: ioctl::Break,
+    /// Who wants a signal for each line.
+    fasync: FasyncList,
 }
 
 static TERMINALS: [Terminal; MAX_PORTS] =
@@ -51,7 +54,7 @@ static TERMINALS: [Terminal; MAX_PORTS] =
 
 impl Terminal {
     const fn new(index: usize) -> Self {
-        Terminal { index, generation: AtomicU32::new(0), exclusive: AtomicBool::new(false), breaking: ioctl::Break::new() }
+        Terminal { index, generation: AtomicU32::new(0), exclusive: AtomicBool::new(false), breaking: ioctl::Break::new(), fasync: FasyncList::new() }
     }
 
     /// The line discipline and the device; `None` while there is no such port.
@@ -93,6 +96,12 @@ impl TtyEvents for Events {
 
     fn signal(&self, tty: &Tty, received: Received) {
         job::signal_foreground(tty, received);
+    }
+
+    fn readable(&self, tty: &Tty) {
+        if let Some(terminal) = terminals().find(|terminal| terminal.tty().is_some_and(|own| core::ptr::eq(own, tty))) {
+            terminal.fasync.tell(Band::In);
+        }
     }
 }
 

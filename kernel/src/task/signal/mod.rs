@@ -14,6 +14,7 @@
 //! | [`send`] | generating signals |
 //! | [`deliver`] | taking them, restarting system calls |
 //! | [`frame`] | the frame of a handler, sigreturn |
+//! | [`io`] | signals of files |
 //! | [`signalfd`] | signals that are read |
 //! | [`stop`] | job control |
 //! | [`fault`] | signals for exceptions |
@@ -29,6 +30,8 @@ pub mod fault;
 #[cfg(target_os = "none")]
 pub mod frame;
 pub mod pending;
+#[cfg(target_os = "none")]
+pub mod io;
 #[cfg(target_os = "none")]
 pub mod send;
 #[cfg(target_os = "none")]

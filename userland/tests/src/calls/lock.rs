@@ -182,6 +182,43 @@ pub fn records(a: &mut Calls) {
         let get = || sys!(fcntl, p.0, F_GETSIG, 0);
         (get(), sys!(fcntl, p.0, F_SETSIG, 40), get(), sys!(fcntl, p.0, F_SETSIG, 65), sys!(fcntl, p.0, F_SETSIG, -1), sys!(fcntl, p.0, F_SETSIG, 0), get())
     })
+    .ok("O_ASYNC-only-where-it-can-be", || {
+        let (f, p) = (opened(c"f", ""), pipe());
+        let set = |fd| (sys!(fcntl, fd, libc::F_SETFL, libc::O_ASYNC), sys!(fcntl, fd, libc::F_GETFL, 0) & libc::O_ASYNC as isize);
+        (set(f).1, set(p.0).1, sys!(fcntl, p.0, libc::F_SETFL, 0), sys!(fcntl, p.0, libc::F_GETFL, 0), sys!(ioctl, p.0, libc::FIOASYNC, &1i32), sys!(fcntl, p.0, libc::F_GETFL, 0) & libc::O_ASYNC as isize, sys!(ioctl, f, libc::FIOASYNC, &1i32), sys!(ioctl, f, libc::FIOASYNC, &0i32))
+    })
+    .ok("O_ASYNC-signals", || {
+        let p = pipe();
+        block(&[29, 40]);
+        sys!(fcntl, p.0, libc::F_SETFL, libc::O_ASYNC);
+        let come = || {
+            let mut info = [0u32; 32];
+            let r = sys!(rt_sigtimedwait, &mask(&[29, 40]), &mut info, &ms(0), 8);
+            format!("{} code {} band {:#x} fd {}", crate::sys::Show::show(r), info[2] as i32, info[4], info[6])
+        };
+        let write = || sys!(write, p.1, c"x", 1);
+        write();
+        let nobody = come();
+        sys!(fcntl, p.0, F_SETOWN, sys!(getpid));
+        write();
+        let plain = come();
+        sys!(fcntl, p.0, F_SETSIG, 40);
+        write();
+        let queued = come();
+        sys!(close, p.1);
+        let end = come();
+        (nobody, plain, queued, end, come())
+    })
+    .ok("O_ASYNC-of-writer-and-thread", || {
+        let p = pipe();
+        block(&[29]);
+        sys!(fcntl, p.1, libc::F_SETFL, libc::O_ASYNC);
+        sys!(fcntl, p.1, F_SETOWN_EX, &[0, sys!(gettid) as i32]);
+        sys!(write, p.1, c"x", 1);
+        let none = sys!(rt_sigtimedwait, &mask(&[29]), 0, &ms(0), 8);
+        sys!(read, p.0, pages(1), 1);
+        (none, sys!(rt_sigtimedwait, &mask(&[29]), 0, &ms(0), 8))
+    })
     .intr("F_OFD_SETLKW", || {
         let (f, g) = (opened(c"f", ""), open(c"f", O_RDWR));
         sys!(fcntl, f, F_OFD_SETLK, &lock(F_WRLCK, 0, 10));
