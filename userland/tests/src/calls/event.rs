@@ -188,6 +188,11 @@ fn timerfds(a: &mut Calls) {
     })
     .bad("new_value", || (sys!(timerfd_settime, armed(0, 0, 0), 0, BAD, 0), sys!(timerfd_settime, 99, 0, BAD, 0)))
     .bad("old_value", || sys!(timerfd_settime, armed(0, 0, 0), 0, &spec(0, 0), BAD))
+    .bad("new_value-then-read", || {
+        let fd = armed(0, 1, 0);
+        sleep_ms(10);
+        (sys!(read, fd, BAD, 8), sys!(read, fd, edge(4), 8))
+    })
     .intr("read", || count_then(armed(0, 0, 0)));
     a.call("timerfd_gettime", "EBADF EINVAL", "curr_value", false);
     a.ok("left", || {
