@@ -29,6 +29,7 @@ impl Host for Bench {
     fn current_tid(&self) -> u32 {
         1
     }
+    fn signal_file(&self, _: &vigil_fs::File, _: i32, _: vigil_fs::vfs::fasync::Band) {}
 }
 
 fn now<T>(future: impl Future<Output = Result<T, Errno>>) -> T {

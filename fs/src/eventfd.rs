@@ -105,7 +105,7 @@ mod tests {
     }
 
     fn write(file: &File, value: u64) -> Result<usize, Errno> {
-        try_write(file, &mut IoBuf::kernel(&value.to_ne_bytes()), Pos::Shared, &WriteLimits::NONE).map_err(|stop| stop.errno())
+        try_write(file, &mut IoBuf::kernel(&value.to_ne_bytes()), Pos::Shared, || Ok(WriteLimits::NONE)).map_err(|stop| stop.errno())
     }
 
     #[test]

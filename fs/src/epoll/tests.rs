@@ -27,7 +27,7 @@ fn counter(value: u32) -> KArc<File> {
 
 fn bump(file: &KArc<File>) {
     use crate::vfs::rw::{Pos, WriteLimits, try_write};
-    try_write(file, &mut vigil_mem::IoBuf::kernel(&1u64.to_ne_bytes()), Pos::Shared, &WriteLimits::NONE).ok().unwrap();
+    try_write(file, &mut vigil_mem::IoBuf::kernel(&1u64.to_ne_bytes()), Pos::Shared, || Ok(WriteLimits::NONE)).ok().unwrap();
 }
 
 #[test]
