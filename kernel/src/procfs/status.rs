@@ -5,6 +5,7 @@ use super::process::Who;
 use super::format::{put_list, put_mask, trimmed};
 use super::{at_once, written};
 use crate::mm::{Mm, MmFields};
+use crate::syscall::prctl_spec;
 use crate::task::kthread;
 use crate::task::limits::SIGPENDING;
 use crate::task::process::{Life, Process, tasks};
@@ -315,6 +316,8 @@ pub(super) fn status(who: &Who, out: &mut SeqBuf) -> OpResult<'static, ()> {
         "NoNewPrivs:\t{}\nSeccomp:\t0\nSeccomp_filters:\t0\n",
         u8::from(target.process.no_new_privs.load(Relaxed))
     );
+    let bypass = target.thread.as_ref().map_or("unknown", |t| prctl_spec::status_text(t));
+    let _ = write!(out, "Speculation_Store_Bypass:\t{bypass}\nSpeculationIndirectBranch:\tunknown\n");
     put_scheduling(&target, out);
     Ok(())
 }

@@ -37,6 +37,7 @@ mod pidfd;
 mod poll;
 pub mod prctl;
 mod prctl_mm;
+pub mod prctl_spec;
 mod process;
 mod rw;
 mod sched;

@@ -3,7 +3,7 @@
 //! Options of hardware that is not there (SVE, SME, pointer authentication) and of subsystems that are not (seccomp,
 //! performance events, core scheduling) answer what Linux answers without them.
 
-use super::{Args, SysResult, prctl_mm, user};
+use super::{Args, SysResult, prctl_mm, prctl_spec, user};
 use crate::task::process::tasks;
 use crate::task::signal;
 use crate::task::thread::Thread;
@@ -22,6 +22,12 @@ const MCE_EARLY: u32 = 2;
 const IO_FLUSHER: u32 = 4;
 /// PR_TAGGED_ADDR_ENABLE: calls take addresses with a tag.
 const TAGGED_ADDR: u32 = 8;
+/// Speculative store bypass is off while the thread runs.
+pub(super) const SSB_DISABLE: u32 = 16;
+/// For ever.
+pub(super) const SSB_FORCE: u32 = 32;
+/// Until exec.
+pub(super) const SSB_NOEXEC: u32 = 64;
 /// PR_TIMING_STATISTICAL: the only way of accounting time.
 const TIMING_STATISTICAL: u64 = 0;
 
@@ -165,6 +171,14 @@ pub async fn prctl(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
             unused(&a[1..5])?;
             flag(t.wishes.load(Relaxed) & TAGGED_ADDR != 0)
         }
+        PR_GET_SPECULATION_CTRL => {
+            unused(&a[2..5])?;
+            prctl_spec::get(t, a)
+        }
+        PR_SET_SPECULATION_CTRL => {
+            unused(&a[3..5])?;
+            prctl_spec::set(t, a)
+        }
         PR_CAPBSET_READ | PR_CAPBSET_DROP | PR_SET_SECUREBITS | PR_GET_SECUREBITS | PR_SET_KEEPCAPS | PR_GET_KEEPCAPS
         | PR_CAP_AMBIENT => capabilities(t, a),
         _ => Err(Errno::EINVAL),
@@ -175,7 +189,7 @@ async fn put(t: &Thread, to: u64, value: i32) -> Result<usize, Errno> {
     user::put(t, UserPtr::new(to as usize), &value).await.map(|()| 0)
 }
 
-fn set_wish(t: &Thread, mask: u32, bits: u32) {
+pub(super) fn set_wish(t: &Thread, mask: u32, bits: u32) {
     // Only the thread itself writes the word.
     t.wishes.store(t.wishes.load(Relaxed) & !mask | bits, Relaxed);
 }

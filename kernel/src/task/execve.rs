@@ -9,7 +9,7 @@ use super::signal::{self, SIGSEGV, SigHand};
 use super::switch;
 use super::thread::Thread;
 use crate::arch::aarch64::{features, fpsimd};
-use crate::arch::aarch64::entry::PSTATE_EL0;
+use crate::syscall::prctl_spec;
 use crate::syscall::user;
 use core::sync::atomic::Ordering::*;
 use vigil_abi::Errno;
@@ -233,6 +233,7 @@ async fn commit(t: &Thread, image: LoadedImage, fresh: Fresh, secure: bool) {
     if let Some(task) = t.task() {
         task.set_name(&image.comm);
     }
+    let pstate = prctl_spec::pstate_at_exec(t);
     // With interrupts masked: a park in between would save the old program's thread pointer over the new one.
     vigil_executor::arch::without_irqs(|| {
         // SAFETY: the thread itself, outside EL0.
@@ -240,7 +241,7 @@ async fn commit(t: &Thread, image: LoadedImage, fresh: Fresh, secure: bool) {
         context.x.iter().for_each(|x| x.set(0));
         context.sp.set(image.sp as u64);
         context.pc.set(image.entry as u64);
-        context.pstate.set(PSTATE_EL0);
+        context.pstate.set(pstate);
         context.tls.set(0);
         context.syscall.set(-1);
         switch::reload(t);

@@ -16,6 +16,8 @@ static SWITCHES: spin::Once<Switches> = spin::Once::new();
 static SPECTRE_V2: AtomicU8 = AtomicU8::new(State::Unaffected as u8);
 static SPECTRE_BHB: AtomicU8 = AtomicU8::new(State::Unaffected as u8);
 static SPECTRE_V4: AtomicU8 = AtomicU8::new(State::Unaffected as u8);
+/// The CPUs have PSTATE.SSBS.
+static HAS_SSBS: AtomicBool = AtomicBool::new(false);
 static MELTDOWN: AtomicBool = AtomicBool::new(false);
 /// CPUs whose predictor the firmware flushes when the address space changes.
 static FLUSH: [AtomicBool; MAX_CPUS] = [const { AtomicBool::new(false) }; MAX_CPUS];
@@ -56,7 +58,8 @@ pub fn init_cpu(id: CpuId) -> Result<(), &'static str> {
         psci::set_ssbd(true);
     }
     if m.ssbs {
-        set_kernel_ssbs(m.spectre_v4 != State::Mitigated && m.spectre_v4 != State::Unaffected);
+        HAS_SSBS.store(true, Relaxed);
+        set_kernel_ssbs(m.spectre_v4 == State::Vulnerable);
     }
     cpu::install_vectors(m.bhb);
     Ok(())
@@ -114,6 +117,11 @@ pub fn flush_branch_predictor() {
 
 fn worst(of: &AtomicU8) -> State {
     State::from_number(of.load(Relaxed))
+}
+
+/// Whether PSTATE.SSBS controls speculative store bypass.
+pub fn has_ssbs() -> bool {
+    HAS_SSBS.load(Relaxed)
 }
 
 /// The state of speculative store bypass, and what `ssbd=` forces.

@@ -4,6 +4,11 @@ use crate::help::*;
 use crate::sys;
 use libc::SIGTERM;
 
+/// PR_GET_SPECULATION_CTRL.
+const GET_SPECULATION_CTRL: i32 = 52;
+/// PR_SET_SPECULATION_CTRL.
+const SET_SPECULATION_CTRL: i32 = 53;
+
 /// Adds the group.
 pub fn add(a: &mut Calls) {
     a.call("prctl", "EINVAL EPERM", "arg2", false)
@@ -16,6 +21,32 @@ pub fn add(a: &mut Calls) {
     a.ok("name", || {
         let mut b = [9u8; 16];
         (sys!(prctl, libc::PR_SET_NAME, c"a-name-that-is-too-long"), sys!(prctl, libc::PR_GET_NAME, &mut b), ctext(&b))
+    })
+    .ok("store-bypass", || {
+        // What a CPU answers depends on it; what is refused does not, unless the command line forces something.
+        let (get, set) = (GET_SPECULATION_CTRL, SET_SPECULATION_CTRL);
+        (sys!(prctl, get, 0, 0, 0, 0), sys!(prctl, set, 0, 4, 0, 0), sys!(prctl, get, 0, 0, 0, 0), sys!(prctl, set, 0, 2, 0, 0))
+    })
+    .ok("store-bypass-for-ever", || {
+        in_child(|| {
+            let (get, set) = (GET_SPECULATION_CTRL, SET_SPECULATION_CTRL);
+            let forced = sys!(prctl, set, 0, 8, 0, 0);
+            let back = sys!(prctl, set, 0, 2, 0, 0);
+            let again = sys!(prctl, set, 0, 4, 0, 0);
+            i32::from(forced == 0) | i32::from(back == 0) << 1 | i32::from(again == 0) << 2 | (sys!(prctl, get, 0, 0, 0, 0) as i32) << 3
+        })
+    })
+    .ok("speculation-refused", || {
+        let (get, set) = (GET_SPECULATION_CTRL, SET_SPECULATION_CTRL);
+        (
+            sys!(prctl, get, 1, 0, 0, 0),
+            sys!(prctl, get, 3, 0, 0, 0),
+            sys!(prctl, get, 0, 1, 0, 0),
+            sys!(prctl, set, 1, 2, 0, 0),
+            sys!(prctl, set, 0, 3, 0, 0),
+            sys!(prctl, set, 0, 2, 1, 0),
+            sys!(prctl, set, 1, 2, 1, 0),
+        )
     })
     .ok("parent-death-signal", || {
         let mut s = 9i32;
