@@ -46,19 +46,23 @@ fn block(key: &[u32; 8], counter: u32, nonce: [u32; 3]) -> [u8; 64] {
     out
 }
 
-/// Replaces the key by 32 bytes of output and returns the other 32 as a fresh key.
-fn derive() -> [u32; 8] {
+/// Replaces the key by 32 bytes of output and returns the other 32: a fresh key, or what a small request asks for.
+fn derive() -> [u8; 32] {
     let mut key = KEY.lock_irq();
     let out = block(&key, 0, [0; 3]);
-    let words = |bytes: &[u8]| {
-        let mut w = [0u32; 8];
-        for (slot, chunk) in w.iter_mut().zip(bytes.chunks_exact(4)) {
-            *slot = u32::from_le_bytes([chunk[0], chunk[1], chunk[2], chunk[3]]);
-        }
-        w
-    };
-    *key = words(&out[..32]);
-    words(&out[32..])
+    let (next, mut fresh) = (words(&out[..32]), [0; 32]);
+    *key = next;
+    fresh.copy_from_slice(&out[32..]);
+    fresh
+}
+
+/// 32 bytes as a key.
+fn words(bytes: &[u8]) -> [u32; 8] {
+    let mut w = [0u32; 8];
+    for (slot, chunk) in w.iter_mut().zip(bytes.chunks_exact(4)) {
+        *slot = u32::from_le_bytes([chunk[0], chunk[1], chunk[2], chunk[3]]);
+    }
+    w
 }
 
 /// Mixes `bytes` into the key. The first call with at least 32 bytes makes the generator ready.
@@ -86,7 +90,11 @@ pub fn is_seeded() -> bool {
 
 /// Fills `out`. Any context but an NMI; cost grows with the length, so callers ask for little at a time.
 pub fn fill(out: &mut [u8]) {
-    let key = derive();
+    let fresh = derive();
+    if let Some(bytes) = fresh.get(..out.len()) {
+        return out.copy_from_slice(bytes);
+    }
+    let key = words(&fresh);
     for (i, chunk) in out.chunks_mut(64).enumerate() {
         let bytes = block(&key, i as u32, [1, 0, 0]);
         chunk.copy_from_slice(&bytes[..chunk.len()]);
@@ -117,9 +125,12 @@ mod tests {
 
     #[test]
     fn two_requests_differ() {
-        let (mut a, mut b) = ([0; 100], [0; 100]);
-        fill(&mut a);
-        fill(&mut b);
-        assert_ne!(a, b);
+        for length in [16, 32, 33, 100] {
+            let (mut a, mut b) = ([0; 100], [0; 100]);
+            fill(&mut a[..length]);
+            fill(&mut b[..length]);
+            assert_ne!(a, b);
+            assert!(a[..length].windows(8).all(|w| w != [0; 8]));
+        }
     }
 }

@@ -74,6 +74,24 @@ impl<T> KArc<T> {
         Ok(KArc { ptr: p, own: PhantomData })
     }
 
+    /// As [`KArc::try_new`] for a large value that `init` writes into its place field by field: built as a whole it would be
+    /// copied there.
+    ///
+    /// # Safety
+    /// `init` initialises the `T` that it gets the address of.
+    #[inline(always)]
+    pub unsafe fn try_new_in_place(init: impl FnOnce(*mut T)) -> Result<KArc<T>, AllocError> {
+        let p = heap::allocate(Layout::new::<Inner<T>>())?.cast::<Inner<T>>();
+        // SAFETY: fresh memory of Inner's layout, which nobody else reaches. A panic in `init` leaks it, which is safe.
+        unsafe {
+            (&raw mut (*p.as_ptr()).strong).write(AtomicUsize::new(1));
+            (&raw mut (*p.as_ptr()).weak).write(AtomicUsize::new(1));
+        }
+        // SAFETY: the field of the memory above.
+        init(unsafe { &raw mut (*p.as_ptr()).data });
+        Ok(KArc { ptr: p, own: PhantomData })
+    }
+
     /// As [`KArc::try_new`], pinned.
     pub fn try_pin(value: T) -> Result<Pin<KArc<T>>, AllocError> {
         let arc = Self::try_new(value)?;

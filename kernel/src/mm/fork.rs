@@ -5,13 +5,13 @@
 
 use super::counters::Rss;
 use super::page;
-use super::pgtable::{PMD_SIZE, Pte, index_of};
+use super::pgtable::PMD_SIZE;
 use super::space::{Mm, Space};
 use super::tlb;
 use super::vma::{Backing, VmFlags, Vma};
 use core::sync::atomic::Ordering::Relaxed;
 use vigil_abi::Errno;
-use vigil_mem::{AllocError, KArc, PAGE_SIZE};
+use vigil_mem::{AllocError, KArc};
 
 impl Mm {
     /// A copy of this address space, with one user. ENOMEM: memory, or the overcommit limit; nothing is left behind.
@@ -88,11 +88,10 @@ impl Mm {
         stop: usize,
     ) -> Result<(), AllocError> {
         let target = new.tables.find_or_alloc(first)?;
-        let target = new.tables.unlocked(target);
         let cow = vma.flags.is_cow();
         let mut delta = Rss::default();
         let locked = self.tables.lock(table, first);
-        for addr in (first..stop).step_by(PAGE_SIZE) {
+        for addr in locked.used(first, stop) {
             let pte = locked.get(addr);
             if !pte.is_present() {
                 continue;
@@ -113,13 +112,10 @@ impl Mm {
                 }
             }
             // Plain stores: the child's tables are walked by nobody before it runs, which the flush's barrier precedes.
-            target[index_of(addr, 3)].store(copy.0, Relaxed);
+            new.tables.set_unlocked(target, addr, copy);
         }
         drop(locked);
         new.counters.add_rss(delta);
         Ok(())
     }
 }
-
-/// An entry without a page, for the compiler's eye: zero is "none".
-const _: () = assert!(Pte::NONE.is_none());

@@ -6,6 +6,7 @@ use super::pgtable::{PMD_SIZE, Pte};
 use super::counters::Rss;
 use super::Mm;
 use super::tlb;
+use core::mem::MaybeUninit;
 use vigil_mem::{PAGE_SIZE, Pfn};
 
 /// Pages that wait for one flush.
@@ -14,7 +15,8 @@ const BATCH: usize = 64;
 /// Pages whose entries are cleared and which other CPUs may still reach through their TLBs.
 pub struct Gather<'m> {
     mm: &'m Mm,
-    pages: [Pfn; BATCH],
+    /// The first `len` are there.
+    pages: [MaybeUninit<Pfn>; BATCH],
     len: usize,
     start: usize,
     end: usize,
@@ -29,7 +31,7 @@ impl<'m> Gather<'m> {
     pub fn new(mm: &'m Mm) -> Self {
         Gather {
             mm,
-            pages: [Pfn::new(0); BATCH],
+            pages: [const { MaybeUninit::uninit() }; BATCH],
             len: 0,
             start: usize::MAX,
             end: 0,
@@ -60,7 +62,7 @@ impl<'m> Gather<'m> {
     #[inline(always)]
     fn push(&mut self, pfn: Pfn) {
         if let Some(slot) = self.pages.get_mut(self.len) {
-            *slot = pfn;
+            slot.write(pfn);
             self.len += 1;
         }
     }
@@ -86,7 +88,8 @@ impl<'m> Gather<'m> {
             }
         }
         for pfn in &self.pages[..self.len] {
-            self.anon_freed += page::put(*pfn) as isize;
+            // SAFETY: `push` has written all below `len`.
+            self.anon_freed += page::put(unsafe { pfn.assume_init_read() }) as isize;
         }
         if self.anon_freed != 0 {
             page::account_anon(-self.anon_freed);

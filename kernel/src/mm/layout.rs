@@ -87,7 +87,7 @@ impl Layout {
 
     /// Random bytes by which the initial stack pointer is lowered (`arch_align_stack`), below 8 KiB.
     pub fn stack_offset(&self) -> usize {
-        self.seed.map_or(0, |s| (s[2] >> 40) as usize & (PAGE_SIZE - 1))
+        self.seed.map_or(0, |s| (s[2] >> 20) as usize & (PAGE_SIZE - 1))
     }
 
     /// Whether addresses are random.

@@ -115,7 +115,7 @@ impl Mm {
         while let Some((table, first)) = self.tables.next_table(at, end) {
             let stop = end.min((first & !(PMD_SIZE - 1)).saturating_add(PMD_SIZE));
             let locked = self.tables.lock(table, first);
-            for addr in (first..stop).step_by(PAGE_SIZE) {
+            for addr in locked.used(first, stop) {
                 let pte = locked.get(addr);
                 if !pte.is_present() {
                     continue;

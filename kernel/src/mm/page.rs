@@ -7,7 +7,7 @@
 use super::counters::Overcommit;
 use super::tlb;
 use core::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
-use vigil_mem::page::{Page as Descriptor, PageFlags, PageRef, page_of};
+use vigil_mem::page::{Page as Descriptor, PageFlags, PageRef, page_at, page_of};
 use vigil_mem::page_alloc::{Gfp, Item, add_item as add, alloc_pages, alloc_pages_wait, meminfo};
 use vigil_executor::wait::WaitMode;
 use vigil_mem::{PAGE_SIZE, Pfn, phys_to_virt};
@@ -74,8 +74,45 @@ pub fn alloc_kernel() -> Option<Pfn> {
 pub fn alloc_table() -> Option<Pfn> {
     let page = alloc_pages(0, Gfp::KERNEL | Gfp::ZERO)?;
     page.set(PageFlags::TABLE);
+    page.set_private(0);
     add(Item::PageTables, 1);
     Some(page.pfn())
+}
+
+/// What is known of a last-level table: which of its parts have ever held an entry. Bit `n` is entries `8 * n` to `8 * n + 7`.
+/// Changed under the table's lock.
+#[derive(Clone, Copy)]
+pub struct TableParts(&'static Descriptor);
+
+/// Entries in a part.
+pub const PART: usize = 8;
+
+impl TableParts {
+    /// Of the table in `pfn`.
+    ///
+    /// # Safety
+    /// `pfn` is an allocated page.
+    #[inline(always)]
+    pub unsafe fn of(pfn: Pfn) -> TableParts {
+        // SAFETY: an allocated page has a descriptor.
+        TableParts(unsafe { page_at(pfn.get()) })
+    }
+
+    /// The parts.
+    #[inline(always)]
+    pub fn get(self) -> u64 {
+        self.0.private() as u64
+    }
+
+    /// Entry `index` is about to be used.
+    #[inline(always)]
+    pub fn note(self, index: usize) {
+        let parts = self.0.private();
+        let part = 1 << (index / PART);
+        if parts & part == 0 {
+            self.0.set_private(parts | part);
+        }
+    }
 }
 
 /// A table is no table any more, but its page is not free yet.

@@ -9,13 +9,13 @@
 //!
 //! Lock order: mmap_lock → page-table lock (by ascending index where two are taken) → nothing.
 
-use super::page;
+use super::page::{self, PART, TableParts};
 use super::pgtable::{LEVELS, PMD_SHIFT, PTRS_PER_TABLE, Pte, TableEntry, entry_size, index_of};
 use super::tlb;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use vigil_executor::lock_class;
 use vigil_executor::sync::{SpinGuard, SpinLock};
-use vigil_mem::{AllocError, PAGE_SHIFT, Pfn, TASK_SIZE};
+use vigil_mem::{AllocError, PAGE_SHIFT, PAGE_SIZE, Pfn, TASK_SIZE};
 
 /// Locks for last-level tables in one address space.
 const LOCKS: usize = 4;
@@ -30,6 +30,7 @@ pub struct PageTables {
 
 /// A last-level table, its lock held.
 pub struct LockedTable<'a> {
+    parts: TableParts,
     entries: &'a [AtomicU64; PTRS_PER_TABLE],
     _guard: SpinGuard<'a, ()>,
 }
@@ -55,31 +56,55 @@ impl LockedTable<'_> {
     }
 
     /// The first address from `addr` on, below `stop`, whose entry is not empty; `stop` if there is none. `stop` is at most the
-    /// end of the table. Four entries a step: most of a table that is taken away is empty.
-    #[inline]
+    /// end of the table. What never held an entry is not looked at: most of most tables.
+    #[inline(always)]
     pub fn skip_empty(&self, addr: usize, stop: usize) -> usize {
+        if addr < stop && self.get(addr).0 == 0 { self.skip_parts(addr, stop) } else { addr.min(stop) }
+    }
+
+    fn skip_parts(&self, addr: usize, stop: usize) -> usize {
         let first = index_of(addr, 3);
-        let last = first + ((stop - addr) >> PAGE_SHIFT);
-        let Some(mut rest) = self.entries.get(first..last) else { return addr };
-        while let [a, b, c, d, tail @ ..] = rest {
-            let any = a.load(Ordering::Relaxed) | b.load(Ordering::Relaxed) | c.load(Ordering::Relaxed) | d.load(Ordering::Relaxed);
-            if any != 0 {
+        let last = (first + ((stop - addr) >> PAGE_SHIFT)).min(PTRS_PER_TABLE);
+        let parts = self.parts.get();
+        let mut at = first;
+        while at < last {
+            let left = parts >> (at / PART);
+            if left == 0 {
                 break;
             }
-            rest = tail;
+            if left & 1 == 0 {
+                at = (at / PART + left.trailing_zeros() as usize) * PART;
+                continue;
+            }
+            let end = (at / PART + 1) * PART;
+            for entry in &self.entries[at..end.min(last)] {
+                if entry.load(Ordering::Relaxed) != 0 {
+                    return addr + ((at - first) << PAGE_SHIFT);
+                }
+                at += 1;
+            }
         }
-        while let [a, tail @ ..] = rest
-            && a.load(Ordering::Relaxed) == 0
-        {
-            rest = tail;
-        }
-        stop - (rest.len() << PAGE_SHIFT)
+        stop
+    }
+
+    /// The addresses of `[addr, stop)`, which lie in this table, whose entries are not empty.
+    #[inline]
+    pub fn used(&self, addr: usize, stop: usize) -> impl Iterator<Item = usize> + use<'_> {
+        let mut next = addr;
+        core::iter::from_fn(move || {
+            let at = if next < stop { self.skip_empty(next, stop) } else { stop };
+            next = at + PAGE_SIZE;
+            (at < stop).then_some(at)
+        })
     }
 
     /// Replaces the entry for `addr`. When a valid one goes or loses rights, the caller flushes the TLB; between two
     /// valid ones with different pages there must be a flush (break-before-make).
     #[inline(always)]
     pub fn set(&self, addr: usize, pte: Pte) {
+        if pte.0 != 0 {
+            self.parts.note(index_of(addr, 3));
+        }
         self.entries[index_of(addr, 3)].store(pte.0, Ordering::Relaxed);
     }
 }
@@ -152,11 +177,19 @@ impl PageTables {
     #[inline]
     pub fn lock(&self, table: Pfn, addr: usize) -> LockedTable<'_> {
         let guard = self.locks[Self::lock_index(addr)].lock();
-        LockedTable { entries: entries(table), _guard: guard }
+        // SAFETY: a table in use is an allocated page.
+        LockedTable { parts: unsafe { TableParts::of(table) }, entries: entries(table), _guard: guard }
     }
 
-    /// The entries of `table` without its lock: of an address space that nobody else can reach yet, or for a look that
-    /// may be out of date.
+    /// Sets the entry for `addr` in `table` of an address space that nobody else can reach yet.
+    #[inline(always)]
+    pub fn set_unlocked(&self, table: Pfn, addr: usize, pte: Pte) {
+        // SAFETY: a table in use is an allocated page.
+        unsafe { TableParts::of(table) }.note(index_of(addr, 3));
+        entries(table)[index_of(addr, 3)].store(pte.0, Ordering::Relaxed);
+    }
+
+    /// The entries of `table` without its lock, for a look that may be out of date.
     #[inline]
     pub fn unlocked(&self, table: Pfn) -> &[AtomicU64; PTRS_PER_TABLE] {
         entries(table)

@@ -250,7 +250,7 @@ fn assemble(
     let cred = parent.share_cred().ok_or(Errno::ESRCH)?;
     let keep_altstack = flags & (CLONE_VM | CLONE_VFORK) != CLONE_VM;
     let signals = ThreadSignals::fork(&parent.signals, keep_altstack);
-    let thread = KArc::try_new_with(|| Thread::new(ThreadParts { tid, process, mm, files, fs, cred, signals }))?;
+    let thread = Thread::try_new(ThreadParts { tid, process, mm, files, fs, cred, signals })?;
 
     {
         // SAFETY: `parent` is the caller, outside EL0; the child does not run yet.
@@ -262,7 +262,7 @@ fn assemble(
         }
         to.tls.set(if flags & CLONE_SETTLS != 0 { request.tls } else { read_tls() });
     }
-    fpsimd::with_registers(parent, |from| fpsimd::with_registers(&thread, |to| to.clone_from(from)));
+    fpsimd::inherit(parent, &thread);
     if flags & CLONE_CHILD_CLEARTID != 0 {
         thread.clear_child_tid.store(request.child_tid, Relaxed);
     }
@@ -275,7 +275,14 @@ fn assemble(
     let (params, reset) = (executor::params(task), task_resets_on_fork(parent));
     let params = if reset { params_after_reset(params) } else { params };
     let owner = KArc::as_ptr(&thread).cast();
-    let spawned = Spawned::new(user::run(thread.clone()), params, &task.name(), &HOOKS, owner).map_err(|_| Errno::ENOMEM)?;
+    let running = thread.clone();
+    let init = move |slot: *mut _| {
+        // SAFETY: the slot is the new task's, of this future's type.
+        unsafe { core::ptr::write(slot, user::run(running)) }
+    };
+    // SAFETY: `init` writes the future as a whole; making it runs nothing that could panic.
+    let spawned = unsafe { Spawned::new_in_place(params, &task.name(), &HOOKS, owner, init) };
+    let spawned = spawned.map_err(|_| Errno::ENOMEM)?;
     spawned.task().set_affinity(task.affinity());
     executor::inherit(task, &spawned);
     thread.set_task(vigil_executor::task::TaskRef::from_task(spawned.task()));

@@ -150,14 +150,14 @@ const ASLR_WORDS: usize = 4;
 fn facts(t: &Thread, cred: &Cred, secure: bool) -> Result<Facts, Errno> {
     let personality = t.personality.load(Relaxed);
     let randomize = personality & ADDR_NO_RANDOMIZE == 0 && crate::boot::info::get().is_none_or(|i| !i.params.norandmaps);
-    // One request for AT_RANDOM and the places of all regions: each costs a cipher block of its own.
-    let (mut random, mut places) = ([0; 16], [[0; 8]; ASLR_WORDS]);
+    // One request for AT_RANDOM and the places of all regions, as long as one cipher block serves.
+    let (mut random, mut places) = ([0; 16], [[0; 4]; ASLR_WORDS]);
     {
-        let mut bytes = [0; 16 + 8 * ASLR_WORDS];
+        let mut bytes = [0; 16 + 4 * ASLR_WORDS];
         crate::random::fill(&mut bytes);
         let (first, rest) = bytes.split_at(16);
         random.copy_from_slice(first);
-        for (place, word) in places.iter_mut().zip(rest.chunks_exact(8)) {
+        for (place, word) in places.iter_mut().zip(rest.chunks_exact(4)) {
             place.copy_from_slice(word);
         }
     }
@@ -171,7 +171,7 @@ fn facts(t: &Thread, cred: &Cred, secure: bool) -> Result<Facts, Errno> {
         hwcap2: features::hwcap2(),
         min_sigstack: vigil_abi::signal::MINSIGSTKSZ,
         random,
-        aslr: randomize.then(|| places.map(u64::from_le_bytes)),
+        aslr: randomize.then(|| places.map(|word| u64::from(u32::from_le_bytes(word)))),
         legacy_layout: personality & ADDR_COMPAT_LAYOUT != 0,
         limits: crate::syscall::limits_of(t)?,
     })

@@ -98,7 +98,7 @@ fn first_process(info: &'static BootInfo, root: Path) -> Result<Spawned, Errno> 
         cred: KArc::try_new(Cred::root())?,
         signals: ThreadSignals::new(),
     };
-    let thread = KArc::try_new(Thread::new(parts))?;
+    let thread = Thread::try_new(parts)?;
     let owner = KArc::as_ptr(&thread).cast();
     let spawned = Spawned::new(first_thread(thread.clone(), info), Params::DEFAULT, b"init", &HOOKS, owner)
         .map_err(|_| Errno::ENOMEM)?;

@@ -13,7 +13,7 @@ use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, AtomicUsiz
 use vigil_abi::Errno;
 use vigil_executor::task::{Task, TaskRef};
 use vigil_fs::{Cred, FdTable, FsStruct};
-use vigil_mem::KArc;
+use vigil_mem::{AllocError, KArc};
 
 /// A thread of user space.
 ///
@@ -110,44 +110,56 @@ pub struct ThreadParts {
 }
 
 impl Thread {
-    /// A thread of `parts` with an empty user context.
+    /// A thread of `parts` with an empty user context. ENOMEM.
     #[inline(always)]
-    pub fn new(parts: ThreadParts) -> Self {
-        Thread {
-            context: UserContext::new(),
-            fp: FpState::new(),
-            tid: AtomicU32::new(parts.tid),
-            process: parts.process,
-            task: spin::Once::new(),
-            mm: Owned::new(parts.mm),
-            files: Owned::new(Some(parts.files)),
-            fs: Owned::new(Some(parts.fs)),
-            cred: Owned::new(Some(parts.cred)),
-            signals: parts.signals,
-            clear_child_tid: AtomicUsize::new(0),
-            set_child_tid: AtomicUsize::new(0),
-            robust_list: AtomicUsize::new(0),
-            futex_exited: AtomicBool::new(false),
-            personality: AtomicU32::new(0),
-            wishes: AtomicU32::new(0),
-            exit_code: AtomicI32::new(0),
-            exiting: AtomicBool::new(false),
-            gone: AtomicBool::new(false),
-            finishing: AtomicBool::new(false),
-            restart_deadline: AtomicU64::new(0),
-            restart_remaining: AtomicUsize::new(0),
-            transferred: AtomicUsize::new(0),
-            blocked: UnsafeCell::new(None),
-            reset_on_fork: AtomicBool::new(false),
-            disturb: Disturb::new(),
-            min_faults: AtomicU64::new(0),
-            maj_faults: AtomicU64::new(0),
-            system_ticks: AtomicU64::new(0),
-            system_since: AtomicU64::new(0),
-            timer_slack: AtomicU64::new(50_000),
-            default_slack: AtomicU64::new(50_000),
-            start_time: vigil_executor::time::now(),
+    pub fn try_new(parts: ThreadParts) -> Result<KArc<Thread>, AllocError> {
+        /// Writes every field of the thread at `$to`: the pattern fails to compile when one is missing.
+        macro_rules! write_fields {
+            ($to:ident: $($field:ident = $value:expr;)*) => {{
+                let _ = |Thread { $($field: _),* }: &Thread| {};
+                // SAFETY: the memory is the new thread's, and nobody else reaches it; each field is written once.
+                unsafe { $((&raw mut (*$to).$field).write($value);)* }
+            }};
         }
+        let init = |to: *mut Thread| {
+            write_fields! { to:
+                context = UserContext::new();
+                fp = FpState::new();
+                tid = AtomicU32::new(parts.tid);
+                process = parts.process;
+                task = spin::Once::new();
+                mm = Owned::new(parts.mm);
+                files = Owned::new(Some(parts.files));
+                fs = Owned::new(Some(parts.fs));
+                cred = Owned::new(Some(parts.cred));
+                signals = parts.signals;
+                clear_child_tid = AtomicUsize::new(0);
+                set_child_tid = AtomicUsize::new(0);
+                robust_list = AtomicUsize::new(0);
+                futex_exited = AtomicBool::new(false);
+                personality = AtomicU32::new(0);
+                wishes = AtomicU32::new(0);
+                exit_code = AtomicI32::new(0);
+                exiting = AtomicBool::new(false);
+                gone = AtomicBool::new(false);
+                finishing = AtomicBool::new(false);
+                restart_deadline = AtomicU64::new(0);
+                restart_remaining = AtomicUsize::new(0);
+                transferred = AtomicUsize::new(0);
+                blocked = UnsafeCell::new(None);
+                reset_on_fork = AtomicBool::new(false);
+                disturb = Disturb::new();
+                min_faults = AtomicU64::new(0);
+                maj_faults = AtomicU64::new(0);
+                system_ticks = AtomicU64::new(0);
+                system_since = AtomicU64::new(0);
+                timer_slack = AtomicU64::new(50_000);
+                default_slack = AtomicU64::new(50_000);
+                start_time = vigil_executor::time::now();
+            }
+        };
+        // SAFETY: `init` writes all fields.
+        unsafe { KArc::try_new_in_place(init) }
     }
 
     /// The thread whose user context is at `ctx`.

@@ -32,7 +32,7 @@ pub fn mem_map_range() -> (Pfn, Pfn) {
 /// # Safety
 /// `pfn` is in [`mem_map_range`].
 #[inline(always)]
-pub(crate) unsafe fn page_at(pfn: usize) -> &'static Page {
+pub unsafe fn page_at(pfn: usize) -> &'static Page {
     let p = BIASED.load(Relaxed).wrapping_add(pfn.wrapping_mul(size_of::<Page>())) as *const Page;
     debug_assert!(pfn >= FIRST.load(Relaxed) && pfn < END.load(Relaxed), "frame without a descriptor");
     // SAFETY: by the caller's contract, an element of the map, which lives for ever.

@@ -159,7 +159,7 @@ pub fn switch_out(thread: &Thread) {
 
 /// Calls `f` with the thread's registers in memory, and makes the memory the only truth afterwards.
 ///
-/// For clone and exec. The caller is the thread itself, or holds it stopped.
+/// For exec. The caller is the thread itself, or holds it stopped.
 pub fn with_registers<R>(thread: &Thread, f: impl FnOnce(&mut FpRegisters) -> R) -> R {
     vigil_executor::arch::without_irqs(|| {
         let cpu = CPU_FP.this();
@@ -170,6 +170,23 @@ pub fn with_registers<R>(thread: &Thread, f: impl FnOnce(&mut FpRegisters) -> R)
     });
     // SAFETY: FP is disabled for the thread, so only this flow touches the memory.
     f(unsafe { &mut *thread.fp.registers.get() })
+}
+
+/// Gives `child`, which does not run yet, the registers of its maker, the caller.
+pub fn inherit(parent: &Thread, child: &Thread) {
+    let to = child.fp.registers.get();
+    let copied = vigil_executor::arch::without_irqs(|| {
+        let live = CPU_FP.this().is_live(parent);
+        if live {
+            // SAFETY: the registers are the parent's; the memory is the child's, which nobody else touches.
+            unsafe { vigil_fp_save(to) };
+        }
+        live
+    });
+    if !copied {
+        // SAFETY: the parent's memory is right while its registers are not in the CPU, and only itself changes it.
+        unsafe { core::ptr::copy_nonoverlapping(parent.fp.registers.get(), to, 1) };
+    }
 }
 
 /// A thread's state is about to be freed: no CPU may take a new one at the same address for it.
