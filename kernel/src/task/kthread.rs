@@ -102,7 +102,7 @@ impl Common {
         process.reserve_thread()?;
         let Common { files, fs, cred, .. } = self;
         let parts = ThreadParts { tid: pid, process: process.clone(), mm: None, files, fs, cred, signals: ThreadSignals::new() };
-        let thread = KArc::try_new_with(|| Thread::new(parts))?;
+        let thread = Thread::try_new(parts)?;
         thread.set_task(TaskRef::from_task(task));
         let mut guard = tasks();
         if let Some(parent) = parent {
