@@ -284,10 +284,14 @@ impl Table {
         self.used.iter().rposition(|&word| word != 0).map_or(0, |word| (word + 1) * WORD)
     }
 
+    #[inline(always)]
     fn grow(&mut self, wanted: usize) -> Result<(), Errno> {
-        if wanted <= self.slots.len() {
-            return Ok(());
-        }
+        if wanted <= self.slots.len() { Ok(()) } else { self.grow_slow(wanted) }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn grow_slow(&mut self, wanted: usize) -> Result<(), Errno> {
         let size = wanted.next_power_of_two().max(WORD);
         let words = size / WORD;
         self.used.try_resize(words, 0)?;

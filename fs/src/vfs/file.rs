@@ -175,12 +175,12 @@ impl File {
             Opened::Own(own) => (NonNull::from(&*own), Some(own)),
         };
         // SAFETY: just made from a reference that the inode, a static or `own` keeps valid.
-        if unsafe { ops.as_ref() }.is_stream() {
-            mode |= Mode::STREAM;
-        }
-        // SAFETY: as above.
-        if unsafe { ops.as_ref() }.orders_writes() {
-            mode |= Mode::SELF_ORDERED;
+        let asked = unsafe { ops.as_ref() };
+        // Each question is asked where it matters: regular files have a position, others no lock for their writes.
+        if inode.is_regular() {
+            mode.set(Mode::SELF_ORDERED, asked.orders_writes());
+        } else {
+            mode.set(Mode::STREAM, asked.is_stream());
         }
         if flags & O_DIRECT != 0 && inode.is_regular() {
             return Err(Errno::EINVAL);

@@ -6,7 +6,7 @@ use vigil_abi::fcntl::PATH_MAX;
 use vigil_mem::{KVec, UserPtr};
 
 /// Paths up to this length need no allocation.
-const INLINE: usize = 128;
+const INLINE: usize = 64;
 
 /// A path string of at most 4 095 bytes, without NUL. May be empty.
 pub struct PathName {
