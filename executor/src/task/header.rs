@@ -2,7 +2,7 @@
 
 use super::reaper;
 use super::state::{State, Wake};
-use crate::class::{Enqueue, Entity, Params, Policy};
+use crate::class::{Enqueue, Entity, Params, Policy, Rank};
 use crate::context::{Context, PreemptGuard};
 use crate::cpu::{CpuId, CpuMask};
 use crate::wait::{Stages, WaitMode, WaitSite};
@@ -156,6 +156,12 @@ impl Task {
             self.stamps.note_wake(called);
             crate::executor::push_runnable(self, guard);
         }
+    }
+
+    /// Whether it is above the fair class now: its sleeps have no slack (Linux: rt_task).
+    #[inline]
+    pub fn is_realtime(&self) -> bool {
+        (self.urgency.load(Relaxed) as u8) < Rank::FAIR.0
     }
 
     /// Its latency stamps.

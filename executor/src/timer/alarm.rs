@@ -8,20 +8,49 @@ use crate::time::{Nanos, now};
 use crate::wait::{Interrupted, WaitMode, WaitSite};
 use core::future::Future;
 use core::pin::Pin;
-use core::task::{Context, Poll};
+use core::task::{Context, Poll, Waker};
 
-/// A deadline that wakes the polling task. Not started before it is polled; dropping it cancels it.
-pub(crate) struct Alarm {
+/// A deadline that wakes the polling task. Not started before it is polled, or [`start`](Alarm::start)ed; dropping it
+/// cancels it.
+pub struct Alarm {
     deadline: Option<Nanos>,
     slack: Nanos,
     entry: Entry,
 }
 
 impl Alarm {
-    /// `None` never expires.
+    /// For `deadline` (CLOCK_MONOTONIC), or up to `slack` nanoseconds later; `None` never expires.
     #[inline]
-    pub(crate) fn new(deadline: Option<Nanos>, slack: Nanos) -> Alarm {
+    pub fn new(deadline: Option<Nanos>, slack: Nanos) -> Alarm {
         Alarm { deadline, slack, entry: Entry::new(Action::Wake(None)) }
+    }
+
+    /// Starts it, once: `waker` is called at the deadline; at once if that has passed.
+    #[inline]
+    pub fn start(self: Pin<&Self>, waker: Waker) {
+        if let Some(deadline) = self.deadline {
+            // SAFETY: structural pinning of `entry`.
+            let entry = unsafe { self.map_unchecked(|a| &a.entry) };
+            base::start(entry, deadline, self.slack, |action| *action = Action::Wake(Some(waker)));
+        }
+    }
+
+    #[inline(always)]
+    fn has_fired(&self) -> bool {
+        self.entry.state.load(Ordering::Acquire) == FIRED
+    }
+
+    /// Whether the deadline of an alarm that was started has passed. To be asked after each wake: the waker is called before
+    /// the alarm says that it has fired, so the sleeper may come first.
+    #[inline]
+    pub fn is_over(&self) -> bool {
+        self.has_fired() || self.is_about_to_fire()
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn is_about_to_fire(&self) -> bool {
+        self.deadline.is_some_and(|d| now() >= d) || base::with_action(&self.entry, |_, queued| !queued)
     }
 
     /// Whether the deadline has passed; if not, `cx` is woken when it does.
@@ -29,7 +58,7 @@ impl Alarm {
     pub(crate) fn poll_expired(self: Pin<&mut Self>, cx: &mut Context<'_>) -> bool {
         let this = self.into_ref();
         let Some(deadline) = this.deadline else { return false };
-        this.entry.state.load(Ordering::Acquire) == FIRED || this.has_passed(deadline, cx)
+        this.has_fired() || this.has_passed(deadline, cx)
     }
 
     /// The answer before it has fired: mostly that it is to be started.
@@ -39,10 +68,7 @@ impl Alarm {
             return true;
         }
         if self.entry.state.load(Ordering::Acquire) == IDLE {
-            let waker = cx.waker().clone();
-            // SAFETY: structural pinning of `entry`.
-            let entry = unsafe { self.map_unchecked(|a| &a.entry) };
-            base::start(entry, deadline, self.slack, |action| *action = Action::Wake(Some(waker)));
+            self.start(cx.waker().clone());
             return false;
         }
         // Queued, and polled for another reason: the future may have moved to another task.

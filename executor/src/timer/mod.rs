@@ -21,7 +21,6 @@ mod base;
 mod callback;
 mod entry;
 
-pub(crate) use alarm::Alarm;
-pub use alarm::{SleepUntil, sleep_until};
+pub use alarm::{Alarm, SleepUntil, sleep_until};
 pub use base::{interrupt, next_event, reprogram, set_slice};
 pub use callback::Timer;

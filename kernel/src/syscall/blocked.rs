@@ -1,6 +1,6 @@
-//! A read or write that has to wait: the short way.
+//! A read, write or sleep that has to wait: the short way.
 //!
-//! The vector has tried the call, found that it must wait for a queue, and left a [`Blocked`] in the thread. The thread's
+//! The vector has tried the call, found that it must wait for a queue or a time, and left a [`Blocked`] in the thread. The thread's
 //! stay in EL0 (`task::stay`) then waits, and calls the same plain function again when it is woken. Nothing is looked up
 //! twice, and no asynchronous form of the call is entered: that one ([`super::rw::read`]) is for what is left, a call that has
 //! moved some bytes, has met a page that is not there, or has to wait for something else.
@@ -9,6 +9,7 @@ use super::{Args, rw};
 use crate::task::thread::Thread;
 use core::ptr::NonNull;
 use core::sync::atomic::Ordering::Relaxed;
+use vigil_executor::time::Nanos;
 use vigil_executor::wait::{Register, WaitQueue, WaitSite};
 use vigil_executor::wait_site;
 use vigil_fs::{EXCLUSIVE, File, Stop};
@@ -23,8 +24,27 @@ pub enum Kind {
     Write,
 }
 
-/// What the vector's attempt leaves behind: nothing was transferred, and `file` says when to try again.
-pub struct Blocked {
+/// What the vector's attempt leaves behind.
+pub enum Blocked {
+    /// A read or write: nothing was transferred.
+    Transfer(Transfer),
+    /// A sleep that has not begun.
+    Sleep(Sleep),
+}
+
+/// A sleep until `deadline` (CLOCK_MONOTONIC), or up to `slack` nanoseconds later. Interrupted, its asynchronous form has to
+/// say what remains.
+pub struct Sleep {
+    /// When it ends.
+    pub deadline: Nanos,
+    /// How much later is soon enough.
+    pub slack: Nanos,
+    /// It was asked for as a span: its asynchronous form has to know the deadline.
+    pub relative: bool,
+}
+
+/// A read or write; `file` says when to try again.
+pub struct Transfer {
     file: KArc<File>,
     /// A queue of `file`'s, which keeps it.
     queue: NonNull<WaitQueue>,
@@ -33,9 +53,9 @@ pub struct Blocked {
 }
 
 // SAFETY: the queue is shared, and the count on the file keeps it where it is, whoever holds this.
-unsafe impl Send for Blocked {}
+unsafe impl Send for Transfer {}
 // SAFETY: as above; nothing in it changes.
-unsafe impl Sync for Blocked {}
+unsafe impl Sync for Transfer {}
 
 /// How another attempt ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -49,14 +69,14 @@ pub enum Retry {
     Async,
 }
 
-impl Blocked {
+impl Transfer {
     /// For an attempt on `file` that was answered with `queue` and `key`.
     ///
     /// # Safety
     /// `queue` lives as long as `file`.
     #[inline]
-    pub unsafe fn new(file: KArc<File>, queue: &WaitQueue, key: u32, kind: Kind) -> Blocked {
-        Blocked { file, queue: NonNull::from(queue), exclusive: key & EXCLUSIVE != 0, kind }
+    pub unsafe fn new(file: KArc<File>, queue: &WaitQueue, key: u32, kind: Kind) -> Transfer {
+        Transfer { file, queue: NonNull::from(queue), exclusive: key & EXCLUSIVE != 0, kind }
     }
 
     /// What it waits for.

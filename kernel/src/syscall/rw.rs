@@ -1,6 +1,6 @@
 //! Reading and writing: read, write and their vector and positioned forms, lseek, sendfile, copy_file_range.
 
-use super::blocked::{Blocked, Kind};
+use super::blocked::{Blocked, Kind, Transfer};
 use super::user::Faulter;
 use super::{Args, Stop, SysResult, user};
 use crate::net::unix::UnixSocket;
@@ -124,7 +124,7 @@ fn stop_or_block(t: &Thread, file: &KArc<File>, kind: Kind, e: vigil_fs::Stop<'_
         && !vigil_fs::is_again(queue)
     {
         // SAFETY: an operation of `file` has named the queue: it is the file's.
-        t.set_blocked(unsafe { Blocked::new(file.clone(), queue, key, kind) });
+        t.set_blocked(Blocked::Transfer(unsafe { Transfer::new(file.clone(), queue, key, kind) }));
         return Stop::NotYet;
     }
     stop(t, e, done)

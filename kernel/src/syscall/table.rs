@@ -268,8 +268,8 @@ calls! {
     clock_gettime: sync time::clock_gettime;
     clock_settime: sync time::clock_settime;
     clock_getres: sync time::clock_getres;
-    clock_nanosleep: slow time::clock_nanosleep;
-    nanosleep: slow time::nanosleep;
+    clock_nanosleep: both time::try_clock_nanosleep, time::clock_nanosleep;
+    nanosleep: both time::try_nanosleep, time::nanosleep;
     gettimeofday: sync time::gettimeofday;
     settimeofday: sync time::settimeofday;
     getitimer: sync time::getitimer;

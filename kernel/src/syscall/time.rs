@@ -1,6 +1,7 @@
 //! Time: clocks, sleeping, interval timers, POSIX timers.
 
-use super::{Args, SysResult, user};
+use super::blocked::{Blocked, Sleep};
+use super::{Args, Stop, SysResult, user};
 use crate::task::process::find_thread;
 use crate::task::thread::Thread;
 use crate::time::clock::{self, COARSE_RESOLUTION};
@@ -10,8 +11,7 @@ use core::sync::atomic::Ordering::*;
 use vigil_abi::process::CAP_SYS_TIME;
 use vigil_abi::time::*;
 use vigil_abi::{Errno, Pod};
-use vigil_executor::class::Policy;
-use vigil_executor::executor;
+use vigil_executor::task::Task;
 use vigil_executor::time::{Nanos, now};
 use vigil_executor::timer;
 use vigil_executor::wait::WaitMode;
@@ -137,19 +137,45 @@ pub fn settimeofday(t: &Thread, a: Args) -> SysResult {
 
 /// Slack of the thread's sleeps: none for real-time policies.
 pub fn slack_of(t: &Thread) -> Nanos {
-    match t.task().map(|task| executor::params(task).policy) {
-        Some(Policy::Fifo | Policy::RoundRobin | Policy::Stop) => 0,
-        _ => t.timer_slack.load(Relaxed),
+    if t.task().is_some_and(Task::is_realtime) { 0 } else { t.timer_slack.load(Relaxed) }
+}
+
+/// Leaves a sleep to the thread's stay in EL0, unless it is over.
+fn begin_sleep(t: &Thread, deadline: Nanos, relative: bool) -> SysResult {
+    if now() >= deadline {
+        return Ok(0);
     }
+    t.set_blocked(Blocked::Sleep(Sleep { deadline, slack: slack_of(t), relative }));
+    Err(Stop::NotYet)
+}
+
+/// The deadline that an interrupted relative sleep had, 0 for none; asked once, before anything that can fail.
+fn deadline_so_far(t: &Thread) -> Nanos {
+    t.transferred.swap(0, Relaxed) as Nanos
+}
+
+/// The deadline of a sleep of `span`: the one that it had, or the one that it gets now.
+fn deadline_of(so_far: Nanos, span: Nanos) -> Nanos {
+    if so_far != 0 { so_far } else { now().saturating_add(span) }
+}
+
+/// nanosleep in the vector.
+pub fn try_nanosleep(t: &Thread, a: Args) -> SysResult {
+    let ts = UserPtr::<Timespec>::new(a[0] as usize).read()?;
+    if !ts.is_valid() {
+        return Err(Errno::EINVAL.into());
+    }
+    begin_sleep(t, now().saturating_add(ts.to_nanos()), true)
 }
 
 /// nanosleep(time, remaining)
 pub async fn nanosleep(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
+    let so_far = deadline_so_far(t);
     let ts = user::get(t, UserPtr::<Timespec>::new(a[0] as usize)).await?;
     if !ts.is_valid() {
         return Err(Errno::EINVAL);
     }
-    sleep_until(t, now().saturating_add(ts.to_nanos()), a[1] as usize).await
+    sleep_until(t, deadline_of(so_far, ts.to_nanos()), a[1] as usize).await
 }
 
 /// A relative sleep: interrupted, it stores what remains and is restarted to its deadline when no handler ran.
@@ -179,8 +205,26 @@ pub async fn restart(t: &Thread) -> Result<usize, Errno> {
     sleep_until(t, deadline, t.restart_remaining.load(Relaxed)).await
 }
 
+/// clock_nanosleep in the vector: on the clocks that pass as CLOCK_MONOTONIC does.
+pub fn try_clock_nanosleep(t: &Thread, a: Args) -> SysResult {
+    let absolute = a[1] as u32 & TIMER_ABSTIME != 0;
+    match a[0] as u32 {
+        CLOCK_MONOTONIC | CLOCK_BOOTTIME => {}
+        // To a point of a clock that can be set: its sleeper looks again.
+        CLOCK_REALTIME | CLOCK_TAI if !absolute => {}
+        _ => return Err(Stop::NotYet),
+    }
+    let ts = UserPtr::<Timespec>::new(a[2] as usize).read()?;
+    if !ts.is_valid() {
+        return Err(Errno::EINVAL.into());
+    }
+    let deadline = if absolute { ts.to_nanos() } else { now().saturating_add(ts.to_nanos()) };
+    begin_sleep(t, deadline, !absolute)
+}
+
 /// clock_nanosleep(clock, flags, time, remaining)
 pub async fn clock_nanosleep(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
+    let so_far = deadline_so_far(t);
     let (id, flags) = (a[0] as u32, a[1] as u32);
     match id {
         CLOCK_REALTIME | CLOCK_MONOTONIC | CLOCK_BOOTTIME | CLOCK_TAI => {}
@@ -201,7 +245,7 @@ pub async fn clock_nanosleep(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
         return cpu_sleep(t, id, ts.to_nanos(), absolute).await;
     }
     if !absolute {
-        return sleep_until(t, now().saturating_add(ts.to_nanos()), a[3] as usize).await;
+        return sleep_until(t, deadline_of(so_far, ts.to_nanos()), a[3] as usize).await;
     }
     let wall = matches!(id, CLOCK_REALTIME | CLOCK_TAI);
     loop {

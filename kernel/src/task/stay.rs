@@ -1,8 +1,9 @@
-//! A thread's stay in EL0, with the calls that need no future: those that the vectors serve, and the reads and writes that
-//! wait the short way (`syscall::blocked`).
+//! A thread's stay in EL0, with the calls that need no future: those that the vectors serve, and the reads, writes and sleeps
+//! that wait the short way (`syscall::blocked`).
 //!
 //! ```text
 //!   ┌─► EL0 ─┬─ read or write, tried in the vector: must wait ─► enter the queue ─► Pending … woken ─► try again ─┐
+//!   │        ├─ sleep: must wait ─► start the alarm ─► Pending … woken ───────────────────────────────────────────┤
 //!   │        └─ anything else, or work ─► Ready: the thread's future sees to it                                    │
 //!   └──────────────────────────────────────────────────────────────────────────────────────────────────────────────┘
 //! ```
@@ -13,27 +14,44 @@
 use super::disturb;
 use super::thread::Thread;
 use crate::arch::aarch64::entry::{Trap, WORK_SIGNAL, enter_user};
-use crate::syscall::blocked::Retry;
+use crate::syscall::blocked::{Blocked, Retry, Sleep};
 use core::future::Future;
 use core::marker::PhantomPinned;
-use core::mem::offset_of;
+use core::mem::{MaybeUninit, offset_of};
 use core::pin::Pin;
-use core::task::{Context as PollContext, Poll};
+use core::sync::atomic::Ordering::Relaxed;
+use core::task::{Context as PollContext, Poll, Waker};
 use vigil_abi::Errno;
 use vigil_executor::arch;
 use vigil_executor::context::Context;
 use vigil_executor::task::Task;
+use vigil_executor::timer::Alarm;
 use vigil_executor::wait::{WaitMode, WaitNode};
+use vigil_executor::wait_site;
 
 /// The future. It ends with the reason why EL0 was left, or is not entered: [`Trap::Work`] when there is work, with
 /// `syscall` in the user context as a signal's delivery needs it.
 pub struct Stay<'a> {
     thread: &'a Thread,
     task: &'a Task,
-    /// A call waits, the thread's `blocked`; the node is registered, or was, exactly then.
-    waits: bool,
-    node: WaitNode,
+    /// What the thread's `blocked`, a call that waits, waits by.
+    waits: Waits,
+    /// Initialised from the first call on that waits for a queue; registered, or was, exactly while one does.
+    node: MaybeUninit<WaitNode>,
+    has_node: bool,
+    /// Initialised and started exactly while a call sleeps.
+    alarm: MaybeUninit<Alarm>,
     _pinned: PhantomPinned,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Waits {
+    /// No call waits.
+    Not,
+    /// A read or write, by the node.
+    Queue,
+    /// A sleep, by the alarm.
+    Alarm,
 }
 
 /// A wake of the queue: wakes the thread, under the queue's lock. The waiter cannot be gone before the lock is let go,
@@ -50,18 +68,21 @@ impl<'a> Stay<'a> {
     /// Lets `thread`, whose poll this is, run in EL0. `task` is its task.
     #[inline]
     pub fn new(thread: &'a Thread, task: &'a Task) -> Self {
-        Stay { thread, task, waits: false, node: WaitNode::with_callback(wake), _pinned: PhantomPinned }
+        Stay { thread, task, waits: Waits::Not, node: MaybeUninit::uninit(), has_node: false, alarm: MaybeUninit::uninit(), _pinned: PhantomPinned }
     }
 
     /// Goes on with the call that waits. `Ready(false)`: its asynchronous form is to be entered.
     #[inline]
     fn go_on(&mut self, mut looked: bool) -> Poll<bool> {
         // SAFETY: the thread itself; the call is taken out below, at the end.
-        let Some(call) = (unsafe { self.thread.blocked() }) else { return Poll::Ready(true) };
+        let Some(Blocked::Transfer(call)) = (unsafe { self.thread.blocked() }) else { return Poll::Ready(true) };
         // SAFETY: the thread itself, outside EL0.
         let context = unsafe { self.thread.context() };
-        // SAFETY: `self` is pinned.
-        let node = unsafe { Pin::new_unchecked(&self.node) };
+        if !self.has_node {
+            self.has_node = true;
+            self.node.write(WaitNode::with_callback(wake));
+        }
+        let node = self.node();
         let result = loop {
             let linked = node.is_linked();
             if !(looked || linked && call.still_waits()) {
@@ -101,7 +122,7 @@ impl<'a> Stay<'a> {
         };
         self.leave();
         self.task.end_wait();
-        self.waits = false;
+        self.waits = Waits::Not;
         self.thread.end_blocked();
         if let Retry::Done(result) = result {
             context.x[0].set(result as u64);
@@ -113,21 +134,84 @@ impl<'a> Stay<'a> {
     /// Gives the call that waits up, if one does.
     #[inline]
     fn abandon(&mut self) {
-        if core::mem::replace(&mut self.waits, false) {
-            let woken = self.leave();
-            if let Some(call) = self.thread.take_blocked()
-                && woken
-            {
-                call.pass_on();
+        match self.waits {
+            Waits::Not => {}
+            Waits::Queue => {
+                self.waits = Waits::Not;
+                let woken = self.leave();
+                if let Some(Blocked::Transfer(call)) = self.thread.take_blocked()
+                    && woken
+                {
+                    call.pass_on();
+                }
             }
+            Waits::Alarm => self.end_sleep(),
         }
+    }
+
+    /// The node, which a call has waited by.
+    #[inline(always)]
+    fn node(&self) -> Pin<&WaitNode> {
+        // SAFETY: initialised before a call waits for a queue; `self` is pinned.
+        unsafe { Pin::new_unchecked(self.node.assume_init_ref()) }
     }
 
     /// Takes the node out of its queue; whether a wake had done so.
     #[inline]
     fn leave(&self) -> bool {
         // SAFETY: pinned since it was registered, and nobody else registers it.
-        unsafe { Pin::new_unchecked(&self.node).unregister() }
+        unsafe { self.node().unregister() }
+    }
+
+    /// Goes to sleep, as the thread's `blocked` says.
+    #[inline(never)]
+    fn fall_asleep(&mut self, waker: &Waker) -> Poll<bool> {
+        // SAFETY: the thread itself; the call is taken out after its last use.
+        let Some(Blocked::Sleep(sleep)) = (unsafe { self.thread.blocked() }) else {
+            self.waits = Waits::Not;
+            return Poll::Ready(true);
+        };
+        let alarm = self.alarm.write(Alarm::new(Some(sleep.deadline), sleep.slack));
+        // SAFETY: `self` is pinned, and the alarm is dropped where it is.
+        unsafe { Pin::new_unchecked(&*alarm) }.start(waker.clone());
+        self.sleep(false)
+    }
+
+    /// Sleeps, or goes on after a wake. `Ready(false)`: its asynchronous form is to be entered, because it was interrupted.
+    #[inline]
+    fn sleep(&mut self, woken: bool) -> Poll<bool> {
+        // SAFETY: initialised while the call sleeps.
+        let over = woken && unsafe { self.alarm.assume_init_ref() }.is_over();
+        if !over {
+            if !self.task.begin_wait(wait_site!("hrtimer_nanosleep"), WaitMode::Interruptible) {
+                return Poll::Pending;
+            }
+            self.interrupted();
+        } else {
+            // SAFETY: the thread itself, outside EL0.
+            unsafe { self.thread.context() }.x[0].set(0);
+        }
+        self.end_sleep();
+        Poll::Ready(over)
+    }
+
+    /// A signal has come: the asynchronous form finds it, too, and makes of it what the call has to.
+    #[cold]
+    fn interrupted(&self) {
+        // SAFETY: the thread itself.
+        if let Some(Blocked::Sleep(Sleep { deadline, relative: true, .. })) = unsafe { self.thread.blocked() } {
+            self.thread.transferred.store(*deadline as usize, Relaxed);
+        }
+    }
+
+    /// The sleep is over, one way or the other.
+    #[inline]
+    fn end_sleep(&mut self) {
+        self.task.end_wait();
+        self.waits = Waits::Not;
+        // SAFETY: initialised while the call sleeps, which ends here.
+        unsafe { self.alarm.assume_init_drop() };
+        self.thread.end_blocked();
     }
 }
 
@@ -135,13 +219,18 @@ impl Future for Stay<'_> {
     type Output = Trap;
 
     #[inline]
-    fn poll(self: Pin<&mut Self>, _: &mut PollContext<'_>) -> Poll<Trap> {
+    fn poll(self: Pin<&mut Self>, cx: &mut PollContext<'_>) -> Poll<Trap> {
         // SAFETY: nothing is moved out.
         let this = unsafe { self.get_unchecked_mut() };
         let mut looked = false;
         loop {
-            if this.waits {
-                match this.go_on(looked) {
+            if this.waits != Waits::Not {
+                let over = match this.waits {
+                    Waits::Alarm if looked => this.fall_asleep(cx.waker()),
+                    Waits::Alarm => this.sleep(true),
+                    _ => this.go_on(looked),
+                };
+                match over {
                     Poll::Ready(true) => {}
                     Poll::Ready(false) => return Poll::Ready(Trap::Syscall),
                     Poll::Pending if disturb::drops(this.thread) => {
@@ -169,12 +258,14 @@ impl Future for Stay<'_> {
                 // A fast call leaves nothing to restart.
                 Trap::Work => context.syscall.set(-1),
                 Trap::Syscall => {
-                    if !this.thread.has_blocked() {
-                        return Poll::Ready(trap);
-                    }
-                    this.waits = true;
+                    // SAFETY: the thread itself; the reference ends here.
+                    let sleeps = match unsafe { this.thread.blocked() } {
+                        None => return Poll::Ready(trap),
+                        Some(call) => matches!(call, Blocked::Sleep(_)),
+                    };
                     context.orig_x0.set(context.x[0].get());
                     context.syscall.set(i64::from(context.x[8].get() as u32));
+                    this.waits = if sleeps { Waits::Alarm } else { Waits::Queue };
                     looked = true;
                 }
                 _ => return Poll::Ready(trap),

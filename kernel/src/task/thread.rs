@@ -58,7 +58,8 @@ pub struct Thread {
     pub restart_deadline: AtomicU64,
     /// And where it stores what remains.
     pub restart_remaining: AtomicUsize,
-    /// Bytes that a read or write has transferred in the vector before it had to stop; the future's form goes on there.
+    /// Bytes that a read or write has transferred in the vector before it had to stop, or the deadline of an interrupted sleep;
+    /// the future's form goes on there, and takes it first of all.
     pub transferred: AtomicUsize,
     /// The read or write that the vector has just tried and that must wait. The thread's own.
     blocked: UnsafeCell<Option<Blocked>>,
@@ -306,13 +307,6 @@ impl Thread {
     pub fn set_blocked(&self, call: Blocked) {
         // SAFETY: the thread's own flow; no reference to it lives.
         unsafe { *self.blocked.get() = Some(call) };
-    }
-
-    /// Whether the vector has left something. The thread itself.
-    #[inline(always)]
-    pub fn has_blocked(&self) -> bool {
-        // SAFETY: as above.
-        unsafe { (*self.blocked.get()).is_some() }
     }
 
     /// What the vector has left.
