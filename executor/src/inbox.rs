@@ -83,6 +83,13 @@ impl Inbox {
         self.head.load(Ordering::SeqCst).is_null()
     }
 
+    /// The task that came last, null when there is none. On the inbox's own CPU, with interrupts masked: it stays there, and
+    /// alive, until this CPU takes it.
+    #[inline(always)]
+    pub fn newest(&self) -> *const Task {
+        self.head.load(Ordering::Acquire)
+    }
+
     /// Takes everything, oldest first. On the inbox's own CPU, with interrupts masked.
     #[inline]
     pub fn take(&self) -> Drain {

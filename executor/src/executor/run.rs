@@ -286,8 +286,28 @@ pub fn irq_exit(here: &Context, interrupted: &Context, from_el0: bool) -> Stoppe
 }
 
 /// Something may outrank the interrupted task.
-#[inline(never)]
+#[inline(always)]
 fn outranked(exec: &CpuExec, interrupted: &Context, from_el0: bool) -> Stopped {
+    // The usual reason to park: who has just come outranks the poll. Then nothing need be asked of the classes here: the loop on
+    // the new stack takes the inbox in and picks. Should it pick this poll all the same, because the class of who came is
+    // throttled, or because he may not run here, the poll goes on. Not when stacks are short: a park that fails would leave
+    // the inbox as it is.
+    // SAFETY: a current task is alive, and so is one in the inbox, which only this CPU takes out.
+    let newest = unsafe { (interrupted.current().as_ref(), exec.inbox.newest().as_ref()) };
+    if let (Some(current), Some(newest)) = newest
+        && !from_el0
+        && interrupted.count() == 0
+        && interrupted.kind() == StackKind::Cpu
+        && exec.pool.len() > pool::LOW_MARK
+        && newest.outranks(current)
+    {
+        return Stopped::Park;
+    }
+    outranked_slow(exec, interrupted, from_el0)
+}
+
+#[inline(never)]
+fn outranked_slow(exec: &CpuExec, interrupted: &Context, from_el0: bool) -> Stopped {
     if preempt::reschedule_check(exec, interrupted) < Preempt::HigherClass {
         return Stopped::No;
     }

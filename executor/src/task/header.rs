@@ -182,6 +182,12 @@ impl Task {
         mine & URGENCY_STAYS != 0 && mine as u8 <= other.urgency.load(SeqCst) as u8
     }
 
+    /// Whether this task should run instead of `other` at once, whatever the queue holds.
+    #[inline(always)]
+    pub(crate) fn outranks(&self, other: &Task) -> bool {
+        (self.urgency.load(Relaxed) as u8) < other.urgency.load(Relaxed) as u8
+    }
+
     /// Polls the future once.
     ///
     /// # Safety

@@ -74,9 +74,10 @@ impl WaitQueue {
     #[inline(never)]
     fn wake_slow(&self, key: u32, nr_exclusive: usize) -> usize {
         let mut list = self.list.lock_irq();
+        let mut from = list.first();
         // The usual wake: of one, and the first node is for it.
         if nr_exclusive == 1
-            && let Some(node) = list.first()
+            && let Some(node) = from
         {
             // SAFETY: as below.
             unsafe {
@@ -94,10 +95,11 @@ impl WaitQueue {
                         }
                         return 1;
                     }
+                    from = list.next(node);
                 }
             }
         }
-        self.wake_all_of(list, key, nr_exclusive)
+        self.wake_from(list, from, key, nr_exclusive)
     }
 
     /// As [`WaitQueue::wake`], for a wake inside the wake of a queue of the same class (epolls that watch epolls), in an
@@ -106,15 +108,22 @@ impl WaitQueue {
         if !self.has_waiters() {
             return 0;
         }
-        self.wake_all_of(self.list.lock_irq_nested(class), key, nr_exclusive)
+        let list = self.list.lock_irq_nested(class);
+        let first = list.first();
+        self.wake_from(list, first, key, nr_exclusive)
     }
 
-    /// A wake node by node.
+    /// A wake node by node, from the node `at` on.
     #[inline(never)]
-    fn wake_all_of(&self, mut list: SpinIrqGuard<'_, List>, key: u32, nr_exclusive: usize) -> usize {
+    fn wake_from(
+        &self,
+        mut list: SpinIrqGuard<'_, List>,
+        mut at: Option<NonNull<WaitNode>>,
+        key: u32,
+        nr_exclusive: usize,
+    ) -> usize {
         let mut left = if nr_exclusive == 0 { usize::MAX } else { nr_exclusive };
         let mut woken = 0;
-        let mut at = list.first();
         while let Some(node) = at {
             // SAFETY: the node is linked and we hold the lock: it is alive and its inner part is ours. After the store
             // of WOKEN it is not touched again.
