@@ -2,7 +2,8 @@
 //!
 //! `storm N T` N times fork, exec and exit, and T threads · `blocked T [detail]` kernel memory per thread blocked in `read` ·
 //! `oom one|many` fill the memory · `leak R` memory after R rounds of everything · `fuzz-elf N` N mutated programs ·
-//! `cyclic N` wake-up latency at FIFO 95 · as PID 1: time since power-on, then the machine is switched off.
+//! `fuzz-calls SEED N` N random system calls · `cyclic N` wake-up latency at FIFO 95 · as PID 1: time since power-on, then the machine is switched off.
+mod calls;
 mod fuzz;
 mod memory;
 mod sys;
@@ -28,8 +29,9 @@ fn main() -> ExitCode {
         Some("oom") => memory::out_of_memory(if arguments.get(1).is_some_and(|a| a == "many") { 16 } else { 1 }),
         Some("leak") => memory::leak(number(arguments.get(1), 5)),
         Some("fuzz-elf") => fuzz::programs(number(arguments.get(1), 10_000)),
+        Some("fuzz-calls") => calls::fuzz(number(arguments.get(1), 1).into(), number(arguments.get(2), 20_000).into()),
         Some("cyclic") => timing::cyclic(number(arguments.get(1), 3000)),
-        _ => Err("which one? storm, blocked, oom, leak, fuzz-elf, cyclic".to_string()),
+        _ => Err("which one? storm, blocked, oom, leak, fuzz-elf, fuzz-calls, cyclic".to_string()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

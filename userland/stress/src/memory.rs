@@ -1,5 +1,5 @@
 //! Processes and threads in numbers, and memory: filled, blocked, and given back.
-use crate::sys::{child, exec, meminfo, own_path, wait};
+use crate::sys::{drop_caches, child, exec, meminfo, own_path, wait};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::sync::Arc;
@@ -166,6 +166,7 @@ pub fn leak(rounds: u32) -> Result<(), String> {
         }
         // What is freed late (RCU, workers) gets its time.
         thread::sleep(std::time::Duration::from_millis(500));
+        drop_caches();
         meminfo("MemFree")
     };
     round()?;

@@ -61,6 +61,26 @@ pub fn power_off() -> ! {
     }
 }
 
+/// Empties the caches of the kernel, on each CPU.
+pub fn drop_caches() {
+    for cpu in 0..8 {
+        // SAFETY: sets of CPUs that live through the calls.
+        unsafe {
+            let mut set: libc::cpu_set_t = std::mem::zeroed();
+            libc::CPU_SET(cpu, &mut set);
+            if libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set) == 0 {
+                drop(std::fs::write("/proc/sys/vm/drop_caches", "3"));
+            }
+        }
+    }
+    // SAFETY: as above.
+    unsafe {
+        let mut all: libc::cpu_set_t = std::mem::zeroed();
+        (0..8).for_each(|cpu| libc::CPU_SET(cpu, &mut all));
+        libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const all);
+    }
+}
+
 /// A field of /proc/meminfo in KiB.
 pub fn meminfo(field: &str) -> Result<i64, String> {
     let text = std::fs::read_to_string("/proc/meminfo").map_err(|e| format!("/proc/meminfo: {e}"))?;

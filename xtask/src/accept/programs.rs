@@ -1,5 +1,5 @@
 //! Checks that run a program and look at what it prints: contracts, injected failures, leaks, storms, memory.
-use super::{Bed, Verdict, judge, missing, value};
+use super::{Bed, Verdict, judge, value};
 use crate::{contract, ui, userland};
 use anyhow::Result;
 use std::process::Command;
@@ -38,31 +38,6 @@ pub(super) fn contract_tests(bed: &Bed) -> Result<Verdict> {
     let outcome = contract::compare(bed.ctx, &program, bed.kernel)?;
     let figure = format!("{} same, {} differ, {} differ for a stated reason, {} empty cells", outcome.same, outcome.differ, outcome.known, outcome.empty);
     judge(outcome.differ == 0 && outcome.empty == 0, figure)
-}
-
-pub(super) fn leak(bed: &Bed) -> Result<Verdict> {
-    if let Some(verdict) = bed.no_programs() {
-        return verdict;
-    }
-    let lost = value(&bed.stress(&[], &["leak", "8"])?, "lost_kib")?;
-    let program = userland::program(bed.ctx, "vigil-contract", "contract")?;
-    let cases = bed.figures(&program, &[], &["--leak", "4"])?;
-    let (kib, tasks) = (value(&cases, "lost_kib")?, value(&cases, "lost_tasks")?);
-    let figure = format!("{lost} KiB less free after rounds 3 to 8 than after round 2; contract tests: {kib} KiB and {tasks} tasks after rounds 3 and 4");
-    judge(lost <= 0 && kib <= 0 && tasks <= 0, figure)
-}
-
-pub(super) fn nth(bed: &Bed) -> Result<Verdict> {
-    if let Some(verdict) = bed.no_programs() {
-        return verdict;
-    }
-    let program = userland::program(bed.ctx, "vigil-contract", "contract")?;
-    let cases = bed.figures(&program, &["--timeout", "7200"], &["--nth"]);
-    match cases {
-        Ok(figures) => judge(true, format!("{} allocations failed, kernel alive", value(&figures, "failed_allocations")?)),
-        Err(error) if format!("{error:#}").contains("fail-nth") => missing("/proc/self/fail-nth"),
-        Err(error) => Err(error),
-    }
 }
 
 pub(super) fn out_of_memory(bed: &Bed) -> Result<Verdict> {

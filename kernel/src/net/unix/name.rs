@@ -97,9 +97,11 @@ pub(super) fn leave(name: &Name, socket: &UnixSocket) {
     let mut bucket = bucket(&name.key()).lock();
     let at = bucket.iter().position(|(_, bound)| core::ptr::eq(KArc::as_ptr(bound), socket));
     let gone = at.and_then(|at| bucket.swap_remove(at));
+    // The table keeps no memory for names that are gone.
+    let empty = if bucket.is_empty() { core::mem::take(&mut *bucket) } else { KVec::new() };
     drop(bucket);
     // Its references outside of the lock.
-    drop(gone);
+    drop((gone, empty));
 }
 
 /// What `sockaddr_un` bytes say. EINVAL: another family, too short, too long.
