@@ -20,6 +20,8 @@ pub enum Fixture {
     Host(&'static str, &'static str),
     /// A file from a Debian arm64 package: name here, package, path in the package.
     Debian(&'static str, &'static str, &'static str),
+    /// A program of `userland/`: name here and of the binary, package.
+    Own(&'static str, &'static str),
 }
 
 /// What the program reads.

@@ -1,7 +1,7 @@
 //! Drives the cases of `vigil-tests` through `cargo xtask run`, as a user would, two at a time.
 use crate::apt::Apt;
 use crate::ctx::Ctx;
-use crate::{build, initramfs, linux};
+use crate::{build, initramfs, linux, userland};
 use crate::run::KernelChoice;
 use crate::test::{Tally, line};
 use anyhow::{Context, Result, bail};
@@ -29,7 +29,7 @@ pub fn run(ctx: &Ctx, cases: Vec<Case>, kernel: KernelChoice, prefix: &str) -> R
         linux::fetch(ctx)?;
     }
     for case in &cases {
-        prepare(&apt, &dir, case)?;
+        prepare(ctx, &apt, &dir, case)?;
     }
     let queue = Mutex::new(cases.into_iter());
     let workers = std::thread::available_parallelism().map_or(1, usize::from).clamp(1, 4);
@@ -56,11 +56,12 @@ fn case_dir(dir: &Path, case: &Case) -> PathBuf {
     dir.join(case.name.replace('/', "-"))
 }
 
-fn prepare(apt: &Apt, dir: &Path, case: &Case) -> Result<()> {
+fn prepare(ctx: &Ctx, apt: &Apt, dir: &Path, case: &Case) -> Result<()> {
     let dir = case_dir(dir, case);
     std::fs::create_dir_all(&dir)?;
     for fixture in &case.fixtures {
         let (name, bytes) = match fixture {
+            Fixture::Own(name, package) => (name, std::fs::read(userland::program(ctx, package, name)?)?),
             Fixture::Text(name, text) => (name, text.as_bytes().to_vec()),
             Fixture::Host(name, from) => (name, std::fs::read(from)?),
             Fixture::Debian(name, package, path) => {

@@ -4,6 +4,7 @@
 use crate::case::Case;
 use crate::leak::{lost_by, prepare, show};
 use crate::run::{End, Injection, one, quietly, set_up};
+use crate::sys;
 
 /// More injections than that in one case are not made.
 const MOST: u32 = 2000;
@@ -46,6 +47,7 @@ pub fn all(cases: &[&Case], at: impl Fn(u32) -> Injection) -> usize {
     }
     set_up();
     prepare();
+    sys!(prctl, libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
     let (mut injected, mut waited, mut stuck, mut leaking, mut skipped) = (0, 0, 0, 0, 0);
     for case in cases {
         if quietly(|| one(case, None)) != End::Printed {

@@ -108,10 +108,6 @@ pub fn accept(ctx: &Ctx, args: &AcceptArgs) -> Result<i32> {
     Ok(i32::from(tally.failed > 0))
 }
 
-fn missing(what: &str) -> Result<Verdict> {
-    Ok(NotYet(format!("{what} does not exist yet")))
-}
-
 impl Bed<'_> {
     fn can(&self, ability: Ability) -> bool {
         self.kernel == KernelChoice::Linux || ABILITIES.contains(&ability)
