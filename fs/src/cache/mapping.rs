@@ -3,7 +3,8 @@
 //! Truncation against page faults: a truncation first changes the size, then advances `seq`, takes the pages out of the
 //! tree and calls [`MmapHook::unmap_range`] of all mappings. A fault reads `seq`, gets the page, takes its page-table lock and
 //! enters the page only if `seq` is what it was; else it starts again. Either the fault sees the new `seq`, or the unmap,
-//! which takes the same page-table lock later, sees the entry.
+//! which takes the same page-table lock later, sees the entry. Who moves entries from one mapping to another holds
+//! [`AddressSpace::hold_mappings`], so that no unmap passes between the two.
 
 use super::page::PageRef;
 use super::tree::Tree;
@@ -13,7 +14,7 @@ use crate::vfs::inode::Inode;
 use crate::vfs::ops::OpResult;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::*};
 use vigil_abi::Errno;
-use vigil_executor::sync::{LockClass, SpinLock};
+use vigil_executor::sync::{LockClass, SpinGuard, SpinLock};
 use vigil_mem::page_alloc::{Item, add_item, item};
 use vigil_mem::{KArc, KVec};
 
@@ -47,6 +48,12 @@ pub trait MmapHook: Send + Sync {
 
     /// Whether writes through it may reach the file.
     fn is_writable(&self) -> bool;
+}
+
+/// See [`AddressSpace::hold_mappings`].
+#[must_use = "mappings are held only while this lives"]
+pub struct MappingsHeld<'a> {
+    _guard: SpinGuard<'a, KVec<KArc<dyn MmapHook>>>,
 }
 
 impl AddressSpace {
@@ -141,6 +148,11 @@ impl AddressSpace {
         for hook in self.mappings.lock().iter() {
             hook.unmap_range(first, last);
         }
+    }
+
+    /// Keeps removals of pages from walking the mappings, for as long as the result lives: a spin lock, `i_mmap`.
+    pub fn hold_mappings(&self) -> MappingsHeld<'_> {
+        MappingsHeld { _guard: self.mappings.lock() }
     }
 
     /// Whether somebody maps the file.

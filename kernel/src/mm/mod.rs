@@ -73,6 +73,8 @@ mod fail_tests;
 #[cfg(test)]
 mod model_tests;
 #[cfg(test)]
+mod race_tests;
+#[cfg(test)]
 pub(crate) mod tests;
 
 pub use counters::{Overcommit, committed, enough_memory};

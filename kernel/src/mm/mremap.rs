@@ -5,31 +5,26 @@ use super::layout::Limits;
 use super::pgtable::{PMD_SIZE, Pte, page_up};
 use super::space::{Mm, Space};
 use super::tlb;
-use super::vma::{VmFlags, Vma};
+use super::vma::{FileMap, VmFlags, Vma};
 use super::{MAX_MAP_COUNT, MMAP_MIN_ADDR, STACK_GUARD_GAP, page};
 use vigil_abi::Errno;
 use vigil_abi::mm::{MREMAP_DONTUNMAP, MREMAP_FIXED, MREMAP_MAYMOVE};
-use vigil_mem::{AllocError, PAGE_SHIFT, PAGE_SIZE, TASK_SIZE};
+use vigil_mem::{AllocError, KBox, PAGE_SHIFT, PAGE_SIZE, TASK_SIZE};
 
 /// The arguments, checked and rounded to pages.
 struct Move {
     old: usize,
     old_len: usize,
     new_len: usize,
+    /// MREMAP_FIXED: where to.
+    fixed: Option<usize>,
+    may_move: bool,
     keep_old: bool,
 }
 
-impl Mm {
-    /// mremap(2): the new address. EINVAL, EFAULT (no mapping of that length there), ENOMEM, EAGAIN (RLIMIT_MEMLOCK).
-    pub async fn mremap(
-        &self,
-        old: usize,
-        old_len: usize,
-        new_len: usize,
-        flags: u32,
-        new: usize,
-        limits: &Limits,
-    ) -> Result<usize, Errno> {
+impl Move {
+    /// EINVAL for what makes no sense whatever is mapped.
+    fn new(old: usize, old_len: usize, new_len: usize, flags: u32, new: usize) -> Result<Move, Errno> {
         let old = untag(old);
         let fixed = flags & MREMAP_FIXED != 0;
         let keep_old = flags & MREMAP_DONTUNMAP != 0;
@@ -43,24 +38,40 @@ impl Mm {
         }
         let old_len = page_up(old_len).ok_or(Errno::EINVAL)?;
         let new_len = page_up(new_len).filter(|l| *l != 0).ok_or(Errno::EINVAL)?;
+        Ok(Move { old, old_len, new_len, fixed: fixed.then_some(new), may_move, keep_old })
+    }
+}
+
+impl Mm {
+    /// mremap(2): the new address. EINVAL, EFAULT (no mapping of that length there), ENOMEM, EAGAIN (RLIMIT_MEMLOCK).
+    pub async fn mremap(
+        &self,
+        old: usize,
+        old_len: usize,
+        new_len: usize,
+        flags: u32,
+        new: usize,
+        limits: &Limits,
+    ) -> Result<usize, Errno> {
+        let mut mv = Move::new(old, old_len, new_len, flags, new)?;
         let mut space = self.write().await;
-        if space.tree.at(old).is_none() {
+        if space.tree.at(mv.old).is_none() {
             return Err(Errno::EFAULT);
         }
-        let mut mv = Move { old, old_len, new_len, keep_old };
-        let at = if fixed || keep_old {
-            self.remap_to(&mut space, &mut mv, fixed.then_some(new), limits).await?
-        } else if old_len >= new_len {
-            if old_len > new_len {
-                self.unmap(&mut space, old + new_len, old + old_len).await?;
+        let grown = mv.new_len.saturating_sub(mv.old_len);
+        let at = if mv.fixed.is_some() || mv.keep_old {
+            self.remap_to(&mut space, &mut mv, limits).await?
+        } else if mv.old_len >= mv.new_len {
+            if mv.old_len > mv.new_len {
+                self.unmap(&mut space, mv.old + mv.new_len, mv.old + mv.old_len).await?;
             }
-            return Ok(old);
+            return Ok(mv.old);
         } else {
             self.check_resize(&space, &mv, limits)?;
             if self.grow_in_place(&mut space, &mv)? {
-                old
-            } else if may_move {
-                let to = Self::get_unmapped_area(&space.tree, &space.layout, 0, new_len)?;
+                mv.old
+            } else if mv.may_move {
+                let to = Self::get_unmapped_area(&space.tree, &space.layout, 0, mv.new_len)?;
                 self.move_vma(&mut space, &mv, to).await?
             } else {
                 return Err(Errno::ENOMEM);
@@ -68,8 +79,12 @@ impl Mm {
         };
         let locked = space.tree.at(at).is_some_and(|v| v.flags.contains(VmFlags::LOCKED));
         drop(space);
-        if locked && new_len > old_len {
-            let _ = self.populate(at + old_len, at + new_len).await;
+        if locked && grown > 0 {
+            // That pages cannot be had is no failure of mremap; a box, because this is rare and large.
+            let end = at + mv.new_len;
+            if let Ok(populate) = KBox::try_pin(self.populate(end - grown, end)) {
+                let _ = populate.await;
+            }
         }
         Ok(at)
     }
@@ -79,10 +94,9 @@ impl Mm {
         &self,
         space: &mut Space,
         mv: &mut Move,
-        fixed: Option<usize>,
         limits: &Limits,
     ) -> Result<usize, Errno> {
-        if let Some(new) = fixed {
+        if let Some(new) = mv.fixed {
             let apart = mv.old.saturating_add(mv.old_len) <= new || new.saturating_add(mv.new_len) <= mv.old;
             if new % PAGE_SIZE != 0 || mv.new_len > TASK_SIZE || new > TASK_SIZE - mv.new_len || !apart {
                 return Err(Errno::EINVAL);
@@ -94,7 +108,7 @@ impl Mm {
         if space.tree.count() + 5 >= MAX_MAP_COUNT {
             return Err(Errno::ENOMEM);
         }
-        if let Some(new) = fixed {
+        if let Some(new) = mv.fixed {
             self.unmap(space, new, new + mv.new_len).await?;
         }
         if mv.old_len > mv.new_len {
@@ -102,7 +116,7 @@ impl Mm {
             mv.old_len = mv.new_len;
         }
         self.check_resize(space, mv, limits)?;
-        let to = match fixed {
+        let to = match mv.fixed {
             Some(new) => new,
             None => Self::get_unmapped_area(&space.tree, &space.layout, 0, mv.new_len)?,
         };
@@ -165,33 +179,7 @@ impl Mm {
 
     /// Moves the mapping's pages to `to` and makes a mapping of the new length there (`move_vma`).
     async fn move_vma(&self, space: &mut Space, mv: &Move, to: usize) -> Result<usize, Errno> {
-        if space.tree.count() + 3 >= MAX_MAP_COUNT {
-            return Err(Errno::ENOMEM);
-        }
-        space.tree.reserve()?;
-        let vma = space.tree.at(mv.old).ok_or(Errno::EFAULT)?;
-        let pages = mv.new_len >> PAGE_SHIFT;
-        let charged = vma.flags.contains(VmFlags::ACCOUNT);
-        if charged && !self.counters.charge(pages) {
-            return Err(Errno::ENOMEM);
-        }
-        let made = self.moved_copy(vma, mv, to);
-        let moved = made.and_then(|m| self.move_tables(mv.old, to, mv.old_len).map(|()| m).map_err(Errno::from));
-        let new = match moved {
-            Ok(new) => new,
-            Err(e) => {
-                // The pages that did move go back; their tables are there.
-                let _ = self.move_tables(to, mv.old, mv.old_len);
-                self.free_tables(&space.tree, to, to + mv.new_len);
-                if charged {
-                    self.counters.uncharge(pages);
-                }
-                return Err(e);
-            }
-        };
-        let flags = new.flags;
-        self.insert(space, new)?;
-        self.counters.account(flags, pages as isize);
+        let flags = self.move_pages(space, mv, to)?;
         if mv.keep_old {
             // The old range stays mapped, empty, and is not locked any more.
             if flags.contains(VmFlags::LOCKED) {
@@ -210,6 +198,44 @@ impl Mm {
         Ok(to)
     }
 
+    /// The part of a move that makes the new mapping; its flags. What fails leaves everything as it was.
+    fn move_pages(&self, space: &mut Space, mv: &Move, to: usize) -> Result<VmFlags, Errno> {
+        if space.tree.count() + 3 >= MAX_MAP_COUNT {
+            return Err(Errno::ENOMEM);
+        }
+        space.tree.reserve()?;
+        let vma = space.tree.at(mv.old).ok_or(Errno::EFAULT)?;
+        let pages = mv.new_len >> PAGE_SHIFT;
+        let charged = vma.flags.contains(VmFlags::ACCOUNT);
+        if charged && !self.counters.charge(pages) {
+            return Err(Errno::ENOMEM);
+        }
+        let moved = self.moved_copy(vma, mv, to).and_then(|new| {
+            let map = new.file_map();
+            if let Err(e) = self.move_tables(mv.old, to, mv.old_len, map) {
+                // The pages that did move go back; their tables are there.
+                let _ = self.move_tables(to, mv.old, mv.old_len, map);
+                return Err(Errno::from(e));
+            }
+            Ok(new)
+        });
+        match moved {
+            Ok(new) => {
+                let flags = new.flags;
+                self.insert(space, new)?;
+                self.counters.account(flags, pages as isize);
+                Ok(flags)
+            }
+            Err(e) => {
+                self.free_tables(&space.tree, to, to + mv.new_len);
+                if charged {
+                    self.counters.uncharge(pages);
+                }
+                Err(e)
+            }
+        }
+    }
+
     /// The mapping as it will be at its new place.
     fn moved_copy(&self, vma: &Vma, mv: &Move, to: usize) -> Result<Vma, Errno> {
         let mut new = vma.duplicate(self, mv.old, mv.old + mv.old_len.max(PAGE_SIZE).min(vma.end - mv.old))?;
@@ -222,8 +248,10 @@ impl Mm {
         Ok(new)
     }
 
-    /// Moves the entries of `len` bytes from `from` to `to`: the tables' contents, not the pages'.
-    fn move_tables(&self, from: usize, to: usize, len: usize) -> Result<(), AllocError> {
+    /// Moves the entries of `len` bytes from `from` to `to`: the tables' contents, not the pages'. `map`: the file that they
+    /// are of; both ranges are in its list of mappings. While a table's worth of entries moves, no truncation walks that list:
+    /// it would look for the entry here before it has come and there after it has gone (Linux: need_rmap_locks).
+    fn move_tables(&self, from: usize, to: usize, len: usize, map: Option<&FileMap>) -> Result<(), AllocError> {
         let (end, mut at) = (from + len, from);
         let mut result = Ok(());
         while let Some((source, first)) = self.tables.next_table(at, end) {
@@ -239,6 +267,7 @@ impl Mm {
                 }
             };
             let mut taken = 0;
+            let held = map.map(|m| m.inode.mapping().hold_mappings());
             for addr in (first..stop).step_by(PAGE_SIZE) {
                 let pte = {
                     let locked = self.tables.lock(source, first);
@@ -253,9 +282,11 @@ impl Mm {
                 self.tables.lock(target, target_first).set(addr - from + to, pte);
                 taken += 1;
             }
+            // Before a truncation can free what is still reached through the old addresses.
             if taken != 0 {
                 tlb::flush_range(self.asid(), first, stop, false);
             }
+            drop(held);
             at = stop;
         }
         page::table_writes_done();

@@ -15,8 +15,8 @@ impl Mm {
         while done < out.len() {
             let at = untag(addr).wrapping_add(done);
             let n = (PAGE_SIZE - at % PAGE_SIZE).min(out.len() - done);
-            if !self.with_page(at, Access::Read, |p| out[done..done + n].copy_from_slice(&p[at % PAGE_SIZE..][..n])).await
-            {
+            let piece = &mut out[done..done + n];
+            if !self.with_page(at, Access::Read, &mut move |p| piece.copy_from_slice(&p[at % PAGE_SIZE..][..piece.len()])).await {
                 break;
             }
             done += n;
@@ -32,7 +32,7 @@ impl Mm {
             let at = untag(addr).wrapping_add(done);
             let n = (PAGE_SIZE - at % PAGE_SIZE).min(data.len() - done);
             let from = &data[done..done + n];
-            if !self.with_page(at, Access::Write, |p| p[at % PAGE_SIZE..][..n].copy_from_slice(from)).await {
+            if !self.with_page(at, Access::Write, &mut |p| p[at % PAGE_SIZE..][..n].copy_from_slice(from)).await {
                 break;
             }
             done += n;
@@ -46,7 +46,7 @@ impl Mm {
         while done < len {
             let at = addr.wrapping_add(done);
             let n = (PAGE_SIZE - at % PAGE_SIZE).min(len - done);
-            if !self.with_page(at, Access::Write, |p| p[at % PAGE_SIZE..][..n].fill(0)).await {
+            if !self.with_page(at, Access::Write, &mut |p| p[at % PAGE_SIZE..][..n].fill(0)).await {
                 break;
             }
             done += n;
@@ -55,7 +55,7 @@ impl Mm {
     }
 
     /// Runs `f` on the bytes of the page at `addr` after faulting it in for `access`; `false` when that is impossible.
-    async fn with_page(&self, addr: usize, access: Access, f: impl FnOnce(&mut [u8; PAGE_SIZE])) -> bool {
+    async fn with_page(&self, addr: usize, access: Access, f: &mut impl FnMut(&mut [u8; PAGE_SIZE])) -> bool {
         let here = page_down(addr);
         // A page can go between the fault and the look (another thread, reclaim): try a few times, then give up.
         for _ in 0..8 {

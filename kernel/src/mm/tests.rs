@@ -354,7 +354,7 @@ fn shared_memory_is_shared_with_a_child_and_file_pages_vanish_on_truncation() {
     end(mm);
 }
 
-fn truncate(file: &vigil_fs::File, size: u64) {
+pub(crate) fn truncate(file: &vigil_fs::File, size: u64) {
     run(vigil_fs::vfs::ftruncate(&context(), file, size)).unwrap();
 }
 
