@@ -164,8 +164,12 @@ fn park(ctx: &'static Context) {
 /// Goes back to the parked poll of `task`; this stack is given back. Interrupts masked. Does not return.
 pub(crate) fn resume(exec: &CpuExec, task: &Task) {
     let target = task.parked_on.swap(null_mut(), Relaxed);
-    // SAFETY: the entity is this CPU's current one; interrupts are masked, and its queue's lock guards only its place.
-    unsafe { task.entity_ptr().as_mut() }.set_parked(false);
+    {
+        // Others read entities under this lock.
+        let _rq = exec.rq.lock();
+        // SAFETY: the entity is this queue's current one, and the lock is held.
+        unsafe { task.entity_ptr().as_mut() }.set_parked(false);
+    }
     task.state.resume();
     let here = Context::here();
     exec.to_free.set(here);

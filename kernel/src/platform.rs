@@ -2,6 +2,7 @@
 
 use crate::task::kthread;
 use core::ptr::NonNull;
+use core::sync::atomic::{Ordering::SeqCst, fence};
 use vigil_drivers::irq::{Ipi, send_ipi};
 use vigil_executor::context::{Context, StackKind};
 use vigil_executor::cpu::{CpuId, CpuMask};
@@ -51,7 +52,17 @@ pub fn fill_stack_pool(cpu: CpuId) -> bool {
 }
 
 /// Makes a thread that may be in EL0 on another CPU come back to its future: its work word is set already.
+///
+/// A thread that changes its CPU meanwhile needs no kick, because it looks at the word after the change (Dekker):
+///
+/// ```text
+///   kicker                          the thread's new CPU: switch_in, on the way to EL0
+///   work |= …                       cpu = here
+///   fence                           fence
+///   read cpu → IPI to it            read work
+/// ```
 pub fn kick_user(task: &Task) {
+    fence(SeqCst);
     let cpu = task.cpu();
     let guard = vigil_executor::context::PreemptGuard::new();
     if cpu != CpuId::current() {

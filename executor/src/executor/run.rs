@@ -175,6 +175,8 @@ fn settle(ctx: &Context, rq: &mut RunQueue, here: CpuId, task: &Task, now: Nanos
 /// The task was woken while it was polled, or has yielded.
 #[inline(never)]
 fn requeue(ctx: &Context, rq: &mut RunQueue, here: CpuId, task: &Task, now: Nanos) {
+    // Taken also when it leaves: the next one on this stack must not be taken to have yielded.
+    let kind = ctx.take_yield_kind();
     if let Some(cpu) = elsewhere(task, here) {
         // It may not stay here: it leaves through the other CPU's inbox.
         rq.put_prev(PutPrev::Sleep, now);
@@ -182,7 +184,7 @@ fn requeue(ctx: &Context, rq: &mut RunQueue, here: CpuId, task: &Task, now: Nano
         task.set_migrating();
         return push_to(task, cpu, here);
     }
-    let why = match ctx.take_yield_kind() {
+    let why = match kind {
         YieldKind::Yield => PutPrev::Yield,
         YieldKind::Preempted => PutPrev::Preempted,
     };

@@ -48,9 +48,30 @@ impl Future for YieldNow {
     }
 }
 
+impl Drop for YieldNow {
+    /// One that is dropped in the poll that began it has not yielded: how that poll ends must not be taken for it.
+    fn drop(&mut self) {
+        if self.done {
+            let _ = Context::here().take_yield_kind();
+        }
+    }
+}
+
 /// A yield point in a long loop: gives way only when another task should run (Linux: cond_resched).
 pub async fn cond_resched() {
     if Context::here().resched_wanted() {
         yield_now(YieldKind::Preempted).await;
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_yield_that_is_given_up_leaves_no_mark() {
+        Context::here().set_yield_kind(YieldKind::Yield);
+        drop(YieldNow { kind: YieldKind::Yield, done: true });
+        assert_eq!(Context::here().take_yield_kind(), YieldKind::Preempted);
     }
 }

@@ -8,6 +8,7 @@ use super::thread::Thread;
 use crate::arch::aarch64::fpsimd;
 use crate::mm;
 use core::arch::asm;
+use core::sync::atomic::{Ordering::SeqCst, fence};
 use vigil_executor::task::{Hooks, Task};
 
 /// The hooks of every thread.
@@ -17,6 +18,8 @@ pub static HOOKS: Hooks = Hooks { switch_in, switch_out };
 
 fn switch_in(task: &Task) {
     let Some(thread) = Thread::of_task(task) else { return };
+    // Its CPU is noted; whoever still read the old one has set the work word before: see `platform::kick_user`.
+    fence(SeqCst);
     thread.resume_system();
     // SAFETY: the thread is being entered: its context is nobody else's. Interrupts are masked.
     let (tls, sp) = unsafe {

@@ -222,6 +222,40 @@ fn actions(a: &mut Calls) {
         (0..3).for_each(|_| assert_eq!(sys!(kill, me(), SIGUSR1), 0));
         caught()
     })
+    .ok("registers-survive", || {
+        handle(SIGUSR1, 0);
+        let sum: u64;
+        // SAFETY: the call, and registers that are named; the handler runs in between.
+        unsafe {
+            core::arch::asm!(
+                "mov x20, #1", "mov x21, #2", "mov x22, #4", "mov x23, #8", "mov x24, #16", "mov x25, #32", "mov x26, #64", "mov x27, #128", "mov x28, #256", "mov x9, #512",
+                "svc 0",
+                "add {s}, x20, x21", "add {s}, {s}, x22", "add {s}, {s}, x23", "add {s}, {s}, x24", "add {s}, {s}, x25", "add {s}, {s}, x26", "add {s}, {s}, x27", "add {s}, {s}, x28", "add {s}, {s}, x9",
+                s = lateout(reg) sum, in("x8") libc::SYS_kill, inlateout("x0") i64::from(me()) => _, in("x1") i64::from(SIGUSR1),
+                out("x9") _, out("x20") _, out("x21") _, out("x22") _, out("x23") _, out("x24") _, out("x25") _, out("x26") _, out("x27") _, out("x28") _,
+            );
+        }
+        (caught(), sum)
+    })
+    .ok("several-at-once", || {
+        for signal in [SIGUSR1, libc::SIGUSR2, libc::SIGRTMIN()] {
+            handle(signal, 0);
+        }
+        block(&[SIGUSR1, libc::SIGUSR2, libc::SIGRTMIN()]);
+        for signal in [libc::SIGRTMIN(), SIGUSR1, libc::SIGRTMIN(), libc::SIGUSR2] {
+            sys!(kill, me(), signal);
+        }
+        sys!(rt_sigprocmask, libc::SIG_SETMASK, &0u64, 0, 8);
+        // Frames are stacked: the first that is entered is the last to run.
+        (caught(), LAST.load(Ordering::Relaxed), current_mask())
+    })
+    .ok("stack-that-is-not-there-yet", || {
+        let size = 16 * PAGE;
+        let stack = libc::stack_t { ss_sp: pages(16) as *mut c_void, ss_flags: 0, ss_size: size };
+        sys!(sigaltstack, &stack, 0);
+        handle(SIGUSR1, libc::SA_ONSTACK);
+        (sys!(kill, me(), SIGUSR1), caught())
+    })
     .ok("garbage-frame", || {
         let frame = pages(2);
         fill(frame, 2 * PAGE, 0xff);
