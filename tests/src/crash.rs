@@ -28,6 +28,15 @@ pub fn cases() -> Vec<Case> {
         panics("crash/oops-in-interrupt-panics", "echo EXCEPTION >$D/INT_HARDWARE_ENTRY; sleep 9", "not syncing: Oops: Fatal exception in interrupt"),
         panics("crash/oops-with-a-lock-panics", "sh -c 'echo SPINLOCKED_EXCEPTION >'$D/DIRECT", "not syncing: Oops: Fatal exception with preemption off"),
         panics("crash/panic-on-oops", "echo 1 >/proc/sys/kernel/panic_on_oops; sh -c 'echo EXCEPTION >'$D/DIRECT", "not syncing: Oops: Fatal exception"),
+        panics("crash/sysrq-crash", "echo c >/proc/sysrq-trigger", "not syncing: sysrq triggered crash"),
+        Case::session(
+            "crash/sysrq-shows-tasks",
+            vec![
+                ("sleep 60 & sleep 1; echo t >/proc/sysrq-trigger; dmesg | grep -A3 task:sleep", "__arm64_sys_clock_nanosleep"),
+                ("echo m >/proc/sysrq-trigger; dmesg | grep -c Mem-Info", "1\r\n"),
+                ("kill $!; exit", ""),
+            ],
+        ),
         panics("crash/stack-overflow-panics", "sh -c 'echo EXHAUST_STACK >'$D/DIRECT", "not syncing: kernel stack overflow"),
     ]
 }

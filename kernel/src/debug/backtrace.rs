@@ -73,11 +73,11 @@ pub fn write_to(w: &mut dyn Write, fp: usize) -> core::fmt::Result {
     result
 }
 
-/// The frame record of the caller's caller.
+/// The frame record of the caller's caller: it lives on even if the caller ends in a jump.
 #[inline(always)]
 pub fn frame_pointer() -> usize {
     let fp: usize;
-    // SAFETY: a read of x29.
-    unsafe { core::arch::asm!("mov {}, x29", out(reg) fp, options(nomem, nostack, preserves_flags)) };
+    // SAFETY: a read of the word that x29 points at: the kernel is built with frame pointers, so it is a frame record.
+    unsafe { core::arch::asm!("ldr {}, [x29]", out(reg) fp, options(readonly, nostack, preserves_flags)) };
     fp
 }

@@ -11,6 +11,8 @@
 //! | [`oops`] | what a kernel fault means, and the policy |
 //! | `report` | says it and does it |
 //! | `backtrace`, `panic` | last words (kernel target only) |
+//! | `report_tasks` | lists of tasks, the hung-task watchdog |
+//! | `sysrq` | commands to the kernel itself |
 //! | `lkdtm` | root may break the kernel, to see that it copes |
 //! | [`semihosting`] | the emulator's exit |
 //!
@@ -33,3 +35,7 @@ pub mod lkdtm;
 pub mod panic;
 #[cfg(target_os = "none")]
 pub mod report;
+#[cfg(target_os = "none")]
+pub mod report_tasks;
+#[cfg(target_os = "none")]
+pub mod sysrq;

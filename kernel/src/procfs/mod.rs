@@ -61,7 +61,9 @@ pub fn init() -> Result<(), Errno> {
     interrupts::init()?;
     sysctl::init()?;
     sysfs::init()?;
-    crate::debug::lkdtm::init()
+    crate::debug::lkdtm::init()?;
+    crate::debug::sysrq::init()?;
+    crate::debug::report_tasks::init()
 }
 
 /// The result of `future` if it need not wait; "try again" if it must.

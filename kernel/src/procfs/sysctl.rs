@@ -1,7 +1,7 @@
 //! `/proc/sys`: what can be read and, where it does something, changed.
 
 use super::format::number;
-use crate::debug::{panic, printk, report};
+use crate::debug::{panic, printk, report, report_tasks, sysrq};
 use crate::mm::{self, Overcommit};
 use crate::{random, uts};
 use crate::task::thread::Thread;
@@ -88,6 +88,18 @@ fn writable(sys: &StaticDir) -> Result<(), Errno> {
     })?;
     sys.add_file_rw("kernel/panic_on_oops", 0o644, |o| line(o, u8::from(panic::panic_on_oops())), |d| {
         panic::set_panic_on_oops(value(d, 0, 1)? != 0);
+        Ok(())
+    })?;
+    sys.add_file_rw("kernel/sysrq", 0o644, |o| line(o, sysrq::enabled()), |d| {
+        sysrq::set_enabled(value(d, 0, i32::MAX.into())? as u32);
+        Ok(())
+    })?;
+    sys.add_file_rw("kernel/hung_task_timeout_secs", 0o644, |o| line(o, report_tasks::hung_task_timeout()), |d| {
+        report_tasks::set_hung_task_timeout(value(d, 0, i64::MAX / 1_000_000_000)? as u64);
+        Ok(())
+    })?;
+    sys.add_file_rw("kernel/hung_task_warnings", 0o644, |o| line(o, report_tasks::hung_task_warnings()), |d| {
+        report_tasks::set_hung_task_warnings(value(d, 0, i32::MAX.into())? as u64);
         Ok(())
     })?;
     sys.add_file_rw("vm/overcommit_memory", 0o644, |o| line(o, mm::overcommit_mode() as u32), |d| {

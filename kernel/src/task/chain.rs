@@ -55,8 +55,3 @@ pub fn each(task: &Task, line: &mut dyn FnMut(Arguments<'_>)) {
         line(format_args!("{}", Entered(thread)));
     }
 }
-
-/// Logs what the current thread is in the kernel for; its way from there is in the back-trace.
-pub fn log_current(thread: &Thread) {
-    crate::pr_emerg!("in {}", Entered(thread));
-}

@@ -7,7 +7,7 @@
 
 use super::switch::{self, HOOKS};
 use super::thread::Thread;
-use super::{chain, exit, process};
+use super::{exit, process};
 use crate::{pr_alert, pr_emerg};
 use core::sync::atomic::Ordering::*;
 use vigil_abi::signal::SIGSEGV;
@@ -62,10 +62,7 @@ pub fn dump_current() {
     let name = current.name();
     let comm = name.split(|b| *b == 0).next().unwrap_or(&[]).escape_ascii();
     match Thread::of_task(current) {
-        Some(thread) => {
-            pr_emerg!("CPU: {cpu} PID: {} Comm: {comm}", thread.tid());
-            chain::log_current(thread);
-        }
+        Some(thread) => pr_emerg!("CPU: {cpu} PID: {} Comm: {comm}", thread.tid()),
         None => pr_emerg!("CPU: {cpu} PID: - Comm: {comm} (kernel task)"),
     }
 }
