@@ -10,7 +10,7 @@ use vigil_executor::context::{Context, HARDIRQ_OFFSET};
 use vigil_executor::cpu::{CpuId, CpuMask, local_of};
 use vigil_executor::platform::{self, Platform};
 use vigil_executor::time::{MSEC, Nanos, USEC, now};
-use vigil_executor::timer::{self, Timer, sleep_until};
+use vigil_executor::timer::{self, Alarm, Timer, sleep_until};
 use vigil_executor::wait::{WaitMode, WaitQueue, Waited};
 use vigil_executor::{arch, wait_site};
 
@@ -262,6 +262,25 @@ fn a_sleep_wakes_at_its_deadline_and_leaves_nothing_when_dropped() {
     assert_eq!(timer::next_event(), None, "the dropped sleep is still queued");
     let past = pin!(sleep_until(wait_site!("hrtimer_nanosleep"), 1, 0, WaitMode::Interruptible));
     assert_eq!(past.poll(&mut cx), Poll::Ready(Ok(())));
+}
+
+#[test]
+fn a_sleeper_that_comes_before_its_alarm_has_fired_knows_that_it_is_over() {
+    /// Looks as a sleeper on another CPU does that runs at once: inside the wake, while the interrupt holds the base's lock.
+    struct Look(AtomicU32);
+    static ALARM: std::sync::OnceLock<Pin<Box<Alarm>>> = std::sync::OnceLock::new();
+    impl std::task::Wake for Look {
+        fn wake(self: std::sync::Arc<Self>) {
+            self.0.store(1 + u32::from(ALARM.get().unwrap().is_over()), SeqCst);
+        }
+    }
+    let cpu = Cpu::take();
+    let look = std::sync::Arc::new(Look(AtomicU32::new(0)));
+    let alarm = ALARM.get_or_init(|| Box::pin(Alarm::new(Some(1), 0)));
+    alarm.as_ref().start(look.clone().into());
+    cpu.interrupt(now());
+    assert_eq!(look.0.load(SeqCst), 2, "it would sleep on, and nobody would wake it again");
+    assert!(alarm.is_over());
 }
 
 #[test]
