@@ -119,7 +119,12 @@ pub async fn socketpair(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     // The numbers are stored before anything exists, as on Linux: a fault leaves nothing open.
     user::put(t, UserPtr::<[i32; 2]>::new(a[3] as usize), &[first.fd(), second.fd()]).await?;
     let [one, other] = connect::pair(kind(a[0], a[1], a[2])?)?;
-    let (one, other) = (file_of(&one, flags)?, file_of(&other, flags)?);
+    let files = file_of(&one, flags).and_then(|file| Ok((file, file_of(&other, flags)?)));
+    if files.is_err() {
+        // Each is the other's peer, and keeps it.
+        one.close();
+    }
+    let (one, other) = files?;
     first.install(one);
     second.install(other);
     Ok(0)

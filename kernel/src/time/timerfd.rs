@@ -86,7 +86,20 @@ pub fn create(clock: u32, flags: u32) -> Result<KArc<File>, Errno> {
     if wall {
         WALL.lock().try_push(KArc::downgrade(&made))?;
     }
-    anon_file(b"[timerfd]", unsize!(KArc, made => dyn FileOps), O_RDWR | if flags & TFD_NONBLOCK != 0 { O_NONBLOCK } else { 0 })
+    let this = KArc::downgrade(&made);
+    let flags = O_RDWR | if flags & TFD_NONBLOCK != 0 { O_NONBLOCK } else { 0 };
+    anon_file(b"[timerfd]", unsize!(KArc, made => dyn FileOps), flags).inspect_err(|_| forget(&this))
+}
+
+/// Takes a timer off the list of those of the wall clock.
+fn forget(timer: &KWeak<TimerFd>) {
+    let gone = {
+        let mut list = WALL.lock();
+        let at = list.iter().position(|other| other.ptr_eq(timer));
+        let gone = at.and_then(|at| list.swap_remove(at));
+        (gone, if list.is_empty() { core::mem::take(&mut *list) } else { KVec::new() })
+    };
+    drop(gone);
 }
 
 /// The timer behind `file`. EINVAL if there is none.
@@ -265,12 +278,7 @@ impl FileOps for TimerFd {
 
     fn release(&self, _: &File) {
         if matches!(self.clock, CLOCK_REALTIME | CLOCK_REALTIME_ALARM) {
-            let gone = {
-                let mut list = WALL.lock();
-                let at = list.iter().position(|timer| timer.ptr_eq(&self.this));
-                at.and_then(|at| list.swap_remove(at))
-            };
-            drop(gone);
+            forget(&self.this);
         }
     }
 

@@ -255,7 +255,7 @@ impl UnixSocket {
     }
 
     /// It goes: who talks to it gets to know, what it did not receive is thrown away (Linux: unix_release_sock).
-    fn close(&self) {
+    pub fn close(&self) {
         let mut state = self.state.lock();
         state.dead = true;
         state.shutdown = RCV | SEND;
