@@ -1,7 +1,8 @@
 //! Memory that runs short: caches give way, and what runs goes on.
 use crate::{Case, Input, Output};
 
-/// 60 000 names of files, then more data than is free: the dentries of these names must go, and nothing else.
+/// 60 000 names of files, then more data than is free: the dentries of these names must go, and nothing else. (Linux keeps the
+/// dentries of a tmpfs in memory: there this much is too much.)
 const DENTRIES: &str = "mkdir /tmp/d; mount -t tmpfs -o size=1000m,nr_inodes=1000000 t /tmp/d; cd /tmp/d
 for i in 0 1 2 3 4 5; do touch $(seq $((i*10000+1)) $((i*10000+10000))); done
 free=$(grep MemFree /proc/meminfo | tr -dc 0-9)
