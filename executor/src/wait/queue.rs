@@ -102,6 +102,12 @@ impl WaitQueue {
         self.wake_from(list, from, key, nr_exclusive)
     }
 
+    /// Waits until a wake that is under way has done with its nodes. A wake wakes a task by a callback before it takes the
+    /// node out, so the task may run, on another CPU, while its node still says that it is linked.
+    pub fn settle(&self) {
+        drop(self.list.lock_irq());
+    }
+
     /// As [`WaitQueue::wake`], for a wake inside the wake of a queue of the same class (epolls that watch epolls), in an
     /// order that the caller fixes: `class` is that of this level.
     pub fn wake_nested(&self, key: u32, nr_exclusive: usize, class: &'static LockClass) -> usize {

@@ -110,6 +110,14 @@ impl<'a> Stay<'a> {
                     continue;
                 }
             }
+            if linked {
+                // The wake that had us polled may not have taken the node out yet: then it is not in any more, whatever it
+                // says, and no later wake would find it.
+                call.queue().settle();
+                if !node.is_linked() {
+                    continue;
+                }
+            }
             if self.task.begin_wait(call.site(), WaitMode::Interruptible) {
                 if self.leave() {
                     call.pass_on();
