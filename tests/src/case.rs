@@ -83,6 +83,8 @@ pub struct Case {
     pub options: Vec<String>,
     /// Files in its working directory.
     pub fixtures: Vec<Fixture>,
+    /// Debian packages that are, with their dependencies, the guest's root file system; none: busybox.
+    pub packages: &'static [&'static str],
     /// What happens.
     pub how: How,
     /// Expected exit status.
@@ -100,6 +102,7 @@ impl Case {
             long: false,
             options: Vec::new(),
             fixtures: Vec::new(),
+            packages: &[],
             how: How::Session(lines),
             status: 0,
             timeout: 120,
@@ -123,6 +126,12 @@ impl Case {
     /// With these files.
     pub fn with(mut self, fixtures: &[Fixture]) -> Case {
         self.fixtures.extend_from_slice(fixtures);
+        self
+    }
+
+    /// On a root file system of these Debian packages.
+    pub fn on(mut self, packages: &'static [&'static str]) -> Case {
+        self.packages = packages;
         self
     }
 

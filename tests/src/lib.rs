@@ -6,9 +6,10 @@
 pub mod case;
 mod chaos;
 mod crash;
+mod debian;
 mod matrix;
-mod pipes;
 mod memory;
+mod pipes;
 mod programs;
 mod shell;
 
@@ -25,6 +26,7 @@ pub fn cases() -> Vec<Case> {
     all.extend(programs::cases());
     all.extend(pipes::cases());
     all.extend(memory::cases());
+    all.extend(debian::cases());
     all.extend(matrix::cases());
     all.extend(crash::cases());
     all.extend(chaos::cases());

@@ -205,7 +205,9 @@ pub fn unpack(deb: &Path, to: &Path, patterns: &[&str]) -> Result<()> {
 /// `cargo xtask rootfs`: a root file system of Debian packages with their dependencies.
 pub fn rootfs(ctx: &Ctx, packages: &[String], out: &Path) -> Result<()> {
     let apt = Apt::new(ctx)?;
-    let debs = apt.with_dependencies(packages)?;
+    // Debian takes a shell for granted, so that no package depends on it.
+    let packages = [packages, &["dash".to_string()]].concat();
+    let debs = apt.with_dependencies(&packages)?;
     for dir in ["bin", "sbin", "lib"] {
         std::fs::create_dir_all(out.join("usr").join(dir))?;
         if std::fs::symlink_metadata(out.join(dir)).is_err() {
@@ -217,6 +219,10 @@ pub fn rootfs(ctx: &Ctx, packages: &[String], out: &Path) -> Result<()> {
     }
     for deb in &debs {
         unpack(deb, out, &[])?;
+    }
+    // What dash's installation script does.
+    if std::fs::symlink_metadata(out.join("bin/sh")).is_err() {
+        std::os::unix::fs::symlink("dash", out.join("bin/sh"))?;
     }
     for (path, text) in [("etc/passwd", "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/bin/false\n"), ("etc/group", "root:x:0:\nnogroup:x:65534:\n")] {
         if !out.join(path).exists() {

@@ -1,10 +1,11 @@
 //! Drives the cases of `vigil-tests` through `cargo xtask run`, as a user would, two at a time.
-use crate::apt::Apt;
+use crate::apt::{Apt, rootfs};
 use crate::ctx::Ctx;
 use crate::{build, initramfs, linux, userland};
 use crate::run::KernelChoice;
 use crate::test::{Tally, line};
 use anyhow::{Context, Result, bail};
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
@@ -31,6 +32,7 @@ pub fn run(ctx: &Ctx, cases: Vec<Case>, kernel: KernelChoice, prefix: &str) -> R
     for case in &cases {
         prepare(ctx, &apt, &dir, case)?;
     }
+    let roots = root_file_systems(ctx, &cases)?;
     let queue = Mutex::new(cases.into_iter());
     let workers = std::thread::available_parallelism().map_or(1, usize::from).clamp(1, 4);
     std::thread::scope(|scope| {
@@ -38,7 +40,7 @@ pub fn run(ctx: &Ctx, cases: Vec<Case>, kernel: KernelChoice, prefix: &str) -> R
             scope.spawn(|| {
                 while let Some(case) = queue.lock().ok().and_then(|mut q| q.next()) {
                     let start = Instant::now();
-                    let result = run_case(&dir, &case, kernel);
+                    let result = run_case(&dir, &case, roots.get(case.packages), kernel);
                     let Ok(mut tally) = tally.lock() else { break };
                     tally.add(line(result.is_ok(), &format!("{prefix}{}", case.name), Some(start.elapsed().as_secs_f32())));
                     if let Err(error) = result {
@@ -50,6 +52,24 @@ pub fn run(ctx: &Ctx, cases: Vec<Case>, kernel: KernelChoice, prefix: &str) -> R
     });
     std::fs::remove_dir_all(&dir)?;
     Ok(tally.into_inner().unwrap_or_default())
+}
+
+/// A directory for each set of packages that a case wants, made once; by the set.
+fn root_file_systems(ctx: &Ctx, cases: &[Case]) -> Result<BTreeMap<&'static [&'static str], PathBuf>> {
+    let mut roots = BTreeMap::new();
+    for packages in cases.iter().map(|case| case.packages).filter(|packages| !packages.is_empty()) {
+        let dir = ctx.target.join("roots").join(packages.join("-"));
+        if !dir.exists() {
+            let temporary = dir.with_extension(format!("tmp{}", std::process::id()));
+            rootfs(ctx, &packages.iter().map(|p| p.to_string()).collect::<Vec<_>>(), &temporary)?;
+            // Another process may have been faster: its result is the same.
+            if std::fs::rename(&temporary, &dir).is_err() {
+                std::fs::remove_dir_all(&temporary)?;
+            }
+        }
+        roots.insert(packages, dir);
+    }
+    Ok(roots)
 }
 
 fn case_dir(dir: &Path, case: &Case) -> PathBuf {
@@ -115,13 +135,16 @@ fn collect(mut from: impl Read + Send + 'static) -> mpsc::Receiver<Vec<u8>> {
     receiver
 }
 
-fn run_case(dir: &Path, case: &Case, kernel: KernelChoice) -> Result<()> {
+fn run_case(dir: &Path, case: &Case, root: Option<&PathBuf>, kernel: KernelChoice) -> Result<()> {
     // The path of our own binary may have been replaced by a build since; this one is always ourselves.
     let mut command = Command::new("/proc/self/exe");
     let until = Instant::now() + Duration::from_secs(case.timeout.into());
     command.arg("run").arg("--no-build").args(["--kernel", if kernel == KernelChoice::Linux { "linux" } else { "vigil" }]);
     if !case.options.iter().any(|o| o == "--timeout") {
         command.args(["--timeout", &case.timeout.to_string()]);
+    }
+    if let Some(root) = root {
+        command.arg("--rootfs").arg(root);
     }
     command.args(&case.options).current_dir(case_dir(dir, case)).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     if let How::Program { argv, .. } = &case.how {

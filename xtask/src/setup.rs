@@ -1,10 +1,12 @@
 //! Set-up: finds the compiler for the kernel's target and QEMU, installs what is missing, and says so.
 //!
 //! Nothing asks a question. What may not be installed is named with the one command that installs it.
+use crate::ctx::Ctx;
 use crate::ui;
 use anyhow::{Result, bail};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 /// The kernel's target triple.
 pub const KERNEL_TARGET: &str = "aarch64-unknown-none-softfloat";
@@ -61,7 +63,7 @@ pub fn kernel_toolchain() -> Result<Toolchain> {
         return Ok(Toolchain::Rustup);
     }
     let debian_ready = Path::new("/usr/lib/rustlib/src/rust/library/core").exists() && Path::new("/usr/bin/cargo").exists();
-    if !force_debian && !debian_ready && add_rustup_target(KERNEL_TARGET) {
+    if !force_debian && !(debian_ready && failed_lately()) && add_rustup_target(KERNEL_TARGET) {
         return Ok(Toolchain::Rustup);
     }
     if !debian_ready {
@@ -71,13 +73,25 @@ pub fn kernel_toolchain() -> Result<Toolchain> {
 }
 
 /// Whether the running toolchain has a precompiled standard library for the target.
-pub fn have_rustup_target(target: &str) -> bool {
+fn have_rustup_target(target: &str) -> bool {
     let sysroot = output(Command::new("rustc").args(["--print", "sysroot"]));
     !sysroot.is_empty() && Path::new(&sysroot).join("lib/rustlib").join(target).join("lib").exists()
 }
 
+/// The note that rustup could not get a target.
+fn failure_note() -> Option<PathBuf> {
+    Some(Ctx::new().ok()?.cache.join("rustup-failed"))
+}
+
+/// Whether rustup could not get a target within the last day: it is not asked again for as long as there is another way, since
+/// without a network it takes its time to find out.
+fn failed_lately() -> bool {
+    let age = failure_note().and_then(|note| std::fs::metadata(note).ok()?.modified().ok()?.elapsed().ok());
+    age.is_some_and(|age| age < Duration::from_secs(24 * 3600))
+}
+
 /// Asks rustup for the target's library; false when it cannot be had.
-pub fn add_rustup_target(target: &str) -> bool {
+fn add_rustup_target(target: &str) -> bool {
     if !found("rustup") {
         return false;
     }
@@ -86,10 +100,21 @@ pub fn add_rustup_target(target: &str) -> bool {
     match ui::step(&format!("adding the target {target} with rustup"), &mut command) {
         Ok(_) => have_rustup_target(target),
         Err(_) => {
+            if let Some(note) = failure_note() {
+                // Without the note it is only asked again.
+                let _ = std::fs::write(note, "");
+            }
             ui::say("rustup does not have it here; using Debian's compiler instead");
             false
         }
     }
+}
+
+/// Whether programs for the guest are built by rustup's toolchain, whose target is added when it is missing; otherwise by
+/// Debian's. `VIGIL_TOOLCHAIN=debian` forces the second way.
+pub fn user_target_of_rustup() -> bool {
+    let force_debian = std::env::var("VIGIL_TOOLCHAIN").is_ok_and(|v| v == "debian");
+    !force_debian && (have_rustup_target(USER_TARGET) || (!failed_lately() && add_rustup_target(USER_TARGET)))
 }
 
 /// The linker of the rustup toolchain, else LLVM's own.

@@ -19,8 +19,7 @@ pub fn program(ctx: &Ctx, package: &str, binary: &str) -> Result<PathBuf> {
     write_linker(&linker, &libc, &gcc)?;
 
     let mut flags = format!("-Ctarget-feature=+crt-static -Crelocation-model=static -Clinker-flavor=ld.lld -Lnative={} -Lnative={}", libc.display(), gcc.display());
-    let force_debian = std::env::var("VIGIL_TOOLCHAIN").is_ok_and(|v| v == "debian");
-    let rustup = !force_debian && (setup::have_rustup_target(USER_TARGET) || setup::add_rustup_target(USER_TARGET));
+    let rustup = setup::user_target_of_rustup();
     let mut cargo = if rustup {
         Command::new("cargo")
     } else {
