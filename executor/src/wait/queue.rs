@@ -188,6 +188,13 @@ impl WaitQueue {
         !was_in
     }
 
+    /// Whether `node` is in here and no wake is about to take it out. A wake calls a node's callback before it marks the node,
+    /// so that a waiter with a callback, polled at once on another CPU, cannot tell from [`WaitNode::is_linked`] alone.
+    pub fn holds(&self, node: &WaitNode) -> bool {
+        let _list = self.list.lock_irq();
+        node.is_linked()
+    }
+
     /// Gives the linked `node` another waker, when its future moved to another task. `false` if it is not in any more.
     pub(super) fn update_waker(&self, node: &WaitNode, waker: &core::task::Waker) -> bool {
         // SAFETY: the node is linked here, if at all.

@@ -137,15 +137,17 @@ impl Pipe {
     fn read_on<'a>(&'a self, state: SpinGuard<'a, State>, file: &'a File, buf: &mut IoBufMut<'_>) -> OpResult<'a, usize> {
         let mut state = Some(state);
         let mut total = 0;
-        let (mut was_full, mut left);
+        let mut left;
         let result = loop {
             let mut state = state.take().unwrap_or_else(|| self.state.lock());
-            was_full = state.ring.is_full();
+            let was_full = state.ring.is_full();
             let step = state.ring.read(buf);
+            // A part of a page, or a fault, makes no room.
+            let has_room = was_full && !state.ring.is_full();
             let writers = state.writers;
             left = !state.ring.is_empty();
             self.publish(state);
-            if was_full {
+            if has_room {
                 self.wake_writer();
             }
             match step {

@@ -84,7 +84,8 @@ impl<'a> Stay<'a> {
         }
         let node = self.node();
         let result = loop {
-            let linked = node.is_linked();
+            // In the queue, and not in the hands of a wake which nobody repeats when the condition turns out false.
+            let linked = node.is_linked() && call.queue().holds(&node);
             if !(looked || linked && call.still_waits()) {
                 // SAFETY: x0–x5 stay as they are until the call is over.
                 let retry = call.retry(self.thread, unsafe { context.arguments() });
