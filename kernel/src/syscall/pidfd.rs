@@ -3,7 +3,7 @@
 use super::signal::{check_code, kill_process_with};
 use super::{Args, fd, user};
 use crate::task::pidfd;
-use crate::task::process::{find_process, find_thread};
+use crate::task::process::{Life, find_process, find_thread, tasks};
 use crate::task::signal::SigInfo;
 use crate::task::thread::Thread;
 use vigil_abi::Errno;
@@ -45,6 +45,9 @@ pub async fn pidfd_send_signal(t: &Thread, a: Args<'_>) -> Result<usize, Errno> 
             Some(info)
         }
     };
+    if process.relations(&tasks()).life == Life::Reaped {
+        return Err(Errno::ESRCH);
+    }
     kill_process_with(t, &process, signo, info)?;
     Ok(0)
 }

@@ -1,7 +1,7 @@
 //! Signals: actions, masks, sending, waiting, returning (signal(7)).
 
 use super::{Args, Stop, SysResult, user};
-use crate::task::process::{Life, Process, find_process, find_thread, tasks};
+use crate::task::process::{Process, find_process, find_thread, tasks};
 use crate::task::signal::frame;
 use crate::task::signal::state::{AltStack, UNBLOCKABLE, pending_of, take};
 use crate::task::signal::{self, Action, SigInfo, recalc};
@@ -291,9 +291,6 @@ pub(super) fn kill_process_with(t: &Thread, to: &Process, signo: u32, info: Opti
     check_signal(signo)?;
     if !may_send(t, to, signo)? {
         return Err(Errno::EPERM);
-    }
-    if to.relations(&tasks()).life == Life::Reaped {
-        return Err(Errno::ESRCH);
     }
     if signo == 0 {
         return Ok(());
