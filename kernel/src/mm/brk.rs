@@ -6,7 +6,7 @@ use super::space::{Mm, Space};
 use super::vma::{VmFlags, Vma};
 use super::{MAX_MAP_COUNT, STACK_GUARD_GAP};
 use vigil_abi::Errno;
-use vigil_mem::{PAGE_SHIFT, TASK_SIZE};
+use vigil_mem::{KBox, PAGE_SHIFT, TASK_SIZE};
 
 /// Rights of the heap (VM_DATA_DEFAULT_FLAGS).
 const HEAP: VmFlags = VmFlags::READ.union(VmFlags::WRITE).union(VmFlags::MAY_ALL);
@@ -19,7 +19,10 @@ impl Mm {
         match self.set_brk(&mut space, addr, limits).await {
             Ok(Some((start, end))) => {
                 drop(space);
-                let _ = self.populate(start, end).await;
+                // In a box, as few heaps are locked; as on Linux nobody is told when it fails.
+                if let Ok(populated) = KBox::try_pin_with(|| self.populate(start, end)) {
+                    let _ = populated.await;
+                }
                 addr
             }
             Ok(None) => addr,

@@ -42,7 +42,7 @@ pub async fn mmap(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     let request =
         MmapRequest { addr: a[0] as usize, len: a[1] as usize, prot: a[2] as u32, flags, file, offset: a[5] };
     let (mm, limits) = (mm(t)?, limits_of(t)?);
-    mm.mmap(request, &limits).await
+    KBox::try_pin_with(|| mm.mmap(request, &limits))?.await
 }
 
 /// munmap(address, length)

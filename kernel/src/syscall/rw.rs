@@ -291,7 +291,8 @@ async fn readv_at(t: &Thread, a: Args<'_>, pos: Pos) -> Result<usize, Errno> {
     let v = vector(t, a).await?;
     let mut buf = IoBufMut::iovec(v.ranges());
     buf.limit(MAX_COUNT);
-    read_at(t, &file, &mut buf, pos).await
+    // In a box: with the vector beside it the call's future would be too large for the thread's slot.
+    KBox::try_pin_with(|| read_at(t, &file, &mut buf, pos))?.await
 }
 
 async fn writev_at(t: &Thread, a: Args<'_>, pos: Pos, append: bool) -> Result<usize, Errno> {
@@ -302,7 +303,12 @@ async fn writev_at(t: &Thread, a: Args<'_>, pos: Pos, append: bool) -> Result<us
     let mut buf = IoBuf::iovec(v.ranges());
     buf.limit(MAX_COUNT);
     buf.skip(done);
-    write_at(t, &file, &mut buf, pos, append).await
+    // In a box, as above; what the vector has written counts whether there is memory for it or not.
+    match KBox::try_pin_with(|| write_at(t, &file, &mut buf, pos, append)) {
+        Ok(written) => written.await,
+        Err(_) if done > 0 => Ok(done),
+        Err(e) => Err(e.into()),
+    }
 }
 
 /// readv(fd, vector, count)
@@ -458,7 +464,7 @@ pub async fn sendfile(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     if !super::file::has_pages(&from) || (to.flags() & O_APPEND != 0 && vigil_fs::pipe::of(&to).is_err()) {
         return Err(Errno::EINVAL);
     }
-    let n = splice(t, &from, at, &to, Pos::Shared, count).await?;
+    let n = KBox::try_pin_with(|| splice(t, &from, at, &to, Pos::Shared, count))?.await?;
     if let (Some(p), Pos::At(start)) = (pointer, at) {
         user::put(t, p, &(start + n as u64)).await?;
     }
@@ -480,7 +486,7 @@ pub async fn copy_file_range(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     let (at, to_at) = (position(from_pointer).await?, position(to_pointer).await?);
     let count = copy_range(&from, at, &to, to_at, a[4], t.process.limits.soft(limits::FSIZE));
     let count = size_signal(t, count)?.min(MAX_COUNT as u64) as usize;
-    let n = splice(t, &from, at, &to, to_at, count).await?;
+    let n = KBox::try_pin_with(|| splice(t, &from, at, &to, to_at, count))?.await?;
     for (p, pos) in [(from_pointer, at), (to_pointer, to_at)] {
         if let (Some(p), Pos::At(start)) = (p, pos) {
             user::put(t, p, &(start + n as u64)).await?;

@@ -45,6 +45,12 @@ macro_rules! fast_entry {
     }};
 }
 
+/// The size of what an asynchronous call returns.
+#[cfg(feature = "selftest")]
+fn size_of_call<F>(_: fn(&'static Thread, Args<'static>) -> F) -> usize {
+    size_of::<F>()
+}
+
 macro_rules! calls {
     (@fast sync $f:path) => { fast_entry!($f) };
     (@fast both $f:path, $slow:path) => { fast_entry!($f) };
@@ -54,6 +60,10 @@ macro_rules! calls {
     (@serve $t:ident $a:ident both $fast:path, $f:path) => { apart($f($t, $a)).await };
     (@serve $t:ident $a:ident own $entry:path, $f:path) => { apart($f($t, $a)).await };
     (@serve $t:ident $a:ident slow $f:path) => { apart($f($t, $a)).await };
+    (@size sync $f:path) => { 0 };
+    (@size both $fast:path, $f:path) => { size_of_call($f as fn(&'static Thread, Args<'static>) -> _) };
+    (@size slow $f:path) => { size_of_call($f as fn(&'static Thread, Args<'static>) -> _) };
+    (@size own $entry:path, $f:path) => { size_of_call($f as fn(&'static Thread, Args<'static>) -> _) };
     ($($number:ident: $shape:ident $f:path $(, $slow:path)?;)*) => {
         /// What the vector calls, by number; calls that only the thread's future serves have the way there.
         pub static FAST: [FastCall; NR_CALLS] = {
@@ -64,6 +74,12 @@ macro_rules! calls {
 
         /// The numbers that are served, ascending as listed.
         pub static PRESENT: &[usize] = &[$(nr::$number),*];
+
+        /// The bytes of each call's future, by name; 0 for calls that have none of their own.
+        #[cfg(feature = "selftest")]
+        pub fn future_sizes() -> impl Iterator<Item = (&'static str, usize)> {
+            [$((stringify!($number), calls!(@size $shape $f $(, $slow)?))),*].into_iter()
+        }
 
         /// Serves call `number` of `thread` in its future; returns what goes into x0.
         ///
