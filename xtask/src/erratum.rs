@@ -7,7 +7,7 @@
 use anyhow::{Context, Result, bail};
 use object::Endianness;
 use object::elf::{FileHeader64, SHT_SYMTAB};
-use object::read::elf::{FileHeader, SectionHeader, Sym};
+use object::read::elf::{FileHeader, Sym};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
