@@ -34,6 +34,7 @@ pub(crate) fn machine() -> MutexGuard<'static, ()> {
 struct NoClock;
 
 impl vigil_fs::Host for NoClock {
+    fn signal_file(&self, _: &vigil_fs::File, _: i32, _: vigil_fs::vfs::fasync::Band) {}
     fn now(&self) -> vigil_fs::Time {
         vigil_fs::Time::default()
     }
