@@ -7,15 +7,21 @@
 use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll};
+use pin_project_lite::pin_project;
 
-/// The future of [`apart`].
-#[must_use = "futures do nothing unless awaited"]
-pub struct Apart<F>(F);
+pin_project! {
+    /// The future of [`apart`].
+    #[must_use = "futures do nothing unless awaited"]
+    pub struct Apart<F> {
+        #[pin]
+        future: F,
+    }
+}
 
 /// Polls `future` in a frame of its own.
 #[inline(always)]
 pub fn apart<F: Future>(future: F) -> Apart<F> {
-    Apart(future)
+    Apart { future }
 }
 
 impl<F: Future> Future for Apart<F> {
@@ -23,8 +29,7 @@ impl<F: Future> Future for Apart<F> {
 
     #[inline(never)]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        // SAFETY: structural pinning of the only field.
-        unsafe { self.map_unchecked_mut(|a| &mut a.0) }.poll(cx)
+        self.project().future.poll(cx)
     }
 }
 

@@ -33,7 +33,7 @@ impl Host for Bench {
 }
 
 fn now<T>(future: impl Future<Output = Result<T, Errno>>) -> T {
-    vigil_fs::now_or_never(future).expect("does not wait").expect("succeeds")
+    futures_util::FutureExt::now_or_never(future).expect("does not wait").expect("succeeds")
 }
 
 fn main() {

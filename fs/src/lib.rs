@@ -50,7 +50,7 @@ pub use vfs::mounting::{file_stat, stat, statfs};
 pub use vfs::namei::attr::TimeSet;
 pub use vfs::perm::{Access, may_chdir};
 pub use vfs::rw::{check_read, check_write};
-pub use vfs::wait::{drive, is_again, now_or_never, wait_for};
+pub use vfs::wait::{drive, is_again, wait_for};
 pub use vfs::{
     OpenHow, Pos, WriteLimits, access, chmod, chmod_path, chown, chown_path, close, fallocate, fsync, ftruncate, getdents64, link, llseek,
     lookup, mkdir, mknod, mount, open, open_exec, open_path, poll, read, readlink, rename, rmdir, symlink, truncate, try_lookup, try_open,

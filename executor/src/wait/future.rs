@@ -7,6 +7,7 @@ use crate::task;
 use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll, ready};
+use pin_project_lite::pin_project;
 
 /// How a wait with a deadline ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -164,11 +165,14 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// The future of [`WaitQueue::wait_until`].
-#[must_use = "futures do nothing unless awaited"]
-pub struct WaitUntil<'a, F> {
-    waiting: Waiting<'a>,
-    condition: F,
+pin_project! {
+    /// The future of [`WaitQueue::wait_until`].
+    #[must_use = "futures do nothing unless awaited"]
+    pub struct WaitUntil<'a, F> {
+        #[pin]
+        waiting: Waiting<'a>,
+        condition: F,
+    }
 }
 
 impl<T, F: FnMut() -> Option<T>> Future for WaitUntil<'_, F> {
@@ -176,33 +180,29 @@ impl<T, F: FnMut() -> Option<T>> Future for WaitUntil<'_, F> {
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        // SAFETY: `waiting` is pinned structurally, `condition` is not.
-        let (waiting, condition) = unsafe {
-            let this = self.get_unchecked_mut();
-            (Pin::new_unchecked(&mut this.waiting), &mut this.condition)
-        };
-        waiting.poll_until(cx, condition)
+        let this = self.project();
+        this.waiting.poll_until(cx, this.condition)
     }
 }
 
-/// The future of [`WaitQueue::wait_until_deadline`].
-#[must_use = "futures do nothing unless awaited"]
-pub struct WaitDeadline<'a, F> {
-    waiting: Waiting<'a>,
-    condition: F,
-    alarm: crate::timer::Alarm,
+pin_project! {
+    /// The future of [`WaitQueue::wait_until_deadline`].
+    #[must_use = "futures do nothing unless awaited"]
+    pub struct WaitDeadline<'a, F> {
+        #[pin]
+        waiting: Waiting<'a>,
+        condition: F,
+        #[pin]
+        alarm: crate::timer::Alarm,
+    }
 }
 
 impl<T, F: FnMut() -> Option<T>> Future for WaitDeadline<'_, F> {
     type Output = Waited<T>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        // SAFETY: `waiting` and `alarm` are pinned structurally, `condition` is not.
-        let (waiting, condition, mut alarm) = unsafe {
-            let this = self.get_unchecked_mut();
-            (Pin::new_unchecked(&mut this.waiting), &mut this.condition, Pin::new_unchecked(&mut this.alarm))
-        };
-        waiting.poll(cx, || false, condition, |cx| alarm.as_mut().poll_expired(cx))
+        let mut this = self.project();
+        this.waiting.poll(cx, || false, this.condition, |cx| this.alarm.as_mut().poll_expired(cx))
     }
 }
 

@@ -11,6 +11,7 @@ use crate::task::{self, Task};
 use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll};
+use pin_project_lite::pin_project;
 
 /// Most stages that a task keeps: the innermost ones.
 pub const MAX_STAGES: usize = 4;
@@ -61,11 +62,14 @@ impl Task {
     }
 }
 
-/// The future of [`stage!`](crate::stage): no larger than the one in it.
-#[must_use = "futures do nothing unless awaited"]
-pub struct Stage<S, F> {
-    site: S,
-    future: F,
+pin_project! {
+    /// The future of [`stage!`](crate::stage): no larger than the one in it.
+    #[must_use = "futures do nothing unless awaited"]
+    pub struct Stage<S, F> {
+        site: S,
+        #[pin]
+        future: F,
+    }
 }
 
 impl<S: Fn() -> &'static WaitSite, F: Future> Stage<S, F> {
@@ -81,16 +85,12 @@ impl<S: Fn() -> &'static WaitSite, F: Future> Future for Stage<S, F> {
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        // SAFETY: structural pinning of `future` alone; the site is never pinned nor moved.
-        let (site, future) = unsafe {
-            let this = self.get_unchecked_mut();
-            (&this.site, Pin::new_unchecked(&mut this.future))
-        };
-        let result = future.poll(cx);
+        let this = self.project();
+        let result = this.future.poll(cx);
         if result.is_pending()
             && let Some(task) = task::current()
         {
-            task.note_stage(site());
+            task.note_stage((this.site)());
         }
         result
     }

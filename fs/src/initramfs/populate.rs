@@ -12,9 +12,9 @@ use crate::vfs::fs_struct::{At, Ctx, FsStruct};
 use crate::vfs::mount::Path;
 use crate::vfs::namei::LookupFlags;
 use crate::vfs::stat::{encode_dev, mkdev};
-use crate::vfs::wait::now_or_never;
 use crate::vfs::{self, OpenHow, Pos, WriteLimits};
 use core::future::Future;
+use futures_util::FutureExt;
 use vigil_abi::Errno;
 use vigil_abi::fcntl::{O_CREAT, O_LARGEFILE, O_TRUNC, O_WRONLY};
 use vigil_abi::stat::{S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFMT, S_IFREG, S_IFSOCK};
@@ -79,7 +79,7 @@ pub fn default_tree(root: &Path) -> Result<(), Errno> {
 
 /// Nobody else uses the tree, and memory is all that it needs: nothing can have to wait.
 fn now<T>(future: impl Future<Output = Result<T, Errno>>) -> Result<T, Errno> {
-    now_or_never(future).unwrap_or(Err(Errno::EAGAIN))
+    future.now_or_never().unwrap_or(Err(Errno::EAGAIN))
 }
 
 impl Populate<'_> {

@@ -4,10 +4,11 @@ extern crate std;
 use super::*;
 use crate::vfs::poll::ready;
 use crate::vfs::tests::{World, now, read, root, write};
-use crate::vfs::wait::{KernelMem, now_or_never};
+use crate::vfs::wait::KernelMem;
 use crate::vfs::{self, Pos, WriteLimits};
 use core::future::Future;
 use core::task::{Context, Waker};
+use futures_util::FutureExt;
 use std::vec;
 use vigil_abi::fcntl::{O_RDWR, O_CREAT};
 use vigil_abi::poll::{POLLERR, POLLHUP};
@@ -107,7 +108,7 @@ fn a_blocked_reader_gets_what_comes() {
     // Dropping a blocked reader leaves the pipe as it was.
     let mut other = [0; 1];
     let mut sink = IoBufMut::kernel(&mut other);
-    assert!(now_or_never(vfs::read(&r, &mut sink, Pos::Shared, &KernelMem)).is_none());
+    assert!(vfs::read(&r, &mut sink, Pos::Shared, &KernelMem).now_or_never().is_none());
     assert_eq!(write(&w, b"z"), Ok(1));
     assert_eq!(read(&r, &mut got), Ok(1));
 }

@@ -101,14 +101,3 @@ async fn yield_once() {
     })
     .await;
 }
-
-/// Polls `future` once: for callers that know that nothing contends (boot, tests). `None`: it would have waited; it is
-/// dropped then.
-pub fn now_or_never<F: Future>(future: F) -> Option<F::Output> {
-    let mut future = core::pin::pin!(future);
-    let mut cx = core::task::Context::from_waker(core::task::Waker::noop());
-    match future.as_mut().poll(&mut cx) {
-        core::task::Poll::Ready(value) => Some(value),
-        core::task::Poll::Pending => None,
-    }
-}

@@ -69,7 +69,7 @@ pub fn init() -> Result<(), Errno> {
 /// The result of `future` if it need not wait; "try again" if it must.
 #[cfg(target_os = "none")]
 fn at_once<T>(future: impl core::future::Future<Output = T>) -> OpResult<'static, T> {
-    vigil_fs::now_or_never(future).ok_or_else(vigil_fs::vfs::wait::again)
+    futures_util::FutureExt::now_or_never(future).ok_or_else(vigil_fs::vfs::wait::again)
 }
 
 /// For functions that generate text and that cannot fail by themselves: a failed allocation is remembered by the buffer.

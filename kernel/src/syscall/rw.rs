@@ -8,6 +8,7 @@ use crate::task::limits;
 use crate::task::signal::{self, SIGPIPE, SIGXFSZ, SigInfo};
 use crate::task::thread::Thread;
 use core::sync::atomic::Ordering::Relaxed;
+use futures_util::FutureExt;
 use vigil_abi::Errno;
 use vigil_abi::fcntl::O_APPEND;
 use vigil_abi::process::CAP_FSETID;
@@ -381,7 +382,7 @@ pub async fn pwritev2(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
 pub fn try_lseek(t: &Thread, a: Args) -> SysResult {
     // SAFETY: the thread's own table; nothing below changes it.
     let file = unsafe { t.files()?.get_light(a[0] as i32) }?;
-    match vigil_fs::now_or_never(vigil_fs::llseek(&file, a[1] as i64, a[2] as u32)) {
+    match vigil_fs::llseek(&file, a[1] as i64, a[2] as u32).now_or_never() {
         Some(result) => Ok(result? as usize),
         // Another user of the file holds its position for the moment.
         None => Err(Stop::NotYet),

@@ -14,6 +14,7 @@ use core::future::Future;
 use core::pin::Pin;
 use core::sync::atomic::{AtomicU8, AtomicU32, Ordering::*};
 use core::task::{Context, Poll};
+use pin_project_lite::pin_project;
 use vigil_abi::process::wait_signaled;
 use vigil_abi::signal::SIGKILL;
 use vigil_executor::task::INTERRUPT_SIGNAL;
@@ -111,12 +112,15 @@ impl Drop for Disturb {
     }
 }
 
-/// The future of [`disturbed`].
-#[must_use = "futures do nothing unless awaited"]
-pub struct Disturbed<'t, F> {
-    thread: &'t Thread,
-    /// `None` after it was dropped.
-    future: Option<F>,
+pin_project! {
+    /// The future of [`disturbed`].
+    #[must_use = "futures do nothing unless awaited"]
+    pub struct Disturbed<'t, F> {
+        thread: &'t Thread,
+        // `None` after it was dropped.
+        #[pin]
+        future: Option<F>,
+    }
 }
 
 /// `future`, serving `thread`, with its waits disturbed as ordered. `None`: it was dropped, and the process ends.
@@ -130,11 +134,8 @@ impl<F: Future> Future for Disturbed<'_, F> {
 
     #[inline(always)]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<F::Output>> {
-        // SAFETY: `future` is pinned structurally, `thread` is not; neither is moved out of.
-        let (thread, mut future) = unsafe {
-            let this = self.get_unchecked_mut();
-            (this.thread, Pin::new_unchecked(&mut this.future))
-        };
+        let this = self.project();
+        let (thread, mut future) = (*this.thread, this.future);
         let Some(inner) = future.as_mut().as_pin_mut() else { return Poll::Ready(None) };
         if let Poll::Ready(result) = inner.poll(cx) {
             return Poll::Ready(Some(result));

@@ -2,6 +2,7 @@
 
 use super::features_mitigation::Bhb;
 use super::{alternative, hardened_vectors, kpti};
+use aarch64_cpu::registers::{ID_AA64DFR0_EL1, ID_AA64MMFR1_EL1, MIDR_EL1, MPIDR_EL1, Readable};
 use core::arch::asm;
 use core::sync::atomic::Ordering::Relaxed;
 use vigil_executor::cpu::{CpuId, local_of};
@@ -13,6 +14,7 @@ const CNTKCTL_EVNTEN: u64 = 1 << 2;
 /// SCTLR_EL1.SPAN: with 0 an exception to EL1 sets PSTATE.PAN.
 const SCTLR_SPAN: u64 = 1 << 23;
 
+/// Reads a register that `aarch64-cpu` does not define, or next to a write of ours.
 macro_rules! read_sysreg {
     ($name:literal) => {{
         let v: u64;
@@ -25,12 +27,12 @@ pub(crate) use read_sysreg;
 
 /// The affinity fields of MPIDR_EL1, as in the device tree's `reg` of a CPU.
 pub fn mpidr() -> u64 {
-    read_sysreg!("mpidr_el1") & 0xff_00ff_ffff
+    MPIDR_EL1.get() & 0xff_00ff_ffff
 }
 
 /// MIDR_EL1: implementer, variant, architecture, part, revision.
 pub fn midr() -> u64 {
-    read_sysreg!("midr_el1")
+    MIDR_EL1.get()
 }
 
 /// REVIDR_EL1.
@@ -63,14 +65,14 @@ pub fn init_this_cpu() {
     let ratio = (freq / 10_000 / 2).max(1);
     let bit = u64::from(ratio.ilog2()).min(15);
     let kctl = CNTKCTL_EL0VCTEN | CNTKCTL_EVNTEN | bit << 4;
-    let mmfr1 = read_sysreg!("id_aa64mmfr1_el1");
-    let dfr0 = read_sysreg!("id_aa64dfr0_el1");
+    let pan = ID_AA64MMFR1_EL1.read(ID_AA64MMFR1_EL1::PAN);
+    let pmu = ID_AA64DFR0_EL1.read(ID_AA64DFR0_EL1::PMUVer);
     let sctlr = read_sysreg!("sctlr_el1") & !SCTLR_SPAN;
     // SAFETY: none of these registers affects memory that Rust knows of; PAN concerns user memory only, which is
     // accessed by the uaccess module alone.
     unsafe {
         asm!("msr cntkctl_el1, {}", in(reg) kctl, options(nostack, preserves_flags));
-        if (mmfr1 >> 20) & 0xf != 0 {
+        if pan != 0 {
             asm!("msr sctlr_el1, {}", "isb", in(reg) sctlr, options(nostack, preserves_flags));
             // MSR PAN, #1: assemblers know it only with FEAT_PAN enabled.
             asm!(".inst 0xd500419f", options(nostack, preserves_flags));
@@ -78,7 +80,6 @@ pub fn init_this_cpu() {
         if alternative::kpti() {
             kpti::init_this_cpu();
         }
-        let pmu = (dfr0 >> 8) & 0xf;
         if pmu != 0 && pmu != 0xf {
             asm!("msr pmuserenr_el0, xzr", options(nostack, preserves_flags));
         }

@@ -278,16 +278,17 @@ pub fn emulate_mrs_instruction(word: u32) -> Option<(u32, u64)> {
 #[cfg(target_os = "none")]
 pub fn read_this_cpu() -> IdRegs {
     use super::cpu::read_sysreg;
+    use aarch64_cpu::registers::*;
     IdRegs([
-        read_sysreg!("id_aa64pfr0_el1"),
-        read_sysreg!("id_aa64pfr1_el1"),
-        read_sysreg!("id_aa64isar0_el1"),
-        read_sysreg!("id_aa64isar1_el1"),
-        // ID_AA64ISAR2_EL1, for assemblers that do not know it.
+        ID_AA64PFR0_EL1.get(),
+        ID_AA64PFR1_EL1.get(),
+        ID_AA64ISAR0_EL1.get(),
+        ID_AA64ISAR1_EL1.get(),
+        // ID_AA64ISAR2_EL1: the crate does not define it, and not every assembler knows it.
         read_sysreg!("S3_0_C0_C6_2"),
-        read_sysreg!("id_aa64mmfr0_el1"),
-        read_sysreg!("id_aa64mmfr1_el1"),
-        read_sysreg!("id_aa64mmfr2_el1"),
+        ID_AA64MMFR0_EL1.get(),
+        ID_AA64MMFR1_EL1.get(),
+        ID_AA64MMFR2_EL1.get(),
     ])
 }
 

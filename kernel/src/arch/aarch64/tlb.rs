@@ -5,6 +5,7 @@
 //! CPU itself must not go on with an old translation; the return to EL0 is one.
 
 use crate::arch::aarch64::{alternative, hardening, kpti};
+use aarch64_cpu::registers::{ID_AA64MMFR0_EL1, Readable};
 use core::arch::asm;
 
 /// Above this many pages, one invalidation of the whole ASID is cheaper than one per page.
@@ -146,9 +147,6 @@ pub fn sync_icache(addr: usize, len: usize) {
 
 /// Width of the numbers of address spaces: that of this CPU's ASIDs (ID_AA64MMFR0_EL1.ASIDBits: 8 or 16), less one bit with KPTI.
 pub fn asid_bits() -> u32 {
-    let r: u64;
-    // SAFETY: a read of an ID register.
-    unsafe { asm!("mrs {}, id_aa64mmfr0_el1", out(reg) r, options(nomem, nostack, preserves_flags)) };
-    let bits = if (r >> 4) & 0xf == 2 { 16 } else { 8 };
+    let bits = if ID_AA64MMFR0_EL1.matches_all(ID_AA64MMFR0_EL1::ASIDBits::Bits_16) { 16 } else { 8 };
     bits - u32::from(alternative::kpti())
 }
