@@ -34,7 +34,7 @@ fn each_thread(mut f: impl FnMut(&KArc<Thread>)) {
     while let Some(process) = { tasks().pids.next_process(pid) } {
         let mut threads = KVec::new();
         // Without memory for the list some are left out.
-        process.for_each_thread(|t| drop(threads.try_push(t.clone())));
+        process.for_each_thread(|t| _ = threads.try_push(t.clone()));
         threads.iter().for_each(&mut f);
         pid = process.pid + 1;
     }
