@@ -55,7 +55,7 @@ pub fn announce(task: &Task) {
     }
 }
 
-/// Makes `kthreadd` and enters what there is so far. Once, after process 1 has its number.
+/// Makes `kthreadd`, which enters what there is so far. Once, after process 1 has its number.
 pub fn start(root: Path) -> Result<(), Errno> {
     let made = Spawned::new(kthreadd(), Params::DEFAULT, b"kthreadd", const { &Hooks::NONE }, core::ptr::null());
     let made = made.map_err(|_| Errno::ENOMEM)?;
@@ -66,8 +66,9 @@ pub fn start(root: Path) -> Result<(), Errno> {
         cred: KArc::try_new(Cred::root())?,
     };
     common.enter(made.task(), None)?;
+    // It enters what was announced so far, and nobody else does: two at once would enter the first of them twice.
     drop(made.start());
-    enter_new()
+    Ok(())
 }
 
 /// What all kernel threads share.
@@ -120,7 +121,7 @@ impl Common {
     }
 }
 
-/// Enters the tasks that were announced, oldest first. ENOMEM: the rest stays for another time.
+/// Enters the tasks that were announced, oldest first. By `kthreadd` only. ENOMEM: the rest stays for another time.
 fn enter_new() -> Result<(), Errno> {
     let Some(parent) = find_process(KTHREADD) else { return Ok(()) };
     loop {
