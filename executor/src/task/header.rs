@@ -1,4 +1,4 @@
-//! The task header, its reference-counted handle, and the allocation that joins it to a future.
+//! The task header and its reference-counted handle.
 
 use super::reaper;
 use super::state::{State, Wake};
@@ -6,12 +6,10 @@ use crate::class::{Enqueue, Entity, Params, Policy, Rank};
 use crate::context::{Context, PreemptGuard};
 use crate::cpu::{CpuId, CpuMask};
 use crate::wait::{Stages, WaitMode, WaitSite};
-use alloc::alloc::{alloc, dealloc};
+use alloc::alloc::dealloc;
 use core::alloc::Layout;
 use core::cell::UnsafeCell;
-use core::future::Future;
 use core::mem::offset_of;
-use core::pin::Pin;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering::*};
 use core::task::{Context as PollContext, Poll};
@@ -45,10 +43,12 @@ const ARRIVE_NEW: u32 = 1;
 /// It was taken off another queue.
 const ARRIVE_MIGRATED: u32 = 2;
 
-struct VTable {
-    poll: unsafe fn(NonNull<Task>, &mut PollContext<'_>) -> Poll<()>,
-    drop_future: unsafe fn(NonNull<Task>),
-    layout: Layout,
+/// What depends on the type of a task's future.
+pub(super) struct VTable {
+    pub(super) poll: unsafe fn(NonNull<Task>, &mut PollContext<'_>) -> Poll<()>,
+    pub(super) drop_future: unsafe fn(NonNull<Task>),
+    /// Of header and future together.
+    pub(super) layout: Layout,
 }
 
 /// The header of every task. Its address is its identity: it never moves.
@@ -94,12 +94,6 @@ unsafe impl Sync for Task {}
 // SAFETY: as above; the future inside is `Send` by `Spawned::new`'s bound.
 unsafe impl Send for Task {}
 
-#[repr(C)]
-struct KTask<F> {
-    header: Task,
-    future: UnsafeCell<core::mem::ManuallyDrop<F>>,
-}
-
 /// In [`Task::urgency`]: it runs until it waits or is outranked; company at its rank changes nothing (SCHED_FIFO, stop).
 const URGENCY_STAYS: u32 = 1 << 8;
 
@@ -109,14 +103,37 @@ fn urgency_of(params: &Params) -> u32 {
     u32::from(params.rank().0) | if stays { URGENCY_STAYS } else { 0 }
 }
 
-/// Why a task could not be made.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum SpawnError {
-    /// No memory for it (ENOMEM).
-    NoMemory,
-}
-
 impl Task {
+    /// The header of a new task: NOTIFIED, for whoever starts it pushes it.
+    #[inline(always)]
+    pub(super) fn new(params: Params, vtable: &'static VTable, hooks: &'static Hooks, owner: *const ()) -> Task {
+        Task {
+            state: State::new_notified(),
+            // One for the `Spawned`, one for the executor until the task is dead.
+            refs: AtomicU32::new(2),
+            link: AtomicPtr::new(core::ptr::null_mut()),
+            vtable,
+            cpu: AtomicU32::new(CpuId::current().index() as u32),
+            arrival: AtomicU32::new(ARRIVE_NEW),
+            moving: AtomicBool::new(false),
+            interrupt: AtomicU32::new(0),
+            affinity: AtomicU64::new(CpuMask::ALL.0),
+            urgency: AtomicU32::new(urgency_of(&params)),
+            entity: UnsafeCell::new(Entity::new(params)),
+            parked_on: AtomicPtr::new(core::ptr::null_mut()),
+            wait_site: AtomicPtr::new(core::ptr::null_mut()),
+            wait_mode: AtomicU32::new(0),
+            stages: Stages::new(),
+            #[cfg(not(loom))]
+            pi: AtomicPtr::new(core::ptr::null_mut()),
+            owner: AtomicUsize::new(owner as usize),
+            hooks,
+            name: [const { core::sync::atomic::AtomicU8::new(0) }; 16],
+            #[cfg(feature = "stamps")]
+            stamps: crate::stamps::TaskStamps::default(),
+        }
+    }
+
     /// The task that contains `entity`.
     ///
     /// # Safety
@@ -391,7 +408,7 @@ impl Task {
 }
 
 /// A counted reference to a task.
-pub struct TaskRef(NonNull<Task>);
+pub struct TaskRef(pub(super) NonNull<Task>);
 
 // SAFETY: the header is `Sync` and the count atomic.
 unsafe impl Send for TaskRef {}
@@ -430,118 +447,4 @@ impl core::ops::Deref for TaskRef {
         // SAFETY: the count keeps it alive.
         unsafe { self.0.as_ref() }
     }
-}
-
-/// A task that was made but does not run yet. Dropping it frees it.
-#[must_use = "a spawned task runs only after `start`"]
-pub struct Spawned(TaskRef);
-
-impl Spawned {
-    /// Allocates a task for `future`. Fails with ENOMEM before `future` has run; it is dropped then.
-    ///
-    /// `owner` is returned by [`Task::owner`]; it must stay valid as long as the future lives.
-    pub fn new<F>(future: F, params: Params, name: &[u8], hooks: &'static Hooks, owner: *const ()) -> Result<Spawned, SpawnError>
-    where
-        F: Future<Output = ()> + Send + 'static,
-    {
-        // SAFETY: the constructor initialises the slot that it is given.
-        unsafe { Self::new_in_place(params, name, hooks, owner, |slot: *mut F| slot.write(future)) }
-    }
-
-    /// As [`Spawned::new`] for a future that is built in place, which spares a large future its moves.
-    ///
-    /// # Safety
-    /// `init` must initialise the `F` that it is given the address of, and may not panic.
-    pub unsafe fn new_in_place<F>(
-        params: Params,
-        name: &[u8],
-        hooks: &'static Hooks,
-        owner: *const (),
-        init: impl FnOnce(*mut F),
-    ) -> Result<Spawned, SpawnError>
-    where
-        F: Future<Output = ()> + Send + 'static,
-    {
-        let layout = Layout::new::<KTask<F>>();
-        // SAFETY: the layout is not empty: the header is in it.
-        let raw = unsafe { alloc(layout) }.cast::<KTask<F>>();
-        let Some(task) = NonNull::new(raw) else { return Err(SpawnError::NoMemory) };
-        let header = Task {
-            state: State::new_notified(),
-            // One for the `Spawned`, one for the executor until the task is dead.
-            refs: AtomicU32::new(2),
-            link: AtomicPtr::new(core::ptr::null_mut()),
-            vtable: const { &VTable { poll: poll::<F>, drop_future: drop_future::<F>, layout: Layout::new::<KTask<F>>() } },
-            cpu: AtomicU32::new(CpuId::current().index() as u32),
-            arrival: AtomicU32::new(ARRIVE_NEW),
-            moving: AtomicBool::new(false),
-            interrupt: AtomicU32::new(0),
-            affinity: AtomicU64::new(CpuMask::ALL.0),
-            urgency: AtomicU32::new(urgency_of(&params)),
-            entity: UnsafeCell::new(Entity::new(params)),
-            parked_on: AtomicPtr::new(core::ptr::null_mut()),
-            wait_site: AtomicPtr::new(core::ptr::null_mut()),
-            wait_mode: AtomicU32::new(0),
-            stages: Stages::new(),
-            #[cfg(not(loom))]
-            pi: AtomicPtr::new(core::ptr::null_mut()),
-            owner: AtomicUsize::new(owner as usize),
-            hooks,
-            name: [const { core::sync::atomic::AtomicU8::new(0) }; 16],
-            #[cfg(feature = "stamps")]
-            stamps: crate::stamps::TaskStamps::default(),
-        };
-        // SAFETY: freshly allocated for this layout; the header is written, the future initialised by `init`.
-        unsafe {
-            (&raw mut (*raw).header).write(header);
-            init((&raw mut (*raw).future).cast::<F>());
-        }
-        let spawned = Spawned(TaskRef(task.cast()));
-        spawned.0.set_name(name);
-        Ok(spawned)
-    }
-
-    /// The task, before it runs: to set its affinity, or to enter it in tables.
-    pub fn task(&self) -> &Task {
-        &self.0
-    }
-
-    /// Makes it runnable. `from` is the task whose class state a new fair task is placed after, if any.
-    pub fn start(self) -> TaskRef {
-        let this = core::mem::ManuallyDrop::new(self);
-        // SAFETY: `this` is never dropped, so the reference is moved out once.
-        let task = unsafe { core::ptr::read(&this.0) };
-        let guard = PreemptGuard::new();
-        crate::executor::push_new(&task, &guard);
-        drop(guard);
-        task
-    }
-}
-
-impl Drop for Spawned {
-    fn drop(&mut self) {
-        // SAFETY: the task never ran and is in no list: this is its only user. The future is dropped once, and the
-        // executor's reference is given back here because the executor never saw the task.
-        unsafe { self.0.drop_future() };
-        self.0.put();
-    }
-}
-
-/// # Safety
-/// As [`Task::poll`]; `task` is the header of a `KTask<F>`.
-unsafe fn poll<F: Future<Output = ()>>(task: NonNull<Task>, cx: &mut PollContext<'_>) -> Poll<()> {
-    let task = task.cast::<KTask<F>>();
-    // SAFETY: RUN gives exclusive access; the future never moves, so it may be pinned.
-    unsafe {
-        let future = task.as_ref().future.get().cast::<F>();
-        Pin::new_unchecked(&mut *future).poll(cx)
-    }
-}
-
-/// # Safety
-/// As [`Task::drop_future`]; `task` is the header of a `KTask<F>`.
-unsafe fn drop_future<F>(task: NonNull<Task>) {
-    let task = task.cast::<KTask<F>>();
-    // SAFETY: by the caller's contract nobody touches the future again.
-    unsafe { core::mem::ManuallyDrop::drop(&mut *task.as_ref().future.get()) }
 }

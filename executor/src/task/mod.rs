@@ -18,10 +18,12 @@
 
 mod header;
 pub mod reaper;
+mod spawn;
 pub mod state;
 pub mod waker;
 
-pub use header::{INTERRUPT_KILL, INTERRUPT_SIGNAL, Hooks, SpawnError, Spawned, Task, TaskRef};
+pub use header::{INTERRUPT_KILL, INTERRUPT_SIGNAL, Hooks, Task, TaskRef};
+pub use spawn::{SpawnError, Spawned};
 pub use state::State;
 
 use crate::context::Context;

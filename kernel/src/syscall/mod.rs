@@ -42,6 +42,7 @@ mod process;
 mod rw;
 mod sched;
 mod seal;
+mod sendfile;
 mod signal;
 mod socket;
 mod time;

@@ -4,7 +4,7 @@
 //! A number that is not in the table, or that does not exist on arm64, answers ENOSYS, with one rate-limited line.
 
 use super::{
-    Args, Stop, SysResult, cred, epoll, event, fd, file, futex, info, lock, membarrier, memory, message, path, pidfd, poll, prctl, process, rw, sched, seal, signal, socket, time, user,
+    Args, Stop, SysResult, cred, epoll, event, fd, file, futex, info, lock, membarrier, memory, message, path, pidfd, poll, prctl, process, rw, sched, seal, sendfile, signal, socket, time, user,
     xattr,
 };
 use crate::arch::aarch64::entry::{NOT_YET, UserContext, vigil_el0_no_fast_call, vigil_el0_sigreturn};
@@ -106,8 +106,8 @@ calls! {
     preadv2: slow rw::preadv2;
     pwritev2: slow rw::pwritev2;
     lseek: both rw::try_lseek, rw::lseek;
-    sendfile: slow rw::sendfile;
-    copy_file_range: slow rw::copy_file_range;
+    sendfile: slow sendfile::sendfile;
+    copy_file_range: slow sendfile::copy_file_range;
     ioctl: slow fd::ioctl;
     fcntl: slow fd::fcntl;
     flock: slow lock::flock;

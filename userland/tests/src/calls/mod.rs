@@ -1,6 +1,7 @@
 //! The cases, a file per group of calls.
 mod attribute;
 mod change;
+mod connect;
 mod deliver;
 mod epoll;
 mod event;
@@ -18,6 +19,7 @@ mod poll;
 mod prctl;
 mod process;
 mod rw;
+mod sendmsg;
 mod signal;
 mod socket;
 mod system;
@@ -56,6 +58,7 @@ pub fn all() -> Calls {
     xattr::add(&mut all);
     socket::add(&mut all);
     message::add(&mut all);
+    sendmsg::add(&mut all);
     all
 }
 
