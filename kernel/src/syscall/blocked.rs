@@ -30,6 +30,9 @@ pub enum Blocked {
     Transfer(Transfer),
     /// A sleep that has not begun.
     Sleep(Sleep),
+    /// Nothing that waits: the file of a read or write that has begun, or has waited. Its asynchronous form comes next and
+    /// goes on with it, for its descriptor may be another file's by now.
+    Begun(KArc<File>),
 }
 
 /// A sleep until `deadline` (CLOCK_MONOTONIC), or up to `slack` nanoseconds later. Interrupted, its asynchronous form has to
@@ -112,6 +115,11 @@ impl Transfer {
     #[inline]
     pub fn still_waits(&self) -> bool {
         self.file.ops().still_waits(&self.file, self.queue())
+    }
+
+    /// What its asynchronous form goes on with.
+    pub fn into_file(self) -> KArc<File> {
+        self.file
     }
 
     /// Tries again.

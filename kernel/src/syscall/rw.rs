@@ -45,24 +45,32 @@ pub(super) fn size_signal<T>(t: &Thread, result: Result<T, Errno>) -> Result<T, 
     result
 }
 
-/// Why an attempt in the vector ended after `done` bytes. What was transferred has left the pipe or moved the file's
-/// position: the async form, which comes next with the same arguments, must go on behind it ([`transferred`]).
-fn stop(t: &Thread, stop: vigil_fs::Stop<'_>, done: usize) -> Stop {
+/// Why an attempt on `file` in the vector ended after `done` bytes. What was transferred has left the pipe or moved the file's
+/// position: the async form, which comes next with the same arguments, must go on behind it, in this file ([`resumed`]).
+fn stop(t: &Thread, file: &KArc<File>, stop: vigil_fs::Stop<'_>, done: usize) -> Stop {
     match stop {
         // A terminal has stopped the caller's group: only the async form can start the call over.
         vigil_fs::Stop::Err(e) if e.is_restart() => Stop::NotYet,
         vigil_fs::Stop::Err(e) => Stop::Errno(e),
         // Also for a fault: the async form brings the page in and goes on.
         vigil_fs::Stop::Fault(_) | vigil_fs::Stop::Wait(..) => {
-            t.transferred.store(done, Relaxed);
+            if done > 0 {
+                t.transferred.store(done, Relaxed);
+                t.set_blocked(Blocked::Begun(file.clone()));
+            }
             Stop::NotYet
         }
     }
 }
 
-/// How much the attempt in the vector has transferred; asked once, before anything that can fail.
-fn transferred(t: &Thread) -> usize {
-    t.transferred.swap(0, Relaxed)
+/// The file of the asynchronous form of a call on `fd`, and how many bytes the attempt in the vector has transferred. Asked
+/// once, before anything that can fail where that attempt has not. What has begun goes on with the file that it began with.
+fn resumed(t: &Thread, fd: u64) -> Result<(KArc<File>, usize), Errno> {
+    let done = t.transferred.swap(0, Relaxed);
+    match t.take_blocked() {
+        Some(Blocked::Begun(file)) => Ok((file, done)),
+        _ => Ok((t.files()?.get(fd as i32)?, done)),
+    }
 }
 
 /// The position of a positioned call. EINVAL: it is negative.
@@ -129,7 +137,7 @@ fn stop_or_block(t: &Thread, file: &KArc<File>, kind: Kind, e: vigil_fs::Stop<'_
         t.set_blocked(Blocked::Transfer(unsafe { Transfer::new(file.clone(), queue, key, kind) }));
         return Stop::NotYet;
     }
-    stop(t, e, done)
+    stop(t, file, e, done)
 }
 
 fn try_read_at(t: &Thread, a: Args, pos: Pos) -> SysResult {
@@ -137,7 +145,7 @@ fn try_read_at(t: &Thread, a: Args, pos: Pos) -> SysResult {
     let file = unsafe { t.files()?.get_light(a[0] as i32) }?;
     vigil_fs::check_read(&file, pos)?;
     let mut buf = target(a)?;
-    vigil_fs::try_read(&file, &mut buf, pos).map_err(|e| stop(t, e, buf.done()))
+    vigil_fs::try_read(&file, &mut buf, pos).map_err(|e| stop(t, &file, e, buf.done()))
 }
 
 fn try_write_at(t: &Thread, a: Args, pos: Pos) -> SysResult {
@@ -145,7 +153,7 @@ fn try_write_at(t: &Thread, a: Args, pos: Pos) -> SysResult {
     let file = unsafe { t.files()?.get_light(a[0] as i32) }?;
     vigil_fs::check_write(&file, pos)?;
     let mut buf = source(a)?;
-    match vigil_fs::try_write(&file, &mut buf, pos, || limits_of(t, false)).map_err(|e| stop(t, e, buf.done())) {
+    match vigil_fs::try_write(&file, &mut buf, pos, || limits_of(t, false)).map_err(|e| stop(t, &file, e, buf.done())) {
         Err(Stop::Errno(e)) => Ok(write_signals(t, &file, Err(e))?),
         other => other,
     }
@@ -193,8 +201,7 @@ fn read_file(t: &Thread, file: &KArc<File>, a: Args) -> SysResult {
 
 /// read, when it must wait
 pub async fn read(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
-    let done = transferred(t);
-    let file = t.files()?.get(a[0] as i32)?;
+    let (file, done) = resumed(t, a[0])?;
     vigil_fs::check_read(&file, Pos::Shared)?;
     let mut buf = target(a)?;
     buf.skip(done);
@@ -236,8 +243,7 @@ fn write_stopped(t: &Thread, file: &KArc<File>, e: vigil_fs::Stop<'_>, done: usi
 
 /// write, when it must wait
 pub async fn write(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
-    let done = transferred(t);
-    let file = t.files()?.get(a[0] as i32)?;
+    let (file, done) = resumed(t, a[0])?;
     vigil_fs::check_write(&file, Pos::Shared)?;
     let mut buf = source(a)?;
     buf.skip(done);
@@ -251,9 +257,8 @@ pub fn try_pread(t: &Thread, a: Args) -> SysResult {
 
 /// pread64, when it must wait
 pub async fn pread(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
-    let done = transferred(t);
     let pos = offset(a[3])?;
-    let file = t.files()?.get(a[0] as i32)?;
+    let (file, done) = resumed(t, a[0])?;
     vigil_fs::check_read(&file, pos)?;
     let mut buf = target(a)?;
     buf.skip(done);
@@ -267,9 +272,8 @@ pub fn try_pwrite(t: &Thread, a: Args) -> SysResult {
 
 /// pwrite64, when it must wait
 pub async fn pwrite(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
-    let done = transferred(t);
     let pos = offset(a[3])?;
-    let file = t.files()?.get(a[0] as i32)?;
+    let (file, done) = resumed(t, a[0])?;
     vigil_fs::check_write(&file, pos)?;
     let mut buf = source(a)?;
     buf.skip(done);
@@ -298,8 +302,7 @@ async fn readv_at(t: &Thread, a: Args<'_>, pos: Pos) -> Result<usize, Errno> {
 }
 
 async fn writev_at(t: &Thread, a: Args<'_>, pos: Pos, append: bool) -> Result<usize, Errno> {
-    let done = transferred(t);
-    let file = t.files()?.get(a[0] as i32)?;
+    let (file, done) = resumed(t, a[0])?;
     vigil_fs::check_write(&file, pos)?;
     let v = vector(t, a).await?;
     let mut buf = IoBuf::iovec(v.ranges());
@@ -330,7 +333,7 @@ pub fn try_writev(t: &Thread, a: Args) -> SysResult {
     };
     let mut buf = IoBuf::iovec(v.ranges());
     buf.limit(MAX_COUNT);
-    match vigil_fs::try_write(&file, &mut buf, Pos::Shared, || limits_of(t, false)).map_err(|e| stop(t, e, buf.done())) {
+    match vigil_fs::try_write(&file, &mut buf, Pos::Shared, || limits_of(t, false)).map_err(|e| stop(t, &file, e, buf.done())) {
         Err(Stop::Errno(e)) => Ok(write_signals(t, &file, Err(e))?),
         other => other,
     }

@@ -132,11 +132,12 @@ impl<'a> Stay<'a> {
         self.leave();
         self.task.end_wait();
         self.waits = Waits::Not;
-        self.thread.end_blocked();
         if let Retry::Done(result) = result {
+            self.thread.end_blocked();
             context.x[0].set(result as u64);
             return Poll::Ready(true);
         }
+        self.thread.leave_begun();
         Poll::Ready(false)
     }
 
@@ -269,7 +270,7 @@ impl Future for Stay<'_> {
                 Trap::Syscall => {
                     // SAFETY: the thread itself; the reference ends here.
                     let sleeps = match unsafe { this.thread.blocked() } {
-                        None => return Poll::Ready(trap),
+                        None | Some(Blocked::Begun(_)) => return Poll::Ready(trap),
                         Some(call) => matches!(call, Blocked::Sleep(_)),
                     };
                     context.orig_x0.set(context.x[0].get());

@@ -61,7 +61,7 @@ pub struct Thread {
     /// Bytes that a read or write has transferred in the vector before it had to stop, or the deadline of an interrupted sleep;
     /// the future's form goes on there, and takes it first of all.
     pub transferred: AtomicUsize,
-    /// The read or write that the vector has just tried and that must wait. The thread's own.
+    /// The call that the vector has just tried and that must wait or go on. The thread's own.
     blocked: UnsafeCell<Option<Blocked>>,
     /// Children start with SCHED_OTHER (SCHED_RESET_ON_FORK).
     pub reset_on_fork: AtomicBool,
@@ -324,6 +324,14 @@ impl Thread {
     pub fn end_blocked(&self) {
         // SAFETY: as above; the references that `blocked` gave are gone.
         unsafe { *self.blocked.get() = None };
+    }
+
+    /// The read or write that has waited is to be finished by its asynchronous form: leaves its file to that. The thread itself.
+    #[cold]
+    pub fn leave_begun(&self) {
+        if let Some(Blocked::Transfer(call)) = self.take_blocked() {
+            self.set_blocked(Blocked::Begun(call.into_file()));
+        }
     }
 
     /// Takes what the vector has left. The thread itself.

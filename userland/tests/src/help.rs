@@ -158,6 +158,17 @@ pub fn child(body: impl FnOnce() -> i32) -> i32 {
     pid as i32
 }
 
+/// A child that shares its parent's descriptors, and does this while its parent waits in a call.
+pub fn meanwhile(body: impl FnOnce()) -> i32 {
+    let pid = sys!(clone, libc::SIGCHLD | libc::CLONE_FILES, 0, 0, 0, 0);
+    if pid == 0 {
+        sleep_ms(80);
+        body();
+        sys!(exit_group, 0);
+    }
+    pid as i32
+}
+
 /// A child that sleeps until it is killed.
 pub fn sleeper() -> i32 {
     child(|| {

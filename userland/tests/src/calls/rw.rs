@@ -67,6 +67,28 @@ fn reads(a: &mut Calls) {
             sys!(close, p.1);
             read_text(p.0, 64)
         })
+        .ok("pipe-closed-while-it-waits", || {
+            let p = pipe();
+            let other = meanwhile(|| {
+                sys!(close, p.0);
+                sys!(write, p.1, c"abc", 3);
+            });
+            // Memory that nobody has touched: the kernel must bring a page in before it can deliver.
+            let at = pages(1);
+            let n = sys!(read, p.0, at, 64);
+            (n, peek(at), wait(other), sys!(read, p.0, at, 1))
+        })
+        .ok("pipe-replaced-while-it-waits", || {
+            let (p, q) = (pipe(), pipe());
+            sys!(write, q.1, c"xyz", 3);
+            let other = meanwhile(|| {
+                sys!(dup3, q.0, p.0, 0);
+                sys!(write, p.1, c"abc", 3);
+            });
+            let at = pages(1);
+            let n = sys!(read, p.0, at, 64);
+            (n, peek(at), wait(other), read_text(p.0, 64))
+        })
         .ok("pipe-zero-bytes-empty", || sys!(read, pipe().0, 0, 0))
         .ok("huge-count", || {
             let fd = opened(c"f", "hello");
@@ -196,6 +218,19 @@ fn writes(a: &mut Calls) {
     .ok("dev-null-bad-pointer", || sys!(write, open(c"/dev/null", O_WRONLY), BAD, 5))
     .ok("dev-zero", || sys!(write, open(c"/dev/zero", O_WRONLY), c"hello", 5))
     .err("ENOSPC-dev-full", || sys!(write, open(c"/dev/full", O_WRONLY), c"hello", 5))
+    .ok("pipe-replaced-while-it-waits", || {
+        let p = full_pipe();
+        let target = opened(c"f", "");
+        let other = meanwhile(|| {
+            sys!(dup3, target, p.1, 0);
+            // Room for one page, later for the other.
+            sys!(read, p.0, pages(1), PAGE);
+            sleep_ms(80);
+            sys!(read, p.0, pages(1), PAGE);
+        });
+        let n = sys!(write, p.1, pages(2), 2 * PAGE);
+        (n, wait(other), sys!(lseek, target, 0, libc::SEEK_END))
+    })
     .ok("pipe-short-when-nonblocking", || {
         let p = pipe_with(O_NONBLOCK);
         sys!(write, p.1, pages(20), 20 * PAGE)
