@@ -111,11 +111,13 @@ impl Context {
         compiler_fence(core::sync::atomic::Ordering::SeqCst);
     }
 
-    /// Takes `offset` off the count.
+    /// Takes `offset` off the count; what is left.
     #[inline(always)]
-    pub fn sub(&self, offset: u32) {
+    pub fn sub(&self, offset: u32) -> u32 {
         compiler_fence(core::sync::atomic::Ordering::SeqCst);
-        self.preempt_count.store(self.preempt_count.load(Relaxed).wrapping_sub(offset), Relaxed);
+        let left = self.preempt_count.load(Relaxed).wrapping_sub(offset);
+        self.preempt_count.store(left, Relaxed);
+        left
     }
 
     /// Whether a reschedule is wanted on this flow's CPU.
@@ -264,7 +266,7 @@ impl PreemptGuard {
     /// For a flow that has preemption off already, by a guard further up: the proof of it, which counts nothing.
     #[inline(always)]
     pub(crate) fn held() -> core::mem::ManuallyDrop<Self> {
-        debug_assert!(Context::here().count() != 0, "preemption is on");
+        debug_assert!(!preemptible(), "preemption is on");
         core::mem::ManuallyDrop::new(PreemptGuard(PhantomData))
     }
 }
@@ -279,8 +281,7 @@ impl Drop for PreemptGuard {
     #[inline(always)]
     fn drop(&mut self) {
         let ctx = Context::here();
-        ctx.sub(PREEMPT_OFFSET);
-        if ctx.should_resched() {
+        if ctx.sub(PREEMPT_OFFSET) == 0 && ctx.need_resched() {
             crate::preempt::preempt_schedule();
         }
     }
@@ -341,6 +342,33 @@ impl Drop for IrqGuard {
     #[inline(always)]
     fn drop(&mut self) {
         arch::irq_restore(self.0);
+    }
+}
+
+/// Interrupts are masked while this lives, so that nothing preempts its flow and nothing is counted. At its end the flow gives
+/// way if a wake of this time asked for it (Linux: local_irq_restore and preempt_enable after spin_unlock).
+#[must_use = "interrupts are masked only while the guard lives"]
+pub(crate) struct MaskGuard {
+    _irq: IrqGuard,
+    _check: Check,
+}
+
+/// The look at need-resched when the mask is as it was.
+struct Check;
+
+impl MaskGuard {
+    #[inline(always)]
+    pub(crate) fn new() -> Self {
+        MaskGuard { _irq: IrqGuard::new(), _check: Check }
+    }
+}
+
+impl Drop for Check {
+    #[inline(always)]
+    fn drop(&mut self) {
+        if Context::here().should_resched() {
+            crate::preempt::preempt_schedule();
+        }
     }
 }
 

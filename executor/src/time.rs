@@ -61,7 +61,7 @@ pub fn init(hz: u64, base: u64) {
 /// still); never 0. Cheaper than [`now`].
 #[inline]
 pub fn coarse_tick() -> u64 {
-    crate::arch::counter() >> (CLOCK.coarse_shift.load(Relaxed) & 63) | 1 << 63
+    crate::arch::counter_unordered() >> (CLOCK.coarse_shift.load(Relaxed) & 63) | 1 << 63
 }
 
 /// The factor, shift and base of the conversion, for the vDSO's copy.

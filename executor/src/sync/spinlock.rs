@@ -9,13 +9,13 @@
 //! | hard interrupts, too | [`SpinLock::lock_irq`] (any context: it saves the mask) |
 //! | the same, by whoever has interrupts masked | [`SpinLock::lock_masked`]: nothing but the lock itself |
 //!
-//! A guard keeps preemption off and is not `Send`, so no future of a task can hold it across an await. Dropping it lets
-//! go of the lock, restores the interrupt mask, then turns preemption on and, if a reschedule is due, gives way.
+//! A guard keeps preemption off, by the count or by the interrupt mask, and is not `Send`, so no future of a task can hold it
+//! across an await. Dropping it lets go of the lock, restores the mask or the count and, if a reschedule is due, gives way.
 
 use super::lockdep::{Acquire, Held, LockClass, Tracked};
 use super::raw::{self, RawGuard, RawMutex};
 use crate::atomic::const_unless_loom;
-use crate::context::{BhGuard, IrqGuard, PreemptGuard};
+use crate::context::{BhGuard, MaskGuard, PreemptGuard};
 use core::marker::PhantomData;
 use core::ops::{Deref, DerefMut};
 
@@ -66,10 +66,9 @@ impl<T> SpinLock<T> {
     /// Takes it with interrupts masked; the guard restores the mask (Linux: `spin_lock_irqsave`). Any context.
     #[inline(always)]
     pub fn lock_irq(&self) -> SpinIrqGuard<'_, T> {
-        let preempt = PreemptGuard::new();
-        let irq = IrqGuard::new();
+        let masked = MaskGuard::new();
         let held = self.class.acquire(self.addr(), Acquire::Wait);
-        SpinIrqGuard { _held: held, raw: raw::lock(&self.inner), _irq: irq, _preempt: preempt }
+        SpinIrqGuard { _held: held, raw: raw::lock(&self.inner), _masked: masked }
     }
 
     /// Takes it in a flow that has interrupts masked already, and masked until the guard is gone: a hard interrupt, or
@@ -85,20 +84,18 @@ impl<T> SpinLock<T> {
     /// [`lock_irq`](Self::lock_irq) for the second of two locks of one class; see [`lock_nested`](Self::lock_nested).
     #[inline(always)]
     pub fn lock_irq_nested(&self, class: &'static LockClass) -> SpinIrqGuard<'_, T> {
-        let preempt = PreemptGuard::new();
-        let irq = IrqGuard::new();
+        let masked = MaskGuard::new();
         let held = self.class.acquire_as(class, self.addr(), Acquire::Wait);
-        SpinIrqGuard { _held: held, raw: raw::lock(&self.inner), _irq: irq, _preempt: preempt }
+        SpinIrqGuard { _held: held, raw: raw::lock(&self.inner), _masked: masked }
     }
 
     /// Takes it with interrupts masked if it is free.
     #[inline(always)]
     pub fn try_lock_irq(&self) -> Option<SpinIrqGuard<'_, T>> {
-        let preempt = PreemptGuard::new();
-        let irq = IrqGuard::new();
+        let masked = MaskGuard::new();
         let raw = raw::try_lock(&self.inner)?;
         let held = self.class.acquire(self.addr(), Acquire::Try);
-        Some(SpinIrqGuard { _held: held, raw, _irq: irq, _preempt: preempt })
+        Some(SpinIrqGuard { _held: held, raw, _masked: masked })
     }
 
     /// Takes it with bottom halves off. Not in a hard interrupt.
@@ -164,13 +161,12 @@ pub struct SpinGuard<'a, T> {
     _preempt: PreemptGuard,
 }
 
-/// The lock is held, interrupts are masked and preemption is off.
+/// The lock is held and interrupts are masked.
 #[must_use = "the lock is held only while the guard lives"]
 pub struct SpinIrqGuard<'a, T> {
     _held: Held,
     raw: RawGuard<'a, T>,
-    _irq: IrqGuard,
-    _preempt: PreemptGuard,
+    _masked: MaskGuard,
 }
 
 /// The lock is held; its holder has interrupts masked. Not `Send`, like the others.

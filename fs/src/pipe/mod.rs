@@ -121,7 +121,15 @@ impl Pipe {
     /// Lets go of the lock after a change.
     #[inline(always)]
     fn publish(&self, state: SpinGuard<'_, State>) {
-        self.ready.store(state.ready(), Relaxed);
+        let ready = state.ready();
+        self.publish_as(state, ready);
+    }
+
+    /// [`Pipe::publish`] by whoever knows what the state says.
+    #[inline(always)]
+    fn publish_as(&self, state: SpinGuard<'_, State>, ready: u32) {
+        debug_assert_eq!(ready, state.ready());
+        self.ready.store(ready, Relaxed);
     }
 
     fn wake_reader(&self) {
@@ -130,6 +138,35 @@ impl Pipe {
 
     fn wake_writer(&self) {
         self.writers_wait.wake(POLLOUT | POLLWRNORM, 1);
+    }
+
+    /// A read that need not wait, as far as a look without the lock tells.
+    #[inline(never)]
+    fn read_ready<'a>(&'a self, file: &'a File, buf: &mut IoBufMut<'_>) -> OpResult<'a, usize> {
+        if buf.is_empty() {
+            return Ok(0);
+        }
+        let mut state = self.state.lock();
+        if state.ring.is_empty() {
+            let ends = state.writers == 0 || buf.done() > 0;
+            drop(state);
+            return if ends { Ok(0) } else { Err(file.would_block(&self.readers_wait, POLLIN | EXCLUSIVE)) };
+        }
+        // With a full ring a writer may have to be woken.
+        if !state.ring.is_full()
+            && let Some(n) = state.ring.read_at_once(buf)
+        {
+            let left = !state.ring.is_empty();
+            let ready = if left || state.writers == 0 { READ_READY | WRITE_READY } else { WRITE_READY };
+            self.publish_as(state, ready);
+            if left {
+                self.wake_reader();
+            }
+            self.fasync.tell(Band::Out);
+            file.inode().touch_atime();
+            return Ok(n);
+        }
+        self.read_on(state, file, buf)
     }
 
     /// A read from a pipe that is not empty, slot by slot.
@@ -160,7 +197,7 @@ impl Pipe {
                 Ok(Step::Packet) => break Ok(total),
                 Ok(Step::Stuck) if buf.done() > 0 || writers == 0 => break Ok(total),
                 Ok(Step::Stuck) => break Err(file.would_block(&self.readers_wait, POLLIN | EXCLUSIVE)),
-                Err(fault) => break Err(Stop::Fault(fault)),
+                Err(fault) => break Err(fault.into()),
             }
         };
         if left {
@@ -208,7 +245,7 @@ impl Pipe {
                     }
                 }
                 Ok(Ok(_)) => break Err(file.would_block(&self.writers_wait, POLLOUT | EXCLUSIVE)),
-                Ok(Err(fault)) => break Err(Stop::Fault(fault)),
+                Ok(Err(fault)) => break Err(fault.into()),
                 Err(errno) => break Err(Stop::Err(errno)),
             }
         };
@@ -227,30 +264,13 @@ impl Pipe {
 }
 
 impl FileOps for Pipe {
+    #[inline]
     fn read<'a>(&'a self, file: &'a File, buf: &mut IoBufMut<'_>, _: &mut u64) -> OpResult<'a, usize> {
-        if buf.is_empty() {
-            return Ok(0);
+        // Empty, with writers. Without the lock: who makes it ready says so before he wakes or returns.
+        if self.ready.load(Relaxed) & READ_READY == 0 {
+            return if buf.is_empty() || buf.done() > 0 { Ok(0) } else { Err(file.would_block(&self.readers_wait, POLLIN | EXCLUSIVE)) };
         }
-        let mut state = self.state.lock();
-        if state.ring.is_empty() {
-            let ends = state.writers == 0 || buf.done() > 0;
-            drop(state);
-            return if ends { Ok(0) } else { Err(file.would_block(&self.readers_wait, POLLIN | EXCLUSIVE)) };
-        }
-        // With a full ring a writer may have to be woken.
-        if !state.ring.is_full()
-            && let Some(n) = state.ring.read_at_once(buf)
-        {
-            let left = !state.ring.is_empty();
-            self.publish(state);
-            if left {
-                self.wake_reader();
-            }
-            self.fasync.tell(Band::Out);
-            file.inode().touch_atime();
-            return Ok(n);
-        }
-        self.read_on(state, file, buf)
+        self.read_ready(file, buf)
     }
 
     fn write<'a>(&'a self, file: &'a File, buf: &mut IoBuf<'_>, _: &mut u64) -> OpResult<'a, usize> {
@@ -264,7 +284,7 @@ impl FileOps for Pipe {
             && let Some(n) = state.ring.write_at_once(buf, packet)
         {
             let has_room = !state.ring.is_full();
-            self.publish(state);
+            self.publish_as(state, if has_room { READ_READY | WRITE_READY } else { READ_READY });
             self.wake_reader();
             if has_room {
                 self.wake_writer();

@@ -23,9 +23,17 @@ pub enum Stop<'a> {
     Err(Errno),
     /// It can go on after a wake of this queue with one of these poll bits.
     Wait(&'a WaitQueue, u32),
-    /// It met a page of user memory that is not there.
-    Fault(Fault),
+    /// It met a page of user memory that is not there: the fields of a [`Fault`], which leave room for the tag beside them.
+    Fault {
+        /// The first byte that could not be reached.
+        addr: usize,
+        /// Whether it was to be written.
+        write: bool,
+    },
 }
+
+// Two registers, and not memory, carry what a read or write answers.
+const _: () = assert!(size_of::<OpResult<'static, usize>>() == 16);
 
 /// The result of an operation that cannot wait by itself.
 pub type OpResult<'a, T> = Result<T, Stop<'a>>;
@@ -43,8 +51,8 @@ impl From<vigil_mem::AllocError> for Stop<'_> {
 }
 
 impl From<Fault> for Stop<'_> {
-    fn from(fault: Fault) -> Self {
-        Stop::Fault(fault)
+    fn from(Fault { addr, write }: Fault) -> Self {
+        Stop::Fault { addr, write }
     }
 }
 
@@ -54,7 +62,7 @@ impl Stop<'_> {
         match self {
             Stop::Err(errno) => *errno,
             Stop::Wait(..) => Errno::EAGAIN,
-            Stop::Fault(_) => Errno::EFAULT,
+            Stop::Fault { .. } => Errno::EFAULT,
         }
     }
 }

@@ -65,8 +65,8 @@ where
         let (queue, key) = match result {
             Ok(value) => return Ok(value),
             Err(Stop::Err(errno)) => return Err(errno),
-            Err(Stop::Fault(fault)) => {
-                mem.fault_in(fault).await?;
+            Err(Stop::Fault { addr, write }) => {
+                mem.fault_in(Fault { addr, write }).await?;
                 result = op();
                 continue;
             }

@@ -52,7 +52,7 @@ impl FileOps for SeqFile {
                     total += n;
                 }
                 Err(fault) => {
-                    result = Err(Stop::Fault(fault));
+                    result = Err(fault.into());
                     break;
                 }
             }

@@ -9,7 +9,7 @@ pub fn stop<'a>(file: &File, stop: char::Stop<'a>) -> Stop<'a> {
     match stop {
         char::Stop::Err(e) => Stop::Err(e),
         char::Stop::Wait(queue, key) => file.would_block(queue, key),
-        char::Stop::Fault(fault) => Stop::Fault(fault),
+        char::Stop::Fault(fault) => fault.into(),
     }
 }
 

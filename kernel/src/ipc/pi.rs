@@ -31,7 +31,7 @@ use vigil_executor::task::TaskRef;
 use vigil_executor::time::Nanos;
 use vigil_executor::wait::{WaitMode, WaitQueue, Waited};
 use vigil_executor::wait_site;
-use vigil_mem::KBox;
+use vigil_mem::{Fault, KBox};
 use vigil_mem::buf::uaccess::{user_cmpxchg_u32, user_load_u32};
 
 const BUCKETS: usize = 64;
@@ -441,7 +441,7 @@ pub async fn requeue(t: &Thread, (addr, expected): (usize, u32), to: usize, shar
         match stopped {
             Ok(()) if !again => return Ok(moved),
             Ok(()) => vigil_executor::executor::cond_resched().await,
-            Err(Stop::Fault(fault)) => user::fault_in(t, fault).await?,
+            Err(Stop::Fault { addr, write }) => user::fault_in(t, Fault { addr, write }).await?,
             Err(Stop::Errno(e)) => return Err(e),
             Err(Stop::NotYet) => return Err(Errno::EAGAIN),
         }

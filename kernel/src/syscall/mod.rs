@@ -65,8 +65,13 @@ pub type Args<'a> = &'a [u64; 6];
 pub enum Stop {
     /// The call's error.
     Errno(Errno),
-    /// A user access faulted: bring the page in and call again.
-    Fault(Fault),
+    /// A user access faulted: bring the page in and call again. The fields of a [`Fault`], which leave room for the tag.
+    Fault {
+        /// The first byte that could not be reached.
+        addr: usize,
+        /// Whether it was to be written.
+        write: bool,
+    },
     /// It would have to wait, and nothing happened yet.
     NotYet,
 }
@@ -78,8 +83,8 @@ impl From<Errno> for Stop {
 }
 
 impl From<Fault> for Stop {
-    fn from(f: Fault) -> Self {
-        Stop::Fault(f)
+    fn from(Fault { addr, write }: Fault) -> Self {
+        Stop::Fault { addr, write }
     }
 }
 

@@ -129,7 +129,7 @@ pub fn try_openat(t: &Thread, a: Args) -> SysResult {
 fn path_stop(stop: vigil_fs::Stop<'_>) -> Stop {
     match stop {
         vigil_fs::Stop::Err(e) => Stop::Errno(e),
-        vigil_fs::Stop::Fault(fault) => Stop::Fault(fault),
+        vigil_fs::Stop::Fault { addr, write } => Stop::Fault { addr, write },
         vigil_fs::Stop::Wait(..) => Stop::NotYet,
     }
 }

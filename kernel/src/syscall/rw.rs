@@ -53,7 +53,7 @@ fn stop(t: &Thread, file: &KArc<File>, stop: vigil_fs::Stop<'_>, done: usize) ->
         vigil_fs::Stop::Err(e) if e.is_restart() => Stop::NotYet,
         vigil_fs::Stop::Err(e) => Stop::Errno(e),
         // Also for a fault: the async form brings the page in and goes on.
-        vigil_fs::Stop::Fault(_) | vigil_fs::Stop::Wait(..) => {
+        vigil_fs::Stop::Fault { .. } | vigil_fs::Stop::Wait(..) => {
             if done > 0 {
                 t.transferred.store(done, Relaxed);
                 t.set_blocked(Blocked::Begun(file.clone()));

@@ -18,7 +18,7 @@ use vigil_executor::time::{Nanos, now};
 use vigil_executor::wait::{WaitMode, WaitSite, Waited};
 use vigil_executor::wait_site;
 use vigil_fs::{Access, At, File, LookupFlags, OpResult, Stop};
-use vigil_mem::{IoBuf, IoBufMut, KArc, KBox, KVec, UserPtr};
+use vigil_mem::{Fault, IoBuf, IoBufMut, KArc, KBox, KVec, UserPtr};
 
 const FLAGS: u32 = SOCK_CLOEXEC | SOCK_NONBLOCK;
 const _: () = assert!(SOCK_CLOEXEC == O_CLOEXEC && SOCK_NONBLOCK == O_NONBLOCK, "the calls pass these on as they are");
@@ -47,8 +47,8 @@ pub(super) async fn drive<'a, T: Send>(
         let queue = match result {
             Ok(value) => return Ok(value),
             Err(Stop::Err(errno)) => return Err(errno),
-            Err(Stop::Fault(fault)) => {
-                user::fault_in(t, fault).await?;
+            Err(Stop::Fault { addr, write }) => {
+                user::fault_in(t, Fault { addr, write }).await?;
                 result = op();
                 continue;
             }

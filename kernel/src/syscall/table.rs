@@ -23,7 +23,7 @@ fn finish(result: SysResult) -> i64 {
     match result {
         Ok(value) => value as i64,
         Err(Stop::Errno(e)) => e.to_ret() as i64,
-        Err(Stop::Fault(_) | Stop::NotYet) => NOT_YET,
+        Err(Stop::Fault { .. } | Stop::NotYet) => NOT_YET,
     }
 }
 

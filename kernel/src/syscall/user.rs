@@ -79,7 +79,7 @@ pub async fn retry<R>(thread: &Thread, mut f: impl FnMut() -> Result<R, Stop>) -
         match f() {
             Ok(r) => return Ok(r),
             Err(Stop::Errno(e)) => return Err(e),
-            Err(Stop::Fault(fault)) => fault_in(thread, fault).await?,
+            Err(Stop::Fault { addr, write }) => fault_in(thread, Fault { addr, write }).await?,
             // A plain call that says so has an async twin; one that has none does not exist for this file.
             Err(Stop::NotYet) => return Err(Errno::EAGAIN),
         }
@@ -101,7 +101,7 @@ pub async fn path(thread: &Thread, from: u64) -> Result<vigil_fs::PathName, Errn
         match vigil_fs::PathName::from_user(UserPtr::new(from as usize)) {
             Ok(name) => return Ok(name),
             Err(vigil_fs::Stop::Err(e)) => return Err(e),
-            Err(vigil_fs::Stop::Fault(fault)) => fault_in(thread, fault).await?,
+            Err(vigil_fs::Stop::Fault { addr, write }) => fault_in(thread, Fault { addr, write }).await?,
             Err(vigil_fs::Stop::Wait(..)) => return Err(Errno::EIO),
         }
     }

@@ -160,7 +160,7 @@ fn drain(tty: &'static Tty) -> OpResult<'static, ()> {
         vigil_drivers::char::Stop::Err(e) => Stop::Err(e),
         // ioctl waits whether or not the file does (Linux: tty_wait_until_sent).
         vigil_drivers::char::Stop::Wait(queue, key) => Stop::Wait(queue, key),
-        vigil_drivers::char::Stop::Fault(fault) => Stop::Fault(fault),
+        vigil_drivers::char::Stop::Fault(fault) => fault.into(),
     })
 }
 

@@ -93,8 +93,8 @@ pub fn assert_none_held() {
 /// `class` is about to be awaited.
 pub(super) fn might_wait(class: &'static LockClass) {
     let ctx = Context::here();
-    if ctx.count() != 0 {
-        let len = ctx.held_len.get();
+    let len = ctx.held_len.get();
+    if ctx.count() != 0 || len != 0 {
         let other = len.checked_sub(1).map_or("preempt count", |newest| graph::name(slots(ctx)[newest].get().0));
         report(Kind::AtomicWait, class.name, other, Path::EMPTY);
     }

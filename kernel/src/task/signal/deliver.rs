@@ -180,9 +180,9 @@ fn try_one(thread: &Thread) -> bool {
                 block_for_handler(thread, &info, &action);
                 return true;
             }
-            Err(Stop::Fault(fault)) if fault.is_resolvable() => {
+            Err(Stop::Fault { addr, .. }) if addr < vigil_mem::addr::TASK_SIZE => {
                 let Some(mm) = thread.mm() else { break };
-                match mm.try_fault(fault.addr, Access::Write, thread.stack_limit()) {
+                match mm.try_fault(addr, Access::Write, thread.stack_limit()) {
                     Ok(done) => thread.count_fault(done.major),
                     Err(_) => break,
                 }
