@@ -83,7 +83,15 @@ pub fn drop_caches() {
 
 /// A field of /proc/meminfo in KiB.
 pub fn meminfo(field: &str) -> Result<i64, String> {
-    let text = std::fs::read_to_string("/proc/meminfo").map_err(|e| format!("/proc/meminfo: {e}"))?;
-    let line = text.lines().find_map(|l| l.strip_prefix(field)?.strip_prefix(':'));
-    line.and_then(|l| l.split_whitespace().next()?.parse().ok()).ok_or_else(|| format!("/proc/meminfo has no {field}"))
+    fields("/proc/meminfo", &[field])
+}
+
+/// The sum of fields, in KiB, of one look at a file like /proc/meminfo or /proc/PID/status.
+pub fn fields(path: &str, names: &[&str]) -> Result<i64, String> {
+    let text = std::fs::read_to_string(path).map_err(|e| format!("{path}: {e}"))?;
+    let field = |name: &&str| {
+        let line = text.lines().find_map(|l| l.strip_prefix(*name)?.strip_prefix(':'));
+        line.and_then(|l| l.split_whitespace().next()?.parse::<i64>().ok()).ok_or_else(|| format!("{path} has no {name}"))
+    };
+    names.iter().map(field).sum()
 }

@@ -25,6 +25,24 @@ fn word(text: &str, n: usize) -> i64 {
     text.split_whitespace().nth(n).and_then(|w| w.parse().ok()).unwrap_or(0)
 }
 
+/// KiB that are neither free, nor in slabs, nor this program's own pages and page tables; up to a constant.
+fn used_kib() -> i64 {
+    let kib = |text: &str, names: [&str; 2]| -> i64 {
+        let of = |name: &str| text.lines().find(|l| l.starts_with(name)).map_or(0, |l| word(l, 1));
+        names.iter().map(|name| of(name)).sum()
+    };
+    let own = || kib(&std::fs::read_to_string("/proc/self/status").unwrap_or_default(), ["RssAnon:", "VmPTE:"]);
+    // A page that the program touches between its two looks would be counted once too often or not at all: they are a pair
+    // only when it has as many pages after them as before. Its heap has what it needs after a few.
+    loop {
+        let before = own();
+        let others = kib(&std::fs::read_to_string("/proc/meminfo").unwrap_or_default(), ["MemFree:", "Slab:"]);
+        if own() == before {
+            return -(others + before);
+        }
+    }
+}
+
 impl Usage {
     /// Empties the caches and looks.
     pub fn now() -> Usage {
@@ -33,13 +51,10 @@ impl Usage {
         drop(std::fs::write("/proc/sys/vm/drop_caches", "3"));
         let slabs = std::fs::read_to_string("/proc/slabinfo").unwrap_or_default();
         let objects = slabs.lines().skip(2).map(|l| (l.split_whitespace().next().unwrap_or_default().to_string(), word(l, 1))).collect();
-        let memory = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-        let own = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-        let memory = memory + &own;
-        let kib = |name: &str| memory.lines().find(|l| l.starts_with(name)).map_or(0, |l| word(l, 1));
+        let used_kib = used_kib();
         let tasks = std::fs::read_dir("/proc").map_or(0, |d| d.flatten().filter(|e| e.file_name().to_string_lossy().bytes().all(|b| b.is_ascii_digit())).count());
         let files = word(&std::fs::read_to_string("/proc/sys/fs/file-nr").unwrap_or_default(), 0);
-        Usage { objects, used_kib: -["MemFree:", "Slab:", "RssAnon:", "VmPTE:"].iter().map(|name| kib(name)).sum::<i64>(), tasks: tasks as i64, files }
+        Usage { objects, used_kib, tasks: tasks as i64, files }
     }
 
     /// What is more than in `before`, by name.
