@@ -1,51 +1,70 @@
 //! Other CPUs: function calls, and stopping them at a panic.
+//!
+//! Each CPU has a mailbox of calls that the others have for it: a bounded queue, so that callers on several CPUs go on side by
+//! side, and nobody waits for a lock that another caller holds. Both ends run with interrupts masked: between taking a place and
+//! filling it a push can be delayed by nothing but the CPU itself, and a pop on another CPU waits for some instructions at most
+//! (DESIGN.md rule 1). It is never full, because a CPU has one call under way at a time.
 
-use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering::*};
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicUsize, Ordering::*};
+use crossbeam_queue::ArrayQueue;
+use spin::Once;
 use vigil_drivers::irq::{Ipi, send_ipi};
 use vigil_executor::arch;
 use vigil_executor::context::PreemptGuard;
-use vigil_executor::cpu::{CpuId, CpuMask, ONLINE};
-use vigil_executor::lock_class;
-use vigil_executor::sync::SpinLock;
+use vigil_executor::cpu::{CpuId, CpuMask, MAX_CPUS, ONLINE, PerCpu};
 
-/// One caller at a time; the call's function, argument and outstanding CPUs.
-static CALL: SpinLock<()> = SpinLock::new(lock_class!("smp_call"), ());
-static FUNCTION: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
-static ARGUMENT: AtomicUsize = AtomicUsize::new(0);
-static OUTSTANDING: AtomicU64 = AtomicU64::new(0);
+/// One call, in the mailbox of each CPU that is to make it.
+#[derive(Clone, Copy)]
+struct Call {
+    function: fn(usize),
+    argument: usize,
+    /// How many CPUs have yet to make it; on the caller's stack.
+    left: NonNull<AtomicUsize>,
+}
+
+// SAFETY: the count is atomic, and its owner keeps it until it is zero.
+unsafe impl Send for Call {}
+
+static MAILBOXES: PerCpu<Once<ArrayQueue<Call>>> = PerCpu::new([const { Once::new() }; MAX_CPUS]);
+
+/// Makes the mailbox of `cpu`. At boot, before the CPU is online: without memory for it the machine cannot start, and does not.
+pub fn init_cpu(cpu: CpuId) {
+    MAILBOXES.of(cpu).call_once(|| ArrayQueue::new(MAX_CPUS));
+}
 
 /// Runs `f(argument)` in a hard interrupt on every other online CPU and waits until all have (Linux:
 /// smp_call_function). Interrupts must be on, or two callers could wait for each other.
 pub fn call_others(f: fn(usize), argument: usize) {
     debug_assert!(!arch::irqs_disabled());
     let guard = PreemptGuard::new();
-    let others = ONLINE.load().0 & !CpuMask::of(CpuId::current()).0;
-    if others != 0 {
-        let _one = CALL.lock();
-        FUNCTION.store(f as *mut (), Relaxed);
-        ARGUMENT.store(argument, Relaxed);
-        OUTSTANDING.store(others, Release);
-        send_ipi(CpuMask(others), Ipi::CallFunction);
-        while OUTSTANDING.load(Acquire) != 0 {
+    let others = CpuMask(ONLINE.load().0 & !CpuMask::of(CpuId::current()).0);
+    // All who are online have one.
+    let mailboxes = || others.iter().filter_map(|cpu| MAILBOXES.of(cpu).get());
+    let left = AtomicUsize::new(mailboxes().count());
+    let call = Call { function: f, argument, left: NonNull::from(&left) };
+    for mailbox in mailboxes() {
+        while arch::without_irqs(|| mailbox.push(call)).is_err() {
             arch::relax();
         }
+    }
+    if others.0 != 0 {
+        send_ipi(others, Ipi::CallFunction);
+    }
+    while left.load(Acquire) != 0 {
+        arch::relax();
     }
     drop(guard);
 }
 
-/// The receiving side; hard interrupt.
+/// Makes the calls that are in this CPU's mailbox; hard interrupt.
 pub fn run_calls() {
-    let me = CpuMask::of(CpuId::current()).0;
-    if OUTSTANDING.load(Acquire) & me == 0 {
-        return;
+    let Some(mailbox) = MAILBOXES.this().get() else { return };
+    while let Some(call) = mailbox.pop() {
+        (call.function)(call.argument);
+        // SAFETY: the caller keeps the count until it is zero, so until this; it is not touched afterwards.
+        unsafe { call.left.as_ref() }.fetch_sub(1, Release);
     }
-    let f = FUNCTION.load(Relaxed);
-    if !f.is_null() {
-        // SAFETY: only `call_others` stores here, and it stores a `fn(usize)`.
-        let f: fn(usize) = unsafe { core::mem::transmute::<*mut (), fn(usize)>(f) };
-        f(ARGUMENT.load(Relaxed));
-    }
-    OUTSTANDING.fetch_and(!me, Release);
 }
 
 /// Asks every other CPU to stop for good; does not wait for longer than a moment. Any context: for a panic.

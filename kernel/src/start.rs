@@ -32,6 +32,7 @@ pub fn kernel_main(info: &'static BootInfo) -> ! {
     start_devices(info);
     time::clock::update_vdso();
     let cpus = info.cpus().count();
+    (0..cpus).filter_map(CpuId::new).for_each(crate::smp::init_cpu);
     start_cpu(CpuId::BOOT, cpus);
     let started = bringup::start_secondaries(info);
     pr_info!("smp: Brought up 1 node, {} CPUs", started + 1);

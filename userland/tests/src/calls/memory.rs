@@ -481,6 +481,12 @@ fn locks(a: &mut Calls) {
             sys!(membarrier, 16, 0, 0);
             in_child(|| sys!(membarrier, 8, 0, 0) as i32)
         })
+        .ok("by-four-threads-at-once", || {
+            sys!(membarrier, 16, 0, 0);
+            let calls = || (0..20).filter(|_| sys!(membarrier, 8, 0, 0) != 0).count();
+            let threads: Vec<_> = (0..4).map(|_| std::thread::spawn(calls)).collect();
+            threads.into_iter().filter_map(|t| t.join().ok()).sum::<usize>()
+        })
         .ok("private-after-registration", || (sys!(membarrier, 16, 0, 0), sys!(membarrier, 8, 0, 0)))
         .err("EINVAL-command", || sys!(membarrier, 1 << 20, 0, 0))
         .err("EINVAL-flags", || sys!(membarrier, 1, 8, 0))
