@@ -262,15 +262,6 @@ impl PreemptGuard {
     }
 }
 
-impl PreemptGuard {
-    /// For a flow that has preemption off already, by a guard further up: the proof of it, which counts nothing.
-    #[inline(always)]
-    pub(crate) fn held() -> core::mem::ManuallyDrop<Self> {
-        debug_assert!(!preemptible(), "preemption is on");
-        core::mem::ManuallyDrop::new(PreemptGuard(PhantomData))
-    }
-}
-
 impl Default for PreemptGuard {
     fn default() -> Self {
         Self::new()
@@ -330,6 +321,13 @@ impl IrqGuard {
     pub fn new() -> Self {
         IrqGuard(arch::irq_save(), PhantomData)
     }
+
+    /// For a flow that has interrupts masked already: the proof of it, which changes nothing.
+    #[inline(always)]
+    pub(crate) fn held() -> core::mem::ManuallyDrop<Self> {
+        debug_assert!(arch::irqs_disabled(), "interrupts are on");
+        core::mem::ManuallyDrop::new(IrqGuard(arch::IrqState(0), PhantomData))
+    }
 }
 
 impl Default for IrqGuard {
@@ -349,7 +347,7 @@ impl Drop for IrqGuard {
 /// way if a wake of this time asked for it (Linux: local_irq_restore and preempt_enable after spin_unlock).
 #[must_use = "interrupts are masked only while the guard lives"]
 pub(crate) struct MaskGuard {
-    _irq: IrqGuard,
+    irq: IrqGuard,
     _check: Check,
 }
 
@@ -359,7 +357,13 @@ struct Check;
 impl MaskGuard {
     #[inline(always)]
     pub(crate) fn new() -> Self {
-        MaskGuard { _irq: IrqGuard::new(), _check: Check }
+        MaskGuard { irq: IrqGuard::new(), _check: Check }
+    }
+
+    /// The proof that interrupts are masked.
+    #[inline(always)]
+    pub(crate) fn irq(&self) -> &IrqGuard {
+        &self.irq
     }
 }
 

@@ -12,10 +12,10 @@ pub enum YieldKind {
 }
 
 /// Loom's tests take tasks out of the inboxes that they make themselves.
-pub(crate) fn push_runnable(_task: &crate::task::Task, _guard: &crate::context::PreemptGuard) {}
+pub(crate) fn push_runnable(_task: &crate::task::Task, _irq: &crate::context::IrqGuard) {}
 
 /// As [`push_runnable`].
-pub(crate) fn push_new(_task: &crate::task::Task, _guard: &crate::context::PreemptGuard) {}
+pub(crate) fn push_new(_task: &crate::task::Task, _irq: &crate::context::IrqGuard) {}
 
 /// Nothing is preempted under loom.
 pub fn preempt_schedule() {}

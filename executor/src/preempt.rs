@@ -27,7 +27,7 @@ use crate::arch;
 use crate::class::Preempt;
 use crate::context::{Context, StackKind};
 use crate::cpu::CpuId;
-use crate::executor::{CpuExec, DUE_CHOICE, DUE_TICK, EXEC, drain};
+use crate::executor::{CpuExec, DUE_CHOICE, DUE_TICK, EXEC, take_in};
 use crate::task::Task;
 use crate::time;
 use crate::timer;
@@ -82,7 +82,7 @@ pub(crate) fn reschedule_check(exec: &CpuExec, ctx: &Context) -> Preempt {
     let mut rq = exec.rq.lock_masked();
     let mut verdict = Preempt::No;
     let here = CpuId::current();
-    drain(exec, &mut rq, here, now, |rq, entity| verdict = verdict.max(rq.should_preempt(entity, now)));
+    take_in(exec.inbox.take(), &mut rq, here, now, |rq, entity| verdict = verdict.max(rq.should_preempt(entity, now)));
     let due = exec.take_due();
     if due & DUE_CHOICE != 0 || due & DUE_TICK != 0 && rq.tick(now) {
         verdict = verdict.max(Preempt::Fair);
@@ -93,7 +93,7 @@ pub(crate) fn reschedule_check(exec: &CpuExec, ctx: &Context) -> Preempt {
     }
     // Company that does not preempt still bounds the slice of the current one. After a tick that said yes the event is
     // in the past until the next pick: not armed again.
-    let event = if verdict == Preempt::No { Some(rq.next_event(now)) } else { None };
+    let event = if verdict == Preempt::No { rq.next_event(now) } else { None };
     drop(rq);
     if let Some(event) = event {
         timer::set_slice(here, event);
@@ -144,7 +144,7 @@ fn park(ctx: &'static Context) {
         return;
     };
     exec.parks.fetch_add(1, Relaxed);
-    (task.hooks().switch_out)(task);
+    task.switch_out();
     task.parked_on.store(core::ptr::from_ref(ctx).cast_mut(), Relaxed);
     exec.to_publish.set(current);
     // SAFETY: the spare is nobody's; the switch returns here with this stack intact when the poll is resumed.
@@ -181,7 +181,7 @@ pub(crate) fn resume(exec: &CpuExec, task: &Task) {
         parked.set_home_cpu(here.home_cpu());
         here.set_home_cpu(home);
     }
-    (task.hooks().switch_in)(task);
+    task.switch_in();
     #[cfg(target_os = "none")]
     {
         let mut never_used = 0;

@@ -5,7 +5,7 @@
 use proptest::prelude::*;
 use std::collections::{BTreeMap, VecDeque};
 use std::ptr::NonNull;
-use vigil_executor::class::{Enqueue, Entity, Params, PickLimit, Policy, Preempt, PutPrev, Rank, RunQueue};
+use vigil_executor::class::{Class, Enqueue, Entity, Params, PickLimit, Policy, Preempt, PutPrev, Rank, RunQueue};
 use vigil_executor::time::{MSEC, Nanos};
 
 /// Entities on queues of their own memory, which lives to the end of the test.
@@ -78,6 +78,8 @@ fn any_params() -> impl Strategy<Value = Params> {
 #[derive(Clone, Debug)]
 enum Op {
     Wake(usize),
+    /// Woken while nothing is current: straight to the CPU, if it is the one.
+    WakeToRun(usize),
     Stop(PutPrev),
     Pick { parked_only: bool },
     Park,
@@ -90,6 +92,7 @@ enum Op {
 fn any_op(n: usize) -> impl Strategy<Value = Op> {
     prop_oneof![
         4 => (0..n).prop_map(Op::Wake),
+        3 => (0..n).prop_map(Op::WakeToRun),
         3 => prop_oneof![
             Just(PutPrev::Sleep), Just(PutPrev::Preempted), Just(PutPrev::Yield), Just(PutPrev::Dead)
         ].prop_map(Op::Stop),
@@ -145,6 +148,18 @@ proptest! {
                         let (cr, er) = (w.entity(c).rank(), w.entity(i).rank());
                         prop_assert!(verdict != Preempt::HigherClass || er.outranks(cr));
                         prop_assert!(verdict != Preempt::Fair || (er == cr && er == Rank::FAIR));
+                    }
+                }
+                Op::WakeToRun(i) if i < n && !at.contains_key(&i) && current.is_none() => {
+                    let e = w.entities[i];
+                    // SAFETY: by the model it is on no queue; it lives as long as the queues.
+                    let runs = unsafe { w.rq(0).enqueue_as_current(e, Enqueue::Wakeup, now) };
+                    let alone = at.iter().all(|(j, q)| *q != 0 || w.entity(i).rank().outranks(w.entity(*j).rank()) && w.entity(i).class() != w.entity(*j).class());
+                    prop_assert!(!runs || alone);
+                    prop_assert!(runs || !alone || w.entity(i).class() == Class::Realtime, "only throttling forbids it");
+                    prop_assert_eq!(w.rq(0).current(), runs.then_some(e));
+                    if runs {
+                        current = Some(i);
                     }
                 }
                 Op::Stop(why) => {

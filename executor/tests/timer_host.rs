@@ -160,9 +160,9 @@ fn the_comparator_is_written_only_for_what_is_earlier() {
     a.as_ref().start(base, 0);
     b.as_ref().start(base + MSEC, 0);
     assert_eq!(cpu.comparator(), base);
-    arch::without_irqs(|| timer::set_slice(CpuId::current(), Some(base + MSEC)));
+    arch::without_irqs(|| timer::set_slice(CpuId::current(), base + MSEC));
     assert_eq!(cpu.comparator(), base);
-    arch::without_irqs(|| timer::set_slice(CpuId::current(), Some(base - MSEC)));
+    arch::without_irqs(|| timer::set_slice(CpuId::current(), base - MSEC));
     assert_eq!(cpu.comparator(), base - MSEC);
     assert!(cpu.interrupt(base - MSEC), "the slice was due");
     assert_eq!(cpu.comparator(), base);

@@ -3,16 +3,23 @@
 //! `vigil_drivers::irq` owns controllers, domains and actions; this file ties it to the executor: the comparator's
 //! interrupt expires timers and slices, the reschedule IPI makes a CPU drain its inbox at its interrupt exit.
 
+use crate::softirq;
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use vigil_drivers::irq::{self, Ipi, IrqAction, IrqFlags, IrqReturn, Virq};
 use vigil_drivers::{irqchip, timer as comparator};
 use vigil_abi::Errno;
+use vigil_executor::context::{Context, HARDIRQ_OFFSET};
 use vigil_executor::{executor, time, timer};
 
-/// Acknowledges and handles what is pending. Hard interrupt, interrupts masked.
+/// Acknowledges and handles what is pending, and runs the softirqs that it has raised if it is the outermost interrupt.
+/// Interrupts masked; `here` is the block of the stack that this runs on, `interrupted` that of the stack that was interrupted:
+/// the same if a call and no vector led here.
 #[inline(always)]
-pub fn handle() {
+pub fn handle(here: &Context, interrupted: &Context) {
+    here.add(HARDIRQ_OFFSET);
     irq::handle_irq();
+    here.sub(HARDIRQ_OFFSET);
+    softirq::irq_exit(interrupted);
 }
 
 fn timer_interrupt(_: Virq, _: *const ()) -> IrqReturn {

@@ -1,5 +1,6 @@
 //! What the executor asks of the kernel: IPIs, stacks, softirqs.
 
+use crate::irq;
 use crate::task::kthread;
 use core::ptr::NonNull;
 use core::sync::atomic::{Ordering::SeqCst, fence};
@@ -21,6 +22,11 @@ impl Platform for Kernel {
 
     fn alloc_stack(&self) -> Option<NonNull<Context>> {
         alloc_stack(StackKind::Cpu)
+    }
+
+    fn handle_interrupt(&self) {
+        let here = Context::here();
+        irq::handle(here, here);
     }
 
     fn kernel_task(&self, task: &Task) {

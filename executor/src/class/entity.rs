@@ -1,5 +1,6 @@
 //! The entity: the part of a task that its scheduling class works on.
 
+use super::Enqueue;
 use super::list::Links;
 use super::params::{Class, Params, Policy, Rank};
 use super::tree::Node;
@@ -232,6 +233,16 @@ impl Entity {
 }
 
 impl Stats {
+    /// It comes to a queue.
+    #[inline(always)]
+    pub(super) fn count_arrival(&mut self, why: Enqueue) {
+        match why {
+            Enqueue::Wakeup => self.wakeups = self.wakeups.wrapping_add(1),
+            Enqueue::Migrated => self.migrations = self.migrations.wrapping_add(1),
+            Enqueue::New => {}
+        }
+    }
+
     /// A wait for the CPU ends.
     #[inline(always)]
     pub(super) fn waited_until(&mut self, now: Nanos) {

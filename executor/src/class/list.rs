@@ -46,12 +46,6 @@ impl List {
         self.head.is_none()
     }
 
-    /// Whether it holds exactly one entity.
-    #[inline(always)]
-    pub(super) fn is_single(&self) -> bool {
-        self.head.is_some() && self.head == self.tail
-    }
-
     /// # Safety
     /// `e` is valid, in no list, and stays until it is removed.
     #[inline]

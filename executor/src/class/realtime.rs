@@ -1,12 +1,12 @@
 //! The real-time class: SCHED_FIFO and SCHED_RR (Linux: `rt_sched_class`).
 //!
-//! A list per priority and a bitmap of those that are not empty; the current entity stays in its list while it runs,
-//! so being preempted costs nothing and keeps its place. Real-time as a whole may use `rt_runtime` of each
-//! `rt_period`; periods begin at multiples of `rt_period` of the clock.
+//! A list per priority and a bitmap of those that are not empty. The current entity is in none of them: who wakes and runs at
+//! once never touches one. Preempted it comes back at the head. Real-time as a whole may use `rt_runtime` of each `rt_period`;
+//! periods begin at multiples of `rt_period` of the clock.
 
 use super::entity::Entity;
 use super::list::List;
-use super::params::{Policy, Rank, Tunables};
+use super::params::{Class, Policy, Rank, Tunables};
 use super::sched_class::SchedClass;
 use super::{Enqueue, PickLimit};
 use crate::time::Nanos;
@@ -53,6 +53,8 @@ pub(super) struct RtRq {
     bitmap: Bitmap,
     queue: [List; LEVELS],
     nr: u32,
+    /// The current entity goes behind those of its priority when it is put back, for it has come to it last.
+    behind: bool,
     /// Real-time has used up its share of this period.
     throttled: bool,
     /// What it has used of this period, ns.
@@ -90,6 +92,7 @@ impl RtRq {
             bitmap: Bitmap([0; 2]),
             queue: [const { List::new() }; LEVELS],
             nr: 0,
+            behind: false,
             throttled: false,
             used: 0,
             period_end: 0,
@@ -102,7 +105,7 @@ impl RtRq {
     }
 
     /// # Safety
-    /// `e` is valid, on no queue, and stays until it is dequeued.
+    /// `e` is valid, in no list, and stays until it is taken out.
     #[inline(always)]
     unsafe fn insert(&mut self, e: NonNull<Entity>, head: bool) {
         // SAFETY: passed on.
@@ -112,11 +115,10 @@ impl RtRq {
             if head { list.push_front(e) } else { list.push_back(e) };
             self.bitmap.set(p);
         }
-        self.nr = self.nr.wrapping_add(1);
     }
 
     /// # Safety
-    /// `e` is on this queue, at the priority that it has now.
+    /// `e` is in the list of the priority that it has now.
     #[inline(always)]
     unsafe fn remove(&mut self, e: NonNull<Entity>) {
         // SAFETY: passed on.
@@ -127,18 +129,6 @@ impl RtRq {
             if list.is_empty() {
                 self.bitmap.clear(p);
             }
-        }
-        self.nr = self.nr.wrapping_sub(1);
-    }
-
-    /// # Safety
-    /// `e` is on this queue.
-    unsafe fn requeue_tail(&mut self, e: NonNull<Entity>) {
-        // SAFETY: it is on the queue, and on none between the two calls.
-        unsafe {
-            let list = &mut self.queue[priority(e) as usize];
-            list.remove(e);
-            list.push_back(e);
         }
     }
 
@@ -200,46 +190,43 @@ impl RtRq {
     /// Charges the quantum of `e`, of policy RR.
     ///
     /// # Safety
-    /// `e` is on this queue.
+    /// `e` is current.
     #[inline(never)]
     unsafe fn charge_quantum(&mut self, e: NonNull<Entity>, delta: Nanos) {
         // SAFETY: valid by contract, under the queue's lock.
         unsafe {
             let this = e.as_ptr();
             (*this).rr_left = (*this).rr_left.saturating_sub(delta);
-            if (*this).rr_left == 0 && self.is_alone(e) {
-                (*this).rr_left = self.timeslice;
-            }
+            self.is_quantum_over(e);
         }
     }
 
-    /// Whether nobody else is queued at its priority.
+    /// Whether nobody waits at its priority.
     ///
     /// # Safety
-    /// `e` is on this queue.
+    /// `e` is current.
     #[inline]
     unsafe fn is_alone(&self, e: NonNull<Entity>) -> bool {
         // SAFETY: valid by contract.
-        self.queue[unsafe { priority(e) } as usize].is_single()
+        self.queue[unsafe { priority(e) } as usize].is_empty()
     }
 
-    /// If its quantum is used up, gives it a new one and moves it to the tail of its priority; whether it did.
+    /// Whether its quantum is used up and somebody waits for its end; alone it gets a new one.
     ///
     /// # Safety
-    /// `e` is on this queue.
+    /// `e` is current.
     #[inline]
-    unsafe fn end_quantum(&mut self, e: NonNull<Entity>) -> bool {
+    unsafe fn is_quantum_over(&mut self, e: NonNull<Entity>) -> bool {
         // SAFETY: valid by contract, under the queue's lock.
         unsafe {
             let this = e.as_ptr();
             if (*this).params.policy != Policy::RoundRobin || (*this).rr_left != 0 {
                 return false;
             }
-            (*this).rr_left = self.timeslice;
             if self.is_alone(e) {
+                (*this).rr_left = self.timeslice;
                 return false;
             }
-            self.requeue_tail(e);
             true
         }
     }
@@ -247,42 +234,63 @@ impl RtRq {
 
 impl SchedClass for RtRq {
     #[inline(always)]
+    fn class(&self) -> Class {
+        Class::Realtime
+    }
+
+    #[inline(always)]
     fn nr_running(&self) -> u32 {
         self.nr
     }
 
     #[inline(always)]
     unsafe fn enqueue_task(&mut self, e: NonNull<Entity>, _: Enqueue, _: Nanos) {
+        self.nr = self.nr.wrapping_add(1);
         // SAFETY: passed on.
         unsafe { self.insert(e, false) };
     }
 
+    #[inline(always)]
+    unsafe fn enqueue_current(&mut self, _: NonNull<Entity>, _: Enqueue, now: Nanos) -> bool {
+        self.roll(now);
+        if self.throttled {
+            return false;
+        }
+        self.nr = self.nr.wrapping_add(1);
+        true
+    }
+
     #[inline]
     unsafe fn dequeue_task(&mut self, e: NonNull<Entity>) {
+        self.nr = self.nr.wrapping_sub(1);
         // SAFETY: passed on.
         unsafe { self.remove(e) };
     }
 
     #[inline(always)]
-    unsafe fn dequeue_current(&mut self, e: NonNull<Entity>) {
-        // SAFETY: the current entity is in its list.
-        unsafe { self.remove(e) };
+    unsafe fn dequeue_current(&mut self, _: NonNull<Entity>) {
+        self.nr = self.nr.wrapping_sub(1);
+        self.behind = false;
     }
 
     #[inline(always)]
     fn pick_next_task(&mut self, _: PickLimit, now: Nanos) -> Option<NonNull<Entity>> {
         self.roll(now);
-        self.peek()
+        let e = self.peek()?;
+        // SAFETY: it is the first of its list.
+        unsafe { self.remove(e) };
+        Some(e)
     }
 
     unsafe fn put_prev_task(&mut self, e: NonNull<Entity>, gives_way: bool) {
-        // SAFETY: passed on. A quantum that ended unnoticed ends here.
+        // SAFETY: passed on; the current entity is in no list.
         unsafe {
-            if gives_way {
-                self.requeue_tail(e);
-            } else {
-                self.end_quantum(e);
+            let over = self.is_quantum_over(e);
+            if over {
+                (*e.as_ptr()).rr_left = self.timeslice;
             }
+            let behind = core::mem::replace(&mut self.behind, false);
+            self.insert(e, !(gives_way || over || behind));
         }
     }
 
@@ -305,7 +313,7 @@ impl SchedClass for RtRq {
 
     unsafe fn task_tick(&mut self, curr: NonNull<Entity>) -> bool {
         // SAFETY: passed on.
-        unsafe { self.end_quantum(curr) || self.throttled }
+        unsafe { self.is_quantum_over(curr) || self.throttled }
     }
 
     #[inline(always)]
@@ -348,14 +356,21 @@ impl SchedClass for RtRq {
         self.peek().map(|e| unsafe { (*e.as_ptr()).rank })
     }
 
-    unsafe fn leave(&mut self, e: NonNull<Entity>, _: bool, _: bool) {
-        // SAFETY: current or queued, it is in its list.
-        unsafe { self.remove(e) };
+    unsafe fn leave(&mut self, e: NonNull<Entity>, current: bool, _: bool) {
+        // SAFETY: passed on.
+        unsafe {
+            if current { self.dequeue_current(e) } else { self.dequeue_task(e) };
+        }
     }
 
-    unsafe fn join(&mut self, e: NonNull<Entity>, _: bool, head: bool) {
-        // SAFETY: passed on.
-        unsafe { self.insert(e, head) };
+    unsafe fn join(&mut self, e: NonNull<Entity>, current: bool, head: bool) {
+        self.nr = self.nr.wrapping_add(1);
+        if current {
+            self.behind = !head;
+        } else {
+            // SAFETY: passed on.
+            unsafe { self.insert(e, head) };
+        }
     }
 
     fn tune(&mut self, t: &Tunables, now: Nanos) {

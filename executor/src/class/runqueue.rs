@@ -58,11 +58,7 @@ impl RunQueue {
             debug_assert!((*this).place == Place::Off, "enqueued twice");
             let stats = &mut (*this).stats;
             stats.last_queued = now;
-            match why {
-                Enqueue::Wakeup => stats.wakeups = stats.wakeups.wrapping_add(1),
-                Enqueue::Migrated => stats.migrations = stats.migrations.wrapping_add(1),
-                Enqueue::New => {}
-            }
+            stats.count_arrival(why);
             let class = (*this).class;
             if class == Class::Fair {
                 // The clock must be right before somebody is placed by it.
@@ -70,6 +66,41 @@ impl RunQueue {
             }
             of_class!(self, class, c => c.enqueue_task(e, why, now));
             (*this).place = Place::Queued;
+        }
+    }
+
+    /// Puts an entity on the queue and makes it current, if nothing of its class or of a more urgent one is runnable: what
+    /// [`RunQueue::enqueue`] and [`RunQueue::pick`] would come to, without a look at any list. `false`, and nothing done,
+    /// otherwise. There is no current entity at the time of the call.
+    ///
+    /// # Safety
+    /// As [`RunQueue::enqueue`].
+    #[inline(always)]
+    pub unsafe fn enqueue_as_current(&mut self, e: NonNull<Entity>, why: Enqueue, now: Nanos) -> bool {
+        debug_assert!(self.curr.is_none(), "a second current entity");
+        let this = e.as_ptr();
+        // SAFETY: valid by contract; each reference ends before the next one begins.
+        unsafe {
+            debug_assert!((*this).place == Place::Off, "enqueued twice");
+            let class = (*this).class;
+            let taken = 'taken: {
+                in_order!(&mut self, c => {
+                    if c.nr_running() != 0 {
+                        break 'taken false;
+                    }
+                    if c.class() == class {
+                        break 'taken c.enqueue_current(e, why, now);
+                    }
+                });
+                false
+            };
+            if taken {
+                (*this).stats.count_arrival(why);
+                // Who was put back before has somebody else in his place now.
+                self.requeued = None;
+                self.begin_stay(e, now);
+            }
+            taken
         }
     }
 
@@ -108,21 +139,38 @@ impl RunQueue {
             }
             return None;
         };
-        let requeued = self.requeued.take();
-        // SAFETY: it is on the queue, hence valid; the reference ends with this function.
-        let this = unsafe { &mut *e.as_ptr() };
-        this.place = Place::Current;
-        this.exec_start = now;
-        if requeued == Some(e) {
-            // It goes on as if it had not stopped: no switch, and its slice goes on, too.
-            this.stats.nivcsw = this.stats.nivcsw.wrapping_sub(1);
-        } else {
-            this.prev_sum_exec = this.sum_exec;
-            this.stats.waited_until(now);
-            self.nr_switches = self.nr_switches.wrapping_add(1);
+        // SAFETY: it is on the queue, hence valid; no reference outlives its statement.
+        unsafe {
+            let this = e.as_ptr();
+            if self.requeued.take() == Some(e) {
+                // It goes on as if it had not stopped: no switch, and its slice goes on, too.
+                (*this).stats.nivcsw = (*this).stats.nivcsw.wrapping_sub(1);
+                (*this).place = Place::Current;
+                (*this).exec_start = now;
+                self.curr = Some(e);
+            } else {
+                (*this).stats.waited_until(now);
+                self.begin_stay(e, now);
+            }
         }
-        self.curr = Some(e);
         Some(e)
+    }
+
+    /// `e` becomes current, after another entity or after idling.
+    ///
+    /// # Safety
+    /// It is on this queue.
+    #[inline(always)]
+    unsafe fn begin_stay(&mut self, e: NonNull<Entity>, now: Nanos) {
+        // SAFETY: valid by contract.
+        unsafe {
+            let this = e.as_ptr();
+            (*this).place = Place::Current;
+            (*this).exec_start = now;
+            (*this).prev_sum_exec = (*this).sum_exec;
+        }
+        self.nr_switches = self.nr_switches.wrapping_add(1);
+        self.curr = Some(e);
     }
 
     #[inline(always)]

@@ -6,7 +6,7 @@
 //! [`super::Class`] a variant, and the two macros a line.
 
 use super::entity::Entity;
-use super::params::{Rank, Tunables};
+use super::params::{Class, Rank, Tunables};
 use super::{Enqueue, PickLimit};
 use crate::time::Nanos;
 use core::ptr::NonNull;
@@ -17,6 +17,9 @@ use core::ptr::NonNull;
 /// Those that take an entity ask that it is valid, that it is of this class, that no reference to it is held across the call,
 /// and that it is where the method says: *off* every queue, *queued* here and waiting for the CPU, or *current*.
 pub(super) trait SchedClass {
+    /// Which one it is.
+    fn class(&self) -> Class;
+
     /// How many entities it has, the current one included.
     fn nr_running(&self) -> u32;
 
@@ -25,6 +28,14 @@ pub(super) trait SchedClass {
     /// # Safety
     /// `e` is off, and stays valid and unmoved until it is off again.
     unsafe fn enqueue_task(&mut self, e: NonNull<Entity>, why: Enqueue, now: Nanos);
+
+    /// Takes in an entity that is off every queue and makes it current at once: what `enqueue_task` and `pick_next_task`
+    /// come to when nothing of this class or of a more urgent one is runnable, without a look at any list. `false`, and nothing
+    /// done, when the class cannot run now.
+    ///
+    /// # Safety
+    /// As [`SchedClass::enqueue_task`]; nothing is current, and this class and those above it have nobody.
+    unsafe fn enqueue_current(&mut self, e: NonNull<Entity>, why: Enqueue, now: Nanos) -> bool;
 
     /// Takes a queued entity off; it goes to another CPU.
     ///
@@ -100,7 +111,7 @@ pub(super) trait SchedClass {
     }
 
     /// The most urgent rank that waits here, by the state of the last charge. The current entity may be counted if its rank is
-    /// its own alone or its class's only one.
+    /// its class's only one.
     fn best_rank(&self) -> Option<Rank>;
 
     /// The entity leaves for another class, or for another place in this one; it keeps its old parameters till then. It becomes

@@ -2,7 +2,7 @@
 
 use super::entity::Entity;
 use super::list::List;
-use super::params::Rank;
+use super::params::{Class, Rank};
 use super::sched_class::SchedClass;
 use super::{Enqueue, PickLimit};
 use crate::time::Nanos;
@@ -23,6 +23,11 @@ impl StopRq {
 
 impl SchedClass for StopRq {
     #[inline(always)]
+    fn class(&self) -> Class {
+        Class::Stop
+    }
+
+    #[inline(always)]
     fn nr_running(&self) -> u32 {
         self.nr
     }
@@ -31,6 +36,12 @@ impl SchedClass for StopRq {
         // SAFETY: passed on.
         unsafe { self.list.push_back(e) };
         self.nr = self.nr.wrapping_add(1);
+    }
+
+    unsafe fn enqueue_current(&mut self, e: NonNull<Entity>, why: Enqueue, now: Nanos) -> bool {
+        // SAFETY: passed on. The current entity is in the list.
+        unsafe { self.enqueue_task(e, why, now) };
+        true
     }
 
     unsafe fn dequeue_task(&mut self, e: NonNull<Entity>) {

@@ -6,7 +6,7 @@
 //! is queued or parked is pushed by nobody else.
 
 use super::{ask_for_choice, push_to, select_cpu, with_entity};
-use crate::context::PreemptGuard;
+use crate::context::{IrqGuard, PreemptGuard};
 use crate::cpu::{CpuId, CpuMask, ONLINE};
 use crate::task::Task;
 
@@ -49,7 +49,7 @@ pub fn set_affinity(task: &Task, mask: CpuMask) -> bool {
         true
     });
     if let Some(target) = to {
-        push_to(task, target, here);
+        push_to(task, target, here, &IrqGuard::new());
     }
     if let Some(cpu) = ask {
         ask_for_choice(cpu, &guard);

@@ -26,10 +26,10 @@ pub use run::{Stopped, irq_exit, run};
 pub(crate) use run::{run_abandoned, run_parked};
 pub use yielding::{YieldKind, YieldNow, cond_resched, yield_now};
 
-use crate::class::{Entity, Params, RunQueue};
+use crate::class::{Entity, Params, PickLimit, RunQueue};
 use crate::context::{Context, IrqGuard, PreemptGuard};
 use crate::cpu::{AtomicCpuMask, CpuId, CpuMask, MAX_CPUS, ONLINE, PerCpu};
-use crate::inbox::Inbox;
+use crate::inbox::{Drain, Inbox};
 use crate::lock_class;
 use crate::platform;
 use crate::sync::{SpinLock, rt_mutex};
@@ -103,16 +103,16 @@ pub(crate) static IDLE: AtomicCpuMask = AtomicCpuMask::new();
 
 /// Puts a task that its caller has just made runnable on the inbox of the CPU that suits it, and tells that CPU.
 ///
-/// Called by [`Task::wake`] between the state transition and the end of its preempt-off section.
+/// Called by [`Task::wake`] between the state transition and the end of its masked section.
 #[inline]
-pub(crate) fn push_runnable(task: &Task, _guard: &PreemptGuard) {
+pub(crate) fn push_runnable(task: &Task, irq: &IrqGuard) {
     let here = CpuId::current();
-    push_to(task, select_cpu(task, here), here);
+    push_to(task, select_cpu(task, here), here, irq);
 }
 
 /// Puts a task that has just been made on an inbox: an idle CPU's if there is one (Linux: SD_BALANCE_FORK's outcome on
 /// one domain), this one's otherwise.
-pub(crate) fn push_new(task: &Task, _guard: &PreemptGuard) {
+pub(crate) fn push_new(task: &Task, irq: &IrqGuard) {
     let here = CpuId::current();
     let allowed = task.affinity().0 & ONLINE.load().0;
     let idle = CpuMask(allowed & IDLE.load().0);
@@ -121,25 +121,35 @@ pub(crate) fn push_new(task: &Task, _guard: &PreemptGuard) {
         None if allowed == 0 || CpuMask(allowed).contains(here) => here,
         None => CpuMask(allowed).first().unwrap_or(here),
     };
-    push_to(task, cpu, here);
+    push_to(task, cpu, here, irq);
 }
 
 /// Pushes `task` to `cpu`'s inbox. `here` is the current CPU.
 #[inline]
-pub(crate) fn push_to(task: &Task, cpu: CpuId, here: CpuId) {
+pub(crate) fn push_to(task: &Task, cpu: CpuId, here: CpuId, _irq: &IrqGuard) {
     let exec = EXEC.of(cpu);
     if cpu == here {
+        exec.inbox.push_here(NonNull::from(task));
         let ctx = Context::here();
         // SAFETY: the current task is alive while it is current; interrupts and the loop have none.
-        let current = unsafe { ctx.current().as_ref() };
-        // A task that stays whatever comes lets it lie in the inbox until its poll ends.
-        if exec.inbox.push_here(NonNull::from(task), || current.is_some_and(|c| c.stays_before(task))) {
+        if !unsafe { ctx.current().as_ref() }.is_some_and(|current| lets_lie(current, task)) {
             ctx.set_need_resched();
         }
     } else if exec.inbox.push(NonNull::from(task))
         && let Some(p) = platform::get()
     {
         p.send_reschedule(cpu);
+    }
+}
+
+/// Whether `current` goes on before `task`, which has just been pushed here, whatever the queue holds: then it lies in the
+/// inbox until the poll ends.
+#[inline(always)]
+fn lets_lie(current: &Task, task: &Task) -> bool {
+    // Whoever changes parameters looks at the inbox afterwards (`apply_params`): the fence is the other half.
+    current.stays_before(task) && {
+        fence(SeqCst);
+        current.stays_before(task)
     }
 }
 
@@ -163,29 +173,71 @@ fn select_cpu(task: &Task, here: CpuId) -> CpuId {
     }
 }
 
-/// Moves what waits in the inbox of `here`, this CPU, to its run queue, and calls `arrived` for each.
+/// Moves `arrivals`, taken from the inbox of `here`, this CPU, to its run queue, and calls `arrived` for each.
 ///
 /// Interrupts are masked; `rq` is this CPU's, locked.
 #[inline(always)]
-pub(crate) fn drain(
-    exec: &CpuExec,
+pub(crate) fn take_in(
+    arrivals: Drain,
     rq: &mut RunQueue,
     here: CpuId,
     now: Nanos,
     mut arrived: impl FnMut(&mut RunQueue, NonNull<Entity>),
 ) {
-    for task in exec.inbox.take() {
+    for task in arrivals {
         // SAFETY: a queued task is alive: the executor's reference goes only after DEAD.
         let task = unsafe { task.as_ref() };
-        if (task.cpu() != here || elsewhere(task, here).is_some()) && !arrives(task, here) {
+        if !is_at_home(task, here) && !arrives(task, here) {
             continue;
         }
-        let why = task.take_arrival();
         let entity = task.entity_ptr();
         // SAFETY: the task is in no queue (it came from an inbox) and lives until it is dequeued.
-        unsafe { rq.enqueue(entity, why, now) };
+        unsafe { rq.enqueue(entity, task.take_arrival(), now) };
         arrived(rq, entity);
     }
+}
+
+/// Takes the inbox of this CPU in and chooses what runs next. Nothing is current; interrupts are masked, `rq` is locked.
+#[inline(always)]
+fn choose(exec: &CpuExec, rq: &mut RunQueue, here: CpuId, now: Nanos) -> Option<NonNull<Entity>> {
+    let arrivals = exec.inbox.take();
+    // What sleeping and waking is made of: one has come, and nothing as urgent as it is runnable.
+    if let Some(task) = arrivals.only()
+        && !exec.is_due()
+        && exec.pool.len() > pool::LOW_MARK
+    {
+        // SAFETY: as in `take_in`.
+        let task = unsafe { task.as_ref() };
+        if is_at_home(task, here) {
+            let (entity, why) = (task.entity_ptr(), task.take_arrival());
+            // SAFETY: as in `take_in`.
+            unsafe {
+                if rq.enqueue_as_current(entity, why, now) {
+                    return Some(entity);
+                }
+                rq.enqueue(entity, why, now);
+            }
+            return rq.pick(PickLimit::Any, now);
+        }
+    }
+    take_in(arrivals, rq, here, now, |_, _| {});
+    if exec.take_due() & DUE_TICK != 0 {
+        rq.tick(now);
+    }
+    if exec.pool.len() > pool::LOW_MARK { rq.pick(PickLimit::Any, now) } else { pick_short(rq, now) }
+}
+
+/// The pick when stacks are short: of the fair class, what is parked; with nothing parked here the missing stacks are
+/// elsewhere, and waiting for them could be for ever.
+#[cold]
+fn pick_short(rq: &mut RunQueue, now: Nanos) -> Option<NonNull<Entity>> {
+    rq.pick(PickLimit::FairParkedOnly, now).or_else(|| rq.pick(PickLimit::Any, now))
+}
+
+/// Whether `task` was last on the queue of `here`, and may stay.
+#[inline(always)]
+fn is_at_home(task: &Task, here: CpuId) -> bool {
+    task.cpu() == here && elsewhere(task, here).is_none()
 }
 
 /// A task has come that was on another CPU's queue, or may not be here: makes it this CPU's, or sends it on (`false`).
@@ -205,7 +257,7 @@ fn arrives(task: &Task, here: CpuId) -> bool {
         task.unlock_move();
     }
     if let Some(cpu) = away {
-        push_to(task, cpu, here);
+        push_to(task, cpu, here, &IrqGuard::held());
     }
     away.is_none()
 }
@@ -248,7 +300,7 @@ pub(crate) fn apply_params(task: &Task, params: Params) {
         task.note_params(&params);
         (task.cpu(), resched)
     });
-    // What lies in the inbox lies there by what the parameters were: the fence of `Inbox::push_here` is the other half.
+    // What lies in the inbox lies there by what the parameters were: the fence of `lets_lie` is the other half.
     fence(SeqCst);
     if resched || !EXEC.of(cpu).inbox.is_empty() {
         ask_for_choice(cpu, &guard);

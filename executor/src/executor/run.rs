@@ -1,10 +1,11 @@
 //! The loop of one CPU, and what an interrupt's exit asks of it.
 
-use super::{CpuExec, DUE_TICK, EXEC, IDLE, drain, elsewhere, pool, push_to, yielding::YieldKind};
+use super::{CpuExec, EXEC, IDLE, choose, elsewhere, pool, push_to, yielding::YieldKind};
 use crate::arch;
-use crate::class::{Enqueue, Entity, PickLimit, Preempt, PutPrev, RunQueue};
-use crate::context::{Context, StackKind};
+use crate::class::{Enqueue, Preempt, PutPrev, RunQueue};
+use crate::context::{Context, IrqGuard, StackKind};
 use crate::cpu::CpuId;
+use crate::platform;
 use crate::preempt;
 use crate::sync::rcu;
 use crate::task::state::AfterPending;
@@ -50,9 +51,7 @@ pub(crate) fn run_abandoned() -> ! {
     let ctx = Context::here();
     let Some(task) = NonNull::new(ctx.current().cast_mut()) else { run() };
     // SAFETY: a task is alive as long as it is current.
-    let hooks = unsafe { task.as_ref() }.hooks();
-    // SAFETY: as above.
-    (hooks.switch_out)(unsafe { task.as_ref() });
+    unsafe { task.as_ref() }.switch_out();
     ctx.set_current(core::ptr::null());
     run_after(Left::Abandoned(task))
 }
@@ -62,15 +61,15 @@ pub(crate) fn run_abandoned() -> ! {
 /// No value with a destructor lives in this frame while a task is picked: when a parked poll is resumed from here, this
 /// stack is given back and the frame is never unwound.
 fn run_after(first: Left) -> ! {
+    arch::irq_disable();
     let mut left = first;
+    let ctx = Context::here();
     loop {
-        arch::irq_disable();
         // The poll may have moved to another CPU: everything that belongs to a CPU is read again.
         let here = CpuId::current();
         let exec = EXEC.of(here);
-        let ctx = Context::here();
-        // Not before something urgent that a poll was parked for: it will come by again.
-        if (reaper::is_pending() || rcu::has_ready(here)) && !matches!(left, Left::Parked(_)) {
+        // After a poll. Not before what an interrupt has woken out of idling, or a poll was parked for: it will come by again.
+        if !matches!(left, Left::Parked(_) | Left::Nothing) && is_untidy(here) {
             clean_up();
         }
         // Before the drain: a wake after it sets the flag again.
@@ -104,15 +103,13 @@ fn run_after(first: Left) -> ! {
                     None
                 }
             };
-            drain(exec, &mut rq, here, now, |_, _| {});
-            if exec.take_due() & DUE_TICK != 0 {
-                rq.tick(now);
-            }
-            let next = if exec.pool.len() > pool::LOW_MARK { rq.pick(PickLimit::Any, now) } else { pick_short(&mut rq, now) };
-            // Also when idle: real-time throttling ends by it.
+            let next = choose(exec, &mut rq, here, now);
+            // Also when idle: real-time throttling ends by it. When there is none, one that is armed may stay and do nothing.
             let event = rq.next_event(now);
             drop(rq);
-            timer::set_slice(here, event);
+            if let Some(event) = event {
+                timer::set_slice(here, event);
+            }
             (next, dead)
         };
         if let Some(task) = dead {
@@ -122,9 +119,16 @@ fn run_after(first: Left) -> ! {
         match next {
             // SAFETY: an entity in a run queue is that of a live task.
             Some(entity) => left = run_task(exec, ctx, unsafe { Task::of_entity(entity) }),
+            None if is_untidy(here) => clean_up(),
             None => idle(exec, now),
         }
     }
+}
+
+/// Whether dead tasks wait to be freed, or RCU callbacks of this CPU to be run.
+#[inline(always)]
+fn is_untidy(here: CpuId) -> bool {
+    reaper::is_pending() || rcu::has_ready(here)
 }
 
 /// Frees dead tasks and runs RCU callbacks. Interrupts are masked on entry and on return.
@@ -137,13 +141,6 @@ fn clean_up() {
     arch::irq_disable();
 }
 
-/// The pick when stacks are short: of the fair class, what is parked; with nothing parked here the missing stacks are
-/// elsewhere, and waiting for them could be for ever.
-#[cold]
-fn pick_short(rq: &mut RunQueue, now: Nanos) -> Option<NonNull<Entity>> {
-    rq.pick(PickLimit::FairParkedOnly, now).or_else(|| rq.pick(PickLimit::Any, now))
-}
-
 /// Puts the task whose poll was parked on the queue, now that its stack is left.
 fn publish(rq: &mut RunQueue, here: CpuId, task: &Task, now: Nanos) {
     // SAFETY: the entity is this queue's current one, and the lock is held.
@@ -154,7 +151,7 @@ fn publish(rq: &mut RunQueue, here: CpuId, task: &Task, now: Nanos) {
         // SAFETY: it has just been queued here, and is not current.
         unsafe { rq.dequeue(task.entity_ptr(), now) };
         task.set_migrating();
-        push_to(task, cpu, here);
+        push_to(task, cpu, here, &IrqGuard::held());
     }
 }
 
@@ -182,7 +179,7 @@ fn requeue(ctx: &Context, rq: &mut RunQueue, here: CpuId, task: &Task, now: Nano
         rq.put_prev(PutPrev::Sleep, now);
         let _ = task.state.after_pending();
         task.set_migrating();
-        return push_to(task, cpu, here);
+        return push_to(task, cpu, here, &IrqGuard::held());
     }
     let why = match kind {
         YieldKind::Yield => PutPrev::Yield,
@@ -205,7 +202,7 @@ fn run_task(exec: &CpuExec, ctx: &'static Context, ptr: NonNull<Task>) -> Left {
     exec.polls.store(exec.polls.load(Relaxed).wrapping_add(1), Relaxed);
     task.state.start_poll();
     ctx.set_current(task);
-    (task.hooks().switch_in)(task);
+    task.switch_in();
     arch::irq_enable();
     let waker = waker::borrowed(task);
     #[cfg(feature = "stamps")]
@@ -219,7 +216,7 @@ fn run_task(exec: &CpuExec, ctx: &'static Context, ptr: NonNull<Task>) -> Left {
     }
     debug_check(ctx);
     arch::irq_disable();
-    (task.hooks().switch_out)(task);
+    task.switch_out();
     ctx.set_current(core::ptr::null());
     match result {
         Poll::Ready(()) => Left::Dead(ptr),
@@ -234,7 +231,8 @@ fn debug_check(ctx: &Context) {
     debug_assert!(!arch::irqs_disabled(), "a poll returned with interrupts masked");
 }
 
-/// Waits for work. Interrupts are masked on entry; they are taken before it returns.
+/// Waits for work, and handles the interrupt that ends the wait: as a call, because the loop has nothing in its registers that
+/// a vector would have to save and give back. Interrupts are masked on entry and on return.
 fn idle(exec: &CpuExec, since: Nanos) {
     let here = CpuId::current();
     exec.idle_since.store(since, Relaxed);
@@ -250,7 +248,11 @@ fn idle(exec: &CpuExec, since: Nanos) {
     IDLE.remove(here);
     exec.idle_since.store(0, Relaxed);
     exec.idle_time.fetch_add(time::now().saturating_sub(since), Relaxed);
-    arch::irq_enable();
+    #[cfg(feature = "stamps")]
+    crate::stamps::note_interrupt();
+    if let Some(p) = platform::get() {
+        p.handle_interrupt();
+    }
 }
 
 /// What the vector does after an interrupt.

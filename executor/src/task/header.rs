@@ -3,7 +3,7 @@
 use super::reaper;
 use super::state::{State, Wake};
 use crate::class::{Enqueue, Entity, Params, Policy, Rank};
-use crate::context::{Context, PreemptGuard};
+use crate::context::{Context, IrqGuard, MaskGuard};
 use crate::cpu::{CpuId, CpuMask};
 use crate::wait::{Stages, WaitMode, WaitSite};
 use alloc::alloc::dealloc;
@@ -26,14 +26,14 @@ pub const INTERRUPT_KILL: u32 = 2;
 #[derive(Debug)]
 pub struct Hooks {
     /// Before the task's frames run: restore TTBR0/ASID, SP_EL0, TPIDR_EL0 and the FP owner.
-    pub switch_in: fn(&Task),
+    pub switch_in: Option<fn(&Task)>,
     /// After they have stopped: save dirty FP state and thread registers.
-    pub switch_out: fn(&Task),
+    pub switch_out: Option<fn(&Task)>,
 }
 
 impl Hooks {
     /// For tasks that have nothing of their own in the CPU: kernel threads.
-    pub const NONE: Hooks = Hooks { switch_in: |_| {}, switch_out: |_| {} };
+    pub const NONE: Hooks = Hooks { switch_in: None, switch_out: None };
 }
 
 /// `Task::arrival`: it was woken.
@@ -154,24 +154,25 @@ impl Task {
     /// Makes it runnable, if it sleeps: any context, with locks held. See [`State::wake`].
     #[inline]
     pub fn wake(&self) {
-        self.wake_guarded(&PreemptGuard::new());
+        self.wake_masked(MaskGuard::new().irq());
     }
 
-    /// [`Task::wake`] by a flow that has preemption off already: a wake function of a wait queue.
+    /// [`Task::wake`] by a flow that has interrupts masked: a wake function of a wait queue. Whoever unmasks them, or turns
+    /// preemption on, gives way.
     #[inline]
     pub fn wake_in_lock(&self) {
-        self.wake_guarded(&PreemptGuard::held());
+        self.wake_masked(&IrqGuard::held());
     }
 
     /// Between the bit and the push the task is in nobody's list: this flow must not be parked there (bug 2).
     #[inline(always)]
-    fn wake_guarded(&self, guard: &PreemptGuard) {
+    fn wake_masked(&self, irq: &IrqGuard) {
         #[cfg(feature = "stamps")]
         let called = crate::arch::cycles();
         if self.state.wake() == Wake::Push {
             #[cfg(feature = "stamps")]
             self.stamps.note_wake(called);
-            crate::executor::push_runnable(self, guard);
+            crate::executor::push_runnable(self, irq);
         }
     }
 
@@ -388,10 +389,20 @@ impl Task {
         self.owner.store(0, Relaxed);
     }
 
-    /// The hooks.
+    /// The executor enters it. Interrupts masked.
     #[inline(always)]
-    pub fn hooks(&self) -> &'static Hooks {
-        self.hooks
+    pub(crate) fn switch_in(&self) {
+        if let Some(hook) = self.hooks.switch_in {
+            hook(self);
+        }
+    }
+
+    /// The executor leaves it. Interrupts masked.
+    #[inline(always)]
+    pub(crate) fn switch_out(&self) {
+        if let Some(hook) = self.hooks.switch_out {
+            hook(self);
+        }
     }
 
     /// Its name (Linux: `comm`), at most 15 bytes, NUL-padded.

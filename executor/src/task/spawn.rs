@@ -2,7 +2,7 @@
 
 use super::header::{Hooks, Task, TaskRef, VTable};
 use crate::class::Params;
-use crate::context::PreemptGuard;
+use crate::context::MaskGuard;
 use alloc::alloc::alloc;
 use core::alloc::Layout;
 use core::cell::UnsafeCell;
@@ -81,9 +81,7 @@ impl Spawned {
         let this = ManuallyDrop::new(self);
         // SAFETY: `this` is never dropped, so the reference is moved out once.
         let task = unsafe { core::ptr::read(&this.0) };
-        let guard = PreemptGuard::new();
-        crate::executor::push_new(&task, &guard);
-        drop(guard);
+        crate::executor::push_new(&task, MaskGuard::new().irq());
         task
     }
 }

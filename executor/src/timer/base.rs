@@ -370,12 +370,11 @@ pub fn next_event() -> Option<Nanos> {
     (event != NEVER).then_some(event)
 }
 
-/// The executor's next event of `here`, this CPU: the end of a slice, a quantum, a bandwidth period. Replaces the one before.
-/// The comparator is touched only when the event is earlier than what it stands at. Interrupts masked.
+/// The executor's next event of `here`, this CPU: the end of a slice, a quantum, a bandwidth period. Replaces the one before,
+/// which otherwise stays until it has come: an event too many only asks the classes once more. The comparator is touched only when the event is earlier than what it stands at. Interrupts masked.
 #[inline(always)]
-pub fn set_slice(here: CpuId, deadline: Option<Nanos>) {
+pub fn set_slice(here: CpuId, slice: Nanos) {
     let base = bases().of(here);
-    let slice = deadline.unwrap_or(NEVER);
     // The comparator never stands later than the slice: if that stays, nothing else need be looked at.
     if base.slice.load(Ordering::Relaxed) != slice {
         base.slice.store(slice, Ordering::Relaxed);

@@ -11,7 +11,7 @@ mod slice;
 
 use super::entity::Entity;
 use super::list::List;
-use super::params::{Rank, Tunables};
+use super::params::{Class, Rank, Tunables};
 use super::sched_class::SchedClass;
 use super::{Enqueue, PickLimit};
 use super::tree::{Tree, before};
@@ -181,6 +181,11 @@ impl FairRq {
 
 impl SchedClass for FairRq {
     #[inline(always)]
+    fn class(&self) -> Class {
+        Class::Fair
+    }
+
+    #[inline(always)]
     fn nr_running(&self) -> u32 {
         self.nr
     }
@@ -202,6 +207,18 @@ impl SchedClass for FairRq {
             self.account_enqueue(e);
             self.insert(e);
         }
+    }
+
+    #[inline(always)]
+    unsafe fn enqueue_current(&mut self, e: NonNull<Entity>, why: Enqueue, now: Nanos) -> bool {
+        // SAFETY: passed on.
+        unsafe {
+            self.adopt(e);
+            self.place(e, why, now);
+            self.account_enqueue(e);
+        }
+        self.curr = Some(e);
+        true
     }
 
     unsafe fn dequeue_task(&mut self, e: NonNull<Entity>) {

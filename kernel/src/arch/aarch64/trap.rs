@@ -9,7 +9,7 @@ use crate::mm::{Access, FaultStop};
 use crate::task::signal;
 use crate::task::thread::Thread;
 use vigil_executor::arch;
-use vigil_executor::context::{Context, HARDIRQ_OFFSET};
+use vigil_executor::context::Context;
 use vigil_executor::executor::{self, Stopped};
 use vigil_executor::preempt;
 use vigil_executor::stack::context_at;
@@ -133,10 +133,7 @@ fn interrupt(sp: usize, from_el0: bool) -> Stopped {
     // SAFETY: the vectors pass an SP inside a kernel stack, which has an initialised context block at its top.
     let interrupted: &'static Context = unsafe { &*(context_at(sp) as *const Context) };
     let here = Context::here();
-    here.add(HARDIRQ_OFFSET);
-    irq::handle();
-    here.sub(HARDIRQ_OFFSET);
-    crate::softirq::irq_exit(interrupted);
+    irq::handle(here, interrupted);
     executor::irq_exit(here, interrupted, from_el0)
 }
 
