@@ -49,7 +49,7 @@ pub use vfs::cred::Cred;
 pub use vfs::mounting::{file_stat, stat, statfs};
 pub use vfs::namei::attr::TimeSet;
 pub use vfs::perm::{Access, may_chdir};
-pub use vfs::rw::{check_read, check_write};
+pub use vfs::rw::{check_read, check_write, read_at_once, write_at_once};
 pub use vfs::wait::{drive, is_again, wait_for};
 pub use vfs::{
     OpenHow, Pos, WriteLimits, access, chmod, chmod_path, chown, chown_path, close, fallocate, fsync, ftruncate, getdents64, link, llseek,
@@ -63,7 +63,7 @@ pub use vfs::fs_struct::{At, Ctx, FsStruct};
 pub use vfs::inode::Inode;
 pub use vfs::mount::{Mount, Path};
 pub use vfs::namei::LookupFlags;
-pub use vfs::ops::{FileOps, MmapRequest, MmapTarget, OpResult, Opened, Stop};
+pub use vfs::ops::{AtOnce, FileOps, MmapRequest, MmapTarget, OpResult, Opened, Stop};
 pub use vfs::path_name::PathName;
 pub use vfs::poll::{PollEvents, PollSlot, PollTable};
 pub use vfs::stat::{Stat, Statfs};

@@ -46,12 +46,32 @@ impl List {
     /// `node` is in no list and stays where it is until it is taken out.
     pub(crate) unsafe fn insert(&mut self, node: NonNull<WaitNode>) {
         // SAFETY: by the contract the node is alive and ours.
-        let exclusive = unsafe { node.as_ref().inner.with(|p| (*p).how.is_exclusive()) };
-        let after = if exclusive { self.last } else { self.last_shared };
+        if unsafe { node.as_ref().inner.with(|p| (*p).how.is_exclusive()) } {
+            // SAFETY: passed on.
+            return unsafe { self.append(node) };
+        }
         // SAFETY: passed on.
-        unsafe { self.insert_after(node, after) };
-        if !exclusive {
-            self.last_shared = node.as_ptr();
+        unsafe { self.insert_after(node, self.last_shared) };
+        self.last_shared = node.as_ptr();
+    }
+
+    /// Enters `node` behind all others.
+    ///
+    /// # Safety
+    /// As [`List::insert`].
+    #[inline(always)]
+    unsafe fn append(&mut self, node: NonNull<WaitNode>) {
+        // SAFETY: the last node is linked, hence alive, and all links are guarded by our lock.
+        unsafe {
+            let last = self.last;
+            node.as_ref().inner.with_mut(|p| {
+                (*p).prev = last;
+                (*p).next = ptr::null();
+            });
+            let this = node.as_ptr().cast_const();
+            self.last = this;
+            if last.is_null() { self.first = this } else { (*last).inner.with_mut(|p| (*p).next = this) }
+            node.as_ref().state.store(LINKED, Ordering::Relaxed);
         }
     }
 

@@ -156,6 +156,21 @@ impl WaitNode {
         queue.link(NonNull::from(self.get_ref()));
     }
 
+    /// [`WaitNode::unregister`] for a node with a callback.
+    ///
+    /// # Safety
+    /// As [`WaitNode::unregister`].
+    #[inline(always)]
+    pub unsafe fn unregister_callback(self: Pin<&Self>) -> bool {
+        if self.is_woken() {
+            // No waker to drop.
+            self.state.store(IDLE, Ordering::Relaxed);
+            return true;
+        }
+        // SAFETY: passed on.
+        unsafe { self.unregister() }
+    }
+
     /// Takes it out; `true` if a wake had taken it out (and so was consumed by this waiter). The condition may have
     /// become true all the same.
     ///

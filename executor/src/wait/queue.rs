@@ -168,9 +168,7 @@ impl WaitQueue {
     #[inline]
     pub(super) fn link(&self, node: NonNull<WaitNode>) {
         let mut list = self.list.lock_irq();
-        if list.is_empty() {
-            self.waiters.store(1, Ordering::Relaxed);
-        }
+        self.waiters.store(1, Ordering::Relaxed);
         // SAFETY: by `WaitNode::register`'s contract.
         unsafe { list.insert(node) };
         drop(list);

@@ -25,7 +25,7 @@ use crate::vfs::fasync::{Band, FasyncList};
 use crate::vfs::file::File;
 use crate::vfs::inode::{Inode, OpsRef};
 use crate::vfs::mount::{Mount, MountFlags, Path};
-use crate::vfs::ops::{FileOps, InodeOps, OpResult, Stop, SuperOps};
+use crate::vfs::ops::{AtOnce, FileOps, InodeOps, OpResult, Stop, SuperOps};
 use crate::vfs::poll::{PollEvents, PollTable};
 use crate::vfs::superblock::{SuperBlock, SuperFlags, SuperInfo};
 use crate::vfs::wait::EXCLUSIVE;
@@ -38,7 +38,7 @@ use vigil_abi::stat::{PIPEFS_MAGIC, S_IFIFO};
 use vigil_abi::termios::FIONREAD;
 use vigil_executor::sync::{LockClass, SpinGuard, SpinLock};
 use vigil_executor::wait::WaitQueue;
-use vigil_mem::{IoBuf, IoBufMut, KArc, KBox, PAGE_SIZE, UserPtr};
+use vigil_mem::{IoBuf, IoBufMut, KArc, KBox, PAGE_SIZE, UserPtr, UserRange};
 
 /// Largest pipe without CAP_SYS_RESOURCE (/proc/sys/fs/pipe-max-size).
 pub const MAX_SIZE: usize = 1 << 20;
@@ -140,33 +140,24 @@ impl Pipe {
         self.writers_wait.wake(POLLOUT | POLLWRNORM, 1);
     }
 
-    /// A read that need not wait, as far as a look without the lock tells.
+    /// [`FileOps::read_at_once`] of a pipe that has something, as far as a look without the lock tells.
     #[inline(never)]
-    fn read_ready<'a>(&'a self, file: &'a File, buf: &mut IoBufMut<'_>) -> OpResult<'a, usize> {
-        if buf.is_empty() {
-            return Ok(0);
-        }
+    fn read_ready(&self, file: &File, to: UserRange) -> AtOnce<'_> {
         let mut state = self.state.lock();
-        if state.ring.is_empty() {
-            let ends = state.writers == 0 || buf.done() > 0;
-            drop(state);
-            return if ends { Ok(0) } else { Err(file.would_block(&self.readers_wait, POLLIN | EXCLUSIVE)) };
-        }
         // With a full ring a writer may have to be woken.
-        if !state.ring.is_full()
-            && let Some(n) = state.ring.read_at_once(buf)
-        {
-            let left = !state.ring.is_empty();
-            let ready = if left || state.writers == 0 { READ_READY | WRITE_READY } else { WRITE_READY };
-            self.publish_as(state, ready);
-            if left {
-                self.wake_reader();
-            }
-            self.fasync.tell(Band::Out);
-            file.inode().touch_atime();
-            return Ok(n);
+        if state.ring.is_empty() || state.ring.is_full() || to.is_empty() {
+            return AtOnce::No;
         }
-        self.read_on(state, file, buf)
+        let Some(n) = state.ring.read_at_once(to) else { return AtOnce::No };
+        let left = !state.ring.is_empty();
+        let ready = if left || state.writers == 0 { READ_READY | WRITE_READY } else { WRITE_READY };
+        self.publish_as(state, ready);
+        if left {
+            self.wake_reader();
+        }
+        self.fasync.tell(Band::Out);
+        file.inode().touch_atime();
+        AtOnce::Done(n)
     }
 
     /// A read from a pipe that is not empty, slot by slot.
@@ -212,20 +203,13 @@ impl Pipe {
 
     /// A write page by page.
     #[inline(never)]
-    fn write_on<'a>(
-        &'a self,
-        state: SpinGuard<'a, State>,
-        file: &'a File,
-        buf: &mut IoBuf<'_>,
-        packet: bool,
-    ) -> OpResult<'a, usize> {
-        let mut state = Some(state);
+    fn write_on<'a>(&'a self, file: &'a File, buf: &mut IoBuf<'_>, packet: bool) -> OpResult<'a, usize> {
         // Up to PIPE_BUF bytes are never mixed with another's; what is left of a longer write is.
         let whole = buf.done() + buf.remaining() <= PIPE_BUF;
         let mut total = 0;
         let mut has_room;
         let result = loop {
-            let mut state = state.take().unwrap_or_else(|| self.state.lock());
+            let mut state = self.state.lock();
             if state.readers == 0 {
                 has_room = false;
                 break Err(Stop::Err(Errno::EPIPE));
@@ -264,36 +248,50 @@ impl Pipe {
 }
 
 impl FileOps for Pipe {
-    #[inline]
     fn read<'a>(&'a self, file: &'a File, buf: &mut IoBufMut<'_>, _: &mut u64) -> OpResult<'a, usize> {
-        // Empty, with writers. Without the lock: who makes it ready says so before he wakes or returns.
-        if self.ready.load(Relaxed) & READ_READY == 0 {
-            return if buf.is_empty() || buf.done() > 0 { Ok(0) } else { Err(file.would_block(&self.readers_wait, POLLIN | EXCLUSIVE)) };
+        if buf.is_empty() {
+            return Ok(0);
         }
-        self.read_ready(file, buf)
+        let state = self.state.lock();
+        if state.ring.is_empty() {
+            let ends = state.writers == 0 || buf.done() > 0;
+            drop(state);
+            return if ends { Ok(0) } else { Err(file.would_block(&self.readers_wait, POLLIN | EXCLUSIVE)) };
+        }
+        self.read_on(state, file, buf)
     }
 
     fn write<'a>(&'a self, file: &'a File, buf: &mut IoBuf<'_>, _: &mut u64) -> OpResult<'a, usize> {
         if buf.is_empty() {
             return Ok(0);
         }
-        let packet = file.flags() & O_DIRECT != 0;
-        let mut state = self.state.lock();
-        if state.readers != 0
-            && state.ring.is_empty()
-            && let Some(n) = state.ring.write_at_once(buf, packet)
-        {
-            let has_room = !state.ring.is_full();
-            self.publish_as(state, if has_room { READ_READY | WRITE_READY } else { READ_READY });
-            self.wake_reader();
-            if has_room {
-                self.wake_writer();
-            }
-            self.fasync.tell(Band::In);
-            file.inode().touch_mtime();
-            return Ok(n);
+        self.write_on(file, buf, file.flags() & O_DIRECT != 0)
+    }
+
+    fn read_at_once(&self, file: &File, to: UserRange) -> AtOnce<'_> {
+        // Empty, with writers: without the lock, because who makes it ready says so before he wakes or returns.
+        if self.ready.load(Relaxed) & READ_READY == 0 {
+            return if to.is_empty() || file.is_nonblocking() { AtOnce::No } else { AtOnce::Wait(&self.readers_wait) };
         }
-        self.write_on(state, file, buf, packet)
+        self.read_ready(file, to)
+    }
+
+    fn write_at_once(&self, file: &File, from: UserRange) -> AtOnce<'_> {
+        let mut state = self.state.lock();
+        if from.is_empty() || state.readers == 0 || !state.ring.is_empty() {
+            return AtOnce::No;
+        }
+        let Some(n) = state.ring.write_at_once(from, file.flags() & O_DIRECT != 0) else { return AtOnce::No };
+        // It was empty: one slot is in use.
+        let has_room = state.ring.capacity() > 1;
+        self.publish_as(state, if has_room { READ_READY | WRITE_READY } else { READ_READY });
+        self.wake_reader();
+        if has_room {
+            self.wake_writer();
+        }
+        self.fasync.tell(Band::In);
+        file.inode().touch_mtime();
+        AtOnce::Done(n)
     }
 
     #[inline]

@@ -7,7 +7,7 @@
 use crate::cache::page::{self, PageExt, PageRef};
 use vigil_abi::Errno;
 use vigil_mem::buf::uaccess::copy_from_user;
-use vigil_mem::{Fault, IoBuf, IoBufMut, KVec, PAGE_SIZE};
+use vigil_mem::{Fault, IoBuf, IoBufMut, KVec, PAGE_SIZE, UserRange};
 
 /// Slots of a new pipe (Linux: PIPE_DEF_BUFFERS).
 pub const DEFAULT_SLOTS: usize = 16;
@@ -113,19 +113,19 @@ impl Ring {
         Ok(())
     }
 
-    /// The short way of a read from a ring that is not empty: one copy that fills the buffer or empties the ring. `None`,
+    /// The short way of a read from a ring that is not empty: one copy that fills the range or empties the ring. `None`,
     /// and nothing done, when it takes more than that.
     #[inline(always)]
-    pub fn read_at_once(&mut self, buf: &mut IoBufMut<'_>) -> Option<usize> {
+    pub fn read_at_once(&mut self, to: UserRange) -> Option<usize> {
         let place = self.place(self.tail);
         let slot = self.slots.get_mut(place)?.as_mut()?;
-        let n = slot.len.min(buf.remaining());
+        let n = slot.len.min(to.len());
         let empties = n == slot.len;
         if slot.packet || empties && (self.head.wrapping_sub(self.tail) != 1 || !slot.page.is_unique()) {
             return None;
         }
         // SAFETY: `start + len` is within the page, which the slot counts.
-        if !unsafe { buf.copy_out_at_once(slot.addr.wrapping_add(slot.start), n) } {
+        if !unsafe { to.copy_out(slot.addr.wrapping_add(slot.start), n) } {
             return None;
         }
         slot.start = slot.start.wrapping_add(n);
@@ -140,11 +140,11 @@ impl Ring {
     /// The short way of a write into an empty ring: all of it with one copy into the page that was read last. `None`, and
     /// nothing done, when it takes more than that.
     #[inline(always)]
-    pub fn write_at_once(&mut self, buf: &mut IoBuf<'_>, packet: bool) -> Option<usize> {
-        let (place, n) = (self.place(self.head), buf.remaining());
+    pub fn write_at_once(&mut self, from: UserRange, packet: bool) -> Option<usize> {
+        let (place, n) = (self.place(self.head), from.len());
         let slot = self.slots.get_mut(place)?.as_mut()?;
         // SAFETY: a page has room for so many bytes, and nobody reads it.
-        if n > PAGE_SIZE || !unsafe { buf.copy_in_at_once(slot.addr, n) } {
+        if n > PAGE_SIZE || !unsafe { from.copy_in(slot.addr, n) } {
             return None;
         }
         slot.start = 0;

@@ -13,7 +13,7 @@ use super::stat::Stat;
 use crate::cache::PageRef;
 use vigil_abi::Errno;
 use vigil_executor::wait::WaitQueue;
-use vigil_mem::{Fault, IoBuf, IoBufMut, KArc, KVec};
+use vigil_mem::{Fault, IoBuf, IoBufMut, KArc, KVec, UserRange};
 
 /// Why an operation has not completed. A read or write may have transferred something before it stopped: the buffer's
 /// `done()` tells how much and the position has moved, so that calling again goes on from there. An operation that fails after some bytes answers `Ok`
@@ -34,6 +34,16 @@ pub enum Stop<'a> {
 
 // Two registers, and not memory, carry what a read or write answers.
 const _: () = assert!(size_of::<OpResult<'static, usize>>() == 16);
+
+/// What the short way of a transfer came to.
+pub enum AtOnce<'a> {
+    /// So many bytes have been moved, and the call is over.
+    Done(usize),
+    /// It has to wait for this queue, exclusively, and nothing was moved.
+    Wait(&'a WaitQueue),
+    /// Nothing was done that another look would not do again: the long way decides.
+    No,
+}
 
 /// The result of an operation that cannot wait by itself.
 pub type OpResult<'a, T> = Result<T, Stop<'a>>;
@@ -115,6 +125,19 @@ pub trait FileOps: Send + Sync {
     fn write<'a>(&'a self, file: &'a File, buf: &mut IoBuf, pos: &mut u64) -> OpResult<'a, usize> {
         let _ = (file, buf, pos);
         Err(Stop::Err(Errno::EINVAL))
+    }
+
+    /// The short way of a read(2) from a stream to user memory, for a call that has moved nothing yet. Short because it knows
+    /// neither position nor cursor, and because its answer fits into two registers.
+    fn read_at_once(&self, file: &File, to: UserRange) -> AtOnce<'_> {
+        let _ = (file, to);
+        AtOnce::No
+    }
+
+    /// The short way of a write(2) to a stream, likewise.
+    fn write_at_once(&self, file: &File, from: UserRange) -> AtOnce<'_> {
+        let _ = (file, from);
+        AtOnce::No
     }
 
     /// Whether a read or write that has just answered `Stop::Wait(queue, _)` would wait still. Asked when the caller has

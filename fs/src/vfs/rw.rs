@@ -9,13 +9,13 @@
 
 use super::file::{File, Mode};
 use super::inode::Setattr;
-use super::ops::{OpResult, Stop};
+use super::ops::{AtOnce, OpResult, Stop};
 use super::wait::{Mem, again, drive};
 use vigil_abi::Errno;
 use vigil_abi::fcntl::O_APPEND;
 use vigil_executor::wait::WaitMode;
 use vigil_executor::wait_site;
-use vigil_mem::{IoBuf, IoBufMut};
+use vigil_mem::{IoBuf, IoBufMut, UserRange};
 
 /// Where a transfer starts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -102,6 +102,28 @@ fn locks_pos(file: &File, pos: Pos) -> bool {
 #[inline]
 fn locks_inode(file: &File) -> bool {
     file.inode().is_regular() && !file.mode().contains(Mode::SELF_ORDERED)
+}
+
+/// The short way of a read(2) into `to`, of a file that can be read from; see [`FileOps::read_at_once`](super::ops::FileOps::read_at_once).
+#[inline(always)]
+pub fn read_at_once(file: &File, to: impl FnOnce() -> Option<UserRange>) -> AtOnce<'_> {
+    if file.mode().contains(Mode::STREAM)
+        && let Some(to) = to()
+    {
+        return file.ops().read_at_once(file, to);
+    }
+    AtOnce::No
+}
+
+/// The short way of a write(2) from `from`, of a file that can be written to.
+#[inline(always)]
+pub fn write_at_once(file: &File, from: impl FnOnce() -> Option<UserRange>) -> AtOnce<'_> {
+    if file.mode().contains(Mode::STREAM)
+        && let Some(from) = from()
+    {
+        return file.ops().write_at_once(file, from);
+    }
+    AtOnce::No
 }
 
 /// One attempt to read. On `Err` other than [`Stop::Err`], go on with [`read`] and the same buffer.

@@ -45,7 +45,7 @@ pub mod slab;
 pub mod vmalloc;
 
 pub use addr::{PAGE_SHIFT, PAGE_SIZE, Pfn, PhysAddr, TASK_SIZE, VirtAddr, phys_to_virt, virt_to_phys};
-pub use buf::{IoBuf, IoBufMut, Iovecs, UserBuf, UserBufMut, UserPtr, UserSlice};
+pub use buf::{IoBuf, IoBufMut, Iovecs, UserBuf, UserBufMut, UserPtr, UserRange, UserSlice};
 pub use error::{AllocError, Fault};
 pub use karc::{KArc, KWeak};
 pub use kbox::KBox;

@@ -12,7 +12,7 @@ use core::sync::atomic::Ordering::Relaxed;
 use vigil_executor::time::Nanos;
 use vigil_executor::wait::{Register, WaitQueue, WaitSite};
 use vigil_executor::wait_site;
-use vigil_fs::{EXCLUSIVE, File, Stop};
+use vigil_fs::{AtOnce, File, Stop};
 use vigil_mem::KArc;
 
 /// Which call it is.
@@ -73,13 +73,13 @@ pub enum Retry {
 }
 
 impl Transfer {
-    /// For an attempt on `file` that was answered with `queue` and `key`.
+    /// For an attempt on `file` that was answered with `queue`; a wake is for one `exclusive` waiter.
     ///
     /// # Safety
     /// `queue` lives as long as `file`.
     #[inline]
-    pub unsafe fn new(file: KArc<File>, queue: &WaitQueue, key: u32, kind: Kind) -> Transfer {
-        Transfer { file, queue: NonNull::from(queue), exclusive: key & EXCLUSIVE != 0, kind }
+    pub unsafe fn new(file: KArc<File>, queue: &WaitQueue, exclusive: bool, kind: Kind) -> Transfer {
+        Transfer { file, queue: NonNull::from(queue), exclusive, kind }
     }
 
     /// What it waits for.
@@ -125,6 +125,16 @@ impl Transfer {
     /// Tries again.
     #[inline]
     pub fn retry(&self, thread: &Thread, a: Args) -> Retry {
+        match rw::at_once(&self.file, self.kind, a) {
+            AtOnce::Done(n) => return Retry::Done(n as i64),
+            AtOnce::Wait(queue) if core::ptr::eq(queue, self.queue.as_ptr()) => return Retry::Wait,
+            _ => {}
+        }
+        self.retry_long(thread, a)
+    }
+
+    #[inline(never)]
+    fn retry_long(&self, thread: &Thread, a: Args) -> Retry {
         let (result, done) = match self.kind {
             Kind::Read => rw::read_once(&self.file, a),
             Kind::Write => rw::write_once(thread, &self.file, a),

@@ -11,10 +11,11 @@ use core::sync::atomic::Ordering::Relaxed;
 use futures_util::FutureExt;
 use vigil_abi::Errno;
 use vigil_abi::process::CAP_FSETID;
-use vigil_fs::{FdRef, File, Pos, TIMED, WriteLimits};
+use vigil_executor::wait::WaitQueue;
+use vigil_fs::{AtOnce, EXCLUSIVE, FdRef, File, Pos, TIMED, WriteLimits};
 use vigil_mem::addr::PAGE_SIZE;
 use vigil_mem::buf::{IovecError, Iovecs};
-use vigil_mem::{IoBuf, IoBufMut, KArc, KBox, UserPtr};
+use vigil_mem::{IoBuf, IoBufMut, KArc, KBox, UserPtr, UserRange};
 
 /// The most bytes that one call transfers (Linux: MAX_RW_COUNT).
 pub(super) const MAX_COUNT: usize = i32::MAX as usize & !(PAGE_SIZE - 1);
@@ -98,6 +99,21 @@ fn source(a: Args) -> Result<IoBuf<'static>, Errno> {
     IoBuf::user(a[1] as usize, count(a)?).ok_or(Errno::EFAULT)
 }
 
+/// The buffer of a transfer that nothing cuts short; `None`: the long way says what is wrong with it.
+#[inline(always)]
+fn range(a: Args) -> Option<UserRange> {
+    if a[2] as usize <= MAX_COUNT { UserRange::new(a[1] as usize, a[2] as usize) } else { None }
+}
+
+/// The short way of a call of `kind` on a file that it can be made on.
+#[inline(always)]
+pub(super) fn at_once<'f>(file: &'f File, kind: Kind, a: Args) -> AtOnce<'f> {
+    match kind {
+        Kind::Read => vigil_fs::read_at_once(file, || range(a)),
+        Kind::Write => vigil_fs::write_at_once(file, || range(a)),
+    }
+}
+
 /// One attempt at read(2) on a file that can be read from; and how many bytes it has moved.
 #[inline]
 pub(super) fn read_once<'f>(file: &'f File, a: Args) -> (vigil_fs::OpResult<'f, usize>, usize) {
@@ -133,11 +149,17 @@ fn stop_or_block(t: &Thread, file: &KArc<File>, kind: Kind, e: vigil_fs::Stop<'_
         && key & TIMED == 0
         && !vigil_fs::is_again(queue)
     {
-        // SAFETY: an operation of `file` has named the queue: it is the file's.
-        t.set_blocked(Blocked::Transfer(unsafe { Transfer::new(file.clone(), queue, key, kind) }));
-        return Stop::NotYet;
+        return block(t, file, kind, queue, key & EXCLUSIVE != 0);
     }
     stop(t, file, e, done)
+}
+
+/// Leaves a call that has moved nothing and must wait for `queue`, as an operation of `file` says.
+#[inline(always)]
+fn block(t: &Thread, file: &KArc<File>, kind: Kind, queue: &WaitQueue, exclusive: bool) -> Stop {
+    // SAFETY: an operation of `file` has named the queue: it is the file's.
+    t.set_blocked(Blocked::Transfer(unsafe { Transfer::new(file.clone(), queue, exclusive, kind) }));
+    Stop::NotYet
 }
 
 fn try_read_at(t: &Thread, a: Args, pos: Pos) -> SysResult {
@@ -195,6 +217,11 @@ fn read_counted(t: &Thread, file: KArc<File>, a: Args) -> SysResult {
 #[inline(always)]
 fn read_file(t: &Thread, file: &KArc<File>, a: Args) -> SysResult {
     vigil_fs::check_read(file, Pos::Shared)?;
+    match at_once(file, Kind::Read, a) {
+        AtOnce::Done(n) => return Ok(n),
+        AtOnce::Wait(queue) => return Err(block(t, file, Kind::Read, queue, true)),
+        AtOnce::No => {}
+    }
     let (result, done) = read_once(file, a);
     result.map_err(|e| stop_or_block(t, file, Kind::Read, e, done))
 }
@@ -226,6 +253,11 @@ fn write_counted(t: &Thread, file: KArc<File>, a: Args) -> SysResult {
 #[inline(always)]
 fn write_file(t: &Thread, file: &KArc<File>, a: Args) -> SysResult {
     vigil_fs::check_write(file, Pos::Shared)?;
+    match at_once(file, Kind::Write, a) {
+        AtOnce::Done(n) => return Ok(n),
+        AtOnce::Wait(queue) => return Err(block(t, file, Kind::Write, queue, true)),
+        AtOnce::No => {}
+    }
     let (result, done) = write_once(t, file, a);
     match result {
         Ok(n) => Ok(n),

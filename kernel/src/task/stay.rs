@@ -14,7 +14,7 @@
 use super::disturb;
 use super::thread::Thread;
 use crate::arch::aarch64::entry::{Trap, WORK_SIGNAL, enter_user};
-use crate::syscall::blocked::{Blocked, Retry, Sleep};
+use crate::syscall::blocked::{Blocked, Retry, Sleep, Transfer};
 use core::future::Future;
 use core::marker::PhantomPinned;
 use core::mem::{MaybeUninit, offset_of};
@@ -71,47 +71,53 @@ impl<'a> Stay<'a> {
         Stay { thread, task, waits: Waits::Not, node: MaybeUninit::uninit(), has_node: false, alarm: MaybeUninit::uninit(), _pinned: PhantomPinned }
     }
 
-    /// Goes on with the call that waits. `Ready(false)`: its asynchronous form is to be entered.
-    #[inline]
-    fn go_on(&mut self, mut looked: bool) -> Poll<bool> {
-        // SAFETY: the thread itself; the call is taken out below, at the end.
+    /// Has the call wait that the vector has just tried. `Ready(false)`: its asynchronous form is to be entered.
+    #[inline(always)]
+    fn begin(&mut self) -> Poll<bool> {
+        // SAFETY: the thread itself; the call is taken out at its end only.
         let Some(Blocked::Transfer(call)) = (unsafe { self.thread.blocked() }) else { return Poll::Ready(true) };
-        // SAFETY: the thread itself, outside EL0.
-        let context = unsafe { self.thread.context() };
         if !self.has_node {
             self.has_node = true;
             self.node.write(WaitNode::with_callback(wake));
         }
+        self.enter(call);
+        // Something may have come before the node was in.
+        if call.still_waits() { self.wait(call) } else { self.overtaken() }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn overtaken(&mut self) -> Poll<bool> {
+        self.go_on()
+    }
+
+    /// Goes on with the call that waits, as [`begin`](Self::begin) answers.
+    #[inline(always)]
+    fn go_on(&mut self) -> Poll<bool> {
+        // SAFETY: the thread itself; the call is taken out at its end only.
+        let Some(Blocked::Transfer(call)) = (unsafe { self.thread.blocked() }) else { return Poll::Ready(true) };
         let node = self.node();
-        let result = loop {
+        loop {
             // In the queue, and not in the hands of a wake which nobody repeats when the condition turns out false.
             let linked = node.is_linked() && call.queue().holds(&node);
-            if !(looked || linked && call.still_waits()) {
-                // SAFETY: x0–x5 stay as they are until the call is over.
-                let retry = call.retry(self.thread, unsafe { context.arguments() });
+            if !(linked && call.still_waits()) {
+                // SAFETY: the thread itself, outside EL0; x0–x5 stay as they are until the call is over.
+                let retry = call.retry(self.thread, unsafe { self.thread.context().arguments() });
                 if retry != Retry::Wait {
                     // Woken between the two looks: that wake was for the next one.
-                    if linked && self.leave() {
+                    if self.leave() && linked {
                         call.pass_on();
                     }
-                    break retry;
+                    return self.end(retry);
                 }
             }
-            looked = false;
             if !linked {
-                // SAFETY: only this future registers the node, which is in no list; `call` keeps the queue.
-                unsafe {
-                    if !node.is_idle() {
-                        node.unregister();
-                    }
-                    node.register_callback(call.queue(), u32::MAX, call.registration());
-                }
-                // Something may have come before the node was in.
+                self.leave();
+                self.enter(call);
                 if !call.still_waits() {
                     continue;
                 }
-            }
-            if linked {
+            } else {
                 // The wake that had us polled may not have taken the node out yet: then it is not in any more, whatever it
                 // says, and no later wake would find it.
                 call.queue().settle();
@@ -119,22 +125,40 @@ impl<'a> Stay<'a> {
                     continue;
                 }
             }
-            if self.task.begin_wait(call.site(), WaitMode::Interruptible) {
-                if self.leave() {
-                    call.pass_on();
-                }
-                // Restarted, or EINTR, when the signal's action is known.
-                self.thread.set_work(WORK_SIGNAL);
-                break Retry::Done(Errno::ERESTARTSYS.to_ret() as i64);
-            }
+            return self.wait(call);
+        }
+    }
+
+    /// Enters the queue; the node is in none.
+    #[inline(always)]
+    fn enter(&self, call: &Transfer) {
+        // SAFETY: only this future registers the node, which is in no list; `call` keeps the queue.
+        unsafe { self.node().register_callback(call.queue(), u32::MAX, call.registration()) };
+    }
+
+    /// In the queue, there is nothing left to do, if no signal has come.
+    #[inline(always)]
+    fn wait(&mut self, call: &Transfer) -> Poll<bool> {
+        if !self.task.begin_wait(call.site(), WaitMode::Interruptible) {
             return Poll::Pending;
-        };
-        self.leave();
+        }
+        if self.leave() {
+            call.pass_on();
+        }
+        // Restarted, or EINTR, when the signal's action is known.
+        self.thread.set_work(WORK_SIGNAL);
+        self.end(Retry::Done(Errno::ERESTARTSYS.to_ret() as i64))
+    }
+
+    /// The wait is over, out of the queue.
+    #[inline(always)]
+    fn end(&mut self, retry: Retry) -> Poll<bool> {
         self.task.end_wait();
         self.waits = Waits::Not;
-        if let Retry::Done(result) = result {
+        if let Retry::Done(result) = retry {
             self.thread.end_blocked();
-            context.x[0].set(result as u64);
+            // SAFETY: the thread itself, outside EL0.
+            unsafe { self.thread.context() }.x[0].set(result as u64);
             return Poll::Ready(true);
         }
         self.thread.leave_begun();
@@ -170,7 +194,7 @@ impl<'a> Stay<'a> {
     #[inline]
     fn leave(&self) -> bool {
         // SAFETY: pinned since it was registered, and nobody else registers it.
-        unsafe { self.node().unregister() }
+        unsafe { self.node().unregister_callback() }
     }
 
     /// Goes to sleep, as the thread's `blocked` says.
@@ -232,24 +256,21 @@ impl Future for Stay<'_> {
     fn poll(self: Pin<&mut Self>, cx: &mut PollContext<'_>) -> Poll<Trap> {
         // SAFETY: nothing is moved out.
         let this = unsafe { self.get_unchecked_mut() };
-        let mut looked = false;
+        let mut over = match this.waits {
+            Waits::Not => Poll::Ready(true),
+            Waits::Queue => this.go_on(),
+            Waits::Alarm => this.sleep(true),
+        };
         loop {
-            if this.waits != Waits::Not {
-                let over = match this.waits {
-                    Waits::Alarm if looked => this.fall_asleep(cx.waker()),
-                    Waits::Alarm => this.sleep(true),
-                    _ => this.go_on(looked),
-                };
-                match over {
-                    Poll::Ready(true) => {}
-                    Poll::Ready(false) => return Poll::Ready(Trap::Syscall),
-                    Poll::Pending if disturb::drops(this.thread) => {
-                        this.abandon();
-                        disturb::ended(this.thread);
-                        return Poll::Ready(Trap::Work);
-                    }
-                    Poll::Pending => return Poll::Pending,
+            match over {
+                Poll::Ready(true) => {}
+                Poll::Ready(false) => return Poll::Ready(Trap::Syscall),
+                Poll::Pending if disturb::drops(this.thread) => {
+                    this.abandon();
+                    disturb::ended(this.thread);
+                    return Poll::Ready(Trap::Work);
                 }
+                Poll::Pending => return Poll::Pending,
             }
             arch::irq_disable();
             // With interrupts masked: what comes after this look interrupts EL0.
@@ -264,9 +285,12 @@ impl Future for Stay<'_> {
             crate::selftest::left_user();
             // SAFETY: the thread itself, outside EL0.
             let context = unsafe { this.thread.context() };
-            match trap {
-                // A fast call leaves nothing to restart.
-                Trap::Work => context.syscall.set(-1),
+            over = match trap {
+                Trap::Work => {
+                    // A fast call leaves nothing to restart.
+                    context.syscall.set(-1);
+                    Poll::Ready(true)
+                }
                 Trap::Syscall => {
                     // SAFETY: the thread itself; the reference ends here.
                     let sleeps = match unsafe { this.thread.blocked() } {
@@ -275,11 +299,16 @@ impl Future for Stay<'_> {
                     };
                     context.orig_x0.set(context.x[0].get());
                     context.syscall.set(i64::from(context.x[8].get() as u32));
-                    this.waits = if sleeps { Waits::Alarm } else { Waits::Queue };
-                    looked = true;
+                    if sleeps {
+                        this.waits = Waits::Alarm;
+                        this.fall_asleep(cx.waker())
+                    } else {
+                        this.waits = Waits::Queue;
+                        this.begin()
+                    }
                 }
                 _ => return Poll::Ready(trap),
-            }
+            };
         }
     }
 }

@@ -306,7 +306,11 @@ impl Thread {
     #[inline]
     pub fn set_blocked(&self, call: Blocked) {
         // SAFETY: the thread's own flow; no reference to it lives.
-        unsafe { *self.blocked.get() = Some(call) };
+        let blocked = unsafe { &mut *self.blocked.get() };
+        if blocked.is_some() {
+            *blocked = None;
+        }
+        *blocked = Some(call);
     }
 
     /// What the vector has left.

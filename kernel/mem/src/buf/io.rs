@@ -69,12 +69,6 @@ impl<'a> Cursor<'a> {
         self.done = self.done.wrapping_add(n);
     }
 
-    /// Whether the next `n` bytes are one range of user memory.
-    #[inline(always)]
-    fn is_user_piece(&self, n: usize) -> bool {
-        n <= self.piece.len && n <= self.remaining && !self.is_kernel()
-    }
-
     /// Copies up to `n` bytes piece by piece with `copy(cursor address, is kernel, offset, length) -> bytes done`.
     #[inline(always)]
     fn each_piece(
@@ -232,21 +226,6 @@ impl<'a> IoBuf<'a> {
         })
     }
 
-    /// Copies in `n` bytes if they are one range of user memory, and all of it is there; else nothing, and `false`. The
-    /// short way for small transfers; who gets `false` goes the long one.
-    ///
-    /// # Safety
-    /// As [`IoBuf::copy_in_raw`].
-    #[inline(always)]
-    pub unsafe fn copy_in_at_once(&mut self, dst: *mut u8, n: usize) -> bool {
-        // SAFETY: passed on; a user piece is a part of a checked slice.
-        let all = self.0.is_user_piece(n) && unsafe { uaccess::missed_from_checked(dst, self.0.piece.addr, n) } == 0;
-        if all {
-            self.0.advance(n);
-        }
-        all
-    }
-
     /// Takes one whole `T`; on a fault nothing is taken. `Ok(None)` when fewer bytes are left than it needs.
     pub fn read_pod<T: Pod>(&mut self) -> Result<Option<T>, Fault> {
         let mut value = T::zeroed();
@@ -393,21 +372,6 @@ impl<'a> IoBufMut<'a> {
             (Err(fault), Some(addr)) => Err(Fault { addr, ..fault }),
             (cleared, _) => cleared,
         }
-    }
-
-    /// Copies out `n` bytes if one range of user memory takes them, and all of it is there; else the buffer stays as it is,
-    /// and the answer is `false`. See [`IoBuf::copy_in_at_once`].
-    ///
-    /// # Safety
-    /// As [`IoBufMut::copy_out_raw`].
-    #[inline(always)]
-    pub unsafe fn copy_out_at_once(&mut self, src: *const u8, n: usize) -> bool {
-        // SAFETY: passed on; a user piece is a part of a checked slice.
-        let all = self.0.is_user_piece(n) && unsafe { uaccess::missed_to_checked(self.0.piece.addr, src, n) } == 0;
-        if all {
-            self.0.advance(n);
-        }
-        all
     }
 
     /// Whether a whole `T` could be put out now, found out by writing zeros; the cursor stays.

@@ -25,5 +25,5 @@ mod tests;
 
 pub use io::{IoBuf, IoBufMut};
 pub use iovec::{IovecError, Iovecs, MAX_RW_COUNT, UIO_MAXIOV};
-pub use user::{UserBuf, UserBufMut, UserSlice};
+pub use user::{UserBuf, UserBufMut, UserRange, UserSlice};
 pub use user_ptr::UserPtr;

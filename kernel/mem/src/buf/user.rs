@@ -28,6 +28,51 @@ impl UserSlice {
     }
 }
 
+/// A user range below TASK_SIZE: what the short way of a small transfer takes instead of a cursor. Its copies move all or, with
+/// `false` as the answer, what nobody may count on.
+#[derive(Clone, Copy, Debug)]
+pub struct UserRange(UserSlice);
+
+impl UserRange {
+    /// `len` bytes at `addr`, if they lie below TASK_SIZE; `None` is EFAULT.
+    #[inline]
+    pub fn new(addr: usize, len: usize) -> Option<UserRange> {
+        UserSlice::checked(addr, len).map(UserRange)
+    }
+
+    /// Its bytes.
+    #[inline(always)]
+    pub fn len(self) -> usize {
+        self.0.len
+    }
+
+    /// Whether there are none.
+    #[inline(always)]
+    pub fn is_empty(self) -> bool {
+        self.0.len == 0
+    }
+
+    /// Copies its first `n` bytes to `dst`. `false`: a page is not there, or it has fewer.
+    ///
+    /// # Safety
+    /// `dst` is valid for writes of `n` bytes.
+    #[inline(always)]
+    pub unsafe fn copy_in(self, dst: *mut u8, n: usize) -> bool {
+        // SAFETY: passed on; a part of a checked range.
+        n <= self.0.len && unsafe { uaccess::missed_from_checked(dst, self.0.addr, n) } == 0
+    }
+
+    /// Copies `n` bytes from `src` to its beginning. `false`: a page is not there, or it has room for fewer.
+    ///
+    /// # Safety
+    /// `src` is valid for reads of `n` bytes. They may be changed by a user while they are copied.
+    #[inline(always)]
+    pub unsafe fn copy_out(self, src: *const u8, n: usize) -> bool {
+        // SAFETY: passed on; a part of a checked range.
+        n <= self.0.len && unsafe { uaccess::missed_to_checked(self.0.addr, src, n) } == 0
+    }
+}
+
 /// A cursor over user bytes that are read.
 ///
 /// A copy takes as many bytes as both sides have. It returns `Ok(n)` with `n` less than that when it met a fault after
