@@ -19,6 +19,7 @@
 //! | `irq`, `softirq`, `smp`, `platform` | interrupts, bottom halves, other CPUs, what the executor asks for |
 //! | [`time`] | clocks and timers that send signals |
 //! | [`mm`] | address spaces |
+//! | [`cgroup`] | control groups |
 //! | [`task`] | processes, threads, signals, exec |
 //! | `syscall` | the system calls |
 //! | `ipc` | futexes |
@@ -33,6 +34,7 @@ extern crate std;
 
 pub mod arch;
 pub mod boot;
+pub mod cgroup;
 pub mod debug;
 pub mod mm;
 pub mod procfs;

@@ -4,6 +4,7 @@
 //!
 //! To add one: write it in [`cases`], name what it needs of the kernel, run `cargo xtask test NAME --kernel linux`, then without.
 pub mod case;
+mod cgroup;
 mod chaos;
 mod crash;
 mod debian;
@@ -30,6 +31,7 @@ pub fn cases() -> Vec<Case> {
     all.extend(matrix::cases());
     all.extend(crash::cases());
     all.extend(chaos::cases());
+    all.extend(cgroup::cases());
     all
 }
 

@@ -21,11 +21,11 @@ pub use seq::SeqBuf;
 
 use crate::vfs::dentry::Dentry;
 use crate::vfs::inode::{Inode, OpsRef, Setattr};
-use crate::vfs::ops::{FileOps, InodeOps, Link, OpResult, Opened, Stop, SuperOps};
+use crate::vfs::ops::{FileOps, InodeOps, Link, NewNode, OpResult, Opened, Rename, Stop, SuperOps};
 use crate::vfs::stat::Stat;
 use crate::vfs::superblock::{SuperBlock, SuperInfo};
 use vigil_abi::Errno;
-use vigil_abi::stat::{S_IFDIR, S_IFLNK, S_IFMT};
+use vigil_abi::stat::{S_IFDIR, S_IFLNK, S_IFMT, S_IFREG};
 use vigil_mem::{KArc, KBox, KVec};
 
 /// Receives a directory's entries; false when it is full.
@@ -113,6 +113,35 @@ pub trait Node: Send + Sync {
         let _ = change;
         Err(Errno::EPERM)
     }
+
+    /// Its inode number, if it keeps one for as long as it lives; `None`: any.
+    fn ino(&self) -> Option<u64> {
+        None
+    }
+
+    /// Makes the directory `name` in it, with mode and owner of `node`. EPERM: no directories can be made here.
+    fn mkdir<'a>(&'a self, name: &[u8], node: &NewNode<'_>) -> OpResult<'a, KArc<dyn Node>> {
+        let _ = (name, node);
+        Err(Stop::Err(Errno::EPERM))
+    }
+
+    /// Removes the directory `name` from it. EPERM: not here.
+    fn rmdir<'a>(&'a self, name: &[u8]) -> OpResult<'a, ()> {
+        let _ = name;
+        Err(Stop::Err(Errno::EPERM))
+    }
+
+    /// Gives the directory `name` of it another name, in it if `same`. EPERM: not here.
+    fn rename<'a>(&'a self, name: &[u8], new: &[u8], same: bool) -> OpResult<'a, ()> {
+        let _ = (name, new, same);
+        Err(Stop::Err(Errno::EPERM))
+    }
+}
+
+/// What an open of `node`, which shows text, comes to: for a [`Node::open`] that opens another node than itself. ENOMEM.
+pub fn open_text(node: KArc<dyn Node>) -> Result<Opened, Errno> {
+    let file = KArc::try_new(file::SeqFile::new(node))?;
+    Ok(Opened::Own(vigil_mem::unsize!(KArc, file => dyn FileOps)))
 }
 
 /// The inode of a node.
@@ -124,9 +153,9 @@ pub(crate) struct NodeInode {
 fn new_inode(sb: &KArc<SuperBlock>, node: KArc<dyn Node>) -> Result<KArc<Inode>, Errno> {
     let mode = node.mode();
     let (uid, gid) = node.owner();
-    let nlink = node.nlink();
+    let (nlink, ino) = (node.nlink(), node.ino());
     let ops = vigil_mem::unsize!(KBox, KBox::try_new(NodeInode { node })? => dyn InodeOps);
-    let inode = Inode::try_new(sb, sb.new_ino(), mode, 0, OpsRef::Own(ops))?;
+    let inode = Inode::try_new(sb, ino.unwrap_or_else(|| sb.new_ino()), mode, 0, OpsRef::Own(ops))?;
     inode.set_owner(uid, gid);
     inode.set_nlink(nlink);
     Ok(inode)
@@ -156,8 +185,29 @@ impl InodeOps for NodeInode {
         if mode == S_IFDIR || mode == S_IFLNK {
             return Ok(Opened::Inode);
         }
-        let file = KArc::try_new(file::SeqFile::new(self.node.clone()))?;
-        Ok(Opened::Own(vigil_mem::unsize!(KArc, file => dyn FileOps)))
+        Ok(open_text(self.node.clone())?)
+    }
+
+    fn make<'a>(&'a self, dir: &'a KArc<Inode>, name: &[u8], node: &NewNode<'_>) -> OpResult<'a, KArc<Inode>> {
+        match node.mode & S_IFMT {
+            S_IFDIR => Ok(new_inode(dir.sb(), self.node.mkdir(name, node)?)?),
+            S_IFREG => Err(Stop::Err(Errno::EACCES)),
+            _ => Err(Stop::Err(Errno::EPERM)),
+        }
+    }
+
+    fn remove<'a>(&'a self, _: &'a KArc<Inode>, name: &[u8], inode: &KArc<Inode>) -> OpResult<'a, ()> {
+        if inode.is_dir() { self.node.rmdir(name) } else { Err(Stop::Err(Errno::EPERM)) }
+    }
+
+    fn rename<'a>(&'a self, rename: &Rename<'_>) -> OpResult<'a, ()> {
+        if rename.exchange || !rename.inode.is_dir() {
+            return Err(Stop::Err(Errno::EPERM));
+        }
+        if rename.victim.is_some() {
+            return Err(Stop::Err(Errno::EEXIST));
+        }
+        self.node.rename(rename.old_name, rename.new_name, KArc::ptr_eq(rename.old_dir, rename.new_dir))
     }
 
     fn file_ops(&self) -> &(dyn FileOps + 'static) {
@@ -199,6 +249,11 @@ impl SuperOps for NodeSuper {}
 
 /// A file system whose root is `root`: its root dentry. ENOMEM.
 pub fn make_super(info: SuperInfo, root: KArc<dyn Node>) -> Result<KArc<Dentry>, Errno> {
-    let sb = SuperBlock::try_new(info, vigil_mem::unsize!(KBox, KBox::try_new(NodeSuper)? => dyn SuperOps))?;
+    make_super_with(info, vigil_mem::unsize!(KBox, KBox::try_new(NodeSuper)? => dyn SuperOps), root)
+}
+
+/// The same with operations of its own: mount options. ENOMEM.
+pub fn make_super_with(info: SuperInfo, ops: KBox<dyn SuperOps>, root: KArc<dyn Node>) -> Result<KArc<Dentry>, Errno> {
+    let sb = SuperBlock::try_new(info, ops)?;
     Dentry::try_root(new_inode(&sb, root)?, b"/")
 }

@@ -51,7 +51,7 @@ pub(super) fn put_mask(mask: u64, out: &mut impl Write) -> fmt::Result {
 }
 
 /// Writes a mask of CPUs as a list of ranges: `0-3,5`.
-pub(super) fn put_list(mask: u64, out: &mut impl Write) -> fmt::Result {
+pub(crate) fn put_list(mask: u64, out: &mut impl Write) -> fmt::Result {
     let mut rest = mask;
     let mut comma = "";
     while rest != 0 {

@@ -21,7 +21,7 @@
 //! | `sysfs` | the little of `/sys` that programs ask for: CPUs |
 
 #[cfg_attr(not(any(test, target_os = "none")), expect(dead_code, reason = "only the tests use it on a host"))]
-mod format;
+pub(crate) mod format;
 #[cfg(target_os = "none")]
 mod cputime;
 #[cfg(target_os = "none")]
@@ -61,9 +61,26 @@ pub fn init() -> Result<(), Errno> {
     interrupts::init()?;
     sysctl::init()?;
     sysfs::init()?;
+    crate::cgroup::init()?;
     crate::debug::lkdtm::init()?;
     crate::debug::sysrq::init()?;
     crate::debug::report_tasks::init()
+}
+
+/// The CPUs that the machine has and the command line allows.
+#[cfg(target_os = "none")]
+pub(crate) fn possible_cpus() -> vigil_executor::cpu::CpuMask {
+    sysfs::possible()
+}
+
+/// User and system time of the whole machine, nanoseconds.
+#[cfg(target_os = "none")]
+pub(crate) fn cpu_time() -> [u64; 2] {
+    let mut sum = [0u64; 2];
+    cputime::all(sysfs::possible().iter(), |_, time| {
+        sum = [sum[0].wrapping_add(time.user), sum[1].wrapping_add(time.system).wrapping_add(time.softirq)];
+    });
+    sum
 }
 
 /// The result of `future` if it need not wait; "try again" if it must.

@@ -5,6 +5,7 @@
 
 use super::format::parse_number;
 use super::{inject, links, misc, space, status};
+use crate::cgroup;
 use crate::task::process::{Process, find_process, find_thread, tasks};
 use crate::task::thread::Thread;
 use core::sync::atomic::Ordering::Relaxed;
@@ -44,6 +45,12 @@ impl Who {
             None if self.group => self.process()?.any_thread().ok_or(Errno::ESRCH),
             None => Err(Errno::ESRCH),
         }
+    }
+
+    /// The same, or the leader of a zombie.
+    fn any_thread(&self) -> Result<KArc<Thread>, Errno> {
+        let dead = || find_thread(self.tid).filter(|t| t.process.pid == self.pid && t.process.start_time == self.start);
+        self.thread().or_else(|e| dead().ok_or(e))
     }
 
     /// Effective user and group, which own its files; the superuser if it is not dumpable, or gone.
@@ -129,6 +136,8 @@ static ENTRIES: &[Entry] = &[
     both("oom_score_adj", 0o644, Kind::Writable(misc::oom_score_adj, misc::set_oom_score_adj)),
     both("fail-nth", 0o644, Kind::Injector(inject::Injector::Nth)),
     both("fail-await", 0o644, Kind::Injector(inject::Injector::Await)),
+    both("cgroup", 0o444, Kind::Text(|who, out| cgroup::show_membership(&*who.any_thread()?, out))),
+    both("cpuset", 0o444, Kind::Text(|who, out| cgroup::show_cpuset(&*who.any_thread()?, out))),
     group("timerslack_ns", 0o666, Kind::Writable(misc::timerslack, misc::set_timerslack)),
 ];
 

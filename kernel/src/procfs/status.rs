@@ -41,6 +41,7 @@ fn state_of(process: &Process, thread: Option<&Thread>) -> (char, &'static str) 
     }
     match task.waiting_at() {
         Some((_, WaitMode::Killable)) if process.signals.stop_signal.load(Relaxed) != 0 => ('T', "stopped"),
+        Some((_, WaitMode::Killable)) if crate::cgroup::freezer::is_freezing(thread) => ('S', "sleeping"),
         Some((_, WaitMode::Uninterruptible | WaitMode::Killable)) => ('D', "disk sleep"),
         _ => ('S', "sleeping"),
     }

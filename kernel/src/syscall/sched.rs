@@ -1,6 +1,7 @@
 //! Scheduling: policies, priorities, affinity (sched(7)). SCHED_DEADLINE does not exist here yet: EINVAL.
 
 use super::{Args, Stop, SysResult};
+use crate::cgroup::cpuset;
 use crate::task::{kthread, limits};
 use crate::task::process::{find_thread, tasks};
 use crate::task::thread::Thread;
@@ -289,7 +290,7 @@ pub async fn sched_setaffinity(t: &Thread, a: Args<'_>) -> Result<usize, Errno> 
     if !t.cred()?.capable(CAP_SYS_NICE) && !same_owner(t, &who)? {
         return Err(Errno::EPERM);
     }
-    let allowed = CpuMask(mask & ONLINE.load().0);
+    let allowed = CpuMask(mask & cpuset::cpus_allowed(&who).0);
     if allowed.0 == 0 {
         return Err(Errno::EINVAL);
     }

@@ -13,6 +13,7 @@ use super::switch::{HOOKS, read_tls};
 use super::thread::{Thread, ThreadParts};
 use super::user;
 use crate::arch::aarch64::fpsimd;
+use crate::cgroup::membership;
 use crate::syscall;
 use core::sync::atomic::Ordering::*;
 use vigil_abi::Errno;
@@ -184,7 +185,7 @@ pub async fn clone(parent: &Thread, request: CloneRequest) -> Result<u32, Errno>
     spawned.start();
     // A thread of the caller's own process has no end of its own to wait for.
     if flags & (CLONE_VFORK | CLONE_THREAD) == CLONE_VFORK {
-        wait_for_vfork(&thread.process).await;
+        wait_for_vfork(parent, &thread.process).await;
     }
     Ok(tid)
 }
@@ -319,6 +320,7 @@ fn publish(parent: &Thread, request: &CloneRequest, thread: &KArc<Thread>) -> Re
             // Another thread used the reserved place up: make the call again.
             return Err(Errno::ERESTARTNOINTR);
         }
+        membership::fork(parent, thread, None, &guard)?;
         process.live_threads.fetch_add(1, Relaxed);
         process.running_threads.fetch_add(1, Relaxed);
     } else {
@@ -333,6 +335,7 @@ fn publish(parent: &Thread, request: &CloneRequest, thread: &KArc<Thread>) -> Re
                 None => return Err(Errno::ERESTARTNOINTR),
             },
         };
+        membership::fork(parent, thread, None, &guard)?;
         let relations = process.relations_mut(&mut guard);
         relations.pgrp = pgrp;
         relations.session = session;
@@ -366,11 +369,14 @@ async fn release(thread: &KArc<Thread>) {
 }
 
 /// Waits until the vfork child has done exec or ended. Killable, as on Linux.
-async fn wait_for_vfork(child: &Process) {
+async fn wait_for_vfork(parent: &Thread, child: &Process) {
+    // A freezer does not wait for it.
+    membership::set_frozen(parent, true);
     let _ = child
         .vfork_wait
         .wait_until(wait_site!("vfork"), WaitMode::Killable, || child.vfork_done.load(Acquire).then_some(()))
         .await;
+    membership::set_frozen(parent, false);
 }
 
 /// The child no longer uses its parent's memory.

@@ -11,6 +11,7 @@ use super::switch;
 use super::thread::Thread;
 use super::usage::Used;
 use crate::arch::aarch64::entry::WORK_STOP;
+use crate::cgroup::membership;
 use crate::ipc::futex;
 use crate::mm::Mm;
 use core::sync::atomic::Ordering::*;
@@ -160,6 +161,7 @@ fn leave(thread: &KArc<Thread>) -> Removed {
     let process = thread.process.clone();
     let used = Used::of(thread);
     process.relations_mut(&mut guard).dead.add(&used);
+    membership::exit(thread, &guard);
     thread.set_gone();
     if !thread.is_leader() {
         removed.thread = remove_thread(&process, thread.tid(), &mut guard);
@@ -177,6 +179,9 @@ fn remove_thread(process: &Process, tid: u32, guard: &mut Tasks) -> [Option<KArc
     let threads = &mut process.relations_mut(guard).threads;
     let listed = threads.iter().position(|t| t.tid() == tid).and_then(|i| threads.remove(i));
     let entry = guard.pids.set_thread(tid, None);
+    if let Some(thread) = &listed {
+        membership::release(thread);
+    }
     if tid != process.pid {
         guard.pids.release(tid);
     }

@@ -26,7 +26,7 @@ use vigil_fs::{Cred, FdTable, FsStruct, Path};
 use vigil_mem::{KArc, KVec};
 
 /// The number of `kthreadd`.
-const KTHREADD: u32 = 2;
+pub const KTHREADD: u32 = 2;
 
 /// Tasks without a row.
 static NEW: SpinLock<KVec<TaskRef>> = SpinLock::new(lock_class!("kthreads"), KVec::new());

@@ -154,6 +154,21 @@ impl PidTable {
         self.entry(n)?.thread.clone()
     }
 
+    /// The first thread with a number of at least `from`, and the number.
+    pub fn next_thread(&self, from: u32) -> Option<(u32, KArc<Thread>)> {
+        let mut n = from;
+        while let Some(chunk) = self.chunks.get(n as usize / CHUNK) {
+            let first = n as usize % CHUNK;
+            for (entry, n) in chunk.entries.iter().skip(first).zip(n..) {
+                if let Some(thread) = &entry.thread {
+                    return Some((n, thread.clone()));
+                }
+            }
+            n = (n / CHUNK as u32 + 1) * CHUNK as u32;
+        }
+        None
+    }
+
     /// The process numbered `n`.
     pub fn process(&self, n: u32) -> Option<KArc<Process>> {
         self.entry(n)?.process.clone()

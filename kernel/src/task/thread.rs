@@ -6,6 +6,7 @@ use super::process::Process;
 use super::signal::ThreadSignals;
 use crate::arch::aarch64::entry::UserContext;
 use crate::arch::aarch64::fpsimd::{self, FpState};
+use crate::cgroup::membership::Membership;
 use crate::mm::Mm;
 use crate::syscall::blocked::Blocked;
 use core::cell::UnsafeCell;
@@ -80,6 +81,8 @@ pub struct Thread {
     pub timer_slack: AtomicU64,
     /// What PR_SET_TIMERSLACK of 0 goes back to: its maker's slack.
     pub default_slack: AtomicU64,
+    /// Its control groups.
+    pub cgroup: Membership,
     /// CLOCK_MONOTONIC at its start.
     pub start_time: u64,
 }
@@ -156,6 +159,7 @@ impl Thread {
                 system_since = AtomicU64::new(0);
                 timer_slack = AtomicU64::new(50_000);
                 default_slack = AtomicU64::new(50_000);
+                cgroup = Membership::new();
                 start_time = vigil_executor::time::now();
             }
         };

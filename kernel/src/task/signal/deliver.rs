@@ -5,6 +5,7 @@ use super::pending::{SigInfo, first_of};
 use super::state::{has_pending, pending_of, retarget, take, take_from};
 use super::{fault, frame, send, stop};
 use crate::arch::aarch64::entry::WORK_SIGNAL;
+use crate::cgroup::freezer;
 use crate::mm::Access;
 use crate::syscall::{Stop, user};
 use crate::task::exit;
@@ -74,6 +75,9 @@ pub async fn handle(thread: &Thread) {
         if thread.process.signals.stop_signal.load(SeqCst) != 0 {
             stop::wait(thread).await;
         }
+        if freezer::is_freezing(thread) {
+            freezer::refrigerator(thread).await;
+        }
         if thread.exiting.load(Relaxed) || thread.process.is_exiting() {
             return;
         }
@@ -140,6 +144,7 @@ pub fn try_handle(thread: &Thread) -> bool {
     let process = &thread.process;
     if process.signals.stop_signal.load(SeqCst) != 0
         || process.continued.load(Relaxed)
+        || freezer::is_freezing(thread)
         || thread.exiting.load(Relaxed)
         || process.is_exiting()
     {

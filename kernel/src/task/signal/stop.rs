@@ -3,6 +3,7 @@
 use super::deliver;
 use super::pending::SigInfo;
 use super::send::{send_to_process_locked, wake};
+use crate::cgroup::membership;
 use crate::task::process::{Life, Process, Tasks, tasks};
 use crate::task::thread::Thread;
 use core::sync::atomic::{AtomicUsize, Ordering::*};
@@ -97,6 +98,7 @@ pub async fn wait(thread: &Thread) {
         let go = process.signals.stop_signal.load(SeqCst) == 0 || process.is_exiting() || thread.exiting.load(Relaxed);
         go.then_some(())
     };
+    membership::set_frozen(thread, true);
     while process.signals.cont_wait.wait_until(wait_site!("do_signal_stop"), WaitMode::Killable, go).await.is_err() {
         // Clear, then look: an exit sets its mark before the flag.
         if let Some(task) = thread.task() {
@@ -106,6 +108,7 @@ pub async fn wait(thread: &Thread) {
             break;
         }
     }
+    membership::set_frozen(thread, false);
     deliver::recalc(thread);
 }
 

@@ -1,0 +1,126 @@
+//! Numbers and lists as user space writes them into control files; nothing of the kernel, so that they are tested on the host.
+
+use vigil_abi::Errno;
+
+/// What was written, without the white space around it (Linux: strstrip).
+pub fn stripped(data: &[u8]) -> &[u8] {
+    let end = data.iter().position(|b| *b == 0).unwrap_or(data.len());
+    data[..end].trim_ascii()
+}
+
+/// A signed number, decimal, octal (0…) or hexadecimal (0x…) (Linux: kstrtoll with base 0). EINVAL: it is none; ERANGE: it
+/// does not fit.
+pub fn long(text: &[u8]) -> Result<i64, Errno> {
+    let (negative, digits) = match text.split_first() {
+        Some((b'-', rest)) => (true, rest),
+        Some((b'+', rest)) => (false, rest),
+        _ => (false, text),
+    };
+    let value = magnitude(digits)?;
+    let value = if negative { 0i64.checked_sub_unsigned(value) } else { i64::try_from(value).ok() };
+    value.ok_or(Errno::ERANGE)
+}
+
+/// An unsigned number (Linux: kstrtoull with base 0). EINVAL, ERANGE.
+pub fn unsigned(text: &[u8]) -> Result<u64, Errno> {
+    magnitude(text.strip_prefix(b"+").unwrap_or(text))
+}
+
+/// A number of 32 bits (Linux: kstrtoint with base 0). EINVAL, ERANGE.
+pub fn int(text: &[u8]) -> Result<i32, Errno> {
+    long(text)?.try_into().map_err(|_| Errno::ERANGE)
+}
+
+fn magnitude(digits: &[u8]) -> Result<u64, Errno> {
+    let (base, digits) = match digits {
+        [b'0', b'x' | b'X', rest @ ..] => (16, rest),
+        [b'0', rest @ ..] if !rest.is_empty() => (8, rest),
+        _ => (10, digits),
+    };
+    if digits.is_empty() {
+        return Err(Errno::EINVAL);
+    }
+    let mut value = 0u64;
+    let mut fits = true;
+    for byte in digits {
+        let digit = (*byte as char).to_digit(base).ok_or(Errno::EINVAL)?;
+        match value.checked_mul(u64::from(base)).and_then(|v| v.checked_add(u64::from(digit))) {
+            Some(next) => value = next,
+            None => fits = false,
+        }
+    }
+    if fits { Ok(value) } else { Err(Errno::ERANGE) }
+}
+
+/// `max`, or a number that is not negative: a limit of `cgroup.max.*`. `None`: no limit. EINVAL, ERANGE.
+pub fn limit(text: &[u8]) -> Result<Option<i32>, Errno> {
+    if text == b"max" {
+        return Ok(None);
+    }
+    match int(text)? {
+        ..0 => Err(Errno::ERANGE),
+        i32::MAX => Ok(None),
+        n => Ok(Some(n)),
+    }
+}
+
+/// A list of small numbers and ranges, `0-3,5`, as a set (Linux: bitmap_parselist). EINVAL: it is none; ERANGE: a number is
+/// not below `bits`.
+pub fn list(text: &[u8], bits: u32) -> Result<u64, Errno> {
+    let mut set = 0u64;
+    for part in text.split(|b| matches!(b, b',' | b' ' | b'\t' | b'\n')).filter(|part| !part.is_empty()) {
+        let (first, last) = match part.iter().position(|b| *b == b'-') {
+            Some(dash) => (small(&part[..dash])?, small(&part[dash + 1..])?),
+            None => (small(part)?, small(part)?),
+        };
+        if first > last {
+            return Err(Errno::EINVAL);
+        }
+        if last >= u64::from(bits.min(64)) {
+            return Err(Errno::ERANGE);
+        }
+        set |= u64::MAX >> (63 - last) & u64::MAX << first;
+    }
+    Ok(set)
+}
+
+fn small(digits: &[u8]) -> Result<u64, Errno> {
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return Err(Errno::EINVAL);
+    }
+    // However long it is, it is too large.
+    Ok(digits.iter().fold(0u64, |n, d| n.saturating_mul(10).saturating_add(u64::from(d - b'0'))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_have_three_bases_and_two_errors() {
+        assert_eq!([&b"0"[..], b"-1", b"+7", b"010", b"-0x10"].map(int), [0, -1, 7, 8, -16].map(Ok));
+        assert_eq!([&b""[..], b"x", b"1x", b"--1", b"0x", b"08"].map(int), [Err(Errno::EINVAL); 6]);
+        assert_eq!([&b"2147483648"[..], b"99999999999999999999"].map(int), [Err(Errno::ERANGE); 2]);
+        assert_eq!(unsigned(b"18446744073709551615"), Ok(u64::MAX));
+        assert_eq!(unsigned(b"-1"), Err(Errno::EINVAL));
+    }
+
+    #[test]
+    fn limits() {
+        assert_eq!([&b"max"[..], b"2147483647", b"3"].map(limit), [Ok(None), Ok(None), Ok(Some(3))]);
+        assert_eq!(limit(b"-2"), Err(Errno::ERANGE));
+        assert_eq!(limit(b"many"), Err(Errno::EINVAL));
+    }
+
+    #[test]
+    fn lists() {
+        assert_eq!([&b""[..], b"0", b"0-3,5", b"63", b"1,1"].map(|t| list(t, 64)), [0, 1, 0x2f, 1 << 63, 2].map(Ok));
+        assert_eq!([&b"4"[..], b"0-9", b"99999999999999999999"].map(|t| list(t, 4)), [Err(Errno::ERANGE); 3]);
+        assert_eq!([&b"x"[..], b"-1", b"3-1", b"1-", b"0-1-2"].map(|t| list(t, 4)), [Err(Errno::EINVAL); 5]);
+    }
+
+    #[test]
+    fn white_space_around_does_not_count() {
+        assert_eq!(stripped(b" 1 2\n\0rest"), b"1 2");
+    }
+}

@@ -1,0 +1,87 @@
+//! Which files groups have, by version and controller.
+
+use super::group::Cgroup;
+use super::group::Controller::{self, Cpuacct, Cpuset, Freezer, Pids};
+use super::hierarchy::Hierarchy;
+use super::migrate::What;
+use super::nodes::Kind::{self, Read, ReadWrite, Tasks, Write};
+use super::nodes::Place::{self, Any, NotRoot, Root};
+use super::nodes::FileType;
+use super::{control, cpuset, freezer, pids, time, v1};
+use vigil_fs::OpResult;
+use vigil_fs::vnode::SeqBuf;
+use vigil_mem::KArc;
+
+const fn base(name: &'static str, place: Place, kind: Kind) -> FileType {
+    FileType { name, controller: None, place, kind }
+}
+
+const fn of_controller(controller: Controller, name: &'static str, place: Place, kind: Kind) -> FileType {
+    FileType { name, controller: Some(controller), place, kind }
+}
+
+/// The files of `root`'s groups.
+pub fn of(root: &Hierarchy) -> impl Iterator<Item = &'static FileType> {
+    let (first, second) = if root.is_v2() { (V2_BASE, V2_CONTROLLERS) } else { (V1_BASE, V1_CONTROLLERS) };
+    first.iter().chain(second)
+}
+
+fn show_cpu_stat(group: &KArc<Cgroup>, out: &mut SeqBuf) -> OpResult<'static, ()> {
+    time::put_stat(group, out);
+    Ok(())
+}
+
+static V2_BASE: &[FileType] = &[
+    base("cgroup.type", NotRoot, ReadWrite(control::show_type, control::store_type)),
+    base("cgroup.procs", Any, Tasks(control::show_procs, What::Process)),
+    base("cgroup.threads", Any, Tasks(control::show_threads, What::Thread)),
+    base("cgroup.controllers", Any, Read(control::show_controllers)),
+    base("cgroup.subtree_control", Any, ReadWrite(control::show_subtree_control, control::store_subtree_control)),
+    base("cgroup.events", NotRoot, Read(control::show_events)),
+    base("cgroup.max.descendants", Any, ReadWrite(control::show_max_descendants, control::store_max_descendants)),
+    base("cgroup.max.depth", Any, ReadWrite(control::show_max_depth, control::store_max_depth)),
+    base("cgroup.stat", Any, Read(control::show_stat)),
+    base("cgroup.freeze", NotRoot, ReadWrite(freezer::show_freeze, freezer::store_freeze)),
+    base("cgroup.kill", NotRoot, Write(control::store_kill)),
+    base("cpu.stat", Any, Read(show_cpu_stat)),
+];
+
+static V2_CONTROLLERS: &[FileType] = &[
+    of_controller(Cpuset, "cpuset.cpus", NotRoot, ReadWrite(cpuset::show_cpus, cpuset::store_cpus)),
+    of_controller(Cpuset, "cpuset.mems", NotRoot, ReadWrite(cpuset::show_mems, cpuset::store_mems)),
+    of_controller(Cpuset, "cpuset.cpus.effective", Any, Read(cpuset::show_effective_cpus)),
+    of_controller(Cpuset, "cpuset.mems.effective", Any, Read(cpuset::show_effective_mems)),
+    of_controller(Pids, "pids.max", NotRoot, ReadWrite(pids::show_max, pids::store_max)),
+    of_controller(Pids, "pids.current", NotRoot, Read(pids::show_current)),
+    of_controller(Pids, "pids.peak", NotRoot, Read(pids::show_peak)),
+    of_controller(Pids, "pids.events", NotRoot, Read(pids::show_events)),
+];
+
+static V1_BASE: &[FileType] = &[
+    base("cgroup.procs", Any, Tasks(control::show_procs_v1, What::Process)),
+    base("cgroup.clone_children", Any, ReadWrite(v1::show_clone_children, v1::store_clone_children)),
+    base("cgroup.sane_behavior", Root, Read(v1::show_sane_behavior)),
+    base("tasks", Any, Tasks(control::show_threads, What::Thread)),
+    base("notify_on_release", Any, ReadWrite(v1::show_notify, v1::store_notify)),
+    base("release_agent", Root, ReadWrite(v1::show_agent, v1::store_agent)),
+];
+
+static V1_CONTROLLERS: &[FileType] = &[
+    of_controller(Cpuset, "cpuset.cpus", Any, ReadWrite(cpuset::show_cpus, cpuset::store_cpus)),
+    of_controller(Cpuset, "cpuset.mems", Any, ReadWrite(cpuset::show_mems, cpuset::store_mems)),
+    of_controller(Cpuset, "cpuset.effective_cpus", Any, Read(cpuset::show_effective_cpus)),
+    of_controller(Cpuset, "cpuset.effective_mems", Any, Read(cpuset::show_effective_mems)),
+    of_controller(Cpuset, "cpuset.cpu_exclusive", Any, ReadWrite(cpuset::show_cpu_exclusive, cpuset::store_cpu_exclusive)),
+    of_controller(Cpuset, "cpuset.mem_exclusive", Any, ReadWrite(cpuset::show_mem_exclusive, cpuset::store_mem_exclusive)),
+    of_controller(Cpuacct, "cpuacct.usage", Any, ReadWrite(time::show_usage, time::store_usage)),
+    of_controller(Cpuacct, "cpuacct.usage_user", Any, Read(time::show_user)),
+    of_controller(Cpuacct, "cpuacct.usage_sys", Any, Read(time::show_system)),
+    of_controller(Cpuacct, "cpuacct.stat", Any, Read(time::show_stat)),
+    of_controller(Freezer, "freezer.state", NotRoot, ReadWrite(freezer::show_state, freezer::store_state)),
+    of_controller(Freezer, "freezer.self_freezing", NotRoot, Read(freezer::show_freeze)),
+    of_controller(Freezer, "freezer.parent_freezing", NotRoot, Read(freezer::show_parent_freezing)),
+    of_controller(Pids, "pids.max", NotRoot, ReadWrite(pids::show_max, pids::store_max)),
+    of_controller(Pids, "pids.current", NotRoot, Read(pids::show_current)),
+    of_controller(Pids, "pids.peak", NotRoot, Read(pids::show_peak)),
+    of_controller(Pids, "pids.events", NotRoot, Read(pids::show_events)),
+];
