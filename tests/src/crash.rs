@@ -2,7 +2,8 @@
 //! Debian's Linux, which has `provoke-crash` as a module only.
 use crate::Case;
 
-const MOUNT: (&str, &str) = ("mkdir -p /s; mount -t sysfs sysfs /s; D=/s/kernel/debug/provoke-crash; ls $D", "DIRECT");
+/// Tests end with the first oops; these do not want to.
+const MOUNT: (&str, &str) = ("echo 0 >/proc/sys/kernel/panic_on_oops; mkdir -p /s; mount -t sysfs sysfs /s; D=/s/kernel/debug/provoke-crash; ls $D", "DIRECT");
 
 /// A session at whose end the kernel panics.
 fn panics(name: &str, line: &'static str, says: &'static str) -> Case {
@@ -17,11 +18,24 @@ pub fn cases() -> Vec<Case> {
             vec![
                 MOUNT,
                 ("sh -c 'echo EXCEPTION >'$D/DIRECT; echo status=$?", "status=139\r\n"),
+                ("dmesg | grep -A9 'Call trace'", "SeqFile as vigil_fs::vfs::ops::FileOps>::write"),
                 ("sh -c 'echo BUG >'$D/DIRECT; echo status=$?", "status=139\r\n"),
                 ("sh -c 'echo WRITE_RO >'$D/DIRECT; echo status=$?", "status=139\r\n"),
                 ("sh -c 'echo EXEC_DATA >'$D/DIRECT; echo status=$?", "status=139\r\n"),
                 ("cat /proc/sys/kernel/tainted", "128\r\n"),
                 ("echo still $((6*7)) | cat", "still 42\r\n"),
+                ("exit", ""),
+            ],
+        ),
+        // An order to the fault injector lies in one of 16 slots. Tasks that end by a fault, and tasks that have ended, take none.
+        Case::session(
+            "crash/injector-is-free-again",
+            vec![
+                MOUNT,
+                ("for i in $(seq 17); do sh -c 'echo 9999 >/proc/self/fail-nth; echo EXCEPTION >'$D/DIRECT; done; echo 9999 >/proc/self/fail-nth && echo free", "\nfree\r\n"),
+                ("echo 0 >/proc/self/fail-nth; sh -c 'for i in $(seq 17); do true & done; exec sleep 9' & sleep 2", ""),
+                ("n=0; for p in $(grep -l 'State:.Z' /proc/[0-9]*/status); do echo 9999 >${p%status}fail-nth; n=$((n+1)); done; echo $n ended", "17 ended"),
+                ("echo 9999 >/proc/self/fail-nth && echo free", "\nfree\r\n"),
                 ("exit", ""),
             ],
         ),

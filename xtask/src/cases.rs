@@ -15,6 +15,9 @@ use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant};
 use vigil_tests::{Case, Fixture, How, Input, Output};
 
+/// Options of `run` for a test: a machine that goes on after its kernel has faulted must not look like a good one.
+pub const OOPS_ENDS: [&str; 2] = ["--append", "oops=panic"];
+
 /// Runs the cases and prints a line for each, under a name with this prefix.
 pub fn run(ctx: &Ctx, cases: Vec<Case>, kernel: KernelChoice, prefix: &str) -> Result<Tally> {
     let tally = Mutex::new(Tally::default());
@@ -139,7 +142,7 @@ fn run_case(dir: &Path, case: &Case, root: Option<&PathBuf>, kernel: KernelChoic
     // The path of our own binary may have been replaced by a build since; this one is always ourselves.
     let mut command = Command::new("/proc/self/exe");
     let until = Instant::now() + Duration::from_secs(case.timeout.into());
-    command.arg("run").arg("--no-build").args(["--kernel", if kernel == KernelChoice::Linux { "linux" } else { "vigil" }]);
+    command.arg("run").arg("--no-build").args(OOPS_ENDS).args(["--kernel", if kernel == KernelChoice::Linux { "linux" } else { "vigil" }]);
     if !case.options.iter().any(|o| o == "--timeout") {
         command.args(["--timeout", &case.timeout.to_string()]);
     }

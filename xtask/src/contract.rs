@@ -1,4 +1,5 @@
 //! core-contract: the same contract tests on Debian's Linux and on Vigil, line by line; and docs/conformance.md.
+use crate::cases::OOPS_ENDS;
 use crate::ctx::Ctx;
 use crate::run::KernelChoice;
 use crate::ui;
@@ -26,7 +27,7 @@ pub struct Outcome {
 
 fn run(contract: &Path, kernel: KernelChoice, arguments: &[&str]) -> Result<String> {
     let mut command = Command::new("/proc/self/exe");
-    command.args(["run", "--no-build", "--smp", "2", "--timeout", LIMIT, "--kernel", if kernel == KernelChoice::Linux { "linux" } else { "vigil" }]);
+    command.args(["run", "--no-build"]).args(OOPS_ENDS).args(["--smp", "2", "--timeout", LIMIT, "--kernel", if kernel == KernelChoice::Linux { "linux" } else { "vigil" }]);
     let output = command.arg("--").arg(contract).args(arguments).stdin(Stdio::null()).stderr(Stdio::inherit()).output().context("cannot start xtask run")?;
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

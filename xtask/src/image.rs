@@ -17,7 +17,7 @@ struct Symbol {
 /// Lays out the ELF's loadable segments from the lowest address on and fills the section `.kallsyms` when there is one.
 ///
 /// Layout of `.kallsyms`, little-endian: `u32` magic `0x4b53594d`, `u32` count, `count` × {`u32` offset from the image's base,
-/// `u32` offset of the name from the section's start} sorted by offset, then the names, NUL-terminated, demangled.
+/// `u32` offset of the name behind the entries} sorted by offset, then the names, NUL-terminated, demangled.
 pub fn flatten(elf: &[u8]) -> Result<Vec<u8>> {
     let header = FileHeader64::<Endianness>::parse(elf).context("the kernel is not a 64-bit ELF")?;
     let endian = header.endian()?;
@@ -76,7 +76,7 @@ fn kallsyms(mut symbols: Vec<Symbol>, room: usize) -> Vec<u8> {
     let mut table = Vec::with_capacity(size(&symbols));
     table.extend_from_slice(&KALLSYMS_MAGIC.to_le_bytes());
     table.extend_from_slice(&(symbols.len() as u32).to_le_bytes());
-    let mut name_at = 8 + 8 * symbols.len();
+    let mut name_at = 0;
     for symbol in &symbols {
         table.extend_from_slice(&symbol.offset.to_le_bytes());
         table.extend_from_slice(&(name_at as u32).to_le_bytes());
@@ -103,7 +103,7 @@ mod tests {
         let word = |i: usize| u32::from_le_bytes(table[i..i + 4].try_into().expect("four bytes"));
         assert_eq!((word(0), word(4)), (KALLSYMS_MAGIC, 2));
         let name = |entry: usize| {
-            let start = word(8 + 8 * entry + 4) as usize;
+            let start = 8 + 8 * 2 + word(8 + 8 * entry + 4) as usize;
             table[start..].split(|b| *b == 0).next().map(<[u8]>::to_vec)
         };
         assert_eq!((word(8), name(0)), (0, Some(b"_start".to_vec())));

@@ -27,9 +27,9 @@ pub struct Machine {
     /// Enter the kernel at EL2
     #[arg(long)]
     pub el2: bool,
-    /// Words added to the kernel's command line
-    #[arg(long, default_value = "", allow_hyphen_values = true, value_name = "WORDS")]
-    pub append: String,
+    /// Words added to the kernel's command line (may be repeated)
+    #[arg(long, allow_hyphen_values = true, value_name = "WORDS")]
+    pub append: Vec<String>,
     /// Raw disk image, attached as a virtio block device (may be repeated)
     #[arg(long, value_name = "FILE")]
     pub disk: Vec<PathBuf>,

@@ -135,7 +135,7 @@ pub fn run(ctx: &Ctx, args: &RunArgs) -> Result<i32> {
     if program && terminal {
         append.push_str(" quiet loglevel=1");
     }
-    append = format!("{append} {}", args.machine.append);
+    append = format!("{append} {}", args.machine.append.join(" "));
     qemu.arg("-kernel").arg(image).arg("-initrd").arg(initrd).args(["-append", append.trim()]);
     if args.machine.gdb {
         ui::say(&format!("waiting for gdb: gdb-multiarch {} -ex 'target remote :1234'", ctx.target.join("kernel/aarch64-unknown-none-softfloat/release/vigil").display()));

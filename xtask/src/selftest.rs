@@ -55,7 +55,7 @@ pub fn run(ctx: &Ctx, image: &Path, tests: &str, cpus: u32, pace: Pace, seconds:
         Pace::Free => {}
         Pace::Single => drop(qemu.args(["-accel", "tcg,thread=multi", "-singlestep"])),
     }
-    let append = format!("console=ttyAMA0 nokaslr mitigations=off vigil.semihosting panic=-1 vigil.test={tests}");
+    let append = format!("console=ttyAMA0 nokaslr mitigations=off vigil.semihosting panic=-1 oops=panic vigil.test={tests}");
     qemu.arg("-kernel").arg(image).args(["-append", &append]).current_dir(&ctx.target);
     let (_, text) = ui::capture(&mut qemu)?;
     let report = parse(&text);

@@ -10,6 +10,7 @@ use super::format::unsigned;
 use super::process::Who;
 use crate::task::disturb::Disturbance;
 use core::fmt::Write;
+use core::sync::atomic::Ordering::Relaxed;
 use vigil_abi::Errno;
 use vigil_fs::vfs::file::File;
 use vigil_fs::vfs::ops::{FileOps, OpResult, Stop};
@@ -61,7 +62,13 @@ impl Open {
             Injector::Nth => {
                 let n = unsigned(text).ok_or(Errno::EINVAL)?;
                 let task = thread.task().ok_or(Errno::ESRCH)?;
-                fault::set_flow(core::ptr::from_ref(task) as usize, n)
+                let flow = core::ptr::from_ref(task) as usize;
+                let done = fault::set_flow(flow, n);
+                // Who has begun to end forgets the order at its end, which may be over: a zombie would keep the slot.
+                if thread.finishing.load(Relaxed) {
+                    fault::clear(flow);
+                }
+                done
             }
             Injector::Await => {
                 let mut words = text.split(u8::is_ascii_whitespace).filter(|w| !w.is_empty());

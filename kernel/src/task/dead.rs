@@ -20,6 +20,8 @@ use vigil_mem::KArc;
 /// whose death is the machine's: init, or a thread that cannot be buried for want of memory.
 pub fn kill_current() {
     let Some(current) = task::current() else { return };
+    // Its slot is wanted by others, and the undertaker's allocations are not what was asked for.
+    vigil_mem::fault::clear(core::ptr::from_ref(current) as usize);
     let Some(thread) = Thread::of_task(current) else {
         pr_alert!("a kernel task is dead: what it does for others stays undone");
         preempt::abandon()

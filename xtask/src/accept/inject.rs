@@ -4,6 +4,7 @@
 //! The machines count instructions (`--icount`): time that nobody uses passes at once, and a run is repeatable. The cases are
 //! dealt out to as many machines as the host has CPUs.
 use super::{Bed, Verdict, judge, value};
+use crate::cases::OOPS_ENDS;
 use crate::run::KernelChoice;
 use crate::{ui, userland};
 use anyhow::{Result, bail};
@@ -17,7 +18,7 @@ const LIMIT: &str = "3000";
 /// Runs part `index` of `parts` of the cases with `--MODE`; its figures. What is wrong is printed.
 fn part(program: &Path, mode: &str, index: usize, parts: usize) -> Result<BTreeMap<String, i64>> {
     let mut command = Command::new("/proc/self/exe");
-    command.args(["run", "--no-build", "--icount", "--timeout", LIMIT, "--"]).arg(program);
+    command.args(["run", "--no-build"]).args(OOPS_ENDS).args(["--icount", "--timeout", LIMIT, "--"]).arg(program);
     let output = command.args([format!("--shard={index}/{parts}"), format!("--{mode}")]).stdin(Stdio::null()).output()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let mut figures = BTreeMap::new();

@@ -132,7 +132,7 @@ impl Bed<'_> {
     /// Runs a program and gives the `name value` lines that it printed.
     fn figures(&self, program: &Path, options: &[&str], arguments: &[&str]) -> Result<BTreeMap<String, i64>> {
         let mut command = Command::new("/proc/self/exe");
-        command.args(["run", "--no-build", "--kernel", if self.kernel == KernelChoice::Linux { "linux" } else { "vigil" }]);
+        command.args(["run", "--no-build"]).args(cases::OOPS_ENDS).args(["--kernel", if self.kernel == KernelChoice::Linux { "linux" } else { "vigil" }]);
         if !options.contains(&"--timeout") {
             command.args(["--timeout", "600"]);
         }
