@@ -119,17 +119,18 @@ impl List {
         }
     }
 
-    /// [`List::remove`] of the first node, an exclusive one: nobody stands before it.
+    /// [`List::remove`] of the first node, an exclusive one: nobody stands before it. Whether nobody is left.
     ///
     /// # Safety
     /// As [`List::remove`]; `node` is the first.
     #[inline(always)]
-    pub(crate) unsafe fn remove_first_exclusive(&mut self, node: NonNull<WaitNode>) {
+    pub(crate) unsafe fn remove_first_exclusive(&mut self, node: NonNull<WaitNode>) -> bool {
         // SAFETY: as in `remove`.
         unsafe {
             let next = node.as_ref().inner.with(|p| (*p).next);
             self.first = next;
             if next.is_null() { self.last = ptr::null() } else { (*next).inner.with_mut(|p| (*p).prev = ptr::null()) }
+            next.is_null()
         }
     }
 

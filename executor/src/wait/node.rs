@@ -156,19 +156,15 @@ impl WaitNode {
         queue.link(NonNull::from(self.get_ref()));
     }
 
-    /// [`WaitNode::unregister`] for a node with a callback.
-    ///
-    /// # Safety
-    /// As [`WaitNode::unregister`].
+    /// Whether a wake has taken it out: then that is over, and the node may be registered again. For its waiter, and a node
+    /// with a callback: there is no waker to drop.
     #[inline(always)]
-    pub unsafe fn unregister_callback(self: Pin<&Self>) -> bool {
-        if self.is_woken() {
-            // No waker to drop.
+    pub fn take_woken(&self) -> bool {
+        let woken = self.is_woken();
+        if woken {
             self.state.store(IDLE, Ordering::Relaxed);
-            return true;
         }
-        // SAFETY: passed on.
-        unsafe { self.unregister() }
+        woken
     }
 
     /// Takes it out; `true` if a wake had taken it out (and so was consumed by this waiter). The condition may have

@@ -85,8 +85,7 @@ impl WaitQueue {
                 if how == Register::Exclusive && (key == 0 || wanted & key != 0) {
                     let (consumed, waker) = node.as_ref().fire(key);
                     if consumed {
-                        list.remove_first_exclusive(node);
-                        if list.is_empty() {
+                        if list.remove_first_exclusive(node) {
                             self.waiters.store(0, Ordering::Relaxed);
                         }
                         node.as_ref().state.store(WOKEN, Ordering::Release);

@@ -114,6 +114,13 @@ pub(super) fn at_once<'f>(file: &'f File, kind: Kind, a: Args) -> AtOnce<'f> {
     }
 }
 
+/// The arguments once more, from where the vector has put them: so the short way need not keep them.
+#[inline(always)]
+fn again(t: &Thread) -> Args<'_> {
+    // SAFETY: the thread itself, in its own call; they stay as they are until it is over.
+    unsafe { t.context().arguments() }
+}
+
 /// One attempt at read(2) on a file that can be read from; and how many bytes it has moved.
 #[inline]
 pub(super) fn read_once<'f>(file: &'f File, a: Args) -> (vigil_fs::OpResult<'f, usize>, usize) {
@@ -222,7 +229,7 @@ fn read_file(t: &Thread, file: &KArc<File>, a: Args) -> SysResult {
         AtOnce::Wait(queue) => return Err(block(t, file, Kind::Read, queue, true)),
         AtOnce::No => {}
     }
-    let (result, done) = read_once(file, a);
+    let (result, done) = read_once(file, again(t));
     result.map_err(|e| stop_or_block(t, file, Kind::Read, e, done))
 }
 
@@ -258,7 +265,7 @@ fn write_file(t: &Thread, file: &KArc<File>, a: Args) -> SysResult {
         AtOnce::Wait(queue) => return Err(block(t, file, Kind::Write, queue, true)),
         AtOnce::No => {}
     }
-    let (result, done) = write_once(t, file, a);
+    let (result, done) = write_once(t, file, again(t));
     match result {
         Ok(n) => Ok(n),
         Err(e) => write_stopped(t, file, e, done),

@@ -71,48 +71,44 @@ impl<'a> Stay<'a> {
         Stay { thread, task, waits: Waits::Not, node: MaybeUninit::uninit(), has_node: false, alarm: MaybeUninit::uninit(), _pinned: PhantomPinned }
     }
 
-    /// Has the call wait that the vector has just tried. `Ready(false)`: its asynchronous form is to be entered.
+    /// Has `call` wait, which the vector has just tried. `Ready(false)`: its asynchronous form is to be entered.
     #[inline(always)]
-    fn begin(&mut self) -> Poll<bool> {
-        // SAFETY: the thread itself; the call is taken out at its end only.
-        let Some(Blocked::Transfer(call)) = (unsafe { self.thread.blocked() }) else { return Poll::Ready(true) };
+    fn begin(&mut self, thread: &'a Thread, call: &'a Transfer) -> Poll<bool> {
+        self.waits = Waits::Queue;
         if !self.has_node {
             self.has_node = true;
             self.node.write(WaitNode::with_callback(wake));
         }
         self.enter(call);
         // Something may have come before the node was in.
-        if call.still_waits() { self.wait(call) } else { self.overtaken() }
+        if call.still_waits() { self.wait(thread, call) } else { self.overtaken(thread) }
     }
 
     #[cold]
     #[inline(never)]
-    fn overtaken(&mut self) -> Poll<bool> {
-        self.go_on()
+    fn overtaken(&mut self, thread: &'a Thread) -> Poll<bool> {
+        self.go_on(thread)
     }
 
     /// Goes on with the call that waits, as [`begin`](Self::begin) answers.
     #[inline(always)]
-    fn go_on(&mut self) -> Poll<bool> {
+    fn go_on(&mut self, thread: &'a Thread) -> Poll<bool> {
         // SAFETY: the thread itself; the call is taken out at its end only.
-        let Some(Blocked::Transfer(call)) = (unsafe { self.thread.blocked() }) else { return Poll::Ready(true) };
-        let node = self.node();
+        let Some(Blocked::Transfer(call)) = (unsafe { thread.blocked() }) else { return Poll::Ready(true) };
         loop {
-            // In the queue, and not in the hands of a wake which nobody repeats when the condition turns out false.
-            let linked = node.is_linked() && call.queue().holds(&node);
+            let linked = self.is_in(call);
             if !(linked && call.still_waits()) {
                 // SAFETY: the thread itself, outside EL0; x0–x5 stay as they are until the call is over.
-                let retry = call.retry(self.thread, unsafe { self.thread.context().arguments() });
+                let retry = call.retry(thread, unsafe { thread.context().arguments() });
                 if retry != Retry::Wait {
                     // Woken between the two looks: that wake was for the next one.
-                    if self.leave() && linked {
+                    if linked && self.leave() {
                         call.pass_on();
                     }
-                    return self.end(retry);
+                    return self.end(thread, retry);
                 }
             }
             if !linked {
-                self.leave();
                 self.enter(call);
                 if !call.still_waits() {
                     continue;
@@ -121,11 +117,25 @@ impl<'a> Stay<'a> {
                 // The wake that had us polled may not have taken the node out yet: then it is not in any more, whatever it
                 // says, and no later wake would find it.
                 call.queue().settle();
-                if !node.is_linked() {
+                if !self.node().is_linked() {
                     continue;
                 }
             }
-            return self.wait(call);
+            return self.wait(thread, call);
+        }
+    }
+
+    /// Whether the node is in the queue, and not in the hands of a wake which nobody repeats when the condition turns out
+    /// false. If not, no wake is at work on it.
+    #[inline(always)]
+    fn is_in(&self, call: &Transfer) -> bool {
+        let node = self.node();
+        if node.take_woken() {
+            return false;
+        }
+        call.queue().holds(&node) || {
+            node.take_woken();
+            false
         }
     }
 
@@ -138,7 +148,7 @@ impl<'a> Stay<'a> {
 
     /// In the queue, there is nothing left to do, if no signal has come.
     #[inline(always)]
-    fn wait(&mut self, call: &Transfer) -> Poll<bool> {
+    fn wait(&mut self, thread: &Thread, call: &Transfer) -> Poll<bool> {
         if !self.task.begin_wait(call.site(), WaitMode::Interruptible) {
             return Poll::Pending;
         }
@@ -146,23 +156,34 @@ impl<'a> Stay<'a> {
             call.pass_on();
         }
         // Restarted, or EINTR, when the signal's action is known.
-        self.thread.set_work(WORK_SIGNAL);
-        self.end(Retry::Done(Errno::ERESTARTSYS.to_ret() as i64))
+        thread.set_work(WORK_SIGNAL);
+        self.end(thread, Retry::Done(Errno::ERESTARTSYS.to_ret() as i64))
     }
 
     /// The wait is over, out of the queue.
     #[inline(always)]
-    fn end(&mut self, retry: Retry) -> Poll<bool> {
+    fn end(&mut self, thread: &Thread, retry: Retry) -> Poll<bool> {
         self.task.end_wait();
         self.waits = Waits::Not;
         if let Retry::Done(result) = retry {
-            self.thread.end_blocked();
+            thread.end_transfer();
             // SAFETY: the thread itself, outside EL0.
-            unsafe { self.thread.context() }.x[0].set(result as u64);
+            unsafe { thread.context() }.x[0].set(result as u64);
             return Poll::Ready(true);
         }
-        self.thread.leave_begun();
+        thread.leave_begun();
         Poll::Ready(false)
+    }
+
+    /// The call waits, unless it is to be disturbed.
+    #[inline(always)]
+    fn pending(&mut self) -> Poll<Trap> {
+        if !disturb::drops(self.thread) {
+            return Poll::Pending;
+        }
+        self.abandon();
+        disturb::ended(self.thread);
+        Poll::Ready(Trap::Work)
     }
 
     /// Gives the call that waits up, if one does.
@@ -194,7 +215,7 @@ impl<'a> Stay<'a> {
     #[inline]
     fn leave(&self) -> bool {
         // SAFETY: pinned since it was registered, and nobody else registers it.
-        unsafe { self.node().unregister_callback() }
+        unsafe { self.node().unregister() }
     }
 
     /// Goes to sleep, as the thread's `blocked` says.
@@ -202,9 +223,9 @@ impl<'a> Stay<'a> {
     fn fall_asleep(&mut self, waker: &Waker) -> Poll<bool> {
         // SAFETY: the thread itself; the call is taken out after its last use.
         let Some(Blocked::Sleep(sleep)) = (unsafe { self.thread.blocked() }) else {
-            self.waits = Waits::Not;
             return Poll::Ready(true);
         };
+        self.waits = Waits::Alarm;
         let alarm = self.alarm.write(Alarm::new(Some(sleep.deadline), sleep.slack));
         // SAFETY: `self` is pinned, and the alarm is dropped where it is.
         unsafe { Pin::new_unchecked(&*alarm) }.start(waker.clone());
@@ -249,6 +270,17 @@ impl<'a> Stay<'a> {
     }
 }
 
+/// Ends the poll unless the call that waited is over. Not a function: each use is a way of its own through the poll.
+macro_rules! continue_if {
+    ($stay:ident, $over:expr) => {
+        match $over {
+            Poll::Ready(true) => {}
+            Poll::Ready(false) => return Poll::Ready(Trap::Syscall),
+            Poll::Pending => return $stay.pending(),
+        }
+    };
+}
+
 impl Future for Stay<'_> {
     type Output = Trap;
 
@@ -256,59 +288,44 @@ impl Future for Stay<'_> {
     fn poll(self: Pin<&mut Self>, cx: &mut PollContext<'_>) -> Poll<Trap> {
         // SAFETY: nothing is moved out.
         let this = unsafe { self.get_unchecked_mut() };
-        let mut over = match this.waits {
-            Waits::Not => Poll::Ready(true),
-            Waits::Queue => this.go_on(),
-            Waits::Alarm => this.sleep(true),
-        };
+        let thread = this.thread;
+        match this.waits {
+            Waits::Not => {}
+            Waits::Queue => continue_if!(this, this.go_on(thread)),
+            Waits::Alarm => continue_if!(this, this.sleep(true)),
+        }
         loop {
-            match over {
-                Poll::Ready(true) => {}
-                Poll::Ready(false) => return Poll::Ready(Trap::Syscall),
-                Poll::Pending if disturb::drops(this.thread) => {
-                    this.abandon();
-                    disturb::ended(this.thread);
-                    return Poll::Ready(Trap::Work);
-                }
-                Poll::Pending => return Poll::Pending,
-            }
             arch::irq_disable();
             // With interrupts masked: what comes after this look interrupts EL0.
-            if Context::here().resched_wanted() || this.thread.work() != 0 {
+            if Context::here().resched_wanted() || thread.work() != 0 {
                 arch::irq_enable();
                 return Poll::Ready(Trap::Work);
             }
             // SAFETY: the hooks have put the thread's state on this CPU; the context is in the thread, which is pinned by
             // its count.
-            let trap = unsafe { enter_user(this.thread.context_ptr()) };
+            let trap = unsafe { enter_user(thread.context_ptr()) };
             #[cfg(feature = "selftest")]
             crate::selftest::left_user();
             // SAFETY: the thread itself, outside EL0.
-            let context = unsafe { this.thread.context() };
-            over = match trap {
-                Trap::Work => {
-                    // A fast call leaves nothing to restart.
-                    context.syscall.set(-1);
-                    Poll::Ready(true)
-                }
+            let context = unsafe { thread.context() };
+            match trap {
+                // A fast call leaves nothing to restart.
+                Trap::Work => context.syscall.set(-1),
                 Trap::Syscall => {
-                    // SAFETY: the thread itself; the reference ends here.
-                    let sleeps = match unsafe { this.thread.blocked() } {
+                    // SAFETY: the thread itself; the call is taken out at its end only.
+                    let call = match unsafe { thread.blocked() } {
                         None | Some(Blocked::Begun(_)) => return Poll::Ready(trap),
-                        Some(call) => matches!(call, Blocked::Sleep(_)),
+                        Some(call) => call,
                     };
                     context.orig_x0.set(context.x[0].get());
                     context.syscall.set(i64::from(context.x[8].get() as u32));
-                    if sleeps {
-                        this.waits = Waits::Alarm;
-                        this.fall_asleep(cx.waker())
-                    } else {
-                        this.waits = Waits::Queue;
-                        this.begin()
+                    match call {
+                        Blocked::Transfer(call) => continue_if!(this, this.begin(thread, call)),
+                        _ => continue_if!(this, this.fall_asleep(cx.waker())),
                     }
                 }
                 _ => return Poll::Ready(trap),
-            };
+            }
         }
     }
 }

@@ -334,6 +334,21 @@ impl Thread {
         unsafe { *self.blocked.get() = None };
     }
 
+    /// [`Thread::end_blocked`] when what was left is a read or write. The thread itself.
+    #[inline(always)]
+    pub fn end_transfer(&self) {
+        // SAFETY: as above.
+        let blocked = unsafe { &mut *self.blocked.get() };
+        debug_assert!(matches!(blocked, Some(Blocked::Transfer(_))));
+        if let Some(Blocked::Transfer(call)) = blocked {
+            // SAFETY: what is dropped is overwritten, not dropped again.
+            unsafe {
+                core::ptr::drop_in_place(call);
+                core::ptr::write(blocked, None);
+            }
+        }
+    }
+
     /// The read or write that has waited is to be finished by its asynchronous form: leaves its file to that. The thread itself.
     #[cold]
     pub fn leave_begun(&self) {
