@@ -15,6 +15,9 @@ pub trait Platform: Sync {
     fn program_timer(&self, count: Option<u64>);
     /// A new kernel stack with an initialised context block, or `None` when memory is short. May not block.
     fn alloc_stack(&self) -> Option<NonNull<Context>>;
+    /// Calls [`rcu::softirq`](crate::sync::rcu::softirq) in a softirq of each CPU of `mask`, soon. Interrupts masked, any
+    /// context; wakes nobody.
+    fn raise_rcu(&self, mask: CpuMask);
     /// Runs the softirqs that are pending on this CPU, within the budget. Interrupts may be on or masked.
     fn run_softirqs(&self);
     /// Handles the interrupt that ended the wait of an idle CPU, and its softirqs: on the executor loop's stack, interrupts

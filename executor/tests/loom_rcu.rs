@@ -28,6 +28,13 @@ impl Shared {
         Arc::new(Shared { grace: Grace::new(), current: AtomicUsize::new(0), freed: AtomicUsize::new(0) })
     }
 
+    /// Those who wait are told if a grace period `ended`.
+    fn tell(&self, ended: bool) {
+        if ended {
+            self.grace.tell();
+        }
+    }
+
     /// One read-side section, which must find the object alive at its end.
     fn read(&self) {
         if self.current.load(Acquire) == 0 {
@@ -46,14 +53,14 @@ fn a_reader_on_another_cpu_is_waited_for() {
         let s2 = s.clone();
         let reader = thread::spawn(move || {
             s2.read();
-            let _ = s2.grace.quiescent(B);
+            s2.tell(s2.grace.quiescent(B));
             s2.read();
-            let _ = s2.grace.idle_enter(B);
+            s2.tell(s2.grace.idle_enter(B));
         });
         s.current.store(1, Release);
         let target = s.grace.snapshot();
-        let _ = s.grace.request(target);
-        let _ = s.grace.quiescent(A);
+        s.tell(s.grace.request(target));
+        s.tell(s.grace.quiescent(A));
         block_on(s.grace.wait_end(wait_site!("test"), WaitMode::Uninterruptible, target)).unwrap();
         s.freed.store(1, Relaxed);
         reader.join().unwrap();
@@ -69,15 +76,15 @@ fn an_idle_cpu_is_not_waited_for_and_sees_the_new_value_when_it_wakes() {
         let sleeper = thread::spawn(move || {
             s2.grace.idle_exit(B);
             s2.read();
-            let _ = s2.grace.idle_enter(B);
+            s2.tell(s2.grace.idle_enter(B));
             s2.grace.idle_exit(B);
             s2.read();
-            let _ = s2.grace.idle_enter(B);
+            s2.tell(s2.grace.idle_enter(B));
         });
         s.current.store(1, Release);
         let target = s.grace.snapshot();
-        let _ = s.grace.request(target);
-        let _ = s.grace.quiescent(A);
+        s.tell(s.grace.request(target));
+        s.tell(s.grace.quiescent(A));
         block_on(s.grace.wait_end(wait_site!("test"), WaitMode::Uninterruptible, target)).unwrap();
         s.freed.store(1, Relaxed);
         sleeper.join().unwrap();
@@ -93,13 +100,13 @@ fn two_updaters_both_get_a_grace_period_of_their_own_or_a_later_one() {
         let s2 = s.clone();
         let other = thread::spawn(move || {
             let target = s2.grace.snapshot();
-            let _ = s2.grace.request(target);
-            let _ = s2.grace.idle_enter(B);
+            s2.tell(s2.grace.request(target));
+            s2.tell(s2.grace.idle_enter(B));
             block_on(s2.grace.wait_end(wait_site!("test"), WaitMode::Uninterruptible, target)).unwrap();
         });
         let target = s.grace.snapshot();
-        let _ = s.grace.request(target);
-        let _ = s.grace.idle_enter(A);
+        s.tell(s.grace.request(target));
+        s.tell(s.grace.idle_enter(A));
         block_on(s.grace.wait_end(wait_site!("test"), WaitMode::Uninterruptible, target)).unwrap();
         other.join().unwrap();
         assert_eq!(s.grace.pending(), 0);

@@ -33,6 +33,9 @@ impl Platform for Comparator {
     fn alloc_stack(&self) -> Option<std::ptr::NonNull<Context>> {
         None
     }
+    fn raise_rcu(&self, _: CpuMask) {
+        vigil_executor::sync::rcu::softirq();
+    }
     fn run_softirqs(&self) {}
 }
 

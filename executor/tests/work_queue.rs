@@ -28,6 +28,9 @@ impl Platform for Host {
     fn alloc_stack(&self) -> Option<std::ptr::NonNull<Context>> {
         None
     }
+    fn raise_rcu(&self, _: CpuMask) {
+        rcu::softirq();
+    }
     fn run_softirqs(&self) {}
 }
 

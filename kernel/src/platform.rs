@@ -1,6 +1,7 @@
 //! What the executor asks of the kernel: IPIs, stacks, softirqs.
 
 use crate::irq;
+use crate::softirq::{self, Softirq};
 use crate::task::kthread;
 use core::ptr::NonNull;
 use core::sync::atomic::{Ordering::SeqCst, fence};
@@ -33,8 +34,12 @@ impl Platform for Kernel {
         kthread::announce(task);
     }
 
+    fn raise_rcu(&self, mask: CpuMask) {
+        softirq::raise(Softirq::Rcu, mask);
+    }
+
     fn run_softirqs(&self) {
-        crate::softirq::run_if_pending();
+        softirq::run_if_pending();
     }
 }
 

@@ -1,16 +1,23 @@
 //! Bottom halves: softirqs at the exit of a hard interrupt, and ksoftirqd (seed_000_part2.md 4.2).
 //!
 //! A handler raises a number; the outermost interrupt exit runs what is pending on the IRQ stack with interrupts on,
-//! for at most ten rounds or 2 ms (Linux: MAX_SOFTIRQ_RESTART, MAX_SOFTIRQ_TIME). What is still pending then belongs to
-//! ksoftirqd/N, a fair task of that CPU, so that a flood of interrupts competes by weight like everything else.
+//! for at most ten rounds or 2 ms (Linux: MAX_SOFTIRQ_RESTART, MAX_SOFTIRQ_TIME). What is raised outside of an interrupt
+//! runs in the executor loop, when the poll gives way; Linux wakes ksoftirqd for it, because it has no such place. What is still
+//! pending after the budget belongs to ksoftirqd/N, a fair task of that CPU, so that a flood of interrupts competes by weight like
+//! everything else; until it is through, nobody else runs them (Linux: ksoftirqd_running).
+//!
+//! RCU is the one that is raised: see [`vigil_executor::sync::rcu`]. Timers, block requests and packets have no bottom half here:
+//! the interrupt wakes a future, which is the bottom half.
 
 use crate::task::kthread;
-use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering::*};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering::*};
+use vigil_drivers::irq::{Ipi, send_ipi};
 use vigil_executor::arch;
 use vigil_executor::class::Params;
 use vigil_executor::context::{Context, SOFTIRQ_OFFSET, StackKind, in_interrupt};
-use vigil_executor::cpu::{CpuId, MAX_CPUS, PerCpu, local, local_of};
+use vigil_executor::cpu::{CpuId, CpuMask, MAX_CPUS, PerCpu, local, local_of};
 use vigil_executor::executor::{YieldKind, yield_now};
+use vigil_executor::sync::rcu;
 use vigil_executor::task::SpawnError;
 use vigil_executor::time::{self, MSEC};
 use vigil_executor::wait::{WaitMode, WaitQueue};
@@ -56,6 +63,10 @@ struct CpuSoftirq {
     counts: [AtomicU32; COUNT],
     /// Nanoseconds spent.
     time: AtomicU64,
+    /// What is pending is ksoftirqd's.
+    deferred: AtomicBool,
+    /// There is a ksoftirqd.
+    has_daemon: AtomicBool,
     wait: WaitQueue,
 }
 
@@ -64,6 +75,8 @@ impl CpuSoftirq {
         CpuSoftirq {
             counts: [const { AtomicU32::new(0) }; COUNT],
             time: AtomicU64::new(0),
+            deferred: AtomicBool::new(false),
+            has_daemon: AtomicBool::new(false),
             wait: WaitQueue::new(),
         }
     }
@@ -77,12 +90,28 @@ pub fn open(softirq: Softirq, handler: fn()) {
     HANDLERS[softirq as usize].store(handler as *mut (), Release);
 }
 
-/// Marks `softirq` pending on this CPU. In an interrupt, or with preemption off; outside of an interrupt ksoftirqd is
-/// woken (Linux: raise_softirq_irqoff).
-pub fn raise(softirq: Softirq) {
-    local().softirq_pending.fetch_or(1 << softirq as u32, Relaxed);
-    if !in_interrupt() {
-        CPUS.this().wait.wake_all();
+/// Opens those that there are. Before the first task.
+pub fn init() {
+    open(Softirq::Rcu, || {
+        if rcu::softirq() {
+            local().softirq_pending.fetch_or(1 << Softirq::Rcu as u32, Release);
+        }
+    });
+}
+
+/// Marks `softirq` pending on the CPUs of `mask`, and interrupts those that are others. Interrupts masked.
+pub fn raise(softirq: Softirq, mask: CpuMask) {
+    let here = CpuMask::of(CpuId::current());
+    for cpu in mask.iter() {
+        // Release: whoever takes the bit sees what it was raised for.
+        local_of(cpu).softirq_pending.fetch_or(1 << softirq as u32, Release);
+    }
+    if mask.0 & here.0 != 0 && !in_interrupt() {
+        Context::here().set_need_resched();
+    }
+    let others = CpuMask(mask.0 & !here.0);
+    if others.0 != 0 {
+        send_ipi(others, Ipi::Reschedule);
     }
 }
 
@@ -98,20 +127,32 @@ pub fn time_of(cpu: CpuId) -> u64 {
 
 /// A hard interrupt of the flow of `interrupted` has ended: unless that is a bottom half or has them off, this is the
 /// outermost one, and they run now. On the IRQ stack, interrupts masked on entry and return.
+///
+/// Before it the interrupt is reported to RCU, if it has interrupted no read-side section: what becomes ready by that runs now.
 #[inline(always)]
 pub fn irq_exit(interrupted: &Context) {
+    if interrupted.count() == 0 {
+        rcu::quiescent_here();
+    }
     if local().softirq_pending.load(Relaxed) != 0 && interrupted.kind() != StackKind::Irq && !interrupted.softirqs_off() {
-        run();
+        run_unless_deferred();
     }
 }
 
-/// Bottom halves are on again: runs what became pending. Preemption is off on this CPU's account of the caller's guard
-/// being the last; interrupts may be on.
+/// Bottom halves are on again, or this is the executor loop: runs what became pending. Interrupts may be on.
 pub fn run_if_pending() {
     if local().softirq_pending.load(Relaxed) != 0 {
         let state = arch::irq_save();
-        run();
+        run_unless_deferred();
         arch::irq_restore(state);
+    }
+}
+
+/// As [`run`], if ksoftirqd is not at it. Interrupts masked.
+#[cold]
+fn run_unless_deferred() {
+    if !CPUS.this().deferred.load(Relaxed) {
+        run();
     }
 }
 
@@ -124,7 +165,7 @@ fn run() {
     let begun = time::now();
     ctx.add(SOFTIRQ_OFFSET);
     for _ in 0..MAX_ROUNDS {
-        let pending = pending_word.swap(0, Relaxed);
+        let pending = pending_word.swap(0, Acquire);
         if pending == 0 {
             break;
         }
@@ -147,7 +188,9 @@ fn run() {
     }
     ctx.sub(SOFTIRQ_OFFSET);
     cpu.time.fetch_add(time::now().saturating_sub(begun), Relaxed);
-    if pending_word.load(Relaxed) != 0 {
+    let more = pending_word.load(Relaxed) != 0 && cpu.has_daemon.load(Relaxed);
+    cpu.deferred.store(more, Relaxed);
+    if more {
         cpu.wait.wake_all();
     }
 }
@@ -156,13 +199,15 @@ fn run() {
 pub fn start_ksoftirqd(cpu: CpuId) -> Result<(), SpawnError> {
     let mut name = *b"ksoftirqd/0";
     name[10] = b'0' + cpu.index() as u8;
-    kthread::spawn(ksoftirqd(cpu), Params::DEFAULT, &name, Some(cpu))
+    kthread::spawn(ksoftirqd(cpu), Params::DEFAULT, &name, Some(cpu))?;
+    CPUS.of(cpu).has_daemon.store(true, Relaxed);
+    Ok(())
 }
 
 async fn ksoftirqd(cpu: CpuId) {
     let this = CPUS.of(cpu);
     loop {
-        let pending = || (local_of(cpu).softirq_pending.load(Relaxed) != 0).then_some(());
+        let pending = || this.deferred.load(Relaxed).then_some(());
         let _ = this.wait.wait_until(wait_site!("smpboot_thread_fn"), WaitMode::Interruptible, pending).await;
         arch::without_irqs(|| {
             if CpuId::current() == cpu {

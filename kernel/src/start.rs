@@ -21,6 +21,7 @@ pub fn kernel_main(info: &'static BootInfo) -> ! {
         random::add_entropy(seed);
     }
     random::add_entropy(&vigil_executor::arch::counter().to_le_bytes());
+    softirq::init();
     platform::init();
     panic::set_stop_others(crate::smp::stop_others);
     panic::set_dump_task(task::dead::dump_current);

@@ -4,7 +4,7 @@ use super::{CpuExec, EXEC, IDLE, choose, elsewhere, pool, push_to, yielding::Yie
 use crate::arch;
 use crate::class::{Enqueue, Preempt, PutPrev, RunQueue};
 use crate::context::{Context, IrqGuard, StackKind};
-use crate::cpu::CpuId;
+use crate::cpu::{CpuId, local_of};
 use crate::platform;
 use crate::preempt;
 use crate::sync::rcu;
@@ -125,19 +125,25 @@ fn run_after(first: Left) -> ! {
     }
 }
 
-/// Whether dead tasks wait to be freed, or RCU callbacks of this CPU to be run.
+/// Whether dead tasks wait to be freed, or softirqs to be run that were raised outside of an interrupt.
 #[inline(always)]
 fn is_untidy(here: CpuId) -> bool {
-    reaper::is_pending() || rcu::has_ready(here)
+    reaper::is_pending() || softirqs_pending(here)
 }
 
-/// Frees dead tasks and runs RCU callbacks. Interrupts are masked on entry and on return.
+/// Softirqs are raised on this CPU, or ksoftirqd has not finished them. Interrupts masked.
+#[inline(always)]
+fn softirqs_pending(here: CpuId) -> bool {
+    local_of(here).softirq_pending.load(Relaxed) != 0
+}
+
+/// Frees dead tasks and runs softirqs. Interrupts are masked on entry and on return.
 #[cold]
 #[inline(never)]
 fn clean_up() {
     arch::irq_enable();
     reaper::reap();
-    let _more = rcu::run_callbacks();
+    platform::run_pending_softirqs();
     arch::irq_disable();
 }
 
@@ -240,7 +246,7 @@ fn idle(exec: &CpuExec, since: Nanos) {
     rcu::idle_enter(here);
     // The idle bit is set before this look, and a waker pushes before it looks at the bit (both SeqCst): whoever comes
     // second sees the other. An IPI that arrives now is pending and ends the WFI although it is masked.
-    if exec.inbox.is_empty() && !rcu::has_ready(here) && !Context::here().need_resched() {
+    if exec.inbox.is_empty() && !softirqs_pending(here) && !Context::here().need_resched() {
         timer::reprogram();
         arch::wait_for_interrupt();
     }
@@ -273,9 +279,6 @@ pub enum Stopped {
 #[inline(always)]
 pub fn irq_exit(here: &Context, interrupted: &Context, from_el0: bool) -> Stopped {
     let exec = EXEC.this();
-    if interrupted.count() == 0 {
-        rcu::quiescent_here();
-    }
     // Wakes in the interrupt left their wish in this stack's block; it is answered here.
     here.clear_need_resched();
     if exec.inbox.is_empty() && !exec.is_due() && !interrupted.need_resched() {

@@ -10,10 +10,12 @@
 //! | `parks` | registers, stacks, counts and pools survive parks and migrations ([`parks`]) | parks |
 //! | `stages` | instructions from the vector to the waker, and on to the poll ([`stages`]) | wakes |
 //! | `stages-user` | the same and on to EL0, beside process 1, which goes on to be started ([`stages`]) | wakes |
+//! | `rcu` | RCU callbacks are softirqs, and a flood of them is ksoftirqd's ([`rcu`]) | callbacks |
 //! | `sizes` | bytes of what a thread keeps ([`sizes`]) | |
 
 mod latency;
 mod parks;
+mod rcu;
 mod regs;
 mod sizes;
 mod stages;
@@ -66,6 +68,7 @@ async fn run(list: &'static [u8], beside: bool, cpus: usize) {
             b"parks" => parks::run(number.unwrap_or(100_000)).await,
             b"stages" => stages::kernel(number.unwrap_or(300)).await,
             b"stages-user" => stages::user(number.unwrap_or(300)).await,
+            b"rcu" => rcu::run(number.unwrap_or(5000) as u32).await,
             b"sizes" => sizes::run(),
             _ => {
                 pr_crit!("selftest: no test of the name {}", name.escape_ascii());

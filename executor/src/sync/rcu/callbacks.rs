@@ -9,8 +9,10 @@ use core::ptr::{NonNull, null_mut};
 
 /// No callback.
 const NONE: u64 = u64::MAX;
-/// How many callbacks one [`run_callbacks`] runs (Linux: rcutree.blimit is 10, more when they pile up).
-const BATCH: usize = 32;
+/// How many callbacks one [`run_callbacks`] runs at least (Linux: rcutree.blimit).
+const BATCH: usize = 10;
+/// The part of those that are queued that it runs when they pile up, as a shift (Linux: rcutree.rcu_divisor).
+const PART: u32 = 7;
 
 static RCU_CALLBACKS: LockClass = LockClass::new("rcu_callbacks");
 
@@ -47,6 +49,7 @@ impl Default for RcuHead {
 struct List {
     first: *mut RcuHead,
     last: *mut RcuHead,
+    len: usize,
 }
 
 // SAFETY: used under its lock.
@@ -62,7 +65,7 @@ impl Queue {
     const_unless_loom! {
         fn new() -> Queue {
             Queue {
-                list: SpinLock::new(&RCU_CALLBACKS, List { first: null_mut(), last: null_mut() }),
+                list: SpinLock::new(&RCU_CALLBACKS, List { first: null_mut(), last: null_mut(), len: 0 }),
                 first_target: AtomicU64::new(NONE),
             }
         }
@@ -80,8 +83,8 @@ fn queues() -> &'static PerCpu<Queue> {
     &QUEUES
 }
 
-/// Calls `function` with `head` after a grace period, in an executor loop, with interrupts on and no task current; it
-/// may not wait. Any context; never allocates.
+/// Calls `function` with `head` after a grace period, in a softirq: it may not wait, and takes no lock that a poll takes
+/// with bottom halves on. Any context; never allocates.
 ///
 /// # Safety
 /// `head` is not queued and stays valid until `function` is called; `function` may be called on any CPU.
@@ -105,15 +108,9 @@ pub unsafe fn call_rcu(head: NonNull<RcuHead>, function: unsafe fn(NonNull<RcuHe
         }
     }
     list.last = head.as_ptr();
+    list.len += 1;
     drop(list);
     request(target);
-}
-
-/// Whether callbacks of `here`, this CPU, can run. A load when there are none.
-#[inline(always)]
-pub fn has_ready(here: CpuId) -> bool {
-    let first = queues().of(here).first_target.load(Ordering::Relaxed);
-    first != NONE && first <= GRACE.completed()
 }
 
 /// CPUs with callbacks that can run at sequence number `seq`.
@@ -135,7 +132,8 @@ pub fn run_callbacks() -> bool {
 /// As [`run_callbacks`], of `cpu`: a CPU that went offline leaves its callbacks to others.
 pub fn run_callbacks_of(cpu: CpuId) -> bool {
     let queue = queues().of(cpu);
-    for _ in 0..BATCH {
+    let batch = BATCH.max(queue.list.lock_irq().len >> PART);
+    for _ in 0..batch {
         let mut list = queue.list.lock_irq();
         let seq = GRACE.completed();
         let Some(head) = NonNull::new(list.first) else { return false };
@@ -145,6 +143,7 @@ pub fn run_callbacks_of(cpu: CpuId) -> bool {
                 return false;
             }
             list.first = head.as_ref().next.get();
+            list.len -= 1;
             head.as_ref().function.take()
         };
         let target = match NonNull::new(list.first) {

@@ -92,14 +92,14 @@ impl Grace {
     }
 
     /// Asks for grace periods up to `target` and starts one if none is under way. `true` if one ended in the call.
-    #[must_use = "callbacks may have become ready"]
+    #[must_use = "who waits must be told"]
     pub fn request(&self, target: u64) -> bool {
         self.needed.fetch_max(target, Ordering::SeqCst);
         self.drive()
     }
 
     /// The CPU of `bit` is in no read-side section. `true` if a grace period ended by it.
-    #[must_use = "callbacks may have become ready"]
+    #[must_use = "who waits must be told"]
     pub fn quiescent(&self, bit: u64) -> bool {
         // Release: our sections are over; acquire: our next ones see what the updater stored.
         let old = self.pending.fetch_and(!bit, Ordering::AcqRel);
@@ -107,7 +107,7 @@ impl Grace {
     }
 
     /// The CPU of `bit` stops running. `true` if a grace period ended by it.
-    #[must_use = "callbacks may have become ready"]
+    #[must_use = "who waits must be told"]
     pub fn idle_enter(&self, bit: u64) -> bool {
         self.idle.fetch_or(bit, Ordering::SeqCst);
         fence(Ordering::SeqCst);
@@ -125,6 +125,11 @@ impl Grace {
         self.end.wait_until(site, mode, || self.is_done(target).then_some(())).await
     }
 
+    /// Wakes who is in [`wait_end`](Self::wait_end). After a call that said that a grace period ended.
+    pub fn tell(&self) {
+        self.end.wake_all();
+    }
+
     /// `bits` were cleared in `pending`, which was `old`: if they were the last, the grace period is over.
     fn last_of(&self, old: u64, bits: u64) -> bool {
         if old == 0 || old & !bits != 0 {
@@ -138,7 +143,6 @@ impl Grace {
     /// Ends the current grace period. Only by who cleared the last bit.
     fn finish(&self) {
         self.seq.fetch_add(1, Ordering::SeqCst);
-        self.end.wake_all();
     }
 
     /// Starts what is asked for and not under way. `true` if a grace period ended at once, because all CPUs idle.

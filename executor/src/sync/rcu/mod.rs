@@ -8,7 +8,7 @@
 //! |---|---|
 //! | executor loop, at count 0; interrupt exit that interrupted count 0 or EL0; entry from EL0 | [`quiescent`] |
 //! | idle loop around WFI; CPU start and stop | [`idle_exit`], [`idle_enter`] |
-//! | executor loop, between polls | [`run_callbacks`] when [`has_ready`] |
+//! | RCU softirq, raised on each CPU that has something to do when a grace period has ended | [`softirq`] |
 //!
 //! CPUs that run in EL0 or in one long poll are sent a reschedule interrupt when a grace period has lasted
 //! [`FORCE_AFTER`].
@@ -17,7 +17,7 @@ mod callbacks;
 mod grace;
 mod pointer;
 
-pub use callbacks::{Callback, RcuHead, call_rcu, has_ready, run_callbacks, run_callbacks_of};
+pub use callbacks::{Callback, RcuHead, call_rcu, run_callbacks, run_callbacks_of};
 pub use grace::Grace;
 pub use pointer::Rcu;
 
@@ -156,21 +156,23 @@ fn force_timer() -> Pin<&'static Timer> {
     Pin::static_ref(timer)
 }
 
-/// A grace period ended (and perhaps others after it): tell the CPUs whose callbacks can run now.
+/// A grace period ended (and perhaps others after it): on this CPU those are told who wait for it, and each CPU whose
+/// callbacks can run now runs them, all in the RCU softirq.
 fn ended() {
-    let mask = callbacks::ready_cpus(GRACE.completed());
+    let ready = callbacks::ready_cpus(GRACE.completed());
     let irq = arch::irq_save();
-    let others = CpuMask(mask.0 & !bit(CpuId::current()));
-    if mask != others {
-        // Our own executor loop looks after the current poll or interrupt.
-        Context::here().set_need_resched();
+    match platform::get() {
+        Some(p) => p.raise_rcu(CpuMask(ready.0 | bit(CpuId::current()))),
+        None => GRACE.tell(),
     }
     arch::irq_restore(irq);
-    if others.0 != 0
-        && let Some(p) = platform::get()
-    {
-        p.send_reschedule_mask(others);
-    }
+}
+
+/// The RCU softirq (Linux: rcu_core): wakes who waits for grace periods that have ended and runs a batch of this CPU's
+/// callbacks; `true` if more are ready.
+pub fn softirq() -> bool {
+    GRACE.tell();
+    run_callbacks()
 }
 
 /// Interrupts the CPUs that the grace period waits for.

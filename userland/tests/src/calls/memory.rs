@@ -481,6 +481,11 @@ fn locks(a: &mut Calls) {
             sys!(membarrier, 16, 0, 0);
             in_child(|| sys!(membarrier, 8, 0, 0) as i32)
         })
+        .ok("global-by-softirqs", || {
+            let count = || std::fs::read_to_string("/proc/softirqs").map_or(0, |t| t.lines().filter(|l| l.contains("RCU:")).flat_map(str::split_whitespace).filter_map(|w| w.parse::<u64>().ok()).sum());
+            let before = count();
+            (0..100).any(|_| sys!(membarrier, 1, 0, 0) == 0 && count() > before)
+        })
         .ok("by-four-threads-at-once", || {
             sys!(membarrier, 16, 0, 0);
             let calls = || (0..20).filter(|_| sys!(membarrier, 8, 0, 0) != 0).count();
