@@ -11,6 +11,14 @@ pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize
 #[cfg(loom)]
 pub(crate) use loom::cell::UnsafeCell;
 
+/// Between a SeqCst store and a SeqCst load of a Dekker pair: loom takes SeqCst accesses for AcqRel, and knows only fences of
+/// that order. The CPU's accesses need none.
+#[inline(always)]
+pub(crate) fn fence_for_loom() {
+    #[cfg(loom)]
+    fence(Ordering::SeqCst);
+}
+
 /// Core's `UnsafeCell` with loom's interface, so that loom sees each access.
 #[cfg(not(loom))]
 #[derive(Debug)]

@@ -2,6 +2,7 @@
 
 use super::reaper;
 use super::state::{State, Wake};
+use crate::atomic;
 use crate::class::{Enqueue, Entity, Params, Policy, Rank};
 use crate::context::{Context, IrqGuard, MaskGuard};
 use crate::cpu::{CpuId, CpuMask};
@@ -65,7 +66,7 @@ pub struct Task {
     arrival: AtomicU32,
     /// Taken while its run queue changes, and by those who look at its entity: inside a run queue's lock, a leaf.
     moving: AtomicBool,
-    interrupt: AtomicU32,
+    interrupt: atomic::AtomicU32,
     affinity: AtomicU64,
     /// Its rank, as a waker on its CPU may read it without the queue's lock, and [`URGENCY_STAYS`].
     urgency: AtomicU32,
@@ -75,7 +76,7 @@ pub struct Task {
     pub(crate) parked_on: AtomicPtr<Context>,
     wait_site: AtomicPtr<WaitSite>,
     /// The mode of the wait; above its byte, how many of `stages` belong to it.
-    pub(crate) wait_mode: AtomicU32,
+    pub(crate) wait_mode: atomic::AtomicU32,
     /// The way to the wait, see `wait::stage`.
     pub(crate) stages: Stages,
     /// Its part in priority inheritance; null while it has none.
@@ -116,13 +117,13 @@ impl Task {
             cpu: AtomicU32::new(CpuId::current().index() as u32),
             arrival: AtomicU32::new(ARRIVE_NEW),
             moving: AtomicBool::new(false),
-            interrupt: AtomicU32::new(0),
+            interrupt: atomic::AtomicU32::new(0),
             affinity: AtomicU64::new(CpuMask::ALL.0),
             urgency: AtomicU32::new(urgency_of(&params)),
             entity: UnsafeCell::new(Entity::new(params)),
             parked_on: AtomicPtr::new(core::ptr::null_mut()),
             wait_site: AtomicPtr::new(core::ptr::null_mut()),
-            wait_mode: AtomicU32::new(0),
+            wait_mode: atomic::AtomicU32::new(0),
             stages: Stages::new(),
             #[cfg(not(loom))]
             pi: AtomicPtr::new(core::ptr::null_mut()),
@@ -319,6 +320,7 @@ impl Task {
     /// Sets interrupt flags (`INTERRUPT_*`) and wakes it if its wait ends by them.
     pub fn interrupt(&self, flags: u32) {
         self.interrupt.fetch_or(flags, SeqCst);
+        atomic::fence_for_loom();
         let mode = self.wait_mode.load(SeqCst);
         if WaitMode::from_word(mode).is_ended_by(flags) {
             self.wake();
@@ -350,6 +352,7 @@ impl Task {
     pub fn begin_wait(&self, site: &'static WaitSite, mode: WaitMode) -> bool {
         self.wait_site.store(core::ptr::from_ref(site).cast_mut(), Relaxed);
         self.wait_mode.store(mode.to_word(), SeqCst);
+        atomic::fence_for_loom();
         mode.is_ended_by(self.interrupt.load(SeqCst))
     }
 

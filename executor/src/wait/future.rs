@@ -71,7 +71,7 @@ impl<'a> Waiting<'a> {
     }
 
     /// One poll. `expired` is asked after the condition and before the signal (Linux: a timeout that is used up ends
-    /// the wait although a signal is pending).
+    /// the wait although a signal is pending). Before either ends the wait the condition is asked once more.
     #[inline]
     fn poll<T>(
         self: Pin<&mut Self>,
@@ -115,15 +115,23 @@ impl<'a> Waiting<'a> {
             return Poll::Ready(Waited::Ready(value));
         }
         if expired(cx) {
-            this.give_up();
-            return Poll::Ready(Waited::TimedOut);
+            return Poll::Ready(this.ended(condition, Waited::TimedOut));
         }
         this.waiting = true;
         if task::current().is_some_and(|t| t.begin_wait(this.site, this.mode)) {
-            this.give_up();
-            return Poll::Ready(Waited::Interrupted);
+            return Poll::Ready(this.ended(condition, Waited::Interrupted));
         }
         Poll::Pending
+    }
+
+    /// The wait ends by `how`, unless the condition became true before: who sends a byte and then a signal finds the byte
+    /// taken, as on Linux, where the condition is looked at after the signal.
+    #[cold]
+    #[inline(never)]
+    fn ended<T>(&mut self, condition: &mut impl FnMut() -> Option<T>, how: Waited<T>) -> Waited<T> {
+        let result = condition().map_or(how, Waited::Ready);
+        self.give_up();
+        result
     }
 
     /// The condition was true when the wake had come: the wake is used up.

@@ -17,6 +17,8 @@ mod future;
 mod list;
 mod node;
 mod queue;
+#[cfg(all(test, loom))]
+mod interrupt_tests;
 mod stage;
 
 pub use future::{Waited, WaitDeadline, WaitUntil, Waiting};

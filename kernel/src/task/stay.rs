@@ -152,8 +152,20 @@ impl<'a> Stay<'a> {
         if !self.task.begin_wait(call.site(), WaitMode::Interruptible) {
             return Poll::Pending;
         }
+        self.interrupted_transfer(thread, call)
+    }
+
+    /// A signal has come. What came before it is not lost to it (`Waiting::ended`): the last attempt.
+    #[cold]
+    #[inline(never)]
+    fn interrupted_transfer(&mut self, thread: &Thread, call: &Transfer) -> Poll<bool> {
+        // SAFETY: the thread itself, outside EL0; x0–x5 stay as they are until the call is over.
+        let last = call.retry(thread, unsafe { thread.context().arguments() });
         if self.leave() {
             call.pass_on();
+        }
+        if last != Retry::Wait {
+            return self.end(thread, last);
         }
         // Restarted, or EINTR, when the signal's action is known.
         thread.set_work(WORK_SIGNAL);
