@@ -25,6 +25,9 @@ pub trait Platform: Sync {
     fn handle_interrupt(&self) {}
     /// The executor has made a kernel task of its own: a worker. In a task; for `/proc`.
     fn kernel_task(&self, _task: &Task) {}
+    /// The reservation of `task` was not enough, and it wants to be told ([`DlParams::overrun`](crate::class::DlParams)). In a hard
+    /// interrupt or with interrupts masked, under the lock of a run queue.
+    fn budget_overrun(&self, _task: &Task) {}
     /// Wakes everything in `mask` that waits in `wait_for_event`; used for stop and RCU expedited requests.
     fn send_reschedule_mask(&self, mask: CpuMask) {
         for cpu in mask.iter() {

@@ -6,7 +6,8 @@
 
 #![expect(clippy::disallowed_methods, reason = "runs on the host only, where running out of memory may abort")]
 
-use crate::class::{Enqueue, Entity, Params, PickLimit, Preempt, PutPrev, RunQueue, Stats};
+use crate::class::deadline::domain::Domain;
+use crate::class::{DlParams, Enqueue, Entity, Params, PickLimit, Policy, Preempt, PutPrev, Reservation, RunQueue, Stats};
 use crate::time::Nanos;
 use core::cmp::Reverse;
 use core::ptr::NonNull;
@@ -30,6 +31,13 @@ pub enum Behaviour {
     Yielder {
         /// The time between two yields; more than 0.
         run: Nanos,
+    },
+    /// It computes for `run` ns in each period, from the period's start or the end of the last burst on if that is later.
+    Periodic {
+        /// The length of a burst; more than 0.
+        run: Nanos,
+        /// From one start to the next.
+        period: Nanos,
     },
     /// It computes for `run` ns and ends.
     Once {
@@ -55,6 +63,9 @@ struct SimTask {
     burst_end: Nanos,
     /// When it wakes, while it sleeps.
     wakes_at: Option<Nanos>,
+    /// When its present period began, and the longest time from there to the end of a burst, of a periodic one.
+    released: Nanos,
+    worst_response: Nanos,
     dead: bool,
 }
 
@@ -74,17 +85,21 @@ pub struct Sim {
     tasks: Vec<NonNull<SimTask>>,
     now: Nanos,
     tick: Option<Nanos>,
+    /// Of all CPUs. Never freed: queues keep it for ever.
+    domain: &'static Domain,
 }
 
 impl Sim {
     /// A machine with `nr_cpus` CPUs and Linux's tunables for that many.
     pub fn new(nr_cpus: usize) -> Sim {
+        let domain: &'static Domain = Box::leak(Box::new(Domain::new()));
         let cpu = || {
             let mut rq = RunQueue::new();
+            rq.set_domain(domain);
             rq.set_nr_cpus(nr_cpus);
             SimCpu { rq, sleepers: BinaryHeap::new(), idle: 0, log: Vec::new() }
         };
-        Sim { cpus: (0..nr_cpus).map(|_| cpu()).collect(), tasks: Vec::new(), now: 0, tick: None }
+        Sim { cpus: (0..nr_cpus).map(|_| cpu()).collect(), tasks: Vec::new(), now: 0, tick: None, domain }
     }
 
     /// Ends slices only at multiples of `tick`, as a kernel with a periodic tick does.
@@ -102,8 +117,30 @@ impl Sim {
         &mut self.cpus[cpu].rq
     }
 
+    /// What its CPUs can promise.
+    pub fn domain(&self) -> &'static Domain {
+        self.domain
+    }
+
     /// Starts a task on a CPU.
     pub fn spawn(&mut self, cpu: usize, params: Params, behaviour: Behaviour) -> TaskId {
+        let id = self.make(cpu, params, behaviour);
+        self.enqueue(cpu, self.tasks[id], Enqueue::New);
+        id
+    }
+
+    /// Starts a task with a reservation on a CPU, if it is admitted.
+    pub fn spawn_deadline(&mut self, cpu: usize, p: DlParams, behaviour: Behaviour) -> Option<TaskId> {
+        let id = self.make(cpu, Params::DEFAULT, behaviour);
+        if !self.set_deadline(id, p) {
+            self.tasks.pop().map(free);
+            return None;
+        }
+        self.enqueue(cpu, self.tasks[id], Enqueue::New);
+        Some(id)
+    }
+
+    fn make(&mut self, cpu: usize, params: Params, behaviour: Behaviour) -> TaskId {
         let id = self.tasks.len();
         let mut task = SimTask {
             entity: Entity::new(params),
@@ -112,14 +149,38 @@ impl Sim {
             behaviour,
             burst_end: Nanos::MAX,
             wakes_at: None,
+            released: self.now,
+            worst_response: 0,
             dead: false,
         };
         task.begin_burst();
         // SAFETY: a box is not null.
         let task = unsafe { NonNull::new_unchecked(Box::into_raw(Box::new(task))) };
         self.tasks.push(task);
-        self.enqueue(cpu, task, Enqueue::New);
         id
+    }
+
+    /// Gives a task a reservation, or another one; whether it was admitted.
+    pub fn set_deadline(&mut self, id: TaskId, p: DlParams) -> bool {
+        let mut task = self.tasks[id];
+        let (now, cpus) = (self.now, self.cpus.len() as u64);
+        // SAFETY: tasks live as long as the simulator; it is on its CPU's queue, or was last there.
+        let (cpu, admitted) = unsafe {
+            let t = task.as_mut();
+            if t.entity.reservation().is_none() {
+                let dl = Box::new(Reservation::new(task.cast(), |_| {}));
+                t.entity.set_reservation(NonNull::from(Box::leak(dl)));
+            }
+            let cpu = t.cpu;
+            (cpu, self.cpus[cpu].rq.reserve(task.cast(), p, cpus, now))
+        };
+        if admitted.is_ok() {
+            if admitted == Ok(true) {
+                self.reschedule(cpu);
+            }
+            self.set_params(id, Params { policy: Policy::Deadline, ..Params::DEFAULT });
+        }
+        admitted.is_ok()
     }
 
     /// Puts a task that is runnable or asleep on another CPU; the dead stay where they are.
@@ -145,6 +206,8 @@ impl Sim {
             }
         // SAFETY: as above.
         } else if let Some(at) = unsafe { task.as_ref().wakes_at } {
+            // SAFETY: it sleeps, and was last there.
+            unsafe { self.cpus[from].rq.detach(task.cast()) };
             self.cpus[cpu].sleepers.push(Reverse((at, id)));
         }
     }
@@ -158,6 +221,16 @@ impl Sim {
         if unsafe { self.cpus[cpu].rq.set_params(task.cast(), params, self.now) } {
             self.reschedule(cpu);
         }
+        if params.policy != Policy::Deadline {
+            // SAFETY: as above.
+            unsafe { self.cpus[cpu].rq.give_back(task.cast(), self.now) };
+        }
+    }
+
+    /// The longest time from the start of a period to the end of its burst, of a periodic task.
+    pub fn worst_response(&self, id: TaskId) -> Nanos {
+        // SAFETY: tasks live as long as the simulator.
+        unsafe { self.tasks[id].as_ref().worst_response }
     }
 
     /// CPU time that a task has had.
@@ -269,6 +342,12 @@ impl Sim {
                     t.wakes_at = Some(now.saturating_add(sleep));
                     (PutPrev::Sleep, t.id)
                 }
+                Behaviour::Periodic { period, .. } => {
+                    t.worst_response = t.worst_response.max(now.saturating_sub(t.released));
+                    t.released = t.released.saturating_add(period);
+                    t.wakes_at = Some(t.released.max(now));
+                    (PutPrev::Sleep, t.id)
+                }
                 Behaviour::Once { .. } => {
                     t.dead = true;
                     (PutPrev::Dead, t.id)
@@ -317,18 +396,26 @@ impl SimTask {
     fn begin_burst(&mut self) {
         self.burst_end = match self.behaviour {
             Behaviour::Hog => Nanos::MAX,
-            Behaviour::Sleeper { run, .. } | Behaviour::Yielder { run } | Behaviour::Once { run } => {
+            Behaviour::Sleeper { run, .. } | Behaviour::Periodic { run, .. } | Behaviour::Yielder { run } | Behaviour::Once { run } => {
                 self.entity.sum_exec_runtime().saturating_add(run.max(1))
             }
         };
     }
 }
 
+/// Frees a task, on whose queue nothing is done any more.
+fn free(task: NonNull<SimTask>) {
+    // SAFETY: each came from a box; the queues do not follow their pointers any more. The domain is not used any more, either.
+    unsafe {
+        if let Some(dl) = task.as_ref().entity.reservation_ptr() {
+            drop(Box::from_raw(dl.as_ptr()));
+        }
+        drop(Box::from_raw(task.as_ptr()));
+    }
+}
+
 impl Drop for Sim {
     fn drop(&mut self) {
-        for task in self.tasks.drain(..) {
-            // SAFETY: each came from a box; the queues do not follow their pointers any more.
-            drop(unsafe { Box::from_raw(task.as_ptr()) });
-        }
+        self.tasks.drain(..).for_each(free);
     }
 }

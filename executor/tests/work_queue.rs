@@ -180,7 +180,7 @@ fn an_item_that_queues_itself_never_runs_twice_at_once() {
         WQ.queue(&ITEM);
         let limit = Instant::now() + Duration::from_secs(50);
         while RAN.load(SeqCst) <= 60 && Instant::now() < limit {
-            OTHER.iter().for_each(|w| drop(WQ.queue(w)));
+            OTHER.iter().for_each(|w| _ = WQ.queue(w));
             yield_now(YieldKind::Yield).await;
         }
         WQ.flush().await;

@@ -1,8 +1,10 @@
 //! What the executor asks of the kernel: IPIs, stacks, softirqs.
 
+use crate::arch::aarch64::entry::WORK_BUDGET;
 use crate::irq;
 use crate::softirq::{self, Softirq};
 use crate::task::kthread;
+use crate::task::thread::Thread;
 use core::ptr::NonNull;
 use core::sync::atomic::{Ordering::SeqCst, fence};
 use vigil_drivers::irq::{Ipi, send_ipi};
@@ -36,6 +38,12 @@ impl Platform for Kernel {
 
     fn raise_rcu(&self, mask: CpuMask) {
         softirq::raise(Softirq::Rcu, mask);
+    }
+
+    fn budget_overrun(&self, task: &Task) {
+        if let Some(thread) = Thread::of_task(task) {
+            thread.set_work(WORK_BUDGET);
+        }
     }
 
     fn run_softirqs(&self) {

@@ -2,7 +2,7 @@
 
 use super::entity::{Entity, Place};
 use super::params::{Class, Params, Policy, Tunables};
-use super::sched_class::{SchedClass, in_order, of_class};
+use super::sched_class::{SchedClass, of_class};
 use super::{Preempt, RunQueue};
 use crate::time::Nanos;
 use core::ptr::NonNull;
@@ -19,6 +19,9 @@ impl RunQueue {
     /// across the call.
     pub unsafe fn set_params(&mut self, e: NonNull<Entity>, params: Params, now: Nanos) -> bool {
         self.update_current(now);
+        if params.class() == Class::Deadline {
+            self.dl.advance(now);
+        }
         // SAFETY: valid by contract, under this queue's lock; no reference outlives its statement.
         unsafe {
             let this = e.as_ptr();
@@ -48,7 +51,7 @@ impl RunQueue {
             if current {
                 return self.should_leave(old_class, old_prio, new_class, new_prio);
             }
-            if old_class == new_class && old_prio == new_prio {
+            if old_class == new_class && old_prio == new_prio && new_class != Class::Deadline {
                 return false;
             }
         }
@@ -56,11 +59,12 @@ impl RunQueue {
     }
 
     /// Whether the current entity should stop after its parameters changed.
-    fn should_leave(&self, old_class: Class, old_prio: u8, class: Class, prio: u8) -> bool {
+    fn should_leave(&self, old_class: Class, old_prio: i16, class: Class, prio: i16) -> bool {
         match class {
             // A change into the fair class, or to a higher nice value, is worth another pick.
             Class::Fair => self.fair.nr_running() > 1 && (old_class != class || old_prio < prio) || self.is_outranked(),
-            Class::Stop | Class::Realtime => self.is_outranked(),
+            // With another class comes another next event, for which the timer must be set.
+            Class::Stop | Class::Deadline | Class::Realtime => old_class != class || class == Class::Deadline || self.is_outranked(),
         }
     }
 
@@ -85,7 +89,9 @@ impl RunQueue {
     pub fn set_tunables(&mut self, tunables: Tunables, now: Nanos) {
         self.update_current(now);
         self.tunables = tunables;
-        in_order!(&mut self, c => c.tune(&tunables, now));
+        self.dl.tune(&tunables, now);
+        self.rt.tune(&tunables, now);
+        self.fair.tune(&tunables, now);
     }
 
     /// What `sched_rr_get_interval` answers for `e`: the quantum of RR, 0 for FIFO, the slice of a fair entity on a

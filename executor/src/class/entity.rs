@@ -1,9 +1,10 @@
 //! The entity: the part of a task that its scheduling class works on.
 
 use super::Enqueue;
+use super::deadline::reservation::Reservation;
 use super::list::Links;
 use super::params::{Class, Params, Policy, Rank};
-use super::tree::Node;
+use super::tree::{Member, Node};
 use super::weight::{self, LoadWeight};
 use crate::time::{MSEC, Nanos};
 use core::marker::PhantomPinned;
@@ -46,7 +47,7 @@ pub struct Stats {
 #[repr(C)]
 pub struct Entity {
     // What the fair class touches on each pick comes first: one or two cache lines.
-    pub(super) node: Node,
+    pub(super) node: Node<Entity>,
     /// Virtual run time, relative to the clock of `home`, or to zero when `home` is `None`.
     pub(super) vruntime: u64,
     pub(super) load: LoadWeight,
@@ -65,6 +66,8 @@ pub struct Entity {
     pub(super) links: Links,
     /// What is left of an RR quantum.
     pub(super) rr_left: Nanos,
+    /// The deadline class's part. Made when it is first needed, and the entity's from then on.
+    pub(super) reservation: Option<NonNull<Reservation>>,
     pub(super) stats: Stats,
     /// Its neighbours hold pointers to it.
     _linked: PhantomPinned,
@@ -72,6 +75,21 @@ pub struct Entity {
 
 // SAFETY: the pointers in it are links of a run queue, which are followed only under that queue's lock.
 unsafe impl Send for Entity {}
+
+impl Member for Entity {
+    #[inline(always)]
+    unsafe fn node(this: NonNull<Self>) -> *mut Node<Self> {
+        // SAFETY: by the caller's contract.
+        unsafe { &raw mut (*this.as_ptr()).node }
+    }
+
+    /// The fair class's order.
+    #[inline(always)]
+    unsafe fn key(this: NonNull<Self>) -> u64 {
+        // SAFETY: by the caller's contract.
+        unsafe { (*this.as_ptr()).vruntime }
+    }
+}
 
 impl Entity {
     /// An entity that is on no queue. Parameters out of range count as the nearest that is in range.
@@ -91,6 +109,7 @@ impl Entity {
             parked: false,
             links: Links::UNLINKED,
             rr_left: 100 * MSEC,
+            reservation: None,
             stats: Stats {
                 run_delay: 0,
                 nvcsw: 0,
@@ -135,6 +154,9 @@ impl Entity {
         } else if params.nice > 19 {
             params.nice = 19;
         }
+        if matches!(params.policy, Policy::Deadline) && self.reservation.is_none() {
+            params.policy = Policy::Normal;
+        }
         self.params = params;
         self.class = params.class();
         self.rank = params.rank();
@@ -154,6 +176,29 @@ impl Entity {
     #[inline]
     pub const fn class(&self) -> Class {
         self.class
+    }
+
+    /// Its part in the deadline class, if it ever was in need of one.
+    #[inline]
+    pub fn reservation(&self) -> Option<&Reservation> {
+        // SAFETY: made for this entity, whose task frees it at its own end; guarded by the same lock.
+        self.reservation.map(|dl| unsafe { dl.as_ref() })
+    }
+
+    /// The same, for whoever frees it.
+    pub(crate) fn reservation_ptr(&self) -> Option<NonNull<Reservation>> {
+        self.reservation
+    }
+
+    /// Whether its budget was not enough since the last call.
+    pub fn take_overrun(&mut self) -> bool {
+        // SAFETY: as above; the entity is borrowed mutably.
+        self.reservation.is_some_and(|dl| unsafe { core::mem::take(&mut (*dl.as_ptr()).overran) })
+    }
+
+    /// Gives it the deadline class's part, `dl`, which was made for it and stays valid as long as it is.
+    pub fn set_reservation(&mut self, dl: NonNull<Reservation>) {
+        self.reservation = Some(dl);
     }
 
     /// Its urgency against other classes and priorities.

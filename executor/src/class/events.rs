@@ -1,6 +1,6 @@
 //! What happens while an entity runs: ticks, the time of the next one, and wake-ups that preempt.
 
-use super::params::Rank;
+use super::params::{Class, Rank};
 use super::sched_class::{SchedClass, in_order, of_class};
 use super::{Entity, Preempt, RunQueue};
 use crate::time::Nanos;
@@ -13,11 +13,12 @@ impl RunQueue {
     pub fn should_preempt(&mut self, e: NonNull<Entity>, now: Nanos) -> Preempt {
         // SAFETY: the caller has just enqueued it, so it is valid.
         let (rank, class) = unsafe { ((*e.as_ptr()).rank, (*e.as_ptr()).class) };
-        let throttled = of_class!(self, class, c => {
+        let held_back = of_class!(self, class, c => {
             c.roll(now);
-            c.is_throttled()
+            // SAFETY: it is on the queue of its class.
+            unsafe { c.holds_back(e) }
         });
-        if throttled {
+        if held_back {
             return Preempt::No;
         }
         let Some(curr) = self.curr else { return Preempt::HigherClass };
@@ -31,7 +32,10 @@ impl RunQueue {
         }
         self.charge_current(now, true);
         // SAFETY: both are on the queue of their class.
-        if of_class!(self, class, c => unsafe { c.check_preempt_curr(curr, e) }) { Preempt::Fair } else { Preempt::No }
+        if !of_class!(self, class, c => unsafe { c.check_preempt_curr(curr, e) }) {
+            return Preempt::No;
+        }
+        if class == Class::Deadline { Preempt::HigherClass } else { Preempt::Fair }
     }
 
     /// The timer's or tick's work: charges the current entity, ends quanta, begins real-time periods. Whether the
@@ -40,6 +44,9 @@ impl RunQueue {
     pub fn tick(&mut self, now: Nanos) -> bool {
         self.update_current(now);
         in_order!(&mut self, c => c.roll(now));
+        if self.above != 0 {
+            self.count_above();
+        }
         let Some(curr) = self.curr else { return self.best_rank().outranks(Rank::IDLE) };
         if self.is_outranked() {
             return true;

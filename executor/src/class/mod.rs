@@ -1,7 +1,7 @@
 //! Linux's scheduling classes as pure state machines over injected time.
 //!
-//! One [`RunQueue`] per CPU decides which [`Entity`] runs, in the order stop > (deadline) > real-time > fair > idle.
-//! Nothing here takes a lock, touches hardware, allocates or reads a clock: the executor calls it under the queue's
+//! One [`RunQueue`] per CPU decides which [`Entity`] runs, in the order stop > deadline > real-time > fair > idle.
+//! Nothing here takes a lock (but [`deadline::domain`], a leaf), touches hardware, allocates or reads a clock: the executor calls it under the queue's
 //! lock with interrupts masked and hands in `now`, the tests and [`crate::sim`] call the same code over virtual time.
 //!
 //! | file | subject |
@@ -12,6 +12,7 @@
 //! | [`list`](self) | the intrusive list of the stop and real-time classes |
 //! | [`sched_class`](self) | the trait that a class implements, and the list of them all |
 //! | [`stop`](self) | the stop class: FIFO, above everything |
+//! | [`deadline`] | SCHED_DEADLINE: reservations, earliest deadline first |
 //! | [`realtime`](self) | SCHED_FIFO and SCHED_RR: bitmap, quantum, bandwidth |
 //! | [`fair`](self) | SCHED_OTHER, SCHED_BATCH, SCHED_IDLE: CFS as in Linux 6.1 |
 //! | [`runqueue`] | the classes put together: enqueue, dequeue, pick, put_prev |
@@ -34,6 +35,7 @@
 //! ```
 
 mod change;
+pub mod deadline;
 pub mod entity;
 mod events;
 mod fair;
@@ -46,6 +48,7 @@ mod stop;
 mod tree;
 pub mod weight;
 
+pub use deadline::reservation::{DlParams, Reservation};
 pub use entity::{Entity, Stats};
 pub use params::{Class, Params, Policy, Rank, Tunables};
 pub use runqueue::RunQueue;

@@ -17,16 +17,20 @@ pub enum Policy {
     Fifo,
     /// SCHED_RR.
     RoundRobin,
+    /// SCHED_DEADLINE: an entity with a reservation.
+    Deadline,
     /// The stop class: one kernel task per CPU that does what must not wait (migration, hotplug).
     Stop,
 }
 
-/// The scheduling classes, most urgent first. Deadline's place is between stop and real-time.
+/// The scheduling classes, most urgent first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 #[repr(u8)]
 pub enum Class {
     /// [`Policy::Stop`].
     Stop,
+    /// [`Policy::Deadline`].
+    Deadline,
     /// [`Policy::Fifo`] and [`Policy::RoundRobin`].
     Realtime,
     /// [`Policy::Normal`], [`Policy::Batch`] and [`Policy::Idle`].
@@ -68,18 +72,20 @@ impl Params {
     pub const fn class(&self) -> Class {
         match self.policy {
             Policy::Stop => Class::Stop,
+            Policy::Deadline => Class::Deadline,
             Policy::Fifo | Policy::RoundRobin => Class::Realtime,
             Policy::Normal | Policy::Batch | Policy::Idle => Class::Fair,
         }
     }
 
-    /// Linux's kernel-internal priority (`task_struct.prio`): 0..=98 real-time, 100..=139 fair; lower is more urgent.
-    /// The stop task shows 0, as it pretends to be FIFO 99 plus. Field 18 of `/proc/PID/stat` is this minus 100.
-    pub const fn prio(&self) -> u8 {
+    /// Linux's kernel-internal priority (`task_struct.prio`): -1 deadline, 0..=98 real-time, 100..=139 fair; lower is more
+    /// urgent. The stop task shows 0, as it pretends to be FIFO 99 plus. Field 18 of `/proc/PID/stat` is this minus 100.
+    pub const fn prio(&self) -> i16 {
         match self.class() {
             Class::Stop => 0,
-            Class::Realtime => 99u8.saturating_sub(self.rt_priority),
-            Class::Fair => 120u8.saturating_add_signed(self.nice),
+            Class::Deadline => -1,
+            Class::Realtime => 99i16.saturating_sub(self.rt_priority as i16),
+            Class::Fair => 120i16.saturating_add(self.nice as i16),
         }
     }
 
@@ -88,6 +94,7 @@ impl Params {
     pub const fn rank(&self) -> Rank {
         match self.class() {
             Class::Stop => Rank::STOP,
+            Class::Deadline => Rank::DEADLINE,
             Class::Realtime => Rank(RANK_RT_BASE.saturating_sub(self.rt_priority)),
             Class::Fair => Rank::FAIR,
         }
@@ -104,7 +111,7 @@ impl Params {
 }
 
 /// Rank of real-time priority 0 (which no entity has); priority 99 is the most urgent real-time rank.
-const RANK_RT_BASE: u8 = 101;
+const RANK_RT_BASE: u8 = 102;
 
 /// Urgency across the classes: the lower outranks. All fair entities have one rank: between them vruntime decides.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -113,12 +120,19 @@ pub struct Rank(pub u8);
 impl Rank {
     /// The stop class.
     pub const STOP: Rank = Rank(0);
-    /// The deadline class's place.
-    pub const DEADLINE: Rank = Rank(1);
+    /// Before the current one of the deadline class: an earlier deadline.
+    pub const DEADLINE_EARLIER: Rank = Rank(1);
+    /// The deadline class.
+    pub const DEADLINE: Rank = Rank(2);
     /// The fair class.
     pub const FAIR: Rank = Rank(RANK_RT_BASE);
     /// Nothing runs.
     pub const IDLE: Rank = Rank(u8::MAX);
+
+    /// The real-time priority whose rank it is.
+    pub const fn rt_priority(self) -> u8 {
+        RANK_RT_BASE.saturating_sub(self.0)
+    }
 
     /// Whether it should run instead of `other` at once.
     #[inline(always)]

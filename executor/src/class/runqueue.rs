@@ -1,5 +1,6 @@
 //! The run queue of one CPU: the classes in their order, and the four transitions of an entity.
 
+use super::deadline::DlRq;
 use super::entity::{Entity, Place};
 use super::fair::FairRq;
 use super::params::{Class, Rank, Tunables};
@@ -22,7 +23,10 @@ pub struct RunQueue {
     requeued: Option<NonNull<Entity>>,
     pub(super) fair: FairRq,
     pub(super) stop: StopRq,
+    pub(super) dl: DlRq,
     pub(super) rt: RtRq,
+    /// 0 while stop and deadline have nobody. See [`RunQueue::count_above`].
+    pub(super) above: u32,
     pub(super) tunables: Tunables,
     nr_switches: u64,
 }
@@ -39,10 +43,18 @@ impl RunQueue {
             requeued: None,
             fair: FairRq::new(&tunables),
             stop: StopRq::new(),
+            dl: DlRq::new(&tunables),
             rt: RtRq::new(&tunables),
+            above: 0,
             tunables,
             nr_switches: 0,
         }
+    }
+
+    /// Brings `above` up to date, after stop or deadline has changed.
+    #[inline]
+    pub(super) fn count_above(&mut self) {
+        self.above = self.stop.nr_running().wrapping_add(self.dl.tied());
     }
 
     /// Puts an entity on the queue. Ask [`RunQueue::should_preempt`] afterwards.
@@ -60,9 +72,12 @@ impl RunQueue {
             stats.last_queued = now;
             stats.count_arrival(why);
             let class = (*this).class;
-            if class == Class::Fair {
+            match class {
                 // The clock must be right before somebody is placed by it.
-                self.charge_current(now, true);
+                Class::Fair => self.charge_current(now, true),
+                // GRUB's rate is about to change.
+                Class::Deadline => self.update_current(now),
+                Class::Realtime | Class::Stop => {}
             }
             of_class!(self, class, c => c.enqueue_task(e, why, now));
             (*this).place = Place::Queued;
@@ -71,7 +86,7 @@ impl RunQueue {
 
     /// Puts an entity on the queue and makes it current, if nothing of its class or of a more urgent one is runnable: what
     /// [`RunQueue::enqueue`] and [`RunQueue::pick`] would come to, without a look at any list. `false`, and nothing done,
-    /// otherwise. There is no current entity at the time of the call.
+    /// otherwise, and for what is above real-time. There is no current entity at the time of the call.
     ///
     /// # Safety
     /// As [`RunQueue::enqueue`].
@@ -206,6 +221,11 @@ impl RunQueue {
                 stats.nvcsw = stats.nvcsw.wrapping_add(1);
                 (*this).place = Place::Off;
                 of_class!(self, class, c => c.dequeue_current(e));
+                if why == PutPrev::Dead
+                    && let Some(dl) = (*this).reservation
+                {
+                    self.dl.give_back(dl, now);
+                }
                 return;
             }
             stats.nivcsw = stats.nivcsw.wrapping_add(1);
@@ -271,7 +291,14 @@ impl RunQueue {
         if let Some(e) = self.curr {
             // SAFETY: the current entity is on the queue, hence valid.
             let class = unsafe { (*e.as_ptr()).class };
-            if class != Class::Realtime || !self.rt.is_throttled() {
+            // A throttled deadline entity is not counted.
+            let counted = match class {
+                Class::Realtime => !self.rt.is_throttled(),
+                // SAFETY: as above.
+                Class::Deadline => !unsafe { self.dl.holds_back(e) },
+                Class::Fair | Class::Stop => true,
+            };
+            if counted {
                 n = n.saturating_sub(1);
             }
         }

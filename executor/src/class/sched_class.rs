@@ -104,6 +104,16 @@ pub(super) trait SchedClass {
         false
     }
 
+    /// Whether `e`, which is queued, may not run now.
+    ///
+    /// # Safety
+    /// `e` is queued.
+    #[inline(always)]
+    unsafe fn holds_back(&self, e: NonNull<Entity>) -> bool {
+        let _ = e;
+        self.is_throttled()
+    }
+
     /// When a throttled class may run again, if anything waits for that.
     #[inline(always)]
     fn unthrottle_event(&self) -> Option<Nanos> {
@@ -153,27 +163,44 @@ macro_rules! of_class {
                 let $c = &mut $rq.rt;
                 $body
             }
+            $crate::class::Class::Deadline => {
+                let $c = &mut $rq.dl;
+                let r = $body;
+                $rq.count_above();
+                r
+            }
             $crate::class::Class::Stop => {
                 let $c = &mut $rq.stop;
-                $body
+                let r = $body;
+                $rq.count_above();
+                r
             }
         }
     };
 }
 
-/// `in_order!([&mut] rq, c => statement)`: the statement for the queue of each class, the most urgent first.
+/// `in_order!([&mut] rq, c => statement)`: the statement for the queue of each class that may have somebody, the most urgent
+/// first. The two above real-time mostly have nobody: one look at a common count says so.
 macro_rules! in_order {
     (&mut $rq:expr, $c:ident => $body:expr) => {{
-        let $c = &mut $rq.stop;
-        $body;
+        if $rq.above != 0 {
+            let $c = &mut $rq.stop;
+            $body;
+            let $c = &mut $rq.dl;
+            $body;
+        }
         let $c = &mut $rq.rt;
         $body;
         let $c = &mut $rq.fair;
         $body;
     }};
     ($rq:expr, $c:ident => $body:expr) => {{
-        let $c = &$rq.stop;
-        $body;
+        if $rq.above != 0 {
+            let $c = &$rq.stop;
+            $body;
+            let $c = &$rq.dl;
+            $body;
+        }
         let $c = &$rq.rt;
         $body;
         let $c = &$rq.fair;

@@ -32,34 +32,45 @@ impl SchedClass for StopRq {
         self.nr
     }
 
+    #[cold]
+    #[inline(never)]
     unsafe fn enqueue_task(&mut self, e: NonNull<Entity>, _: Enqueue, _: Nanos) {
         // SAFETY: passed on.
         unsafe { self.list.push_back(e) };
         self.nr = self.nr.wrapping_add(1);
     }
 
+    #[cold]
+    #[inline(never)]
     unsafe fn enqueue_current(&mut self, e: NonNull<Entity>, why: Enqueue, now: Nanos) -> bool {
         // SAFETY: passed on. The current entity is in the list.
         unsafe { self.enqueue_task(e, why, now) };
         true
     }
 
+    #[cold]
+    #[inline(never)]
     unsafe fn dequeue_task(&mut self, e: NonNull<Entity>) {
         // SAFETY: passed on.
         unsafe { self.list.remove(e) };
         self.nr = self.nr.wrapping_sub(1);
     }
 
+    #[cold]
+    #[inline(never)]
     unsafe fn dequeue_current(&mut self, e: NonNull<Entity>) {
         // SAFETY: the current entity is in the list.
         unsafe { self.dequeue_task(e) };
     }
 
-    #[inline(always)]
+    #[cold]
+    #[inline(never)]
     fn pick_next_task(&mut self, _: PickLimit, _: Nanos) -> Option<NonNull<Entity>> {
         self.list.first()
     }
 
+    #[cold]
+    #[inline(never)]
     unsafe fn put_prev_task(&mut self, e: NonNull<Entity>, gives_way: bool) {
         if gives_way {
             // SAFETY: it is in the list, and in none between the two calls.
@@ -78,11 +89,15 @@ impl SchedClass for StopRq {
         if self.nr > 0 { Some(Rank::STOP) } else { None }
     }
 
+    #[cold]
+    #[inline(never)]
     unsafe fn leave(&mut self, e: NonNull<Entity>, _: bool, _: bool) {
         // SAFETY: it is in the list.
         unsafe { self.dequeue_task(e) };
     }
 
+    #[cold]
+    #[inline(never)]
     unsafe fn join(&mut self, e: NonNull<Entity>, _: bool, _: bool) {
         // SAFETY: it is in no list.
         unsafe { self.enqueue_task(e, Enqueue::Migrated, 0) };

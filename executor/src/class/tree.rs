@@ -1,24 +1,46 @@
-//! The fair class's timeline: an intrusive red-black tree of entities ordered by vruntime, with a cached leftmost.
+//! An intrusive red-black tree, ordered by a key that its members carry, with a cached leftmost: the fair class's timeline
+//! (entities by vruntime) and the deadline class's queues (reservations by the time of what is next).
 //!
 //! Equal keys keep the order in which they came. Keys wrap: two of them are compared by the sign of their difference.
 //! Empty trees and trees of one or two entities, the common case, take a few instructions and no rebalancing.
 
-use super::entity::Entity;
 use core::ptr::NonNull;
 
-type Link = Option<NonNull<Entity>>;
+type Link<T> = Option<NonNull<T>>;
 
-/// An entity's links in the tree.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Node {
-    parent: Link,
-    left: Link,
-    right: Link,
+/// What a tree is made of.
+pub(super) trait Member: Sized {
+    /// # Safety
+    /// `this` is valid, and no reference to its node exists.
+    unsafe fn node(this: NonNull<Self>) -> *mut Node<Self>;
+
+    /// By what it is ordered. Stays the same as long as it is in a tree.
+    ///
+    /// # Safety
+    /// `this` is valid.
+    unsafe fn key(this: NonNull<Self>) -> u64;
+}
+
+/// A member's links in the tree.
+#[derive(Debug)]
+pub(super) struct Node<T> {
+    parent: Link<T>,
+    left: Link<T>,
+    right: Link<T>,
     red: bool,
 }
 
-impl Node {
-    pub(super) const UNLINKED: Node = Node { parent: None, left: None, right: None, red: false };
+impl<T> Clone for Node<T> {
+    #[inline(always)]
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Node<T> {}
+
+impl<T> Node<T> {
+    pub(super) const UNLINKED: Node<T> = Node { parent: None, left: None, right: None, red: false };
 }
 
 /// Whether virtual time `a` is before `b`.
@@ -29,35 +51,35 @@ pub(super) const fn before(a: u64, b: u64) -> bool {
 
 /// The tree.
 #[derive(Debug)]
-pub(super) struct Tree {
-    root: Link,
-    first: Link,
+pub(super) struct Tree<T> {
+    root: Link<T>,
+    first: Link<T>,
 }
 
 /// # Safety
 /// `e` is valid, and no reference to its node exists.
 #[inline(always)]
-unsafe fn node(e: NonNull<Entity>) -> *mut Node {
-    // SAFETY: by the caller's contract `e` points to an entity.
-    unsafe { &raw mut (*e.as_ptr()).node }
+unsafe fn node<T: Member>(e: NonNull<T>) -> *mut Node<T> {
+    // SAFETY: passed on.
+    unsafe { T::node(e) }
 }
 
 /// # Safety
 /// A `Some` is valid.
 #[inline(always)]
-unsafe fn is_red(e: Link) -> bool {
+unsafe fn is_red<T: Member>(e: Link<T>) -> bool {
     // SAFETY: by the caller's contract.
     e.is_some_and(|e| unsafe { (*node(e)).red })
 }
 
-impl Tree {
+impl<T: Member> Tree<T> {
     pub(super) const fn new() -> Self {
         Tree { root: None, first: None }
     }
 
-    /// The entity with the smallest vruntime.
+    /// The member with the smallest key.
     #[inline(always)]
-    pub(super) fn first(&self) -> Link {
+    pub(super) fn first(&self) -> Link<T> {
         self.first
     }
 
@@ -65,7 +87,7 @@ impl Tree {
     ///
     /// # Safety
     /// `e` is in a tree.
-    pub(super) unsafe fn next(e: NonNull<Entity>) -> Link {
+    pub(super) unsafe fn next(e: NonNull<T>) -> Link<T> {
         // SAFETY: everything that is linked to `e` is in the tree, hence valid.
         unsafe {
             if let Some(right) = (*node(e)).right {
@@ -87,7 +109,7 @@ impl Tree {
     /// # Safety
     /// `e` is in a tree.
     #[inline]
-    unsafe fn leftmost(mut e: NonNull<Entity>) -> NonNull<Entity> {
+    unsafe fn leftmost(mut e: NonNull<T>) -> NonNull<T> {
         // SAFETY: links of a tree lead to valid entities.
         while let Some(left) = unsafe { (*node(e)).left } {
             e = left;
@@ -95,12 +117,12 @@ impl Tree {
         e
     }
 
-    /// Puts an entity in, after those with the same vruntime.
+    /// Puts a member in, after those with the same key.
     ///
     /// # Safety
-    /// `e` is valid, in no tree, does not move and keeps its vruntime until it is removed.
+    /// `e` is valid, in no tree, does not move and keeps its key until it is removed.
     #[inline]
-    pub(super) unsafe fn insert(&mut self, e: NonNull<Entity>) {
+    pub(super) unsafe fn insert(&mut self, e: NonNull<T>) {
         // SAFETY: `e` is valid by contract, the others are in the tree.
         unsafe {
             let Some(mut parent) = self.root else {
@@ -109,10 +131,10 @@ impl Tree {
                 self.first = Some(e);
                 return;
             };
-            let key = (*e.as_ptr()).vruntime;
+            let key = T::key(e);
             let mut is_first = true;
             let slot = loop {
-                let slot = if before(key, (*parent.as_ptr()).vruntime) {
+                let slot = if before(key, T::key(parent)) {
                     &raw mut (*node(parent)).left
                 } else {
                     is_first = false;
@@ -134,9 +156,9 @@ impl Tree {
         }
     }
 
-    /// Takes the first entity out.
+    /// Takes the first member out.
     #[inline(always)]
-    pub(super) fn pop_first(&mut self) -> Link {
+    pub(super) fn pop_first(&mut self) -> Link<T> {
         let e = self.first?;
         // SAFETY: it is in the tree, so what its links lead to is valid.
         unsafe {
@@ -157,11 +179,11 @@ impl Tree {
         Some(e)
     }
 
-    /// Takes an entity out.
+    /// Takes a member out.
     ///
     /// # Safety
     /// `e` is in this tree.
-    pub(super) unsafe fn remove(&mut self, e: NonNull<Entity>) {
+    pub(super) unsafe fn remove(&mut self, e: NonNull<T>) {
         // SAFETY: `e` is in the tree, so all that its links lead to is valid.
         unsafe {
             if self.first == Some(e) {
@@ -213,7 +235,7 @@ impl Tree {
     /// # Safety
     /// `old` is (or, with its node cleared, was) a child of `parent`.
     #[inline(always)]
-    unsafe fn replace_child(&mut self, parent: Link, old: NonNull<Entity>, new: Link) {
+    unsafe fn replace_child(&mut self, parent: Link<T>, old: NonNull<T>, new: Link<T>) {
         match parent {
             None => self.root = new,
             // SAFETY: `p` is in the tree.
@@ -231,7 +253,7 @@ impl Tree {
     ///
     /// # Safety
     /// `x` is in this tree, and has the child that takes its place.
-    unsafe fn rotate(&mut self, x: NonNull<Entity>, left: bool) {
+    unsafe fn rotate(&mut self, x: NonNull<T>, left: bool) {
         // SAFETY: links of the tree.
         unsafe {
             let Some(y) = (if left { (*node(x)).right } else { (*node(x)).left }) else { return };
@@ -258,7 +280,7 @@ impl Tree {
     /// # Safety
     /// `e` is in this tree.
     #[cold]
-    unsafe fn rebalance_insert(&mut self, mut e: NonNull<Entity>) {
+    unsafe fn rebalance_insert(&mut self, mut e: NonNull<T>) {
         // SAFETY: links of the tree.
         unsafe {
             while let Some(mut p) = (*node(e)).parent
@@ -298,7 +320,7 @@ impl Tree {
     /// # Safety
     /// `hole` and `parent` are in this tree.
     #[cold]
-    unsafe fn rebalance_remove(&mut self, mut hole: Link, mut parent: Link) {
+    unsafe fn rebalance_remove(&mut self, mut hole: Link<T>, mut parent: Link<T>) {
         // SAFETY: links of the tree.
         unsafe {
             while !is_red(hole)
@@ -350,7 +372,7 @@ impl Tree {
 #[expect(clippy::disallowed_methods, reason = "a test may abort when memory runs out")]
 mod tests {
     use super::*;
-    use crate::class::Params;
+    use crate::class::{Entity, Params};
     use proptest::prelude::*;
     use std::boxed::Box;
     use std::vec::Vec;
@@ -379,7 +401,7 @@ mod tests {
     }
 
     /// Checks the subtree's links and colours; its black height and its entities in order.
-    fn check(at: Link, parent: Link, order: &mut Vec<NonNull<Entity>>) -> usize {
+    fn check(at: Link<Entity>, parent: Link<Entity>, order: &mut Vec<NonNull<Entity>>) -> usize {
         let Some(e) = at else { return 1 };
         // SAFETY: entities of a pool that lives.
         let n = unsafe { &*node(e) };
@@ -394,7 +416,7 @@ mod tests {
         left + usize::from(!n.red)
     }
 
-    fn check_tree(tree: &Tree, expected: &[NonNull<Entity>]) {
+    fn check_tree(tree: &Tree<Entity>, expected: &[NonNull<Entity>]) {
         let mut order = Vec::new();
         check(tree.root, None, &mut order);
         assert_eq!(order, expected);

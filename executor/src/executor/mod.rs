@@ -16,11 +16,14 @@
 
 mod affinity;
 pub mod pool;
+mod reserve;
 mod run;
 mod yielding;
 
 pub use affinity::set_affinity;
 pub(crate) use affinity::elsewhere;
+pub use reserve::{Refused, deadline, rr_timeslice, rt_bandwidth, set_deadline, set_rr_timeslice, set_rt_bandwidth, take_overrun};
+pub(crate) use reserve::{forget as forget_reservation, give_back, lend, prepare as prepare_reservation, reserve};
 pub use run::{Stopped, irq_exit, run};
 #[cfg(target_os = "none")]
 pub(crate) use run::{run_abandoned, run_parked};
@@ -163,6 +166,10 @@ fn select_cpu(task: &Task, here: CpuId) -> CpuId {
         return prev;
     }
     let online = CpuMask(allowed.0 & ONLINE.load().0);
+    // What a deadline task has of its reservation is kept where it was last, also while it sleeps.
+    if online.contains(prev) && task.is_deadline() {
+        return prev;
+    }
     if let Some(cpu) = CpuMask(idle.0 & online.0).first() {
         return cpu;
     }
@@ -187,7 +194,7 @@ pub(crate) fn take_in(
     for task in arrivals {
         // SAFETY: a queued task is alive: the executor's reference goes only after DEAD.
         let task = unsafe { task.as_ref() };
-        if !is_at_home(task, here) && !arrives(task, here) {
+        if !is_at_home(task, here) && !arrives(rq, task, here) {
             continue;
         }
         let entity = task.entity_ptr();
@@ -242,7 +249,7 @@ fn is_at_home(task: &Task, here: CpuId) -> bool {
 
 /// A task has come that was on another CPU's queue, or may not be here: makes it this CPU's, or sends it on (`false`).
 #[inline(never)]
-fn arrives(task: &Task, here: CpuId) -> bool {
+fn arrives(rq: &mut RunQueue, task: &Task, here: CpuId) -> bool {
     // If it comes from another CPU, `with_entity` may still look at it under the lock of the queue that it was last on.
     let arrives = task.cpu() != here;
     if arrives {
@@ -257,6 +264,10 @@ fn arrives(task: &Task, here: CpuId) -> bool {
         task.unlock_move();
     }
     if let Some(cpu) = away {
+        if !arrives {
+            // SAFETY: it is off this queue, on which it was last: it came from the inbox.
+            unsafe { rq.detach(task.entity_ptr()) };
+        }
         push_to(task, cpu, here, &IrqGuard::held());
     }
     away.is_none()
@@ -293,12 +304,20 @@ pub fn params(task: &Task) -> Params {
 
 /// Makes `task` run with `params`, and reschedules its CPU when the order of its queue changed.
 pub(crate) fn apply_params(task: &Task, params: Params) {
-    let guard = PreemptGuard::new();
-    let (cpu, resched) = with_entity(task, |rq, entity, now| {
+    apply(task, |rq, entity, now| {
         // SAFETY: the entity belongs to this queue, whose lock is held.
         let resched = unsafe { rq.set_params(entity, params, now) };
         task.note_params(&params);
-        (task.cpu(), resched)
+        (resched, ())
+    });
+}
+
+/// Changes what `task` is to its class by `f`, which says whether the order of its queue changed.
+pub(crate) fn apply<R>(task: &Task, f: impl FnOnce(&mut RunQueue, NonNull<Entity>, Nanos) -> (bool, R)) -> R {
+    let guard = PreemptGuard::new();
+    let (cpu, (resched, r)) = with_entity(task, |rq, entity, now| {
+        let r = f(rq, entity, now);
+        (task.cpu(), r)
     });
     // What lies in the inbox lies there by what the parameters were: the fence of `lets_lie` is the other half.
     fence(SeqCst);
@@ -306,6 +325,7 @@ pub(crate) fn apply_params(task: &Task, params: Params) {
         ask_for_choice(cpu, &guard);
     }
     drop(guard);
+    r
 }
 
 /// Makes `cpu` choose again: something but a wake has changed what it should run.

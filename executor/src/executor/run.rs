@@ -183,6 +183,8 @@ fn requeue(ctx: &Context, rq: &mut RunQueue, here: CpuId, task: &Task, now: Nano
     if let Some(cpu) = elsewhere(task, here) {
         // It may not stay here: it leaves through the other CPU's inbox.
         rq.put_prev(PutPrev::Sleep, now);
+        // SAFETY: it has just been taken off this queue.
+        unsafe { rq.detach(task.entity_ptr()) };
         let _ = task.state.after_pending();
         task.set_migrating();
         return push_to(task, cpu, here, &IrqGuard::held());

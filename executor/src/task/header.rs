@@ -183,6 +183,12 @@ impl Task {
         (self.urgency.load(Relaxed) as u8) < Rank::FAIR.0
     }
 
+    /// Whether it is of the deadline class now.
+    #[inline]
+    pub(crate) fn is_deadline(&self) -> bool {
+        self.urgency.load(Relaxed) as u8 == Rank::DEADLINE.0
+    }
+
     /// Its latency stamps.
     #[cfg(feature = "stamps")]
     pub fn stamps(&self) -> &crate::stamps::TaskStamps {
@@ -250,7 +256,10 @@ impl Task {
         // SAFETY: `layout` is what the task was allocated with.
         unsafe {
             #[cfg(not(loom))]
-            crate::sync::rt_mutex::forget(&task.as_ref().pi);
+            {
+                crate::sync::rt_mutex::forget(&task.as_ref().pi);
+                crate::executor::forget_reservation((*task.as_ref().entity.get()).reservation_ptr());
+            }
             let layout = task.as_ref().vtable.layout;
             dealloc(task.as_ptr().cast(), layout);
         }

@@ -17,7 +17,7 @@
 //! | `cputime` | CPU time by kind, for `/proc/stat` |
 //! | `memory` | `/proc/{meminfo,vmstat,buddyinfo,zoneinfo,slabinfo}` |
 //! | `interrupts` | `/proc/{interrupts,softirqs}` |
-//! | `sysctl` | `/proc/sys` |
+//! | `sysctl`, `sysctl_sched` | `/proc/sys` |
 //! | `sysfs` | the little of `/sys` that programs ask for: CPUs |
 
 #[cfg_attr(not(any(test, target_os = "none")), expect(dead_code, reason = "only the tests use it on a host"))]
@@ -42,6 +42,8 @@ mod space;
 mod status;
 #[cfg(target_os = "none")]
 mod sysctl;
+#[cfg(target_os = "none")]
+mod sysctl_sched;
 #[cfg(target_os = "none")]
 mod sysfs;
 #[cfg(target_os = "none")]

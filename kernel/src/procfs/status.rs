@@ -167,6 +167,7 @@ const fn policy_number(policy: Policy) -> u32 {
         Policy::RoundRobin => 2,
         Policy::Batch => 3,
         Policy::Idle => 5,
+        Policy::Deadline => 6,
     }
 }
 
@@ -388,10 +389,11 @@ pub(super) fn schedstat(who: &Who, out: &mut SeqBuf) -> OpResult<'static, ()> {
 pub(super) fn sched(who: &Who, out: &mut SeqBuf) -> OpResult<'static, ()> {
     let thread = who.thread()?;
     let task = thread.task().ok_or(Errno::ESRCH)?;
-    let (exec_start, vruntime, stats, weight) = executor::with_entity(task, |_, entity, _| {
+    let (exec_start, vruntime, stats, weight, budget) = executor::with_entity(task, |_, entity, _| {
         // SAFETY: the entity is read under its queue's lock.
         let entity = unsafe { entity.as_ref() };
-        (entity.exec_start(), entity.vruntime(), *entity.stats(), entity.weight())
+        let budget = entity.reservation().map(|r| (r.remaining(), r.absolute_deadline()));
+        (entity.exec_start(), entity.vruntime(), *entity.stats(), entity.weight(), budget)
     });
     let params = executor::params(task);
     let threads = thread.process.relations(&tasks()).threads.len();
@@ -413,9 +415,12 @@ pub(super) fn sched(who: &Who, out: &mut SeqBuf) -> OpResult<'static, ()> {
         ("nr_involuntary_switches", stats.nivcsw),
         ("se.load.weight", u64::from(weight) << 10),
         ("policy", u64::from(policy_number(params.policy))),
-        ("prio", u64::from(params.prio())),
+        ("prio", params.prio() as u64),
     ] {
         let _ = writeln!(out, "{name:<45}:{value:>21}");
+    }
+    if let (Policy::Deadline, Some((left, at))) = (params.policy, budget) {
+        let _ = writeln!(out, "{:<45}:{left:>21}\n{:<45}:{at:>21}", "dl.runtime", "dl.deadline");
     }
     Ok(())
 }

@@ -34,9 +34,6 @@ const FIXED: &[(&str, Show)] = &[
     ("kernel/core_pattern", |o| line(o, "core")),
     ("kernel/core_uses_pid", |o| line(o, 0)),
     ("kernel/randomize_va_space", |o| line(o, if crate::boot::params().is_some_and(|p| p.norandmaps) { 0 } else { 2 })),
-    ("kernel/sched_rt_period_us", |o| line(o, 1_000_000)),
-    ("kernel/sched_rt_runtime_us", |o| line(o, 950_000)),
-    ("kernel/sched_rr_timeslice_ms", |o| line(o, 100)),
     ("kernel/random/entropy_avail", |o| line(o, 256)),
     ("kernel/random/poolsize", |o| line(o, 256)),
     ("kernel/random/write_wakeup_threshold", |o| line(o, 256)),
@@ -55,7 +52,7 @@ const FIXED: &[(&str, Show)] = &[
     }),
 ];
 
-fn line(out: &mut SeqBuf, value: impl Display) -> Result<(), Errno> {
+pub(super) fn line(out: &mut SeqBuf, value: impl Display) -> Result<(), Errno> {
     let _ = writeln!(out, "{value}");
     Ok(())
 }
@@ -69,6 +66,7 @@ pub(super) fn init() -> Result<(), Errno> {
     for (path, show) in FIXED {
         sys.add_file(path, 0o444, *show)?;
     }
+    super::sysctl_sched::init(&sys)?;
     writable(&sys)
 }
 
@@ -143,7 +141,7 @@ fn drop_caches(what: u32) {
 }
 
 /// A number from `min` to `max`; EINVAL.
-fn value(data: &[u8], min: i64, max: i64) -> Result<i64, Errno> {
+pub(super) fn value(data: &[u8], min: i64, max: i64) -> Result<i64, Errno> {
     number(data).filter(|v| (min..=max).contains(v)).ok_or(Errno::EINVAL)
 }
 

@@ -40,7 +40,7 @@ mod prctl_mm;
 pub mod prctl_spec;
 mod process;
 mod rw;
-mod sched;
+pub mod sched;
 mod seal;
 mod sendfile;
 mod signal;

@@ -115,7 +115,7 @@ impl Drop for Number {
 
 /// Makes a thread or process like `parent`; returns its number.
 ///
-/// Errors: EINVAL for contradictory flags, EAGAIN when RLIMIT_NPROC or the numbers are exhausted, ENOMEM,
+/// Errors: EINVAL for contradictory flags, EAGAIN when RLIMIT_NPROC or the numbers are exhausted, or for a deadline task, ENOMEM,
 /// ERESTARTNOINTR when a signal arrived meanwhile (the call is made again after it was handled).
 pub async fn clone(parent: &Thread, request: CloneRequest) -> Result<u32, Errno> {
     check(parent, &request)?;
@@ -123,7 +123,7 @@ pub async fn clone(parent: &Thread, request: CloneRequest) -> Result<u32, Errno>
     if signal::has_pending(parent) {
         return Err(Errno::ERESTARTNOINTR);
     }
-    if too_many(parent)? {
+    if too_many(parent)? || shares_reservation(parent)? {
         return Err(Errno::EAGAIN);
     }
 
@@ -188,6 +188,12 @@ pub async fn clone(parent: &Thread, request: CloneRequest) -> Result<u32, Errno>
         wait_for_vfork(parent, &thread.process).await;
     }
     Ok(tid)
+}
+
+/// Whether the child would have to be of the deadline class: a reservation is one task's (Linux: sched_fork).
+fn shares_reservation(parent: &Thread) -> Result<bool, Errno> {
+    let task = parent.task().ok_or(Errno::ESRCH)?;
+    Ok(executor::params(task).policy == Policy::Deadline && !task_resets_on_fork(parent))
 }
 
 /// Whether the caller's user has as many threads as RLIMIT_NPROC allows. The superuser is not counted.
@@ -297,10 +303,10 @@ fn task_resets_on_fork(parent: &Thread) -> bool {
     parent.reset_on_fork.load(Relaxed)
 }
 
-/// SCHED_RESET_ON_FORK: real-time becomes SCHED_OTHER, negative nice values become 0.
+/// SCHED_RESET_ON_FORK: real-time and deadline become SCHED_OTHER, negative nice values become 0.
 fn params_after_reset(p: Params) -> Params {
     match p.policy {
-        Policy::Fifo | Policy::RoundRobin => Params::normal(0),
+        Policy::Fifo | Policy::RoundRobin | Policy::Deadline => Params::normal(0),
         _ if p.nice < 0 => Params { nice: 0, ..p },
         _ => p,
     }

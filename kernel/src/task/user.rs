@@ -12,7 +12,7 @@ use super::disturb::disturbed;
 use super::stay::Stay;
 use super::thread::Thread;
 use super::{exit, signal, switch};
-use crate::arch::aarch64::entry::{Trap, WORK_SIGNAL, WORK_STOP};
+use crate::arch::aarch64::entry::{Trap, WORK_BUDGET, WORK_SIGNAL, WORK_STOP};
 use crate::arch::aarch64::features;
 use crate::arch::aarch64::trap::{access_of, class, ec, is_table_fault};
 use crate::mm::FaultError;
@@ -176,7 +176,9 @@ async fn exit_to_user_work(thread: &Thread) -> bool {
         if work == 0 {
             return false;
         }
-        thread.take_work(WORK_SIGNAL | WORK_STOP);
+        if thread.take_work(WORK_SIGNAL | WORK_STOP | WORK_BUDGET) & WORK_BUDGET != 0 {
+            signal::budget_overrun(thread);
+        }
         apart(stage!("get_signal", signal::handle(thread))).await;
     }
 }

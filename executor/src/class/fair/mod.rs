@@ -24,7 +24,7 @@ use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 /// The fair class's queue.
 #[derive(Debug)]
 pub(super) struct FairRq {
-    tree: Tree,
+    tree: Tree<Entity>,
     curr: Option<NonNull<Entity>>,
     /// Buddies: who should run next if that is not unfair, who ran last and was preempted by a wake-up, who yielded.
     next: Option<NonNull<Entity>>,

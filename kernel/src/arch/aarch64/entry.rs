@@ -62,6 +62,8 @@ pub struct UserContext {
 pub const WORK_SIGNAL: u32 = 1;
 /// The thread group is stopping or exiting, or an exec wants this thread gone.
 pub const WORK_STOP: u32 = 2;
+/// A budget was not enough: see `signal::budget_overrun`.
+pub const WORK_BUDGET: u32 = 4;
 
 /// PSTATE of a new thread: EL0t, all interrupts unmasked, flags clear.
 pub const PSTATE_EL0: u64 = 0;

@@ -48,7 +48,7 @@ pub use deliver::{handle, recalc, try_handle};
 pub use fault::{abort, floating_point, force_fault};
 pub use pending::SigInfo;
 #[cfg(target_os = "none")]
-pub use send::{send_to_group, send_to_process, send_to_process_locked, send_to_thread};
+pub use send::{budget_overrun, send_to_group, send_to_process, send_to_process_locked, send_to_thread};
 #[cfg(target_os = "none")]
 pub use state::{ProcessSignals, ThreadSignals, exit_thread, has_pending};
 #[cfg(target_os = "none")]

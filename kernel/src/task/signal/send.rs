@@ -15,6 +15,7 @@ use vigil_abi::poll::POLLIN;
 use vigil_abi::process::wait_signaled;
 use vigil_abi::signal::*;
 use vigil_executor::context::Context;
+use vigil_executor::executor;
 use vigil_executor::task::{INTERRUPT_KILL, INTERRUPT_SIGNAL};
 use vigil_mem::KArc;
 
@@ -145,5 +146,14 @@ impl SigInfo {
             s => (CLD_KILLED, s & 0x7f),
         };
         SigInfo { signo, ..SigInfo::child(code, child.pid, child.uid(), value, [0; 2]) }
+    }
+}
+
+/// A budget of `thread`, whose poll this is, was not enough: SIGXCPU for its process if that is about its reservation (Linux:
+/// check_dl_overrun). As on Linux it learns of that when it runs again.
+pub fn budget_overrun(thread: &Thread) {
+    if thread.task().is_some_and(executor::take_overrun) {
+        // Nothing to be done if the signal's details are lost: it is pending all the same.
+        let _ = send_to_process(&thread.process, SigInfo::kernel(super::SIGXCPU));
     }
 }

@@ -19,6 +19,7 @@ mod poll;
 mod prctl;
 mod process;
 mod rw;
+mod sched;
 mod sendmsg;
 mod signal;
 mod socket;
@@ -54,6 +55,7 @@ pub fn all() -> Calls {
     deliver::add(&mut all);
     futex::add(&mut all);
     time::add(&mut all);
+    sched::add(&mut all);
     system::add(&mut all);
     xattr::add(&mut all);
     socket::add(&mut all);

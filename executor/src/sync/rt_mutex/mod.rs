@@ -18,8 +18,12 @@
 //!
 //! A task that takes part has a [`PiTask`], which [`prepare`] allocates: nothing else here can fail for want of memory.
 
+mod ranked;
+
+use self::ranked::{FAIR, Links, NONE, Node, Ranked, Urgency};
 use super::spinlock::{SpinIrqGuard, SpinLock};
-use crate::class::{Class, Params, Policy};
+use crate::class::deadline::domain::Overflow;
+use crate::class::{Class, DlParams, Params, Policy, Rank};
 use crate::executor;
 use crate::lock_class;
 use crate::task::{SpawnError, Task, TaskRef};
@@ -36,83 +40,9 @@ static PI: SpinLock<()> = SpinLock::new(lock_class!("pi"), ());
 /// Proof that [`PI`] is held.
 type Held = SpinIrqGuard<'static, ()>;
 
-/// The urgency of tasks that lend none: all fair ones (Linux: DEFAULT_PRIO).
-const FAIR: u8 = 120;
-/// The urgency of a mutex without waiters.
-const NONE: u8 = u8::MAX;
-
 /// The task waits for itself, along a chain (EDEADLK).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Deadlock;
-
-/// A neighbour in a [`Ranked`] list.
-struct Links<T> {
-    prev: *const T,
-    next: *const T,
-}
-
-impl<T> Links<T> {
-    const NONE: Links<T> = Links { prev: null(), next: null() };
-}
-
-/// What a [`Ranked`] list holds. Both are called with the lock held.
-trait Node: Sized {
-    fn links(&self) -> *mut Links<Self>;
-    /// Lower is more urgent.
-    fn urgency(&self) -> u8;
-}
-
-/// A list in order of urgency, equals in order of arrival. It borrows its nodes, which are pinned while they are in it.
-struct Ranked<T> {
-    first: *const T,
-    last: *const T,
-}
-
-impl<T: Node> Ranked<T> {
-    const EMPTY: Ranked<T> = Ranked { first: null(), last: null() };
-
-    /// # Safety
-    /// `node` is alive, pinned and in no list; the nodes of this one are alive; the lock is held.
-    unsafe fn insert(&mut self, node: *const T) {
-        // SAFETY: by the contract above.
-        unsafe {
-            let mut before = self.last;
-            while before.as_ref().is_some_and(|b| b.urgency() > (*node).urgency()) {
-                before = (*(*before).links()).prev;
-            }
-            let after = match before.as_ref() {
-                Some(b) => (*b.links()).next,
-                None => self.first,
-            };
-            *(*node).links() = Links { prev: before, next: after };
-            match before.as_ref() {
-                Some(b) => (*b.links()).next = node,
-                None => self.first = node,
-            }
-            match after.as_ref() {
-                Some(a) => (*a.links()).prev = node,
-                None => self.last = node,
-            }
-        }
-    }
-
-    /// # Safety
-    /// `node` is in this list; the lock is held.
-    unsafe fn remove(&mut self, node: *const T) {
-        // SAFETY: by the contract above.
-        unsafe {
-            let Links { prev, next } = core::mem::replace(&mut *(*node).links(), Links::NONE);
-            match prev.as_ref() {
-                Some(p) => (*p.links()).next = next,
-                None => self.first = next,
-            }
-            match next.as_ref() {
-                Some(n) => (*n.links()).prev = prev,
-                None => self.last = prev,
-            }
-        }
-    }
-}
 
 /// What a task has and wants. Hangs on the task from the first time on that it takes part.
 pub(crate) struct PiTask {
@@ -145,7 +75,9 @@ pub struct RtWaiter {
 struct WaiterState {
     task: Option<TaskRef>,
     mutex: *const RtMutex,
-    urgency: u8,
+    urgency: Urgency,
+    /// The reservation that it lends, if it is a deadline task.
+    reservation: DlParams,
     links: Links<RtWaiter>,
 }
 
@@ -164,7 +96,7 @@ impl Node for RtMutex {
         unsafe { &raw mut (*self.state.get()).links }
     }
 
-    fn urgency(&self) -> u8 {
+    fn urgency(&self) -> Urgency {
         // SAFETY: the lock is held; waiters in the list are alive.
         unsafe { (*self.state.get()).waiters.first.as_ref() }.map_or(NONE, Node::urgency)
     }
@@ -176,7 +108,7 @@ impl Node for RtWaiter {
         unsafe { &raw mut (*self.state.get()).links }
     }
 
-    fn urgency(&self) -> u8 {
+    fn urgency(&self) -> Urgency {
         // SAFETY: the lock is held.
         unsafe { (*self.state.get()).urgency }
     }
@@ -187,6 +119,8 @@ pub fn prepare(task: &Task) -> Result<(), SpawnError> {
     if takes_part(task) {
         return Ok(());
     }
+    // It may be lent a reservation.
+    executor::prepare_reservation(task)?;
     // SAFETY: the layout is not empty.
     let new = unsafe { alloc(Layout::new::<PiTask>()) }.cast::<PiTask>();
     if new.is_null() {
@@ -230,25 +164,52 @@ pub(crate) fn normal_params(task: &Task) -> Params {
 /// Gives `task` parameters of its own; what it runs with is more if something is lent to it.
 pub(crate) fn set_normal_params(task: &Task, params: Params) {
     let held = PI.lock_irq();
+    set_own(task, params, &held);
+    // Not before it is of another class: till then it runs by what it gives back here.
+    if params.policy != Policy::Deadline && executor::deadline(task).is_some() {
+        executor::give_back(task);
+    }
+}
+
+/// Gives `task`, which was prepared for it, a reservation and with it `params`.
+pub(crate) fn set_normal_deadline(task: &Task, params: Params, reservation: DlParams) -> Result<(), Overflow> {
+    let held = PI.lock_irq();
+    executor::reserve(task, reservation)?;
+    set_own(task, params, &held);
+    Ok(())
+}
+
+fn set_own(task: &Task, params: Params, held: &Held) {
     if task.pi.load(Acquire).is_null() {
         executor::apply_params(task, params);
     } else {
-        adjust(task, Some(params), &held);
+        adjust(task, Some(params), held);
     }
 }
 
-/// What a waiter with these parameters lends.
-fn urgency_of(params: &Params) -> u8 {
-    if params.class() == Class::Fair { FAIR } else { params.prio() }
+/// What a waiter lends: its urgency, and its reservation if it is a deadline task.
+fn lent_by(task: &Task) -> (Urgency, DlParams) {
+    executor::with_entity(task, |_, e, _| {
+        // SAFETY: the entity is read under its queue's lock.
+        let e = unsafe { e.as_ref() };
+        match (e.class(), e.reservation()) {
+            (Class::Fair, _) => (FAIR, DlParams::NONE),
+            (Class::Deadline, Some(r)) => (Urgency(Rank::DEADLINE, r.absolute_deadline()), r.effective()),
+            _ => (Urgency(e.rank(), 0), DlParams::NONE),
+        }
+    })
 }
 
-/// `normal`, made as urgent as `urgency`.
-fn boosted(normal: Params, urgency: u8) -> Params {
-    if urgency >= FAIR || urgency >= normal.prio() {
-        return normal;
+/// `normal`, whose own urgency is `own`, made as urgent as `lent`; and whether that takes the lender's reservation.
+fn boosted(normal: Params, own: Urgency, lent: Urgency) -> (Params, bool) {
+    if lent >= FAIR || lent >= own {
+        return (normal, false);
+    }
+    if lent.0 == Rank::DEADLINE {
+        return (Params { policy: Policy::Deadline, rt_priority: 0, ..normal }, true);
     }
     let policy = if normal.policy == Policy::RoundRobin { Policy::RoundRobin } else { Policy::Fifo };
-    Params { policy, rt_priority: 99u8.saturating_sub(urgency), ..normal }
+    (Params { policy, rt_priority: lent.0.rt_priority(), ..normal }, false)
 }
 
 /// Brings the parameters of `task` in line with what is lent to it, and of everybody whom it lends to in turn.
@@ -264,18 +225,28 @@ fn adjust(task: &Task, mut own: Option<Params>, held: &Held) {
             }
             let current = executor::effective_params(this);
             let normal = own.take().or((*pi).normal).unwrap_or(current);
-            let lent = (*pi).owned.first.as_ref().map_or(NONE, Node::urgency);
-            let wanted = boosted(normal, lent);
-            (*pi).normal = (wanted != normal).then_some(normal);
-            if wanted == current {
+            let top = (*pi).owned.first.as_ref().and_then(|m| (*m.state.get()).waiters.first.as_ref());
+            let lent = top.map_or(NONE, Node::urgency);
+            // Of its own reservation the present deadline counts.
+            let mine = if normal.policy == Policy::Deadline { lent_by(this).0.1 } else { 0 };
+            let (wanted, takes) = boosted(normal, Urgency(normal.rank(), mine), lent);
+            let reservation = top.filter(|_| takes).map(|w| (*w.state.get()).reservation);
+            (*pi).normal = (wanted != normal || takes).then_some(normal);
+            let stays = wanted.policy == Policy::Deadline;
+            let changed = stays && executor::lend(this, reservation);
+            if wanted == current && !changed {
                 return;
             }
             executor::apply_params(this, wanted);
+            if !stays {
+                // Not before it is of another class: till then it runs by that.
+                executor::lend(this, None);
+            }
             let Some(waiter) = (*pi).waits.as_ref() else { return };
             let Some(mutex) = (*waiter.state.get()).mutex.as_ref() else { return };
             mutex.with_rank_changed(held, |state| {
                 state.waiters.remove(waiter);
-                (*waiter.state.get()).urgency = urgency_of(&wanted);
+                ((*waiter.state.get()).urgency, (*waiter.state.get()).reservation) = lent_by(this);
                 state.waiters.insert(waiter);
             });
             task = mutex.owner_ptr();
@@ -385,7 +356,7 @@ impl RtMutex {
                 link = pi.waits.as_ref().map_or(null(), |w| (*w.state.get()).mutex);
             }
             let state = waiter.state.get();
-            (*state).urgency = urgency_of(&executor::effective_params(&task));
+            ((*state).urgency, (*state).reservation) = lent_by(&task);
             (*state).mutex = &raw const *self;
             if let Some(pi) = task.pi.load(Acquire).as_mut() {
                 pi.waits = &raw const *waiter;
@@ -446,7 +417,7 @@ impl Drop for RtMutex {
 impl RtWaiter {
     /// One that waits for nothing.
     pub const fn new() -> Self {
-        let state = WaiterState { task: None, mutex: null(), urgency: FAIR, links: Links::NONE };
+        let state = WaiterState { task: None, mutex: null(), urgency: FAIR, reservation: DlParams::NONE, links: Links::NONE };
         RtWaiter { state: UnsafeCell::new(state), _pin: PhantomPinned }
     }
 

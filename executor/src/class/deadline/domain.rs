@@ -1,0 +1,239 @@
+//! What the CPUs that share their deadline tasks can promise (Linux: a root domain's `dl_bw`): admission, and the release of
+//! what a task gives back, which counts until the task's 0-lag time.
+//!
+//! The lock is a leaf, inside those of run queues.
+
+use super::reservation::{BW_UNIT, Reservation, ratio};
+use crate::lock_class;
+use crate::sync::SpinLock;
+use crate::time::Nanos;
+use core::ptr::{NonNull, null_mut};
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// A reservation's part in its domain.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    /// What of the domain's total is its; 0: nothing.
+    bandwidth: u64,
+    /// Given back, and counted till then; `None`: in use.
+    until: Option<Nanos>,
+    /// Its task is freed: it goes when it is due.
+    orphan: bool,
+    /// The next one in the list of those that are given back, or of garbage.
+    next: *mut Reservation,
+}
+
+impl Claim {
+    pub(super) const NONE: Claim = Claim { bandwidth: 0, until: None, orphan: false, next: null_mut() };
+}
+
+#[derive(Debug)]
+struct Totals {
+    /// What each CPU can promise; `None`: everything.
+    limit: Option<u64>,
+    /// What is promised.
+    total: u64,
+    /// The CPUs, for the share of each in the total.
+    cpus: u64,
+    /// Those that are given back.
+    leaving: *mut Reservation,
+    /// Those whose task is freed, and whose time has come.
+    garbage: *mut Reservation,
+}
+
+// SAFETY: the list is followed only under the lock.
+unsafe impl Send for Totals {}
+
+/// A root domain.
+#[derive(Debug)]
+pub struct Domain {
+    totals: SpinLock<Totals>,
+    /// What each CPU could promise still: read by GRUB without the lock.
+    extra: AtomicU64,
+    /// When the next of the leaving is due; `u64::MAX`: none.
+    due: AtomicU64,
+}
+
+/// The domain of all CPUs: there is no other yet.
+pub static ROOT: Domain = Domain::new();
+
+/// The domain cannot promise so much (EBUSY).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Overflow;
+
+impl Domain {
+    /// A domain with Linux's default limit, 950 ms of each second.
+    pub const fn new() -> Domain {
+        let limit = ratio(1000, 950);
+        let totals = Totals { limit: Some(limit), total: 0, cpus: 1, leaving: null_mut(), garbage: null_mut() };
+        Domain { totals: SpinLock::new(lock_class!("dl_bw"), totals), extra: AtomicU64::new(limit), due: AtomicU64::new(u64::MAX) }
+    }
+
+    /// Promises what `r` asks for from now on, `bandwidth`, instead of what it had, with `cpus` CPUs.
+    ///
+    /// # Safety
+    /// `r` is valid, and stays so until it is abandoned here.
+    pub unsafe fn admit(&self, r: NonNull<Reservation>, bandwidth: u64, cpus: u64, now: Nanos) -> Result<(), Overflow> {
+        let mut t = self.totals.lock_irq();
+        self.collect(&mut t, now);
+        t.cpus = cpus.max(1);
+        // SAFETY: valid by contract, and its claim is this lock's.
+        unsafe {
+            let claim = &raw mut (*r.as_ptr()).domain;
+            let old = (*claim).bandwidth;
+            // What is being given back counts against the others, but not against itself once it is admitted.
+            let forgiven = if (*claim).until.is_none() { old } else { 0 };
+            if let Some(limit) = t.limit
+                && limit.saturating_mul(t.cpus) < t.total.saturating_sub(forgiven).saturating_add(bandwidth)
+            {
+                self.note(&t);
+                return Err(Overflow);
+            }
+            t.take_out(r);
+            t.total = t.total.saturating_sub(old).saturating_add(bandwidth);
+            *claim = Claim { bandwidth, ..Claim::NONE };
+        }
+        self.note(&t);
+        Ok(())
+    }
+
+    /// `r` needs nothing any more; what it had counts until `until`.
+    ///
+    /// # Safety
+    /// As [`Domain::admit`].
+    pub unsafe fn give_back(&self, r: NonNull<Reservation>, until: Nanos, now: Nanos) {
+        let mut t = self.totals.lock_irq();
+        // SAFETY: valid by contract, and its claim is this lock's.
+        unsafe {
+            let claim = &raw mut (*r.as_ptr()).domain;
+            if (*claim).bandwidth != 0 && (*claim).until.is_none() {
+                (*claim).until = Some(until);
+                (*claim).next = t.leaving;
+                t.leaving = r.as_ptr();
+            }
+        }
+        self.collect(&mut t, now);
+        self.note(&t);
+    }
+
+    /// The task of `r` is freed. `true`: the caller frees `r`, too; `false`: [`Domain::take_garbage`] yields it one day.
+    ///
+    /// # Safety
+    /// As [`Domain::admit`]; nobody else reaches `r` any more.
+    pub unsafe fn abandon(&self, r: NonNull<Reservation>, now: Nanos) -> bool {
+        let mut t = self.totals.lock_irq();
+        self.collect(&mut t, now);
+        self.note(&t);
+        // SAFETY: valid by contract, and its claim is this lock's.
+        let claim = unsafe { &mut (*r.as_ptr()).domain };
+        claim.orphan = claim.until.is_some();
+        !claim.orphan
+    }
+
+    /// A reservation that nobody uses any more, for the caller to free.
+    pub fn take_garbage(&self) -> Option<NonNull<Reservation>> {
+        let mut t = self.totals.lock_irq();
+        let r = NonNull::new(t.garbage)?;
+        // SAFETY: what is in the list is valid.
+        t.garbage = unsafe { (*r.as_ptr()).domain.next };
+        Some(r)
+    }
+
+    /// Changes what each CPU can promise: `runtime` of each `period`, `None` for everything. Refused when more is promised.
+    pub fn set_limit(&self, period: Nanos, runtime: Option<Nanos>, cpus: u64, now: Nanos) -> Result<(), Overflow> {
+        let mut t = self.totals.lock_irq();
+        self.collect(&mut t, now);
+        let limit = runtime.map(|r| ratio(period, r));
+        if limit.is_some_and(|l| l.saturating_mul(cpus) < t.total) {
+            return Err(Overflow);
+        }
+        t.limit = limit;
+        t.cpus = cpus.max(1);
+        self.note(&t);
+        Ok(())
+    }
+
+    /// What is promised, in units of 1 / 2^20 of a CPU.
+    pub fn total(&self, now: Nanos) -> u64 {
+        let mut t = self.totals.lock_irq();
+        self.collect(&mut t, now);
+        self.note(&t);
+        t.total
+    }
+
+    /// What GRUB may hand out of each CPU besides what is promised.
+    pub(super) fn extra(&self, now: Nanos) -> u64 {
+        if now >= self.due.load(Relaxed) {
+            let _ = self.total(now);
+        }
+        self.extra.load(Relaxed)
+    }
+
+    /// When [`Domain::extra`] changes by itself.
+    pub(super) fn next_release(&self) -> Nanos {
+        self.due.load(Relaxed)
+    }
+
+    /// Releases what was given back and is due.
+    fn collect(&self, t: &mut Totals, now: Nanos) {
+        if now < self.due.load(Relaxed) {
+            return;
+        }
+        let mut link = &raw mut t.leaving;
+        // SAFETY: what is in the list is valid, and its claim is this lock's.
+        unsafe {
+            while !(*link).is_null() {
+                let r = *link;
+                let claim = &mut (*r).domain;
+                if claim.until.is_some_and(|until| until <= now) {
+                    *link = claim.next;
+                    t.total = t.total.saturating_sub(claim.bandwidth);
+                    let orphan = core::mem::replace(claim, Claim::NONE).orphan;
+                    if orphan {
+                        claim.next = t.garbage;
+                        t.garbage = r;
+                    }
+                } else {
+                    link = &raw mut claim.next;
+                }
+            }
+        }
+    }
+
+    /// Brings what is read without the lock up to date.
+    fn note(&self, t: &Totals) {
+        let limit = t.limit.unwrap_or(BW_UNIT);
+        self.extra.store(limit.saturating_sub(t.total / t.cpus), Relaxed);
+        let (mut due, mut at) = (u64::MAX, t.leaving.cast_const());
+        // SAFETY: as in `collect`.
+        while let Some(r) = unsafe { at.as_ref() } {
+            due = due.min(r.domain.until.unwrap_or(u64::MAX));
+            at = r.domain.next.cast_const();
+        }
+        self.due.store(due, Relaxed);
+    }
+}
+
+impl Default for Domain {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Totals {
+    /// # Safety
+    /// `r` is valid.
+    unsafe fn take_out(&mut self, r: NonNull<Reservation>) {
+        let mut link = &raw mut self.leaving;
+        // SAFETY: what is in the list is valid, and its claim is this lock's.
+        unsafe {
+            while let Some(at) = NonNull::new(*link) {
+                if at == r {
+                    *link = (*r.as_ptr()).domain.next;
+                    return;
+                }
+                link = &raw mut (*at.as_ptr()).domain.next;
+            }
+        }
+    }
+}
