@@ -16,7 +16,7 @@ const VIRTUAL_INDEX: usize = 2;
 /// Errors: ENODEV when the tree has none; EPROBE_DEFER before the interrupt controller is there; EINVAL.
 pub fn init(tree: &Tree<'_>) -> Result<Virq, Errno> {
     let node = tree.compatible(&["arm,armv8-timer", "arm,armv7-timer"]).next().ok_or(Errno::ENODEV)?;
-    vigil_executor::arch::without_irqs(|| vigil_executor::arch::program_timer(None));
+    vigil_executor::arch::stop_timer();
     let index = node.prop_strings("interrupt-names").position(|n| n == "virt").unwrap_or(VIRTUAL_INDEX);
     irq::map_dt(node, index)
 }

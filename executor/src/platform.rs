@@ -10,9 +10,9 @@ use core::ptr::NonNull;
 pub trait Platform: Sync {
     /// Interrupts `cpu` so that it drains its inbox. Lock-free; any context.
     fn send_reschedule(&self, cpu: CpuId);
-    /// Programs the comparator of this simulated CPU for the counter value `count`, or stops it. Interrupts masked.
+    /// Programs the comparator of this simulated CPU for the counter value `count`. Interrupts masked.
     #[cfg(not(target_os = "none"))]
-    fn program_timer(&self, count: Option<u64>);
+    fn program_timer(&self, count: u64);
     /// A new kernel stack with an initialised context block, or `None` when memory is short. May not block.
     fn alloc_stack(&self) -> Option<NonNull<Context>>;
     /// Calls [`rcu::softirq`](crate::sync::rcu::softirq) in a softirq of each CPU of `mask`, soon. Interrupts masked, any

@@ -24,7 +24,7 @@ impl Platform for Host {
     // The loop of a host CPU looks at its inbox all the time.
     fn send_reschedule(&self, _cpu: CpuId) {}
     fn send_reschedule_mask(&self, _mask: CpuMask) {}
-    fn program_timer(&self, _count: Option<u64>) {}
+    fn program_timer(&self, _count: u64) {}
     fn alloc_stack(&self) -> Option<std::ptr::NonNull<Context>> {
         None
     }

@@ -124,22 +124,25 @@ pub fn counter_frequency() -> u64 {
     f
 }
 
-/// Raises this CPU's timer line when the counter reaches `count`, at once if it has; or keeps it down (CNTV_CVAL_EL0 and
-/// CNTV_CTL_EL0.ENABLE, Arm ARM D11.2). Interrupts masked.
+/// Raises this CPU's timer line when the counter reaches `count`, at once if it has, and keeps it down till then (CNTV_CVAL_EL0
+/// and CNTV_CTL_EL0.ENABLE, Arm ARM D11.2). Interrupts masked.
 #[inline(always)]
-pub fn program_timer(count: Option<u64>) {
-    match count {
-        // SAFETY: the comparator raises an interrupt, no more. The ISB makes both writes take effect in this order before
-        // what follows. Not `nomem`: what was queued for this deadline is written before.
-        Some(count) => unsafe {
-            asm!(
-                "msr cntv_cval_el0, {}", "msr cntv_ctl_el0, {}", "isb",
-                in(reg) count, in(reg) 1u64, options(nostack, preserves_flags)
-            );
-        },
-        // SAFETY: as above.
-        None => unsafe { asm!("msr cntv_ctl_el0, xzr", "isb", options(nostack, preserves_flags)) },
+pub fn program_timer(count: u64) {
+    // SAFETY: the comparator raises an interrupt, no more. The ISB makes both writes take effect in this order before
+    // what follows. Not `nomem`: what was queued for this deadline is written before.
+    unsafe {
+        asm!(
+            "msr cntv_cval_el0, {}", "msr cntv_ctl_el0, {}", "isb",
+            in(reg) count, in(reg) 1u64, options(nostack, preserves_flags)
+        );
     }
+}
+
+/// Keeps this CPU's timer line down.
+#[inline(always)]
+pub fn stop_timer() {
+    // SAFETY: as above: no interrupt comes of it.
+    unsafe { asm!("msr cntv_ctl_el0, xzr", "isb", options(nostack, preserves_flags)) };
 }
 
 /// Waits for an interrupt with interrupts masked: a pending one ends the wait although it is masked (Arm ARM D1.6.2).

@@ -13,6 +13,8 @@ use intrusive_collections::{RBTree, UnsafeRef};
 
 /// "No event".
 const NEVER: Nanos = Nanos::MAX;
+/// The counter value of an event that never comes, in 292 years of a counter of 1 GHz. Nobody who adds an offset to it overflows.
+const NEVER_COUNT: u64 = i64::MAX as u64;
 /// How often one interrupt looks at the clock again before it lets other work run (Linux: hrtimer_interrupt, 3).
 const ROUNDS: u32 = 3;
 /// How far ahead the comparator is set when timers come due faster than they can be run.
@@ -35,13 +37,23 @@ pub(super) struct Tree {
 // SAFETY: used under the base's lock, on whichever CPU.
 unsafe impl Send for Tree {}
 
+impl Tree {
+    /// The first entry, if it may fire at `t`.
+    #[inline(always)]
+    fn may_fire(&self, t: Nanos) -> Option<*const Entry> {
+        let entry = if self.front.is_null() { self.head } else { self.front };
+        // SAFETY: queued entries are alive; the base's lock, which guards `self`, is held.
+        (!entry.is_null() && unsafe { (*entry).inner.with(|p| (*p).soft) } <= t).then_some(entry)
+    }
+}
+
 /// The timers of one CPU.
 pub(super) struct Base {
     cpu: usize,
     tree: SpinLock<Tree>,
     /// Hard expiry of the first entry. Written under the lock.
     first: AtomicU64,
-    /// The same as a value of the counter, so that the interrupt need not convert it.
+    /// The same as a value of the counter, so that the interrupt need not convert it; NEVER_COUNT when there is none.
     first_count: AtomicU64,
     /// The executor's event. Its own CPU only, interrupts masked.
     slice: AtomicU64,
@@ -56,7 +68,7 @@ impl Base {
                 cpu,
                 tree: SpinLock::new(&TIMER_BASE, Tree { front: ptr::null(), tree: RBTree::new(ByExpiry::NEW), head: ptr::null(), running: ptr::null() }),
                 first: AtomicU64::new(NEVER),
-                first_count: AtomicU64::new(0),
+                first_count: AtomicU64::new(NEVER_COUNT),
                 slice: AtomicU64::new(NEVER),
                 programmed: AtomicU64::new(NEVER),
             }
@@ -131,7 +143,7 @@ impl Base {
                 return;
             }
         }
-        let (mut first, mut count) = (NEVER, 0);
+        let (mut first, mut count) = (NEVER, NEVER_COUNT);
         if !tree.head.is_null() {
             // SAFETY: it is queued; we hold the lock (`tree` is what it guards).
             (first, count) = unsafe { (*tree.head).inner.with(|p| ((*p).hard, (*p).count)) };
@@ -156,13 +168,12 @@ impl Base {
         // Between the two loads nobody changes them: entries of this base are queued on its CPU, with interrupts masked;
         // elsewhere they are only taken out. Then the comparator may stand at an event that is gone, which costs an
         // interrupt that finds nothing.
-        arch::program_timer(if event == NEVER {
-            None
-        } else if event == self.first.load(Ordering::Relaxed) {
-            Some(self.first_count.load(Ordering::Relaxed))
+        let count = if event == self.first.load(Ordering::Relaxed) {
+            self.first_count.load(Ordering::Relaxed)
         } else {
-            Some(nanos_to_counter(event))
-        });
+            nanos_to_counter(event)
+        };
+        arch::program_timer(count);
     }
 }
 
@@ -274,12 +285,13 @@ pub(super) fn with_action<R>(entry: &Entry, f: impl FnOnce(&mut Action, bool) ->
 pub fn interrupt(now_at_entry: Nanos) -> bool {
     let base = bases().this();
     let mut t = now_at_entry;
+    let mut not_before = 0;
     // Not only when the first one must fire: what may fire, its slack permitting, saves an interrupt.
     if base.first.load(Ordering::Relaxed) != NEVER {
         // What callbacks start is earlier than nothing that stands in the comparator: it is written once, below.
         base.programmed.store(0, Ordering::Relaxed);
         if expire(base, t) {
-            t = expire_more(base, t);
+            (t, not_before) = expire_more(base, t);
         }
     }
     let mut slice = base.slice.load(Ordering::Relaxed);
@@ -288,76 +300,92 @@ pub fn interrupt(now_at_entry: Nanos) -> bool {
         slice = NEVER;
         base.slice.store(NEVER, Ordering::Relaxed);
     }
-    let mut event = base.first.load(Ordering::Relaxed).min(slice);
-    if event <= t {
-        // Timers come due as fast as they run: leave the CPU to others for a moment.
-        event = t.saturating_add(HANG_DELAY).min(slice);
-    }
-    base.program(event);
+    base.program(base.first.load(Ordering::Relaxed).max(not_before).min(slice));
     due
 }
 
 /// Callbacks have run, which takes time and may start timers: what came due meanwhile would only interrupt again. Returns
-/// the time at which there was nothing, or the patience over.
+/// the time at which there was nothing, or the patience over; and the time before which the comparator may not fire again.
 #[cold]
 #[inline(never)]
-fn expire_more(base: &Base, mut t: Nanos) -> Nanos {
+fn expire_more(base: &Base, mut t: Nanos) -> (Nanos, Nanos) {
     for _ in 1..ROUNDS {
         t = now().max(t);
         if base.first.load(Ordering::Relaxed) > t || !expire(base, t) {
             break;
         }
     }
-    t
+    // Timers come due as fast as they run: leave the CPU to others for a moment.
+    let hang = base.first.load(Ordering::Relaxed) <= t;
+    (t, if hang { t.saturating_add(HANG_DELAY) } else { 0 })
 }
 
 /// Fires what may fire at `t`; whether functions were called, and not only sleepers woken.
 #[inline(always)]
 fn expire(base: &Base, t: Nanos) -> bool {
-    let mut called = false;
     let mut tree = base.tree.lock_masked();
-    loop {
-        let entry = if tree.front.is_null() { tree.head } else { tree.front };
-        // SAFETY: queued entries are alive; we hold the lock. After FIRED was stored, or the lock let go, the entry
-        // may be gone and is not touched.
-        unsafe {
-            if entry.is_null() || (*entry).inner.with(|p| (*p).soft) > t {
-                break;
-            }
-            let call = (*entry).inner.with_mut(|p| match &mut (*p).action {
-                Action::Call(f) => Ok(*f),
-                Action::Wake(waker) => Err(waker.take()),
-            });
-            match call {
-                Err(waker) => {
-                    // Before the tree is put in order: it is what everybody waits for. Should the sleeper run on another
-                    // CPU at once, it sees that its time has come, and waits for our lock before it goes.
-                    if let Some(waker) = waker {
-                        waker.wake();
-                    }
-                    // It stays QUEUED until FIRED: an owner that read IDLE would free it without taking our lock.
-                    base.take(&mut tree, &*entry);
-                    (*entry).state.store(FIRED, Ordering::Release);
-                }
-                Ok(f) => {
-                    called = true;
-                    base.take(&mut tree, &*entry);
-                    (*entry).state.store(IDLE, Ordering::Relaxed);
-                    tree.running = entry;
-                    drop(tree);
-                    // A cancel waits while `running` names the entry, so its owner is alive during the call; unless
-                    // the call itself frees it, and it is not looked at afterwards.
-                    f(Timer::of_entry(&*entry));
-                    tree = base.tree.lock_masked();
-                    tree.running = ptr::null();
-                }
-            }
+    while let Some(entry) = tree.may_fire(t) {
+        // SAFETY: queued entries are alive, and we hold the lock.
+        if !unsafe { wake_sleeper(base, &mut tree, entry) } {
+            drop(tree);
+            expire_calls(base, t);
+            return true;
         }
     }
-    called
+    false
 }
 
-/// Programs this CPU's comparator for its next event, or stops it. Interrupts masked.
+/// [`expire`] from the first function on.
+#[inline(never)]
+fn expire_calls(base: &Base, t: Nanos) {
+    let mut tree = base.tree.lock_masked();
+    while let Some(entry) = tree.may_fire(t) {
+        // SAFETY: queued entries are alive, and we hold the lock. After it is let go the entry may be gone.
+        unsafe {
+            if wake_sleeper(base, &mut tree, entry) {
+                continue;
+            }
+            let Action::Call(f) = (*entry).inner.with(|p| &(*p).action) else { continue };
+            let f = *f;
+            base.take(&mut tree, &*entry);
+            (*entry).state.store(IDLE, Ordering::Relaxed);
+            tree.running = entry;
+            drop(tree);
+            // A cancel waits while `running` names the entry, so its owner is alive during the call; unless
+            // the call itself frees it, and it is not looked at afterwards.
+            f(Timer::of_entry(&*entry));
+            tree = base.tree.lock_masked();
+            tree.running = ptr::null();
+        }
+    }
+}
+
+/// Fires `entry` if a sleeper waits for it; whether one does.
+///
+/// # Safety
+/// `entry` is queued in `base`, whose lock is held. It may be gone afterwards.
+#[inline(always)]
+unsafe fn wake_sleeper(base: &Base, tree: &mut Tree, entry: *const Entry) -> bool {
+    // SAFETY: by the contract.
+    unsafe {
+        let waker = (*entry).inner.with_mut(|p| match &mut (*p).action {
+            Action::Call(_) => None,
+            Action::Wake(waker) => Some(waker.take()),
+        });
+        let Some(waker) = waker else { return false };
+        // Before the tree is put in order: it is what everybody waits for. Should the sleeper run on another
+        // CPU at once, it sees that its time has come, and waits for our lock before it goes.
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        // It stays QUEUED until FIRED: an owner that read IDLE would free it without taking our lock.
+        base.take(tree, &*entry);
+        (*entry).state.store(FIRED, Ordering::Release);
+        true
+    }
+}
+
+/// Programs this CPU's comparator for its next event. Interrupts masked.
 pub fn reprogram() {
     let base = bases().this();
     base.program(base.first.load(Ordering::Relaxed).min(base.slice.load(Ordering::Relaxed)));
