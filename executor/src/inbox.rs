@@ -78,6 +78,22 @@ impl Inbox {
         if own.is_null() { self.others.load(Ordering::Acquire) } else { own }
     }
 
+    /// The task, if just one waits and its CPU has woken it itself; it stays in the list. On the inbox's own CPU, with interrupts
+    /// masked.
+    #[inline(always)]
+    pub fn only_own(&self) -> Option<NonNull<Task>> {
+        let task = NonNull::new(self.own.load(Ordering::Relaxed))?;
+        // SAFETY: what is in the list is alive, and its links are this flow's.
+        let alone = unsafe { task.as_ref().link.load(Ordering::Relaxed) }.is_null();
+        (alone && self.others.load(Ordering::Relaxed).is_null()).then_some(task)
+    }
+
+    /// Takes out the task that [`Inbox::only_own`] has answered.
+    #[inline(always)]
+    pub fn take_only_own(&self) {
+        self.own.store(null_mut(), Ordering::Relaxed);
+    }
+
     /// Takes everything, each list oldest first. On the inbox's own CPU, with interrupts masked.
     #[inline(always)]
     pub fn take(&self) -> Drain {

@@ -27,13 +27,17 @@ use crate::arch;
 use crate::class::Preempt;
 use crate::context::{Context, StackKind};
 use crate::cpu::CpuId;
+#[cfg(target_os = "none")]
+use crate::class::Enqueue;
 use crate::executor::{CpuExec, DUE_CHOICE, DUE_TICK, EXEC, take_in};
+#[cfg(target_os = "none")]
+use crate::executor::{elsewhere, is_at_home};
 use crate::task::Task;
 use crate::time;
 use crate::timer;
-use core::ptr::null_mut;
+use core::ptr::{NonNull, null_mut};
 #[cfg(target_os = "none")]
-use core::ptr::{NonNull, null};
+use core::ptr::null;
 use core::sync::atomic::Ordering::*;
 
 unsafe extern "C" {
@@ -131,6 +135,75 @@ pub fn preempt_irq() {
     park(ctx);
 }
 
+/// Where the vectors go on, on a stack of its own, when the poll that they interrupted has given way.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Handover {
+    /// The context block of the unused stack on which [`handed_over`] is entered.
+    pub stack: NonNull<Context>,
+    /// Where the SP of the stack that is left goes, saved as `vigil_switch_stack` would: the poll is resumed by that.
+    pub save: *mut usize,
+}
+
+/// Parks the poll that was interrupted and makes `task`, the only one in the inbox, current instead of it, in one transition: for
+/// an urgent task that this interrupt has woken. `None`, and nothing done, if it is not as simple as that. On the interrupt
+/// stack; `interrupted` is the block of the stack of `current`'s poll, at count 0. Stacks are not short.
+///
+/// The run queue's lock is held until the stack is left ([`handed_over`] lets go of it): that publishes the parked poll.
+#[cfg(target_os = "none")]
+#[inline(never)]
+pub(crate) fn hand_over(exec: &CpuExec, interrupted: &Context, current: &Task) -> Option<Handover> {
+    let here = CpuId::current();
+    // SAFETY: a task in the inbox is alive, and only this CPU takes it out.
+    let task = unsafe { exec.inbox.only_own()?.as_ref() };
+    if exec.is_due() || !task.is_woken() || !is_at_home(task, here) || elsewhere(current, here).is_some() {
+        return None;
+    }
+    let stack = exec.pool.pop()?;
+    let now = time::now();
+    let mut rq = exec.rq.lock_masked();
+    // SAFETY: the task is in no queue (it came from an inbox) and lives until it is dequeued.
+    if !unsafe { rq.park_current_for(task.entity_ptr(), Enqueue::Wakeup, now) } {
+        exec.pool.push_here(stack);
+        return None;
+    }
+    exec.inbox.take_only_own();
+    exec.handed_over.set(task);
+    if let Some(event) = rq.next_event(now) {
+        timer::set_slice(here, event);
+    }
+    leave(exec, interrupted, current);
+    current.state.park();
+    rq.keep_over_switch();
+    interrupted.clear_need_resched();
+    Some(Handover { stack, save: interrupted.saved_sp_ptr() })
+}
+
+/// The base of a stack that a [`Handover`] enters: interrupts masked, the run queue locked.
+#[cfg(target_os = "none")]
+pub extern "C" fn handed_over() -> ! {
+    let exec = EXEC.this();
+    // SAFETY: `hand_over` took it on this CPU, and its stack is left.
+    unsafe { exec.rq.unlock_after_switch() };
+    // SAFETY: `hand_over` has stored the task that it has made current: it is alive.
+    crate::executor::run_handed_over(exec, unsafe { &*exec.handed_over.get() })
+}
+
+/// On a host there is one stack per simulated CPU.
+#[cfg(not(target_os = "none"))]
+pub(crate) fn hand_over(_exec: &CpuExec, _interrupted: &Context, _current: &Task) -> Option<Handover> {
+    None
+}
+
+/// The executor leaves `task`, whose poll stays on the stack of `ctx`.
+#[cfg(target_os = "none")]
+#[inline(always)]
+fn leave(exec: &CpuExec, ctx: &Context, task: &Task) {
+    // Its own CPU's, masked: no read-modify-write.
+    exec.parks.store(exec.parks.load(Relaxed).wrapping_add(1), Relaxed);
+    task.switch_out();
+    task.parked_on.store(core::ptr::from_ref(ctx).cast_mut(), Relaxed);
+}
+
 /// Leaves this stack to its poll and goes on in an executor loop on a spare one. Returns when the poll is resumed.
 #[cfg(target_os = "none")]
 fn park(ctx: &'static Context) {
@@ -143,9 +216,7 @@ fn park(ctx: &'static Context) {
         ctx.set_lazy_resched();
         return;
     };
-    exec.parks.fetch_add(1, Relaxed);
-    task.switch_out();
-    task.parked_on.store(core::ptr::from_ref(ctx).cast_mut(), Relaxed);
+    leave(exec, ctx, task);
     exec.to_publish.set(current);
     // SAFETY: the spare is nobody's; the switch returns here with this stack intact when the poll is resumed.
     unsafe {
@@ -195,7 +266,7 @@ pub(crate) fn resume(exec: &CpuExec, task: &Task) {
 
 /// The first code of a poll that is resumed: gives back the stack of the loop that was left for it. Interrupts masked.
 #[cfg(target_os = "none")]
-fn finish_switch() {
+pub fn finish_switch() {
     // Not the caller's: the poll may have been resumed on another CPU.
     let exec = EXEC.this();
     if let Some(stack) = NonNull::new(exec.to_free.replace(null()).cast_mut()) {
@@ -204,6 +275,6 @@ fn finish_switch() {
         let home = crate::cpu::CpuId::new(home as usize).unwrap_or(crate::cpu::CpuId::BOOT);
         // SAFETY: as above; its flow is over, so its count and current start anew.
         unsafe { stack.as_ref().reset() };
-        EXEC.of(home).pool.push(stack);
+        if home == CpuId::current() { exec.pool.push_here(stack) } else { EXEC.of(home).pool.push(stack) };
     }
 }

@@ -59,7 +59,7 @@ impl RunQueue {
     /// idle on. Valid until the next enqueue, dequeue, pick or change of parameters. A tick that comes earlier does no
     /// harm, so a timer that is armed for an earlier time may stay. After a tick that said `true` it answers `now` until
     /// the next pick: whoever must wait for the end of a poll leaves the timer off till then.
-    #[inline]
+    #[inline(always)]
     pub fn next_event(&mut self, now: Nanos) -> Option<Nanos> {
         let mut event = match self.curr {
             // SAFETY: the current entity is on the queue of its class, hence valid.

@@ -93,6 +93,45 @@ impl RunQueue {
     #[inline(always)]
     pub unsafe fn enqueue_as_current(&mut self, e: NonNull<Entity>, why: Enqueue, now: Nanos) -> bool {
         debug_assert!(self.curr.is_none(), "a second current entity");
+        // SAFETY: passed on.
+        unsafe {
+            let taken = self.class_takes(e, why, now);
+            if taken {
+                self.requeued = None;
+                self.begin_stay(e, now);
+            }
+            taken
+        }
+    }
+
+    /// [`RunQueue::enqueue_as_current`] while another entity, of a less urgent class, is current: its poll is parked, and it goes
+    /// back to its queue.
+    ///
+    /// # Safety
+    /// As [`RunQueue::enqueue`]. No reference to the current entity is held, either.
+    #[inline(always)]
+    pub unsafe fn park_current_for(&mut self, e: NonNull<Entity>, why: Enqueue, now: Nanos) -> bool {
+        // SAFETY: passed on; the current entity is on the queue, hence valid.
+        unsafe {
+            let taken = self.class_takes(e, why, now);
+            if taken {
+                if let Some(curr) = self.curr {
+                    (*curr.as_ptr()).parked = true;
+                }
+                self.put_prev_inline(PutPrev::Preempted, now);
+                self.requeued = None;
+                self.begin_stay(e, now);
+            }
+            taken
+        }
+    }
+
+    /// Hands `e` to its class as its current entity, if nothing of it or of a more urgent class is runnable.
+    ///
+    /// # Safety
+    /// As [`RunQueue::enqueue`].
+    #[inline(always)]
+    unsafe fn class_takes(&mut self, e: NonNull<Entity>, why: Enqueue, now: Nanos) -> bool {
         let this = e.as_ptr();
         // SAFETY: valid by contract; each reference ends before the next one begins.
         unsafe {
@@ -111,9 +150,6 @@ impl RunQueue {
             };
             if taken {
                 (*this).stats.count_arrival(why);
-                // Who was put back before has somebody else in his place now.
-                self.requeued = None;
-                self.begin_stay(e, now);
             }
             taken
         }

@@ -12,13 +12,16 @@ use crate::task::Task;
 
 /// The CPU that `task` has to go to, because it may not be on `here`; `None` when it may stay. A mask without a CPU that
 /// is online forbids nothing (Linux: select_fallback_rq).
-#[inline]
+#[inline(always)]
 pub(crate) fn elsewhere(task: &Task, here: CpuId) -> Option<CpuId> {
-    let mask = task.affinity();
-    if mask.contains(here) || mask.0 & ONLINE.load().0 == 0 {
-        return None;
-    }
-    Some(select_cpu(task, here))
+    if task.affinity().contains(here) { None } else { away_from(task, here) }
+}
+
+/// [`elsewhere`] for a mask without `here`.
+#[cold]
+#[inline(never)]
+fn away_from(task: &Task, here: CpuId) -> Option<CpuId> {
+    (task.affinity().0 & ONLINE.load().0 != 0).then(|| select_cpu(task, here))
 }
 
 /// Lets `task` run on the CPUs of `mask` only, and makes it leave the CPU on which it is if that is not one of them

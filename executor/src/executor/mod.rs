@@ -26,7 +26,7 @@ pub use reserve::{Refused, deadline, rr_timeslice, rt_bandwidth, set_deadline, s
 pub(crate) use reserve::{forget as forget_reservation, give_back, lend, prepare as prepare_reservation, reserve};
 pub use run::{Stopped, irq_exit, run};
 #[cfg(target_os = "none")]
-pub(crate) use run::{run_abandoned, run_parked};
+pub(crate) use run::{run_abandoned, run_handed_over, run_parked};
 pub use yielding::{YieldKind, YieldNow, cond_resched, yield_now};
 
 use crate::class::{Entity, Params, PickLimit, RunQueue};
@@ -50,6 +50,9 @@ pub(crate) struct CpuExec {
     /// The task whose stack has just been left, to be put on the run queue by the loop on the new stack.
     #[cfg_attr(not(target_os = "none"), expect(dead_code, reason = "no stack is switched on a host"))]
     pub(crate) to_publish: Cell<*const Task>,
+    /// The task for which a stack has just been left with the run queue locked.
+    #[cfg_attr(not(target_os = "none"), expect(dead_code, reason = "no stack is switched on a host"))]
+    pub(crate) handed_over: Cell<*const Task>,
     /// The stack that has just been left for good.
     pub(crate) to_free: Cell<*const Context>,
     /// What the classes are still to be asked: [`DUE_TICK`], [`DUE_CHOICE`]. Set by interrupts and by other CPUs.
@@ -72,6 +75,7 @@ impl CpuExec {
             rq: SpinLock::new(lock_class!("rq"), RunQueue::new()),
             pool: pool::StackPool::new(),
             to_publish: Cell::new(null()),
+            handed_over: Cell::new(null()),
             to_free: Cell::new(null()),
             due: AtomicU32::new(0),
             idle_time: AtomicU64::new(0),
@@ -211,7 +215,7 @@ fn choose(exec: &CpuExec, rq: &mut RunQueue, here: CpuId, now: Nanos) -> Option<
     // What sleeping and waking is made of: one has come, and nothing as urgent as it is runnable.
     if let Some(task) = arrivals.only()
         && !exec.is_due()
-        && exec.pool.len() > pool::LOW_MARK
+        && !exec.pool.is_short()
     {
         // SAFETY: as in `take_in`.
         let task = unsafe { task.as_ref() };
@@ -231,7 +235,7 @@ fn choose(exec: &CpuExec, rq: &mut RunQueue, here: CpuId, now: Nanos) -> Option<
     if exec.take_due() & DUE_TICK != 0 {
         rq.tick(now);
     }
-    if exec.pool.len() > pool::LOW_MARK { rq.pick(PickLimit::Any, now) } else { pick_short(rq, now) }
+    if exec.pool.is_short() { pick_short(rq, now) } else { rq.pick(PickLimit::Any, now) }
 }
 
 /// The pick when stacks are short: of the fair class, what is parked; with nothing parked here the missing stacks are
@@ -243,7 +247,7 @@ fn pick_short(rq: &mut RunQueue, now: Nanos) -> Option<NonNull<Entity>> {
 
 /// Whether `task` was last on the queue of `here`, and may stay.
 #[inline(always)]
-fn is_at_home(task: &Task, here: CpuId) -> bool {
+pub(crate) fn is_at_home(task: &Task, here: CpuId) -> bool {
     task.cpu() == here && elsewhere(task, here).is_none()
 }
 

@@ -1,8 +1,9 @@
-//! Spare stacks: a lock-free list per CPU.
+//! Spare stacks: two lists per CPU, `own` and what other CPUs have given back.
 //!
-//! A stack goes back to the list of the CPU that it came from, whichever CPU frees it; otherwise the pools drift apart
-//! as parked polls migrate (`spec/preemption.md`, bug 7). Only the owner CPU pops, with interrupts masked, so the
-//! compare-and-swap of a pop cannot meet the ABA problem: a node that it saw at the head leaves only by its own hand.
+//! A stack goes back to the CPU that it came from, whichever CPU frees it; otherwise the pools drift apart as parked polls
+//! migrate (`spec/preemption.md`, bug 7). `own` belongs to its CPU, with interrupts masked, so taking and giving back take no
+//! atomic operation. Others push on `returned`, lock-free; its CPU takes all of that at once when `own` is empty, so no
+//! compare-and-swap can meet the ABA problem.
 
 use crate::context::Context;
 use crate::cpu::CpuId;
@@ -17,19 +18,26 @@ pub const LOW_MARK: usize = 3;
 
 /// The spare stacks of one CPU.
 pub struct StackPool {
-    head: AtomicPtr<Context>,
-    len: AtomicUsize,
+    own: AtomicPtr<Context>,
+    own_len: AtomicUsize,
+    returned: AtomicPtr<Context>,
+    returned_len: AtomicUsize,
 }
 
 impl StackPool {
     pub(crate) const fn new() -> Self {
-        StackPool { head: AtomicPtr::new(null_mut()), len: AtomicUsize::new(0) }
+        StackPool {
+            own: AtomicPtr::new(null_mut()),
+            own_len: AtomicUsize::new(0),
+            returned: AtomicPtr::new(null_mut()),
+            returned_len: AtomicUsize::new(0),
+        }
     }
 
     /// How many are free.
     #[inline(always)]
     pub fn len(&self) -> usize {
-        self.len.load(Relaxed)
+        self.own_len.load(Relaxed).wrapping_add(self.returned_len.load(Relaxed))
     }
 
     /// Whether none is free.
@@ -37,35 +45,60 @@ impl StackPool {
         self.len() == 0
     }
 
+    /// Whether what is left is reserved: see [`LOW_MARK`].
+    #[inline(always)]
+    pub(crate) fn is_short(&self) -> bool {
+        self.own_len.load(Relaxed) <= LOW_MARK && self.len() <= LOW_MARK
+    }
+
+    /// Adds a stack that nobody runs on. On the pool's own CPU, interrupts masked.
+    #[cfg_attr(not(target_os = "none"), expect(dead_code, reason = "no stack is switched on a host"))]
+    pub(crate) fn push_here(&self, stack: NonNull<Context>) {
+        // SAFETY: the stack is the caller's.
+        unsafe { stack.as_ref().pool_next.store(self.own.load(Relaxed), Relaxed) };
+        self.own.store(stack.as_ptr(), Relaxed);
+        self.own_len.store(self.own_len.load(Relaxed).wrapping_add(1), Relaxed);
+    }
+
     /// Adds a stack that nobody runs on. Any CPU.
     pub(crate) fn push(&self, stack: NonNull<Context>) {
-        let mut head = self.head.load(Relaxed);
+        let mut head = self.returned.load(Relaxed);
         loop {
             // SAFETY: the stack is the caller's until the exchange succeeds.
             unsafe { stack.as_ref().pool_next.store(head, Relaxed) };
-            match self.head.compare_exchange_weak(head, stack.as_ptr(), Release, Relaxed) {
+            match self.returned.compare_exchange_weak(head, stack.as_ptr(), Release, Relaxed) {
                 Ok(_) => break,
                 Err(h) => head = h,
             }
         }
-        self.len.fetch_add(1, Relaxed);
+        self.returned_len.fetch_add(1, Relaxed);
     }
 
-    /// Takes one. The owner CPU only, interrupts masked.
+    /// Takes one. On the pool's own CPU, interrupts masked.
     #[cfg(target_os = "none")]
+    #[inline(always)]
     pub(crate) fn pop(&self) -> Option<NonNull<Context>> {
-        let mut head = self.head.load(Acquire);
-        loop {
-            let stack = NonNull::new(head)?;
-            // SAFETY: stacks are never unmapped while the system runs, and only this flow pops.
-            let next = unsafe { stack.as_ref().pool_next.load(Relaxed) };
-            match self.head.compare_exchange_weak(head, next, Acquire, Acquire) {
-                Ok(_) => {
-                    self.len.fetch_sub(1, Relaxed);
-                    return Some(stack);
-                }
-                Err(h) => head = h,
-            }
+        if self.own.load(Relaxed).is_null() {
+            self.collect();
+        }
+        let stack = NonNull::new(self.own.load(Relaxed))?;
+        // SAFETY: a stack in the list is this CPU's.
+        self.own.store(unsafe { stack.as_ref().pool_next.load(Relaxed) }, Relaxed);
+        self.own_len.store(self.own_len.load(Relaxed).wrapping_sub(1), Relaxed);
+        Some(stack)
+    }
+
+    /// Takes what other CPUs have given back.
+    #[cfg(target_os = "none")]
+    #[cold]
+    #[inline(never)]
+    fn collect(&self) {
+        let mut p = self.returned.swap(null_mut(), Acquire);
+        while let Some(stack) = NonNull::new(p) {
+            // SAFETY: the swap made this CPU the list's only owner.
+            p = unsafe { stack.as_ref().pool_next.load(Relaxed) };
+            self.push_here(stack);
+            self.returned_len.fetch_sub(1, Relaxed);
         }
     }
 }

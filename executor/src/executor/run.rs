@@ -1,6 +1,6 @@
 //! The loop of one CPU, and what an interrupt's exit asks of it.
 
-use super::{CpuExec, EXEC, IDLE, choose, elsewhere, pool, push_to, yielding::YieldKind};
+use super::{CpuExec, EXEC, IDLE, choose, elsewhere, push_to, yielding::YieldKind};
 use crate::arch;
 use crate::class::{Enqueue, Preempt, PutPrev, RunQueue};
 use crate::context::{Context, IrqGuard, StackKind};
@@ -42,6 +42,13 @@ pub fn run() -> ! {
 #[cfg(target_os = "none")]
 pub(crate) fn run_parked(parked: NonNull<Task>) -> ! {
     run_after(Left::Parked(parked))
+}
+
+/// The loop at the base of a spare stack, on which `task` is polled first: it is current. Interrupts masked.
+#[cfg(target_os = "none")]
+#[inline(always)]
+pub(crate) fn run_handed_over(exec: &CpuExec, task: &Task) -> ! {
+    run_after(run_task(exec, Context::here(), NonNull::from(task)))
 }
 
 /// The loop at the base of a stack whose poll is abandoned: the frames of the poll, above, are not used again. The task is
@@ -271,6 +278,8 @@ pub enum Stopped {
     No,
     /// Park the interrupted poll: call [`preempt::preempt_irq`] on its stack.
     Park,
+    /// Save what is left of the interrupted poll's registers on its stack and go to another one: all the rest is done.
+    HandOver(preempt::Handover),
 }
 
 /// The end of a hard interrupt, after its softirqs: takes in the wakes and decides whether what was interrupted should
@@ -297,20 +306,20 @@ pub fn irq_exit(here: &Context, interrupted: &Context, from_el0: bool) -> Stoppe
 /// Something may outrank the interrupted task.
 #[inline(always)]
 fn outranked(exec: &CpuExec, interrupted: &Context, from_el0: bool) -> Stopped {
-    // The usual reason to park: who has just come outranks the poll. Then nothing need be asked of the classes here: the loop on
-    // the new stack takes the inbox in and picks. Should it pick this poll all the same, because the class of who came is
-    // throttled, or because he may not run here, the poll goes on. Not when stacks are short: a park that fails would leave
-    // the inbox as it is.
+    // The usual reason to park: who has just come outranks the poll, and mostly everybody else who waits: then he is handed the
+    // CPU here. Otherwise nothing need be asked of the classes: the loop on the new stack takes the inbox in and picks. Should it
+    // pick this poll all the same, because the class of who came is throttled, or because he may not run here, the poll goes
+    // on. Not when stacks are short: a park that fails would leave the inbox as it is.
     // SAFETY: a current task is alive, and so is one in the inbox, which only this CPU takes out.
     let newest = unsafe { (interrupted.current().as_ref(), exec.inbox.newest().as_ref()) };
     if let (Some(current), Some(newest)) = newest
         && !from_el0
         && interrupted.count() == 0
         && interrupted.kind() == StackKind::Cpu
-        && exec.pool.len() > pool::LOW_MARK
+        && !exec.pool.is_short()
         && newest.outranks(current)
     {
-        return Stopped::Park;
+        return preempt::hand_over(exec, interrupted, current).map_or(Stopped::Park, Stopped::HandOver);
     }
     outranked_slow(exec, interrupted, from_el0)
 }

@@ -81,6 +81,17 @@ impl<T> SpinLock<T> {
         SpinMaskedGuard { _held: held, raw: raw::lock(&self.inner), _here: PhantomData }
     }
 
+    /// Lets go of a lock whose holder has left the stack on which it took it: see [`SpinMaskedGuard::keep_over_switch`].
+    ///
+    /// # Safety
+    /// That guard's flow has come here, with interrupts masked all the time.
+    #[cfg(target_os = "none")]
+    #[inline(always)]
+    pub(crate) unsafe fn unlock_after_switch(&self) {
+        // SAFETY: by the caller's contract it is held, and the one guard of it was forgotten.
+        unsafe { self.inner.force_unlock() };
+    }
+
     /// [`lock_irq`](Self::lock_irq) for the second of two locks of one class; see [`lock_nested`](Self::lock_nested).
     #[inline(always)]
     pub fn lock_irq_nested(&self, class: &'static LockClass) -> SpinIrqGuard<'_, T> {
@@ -183,6 +194,17 @@ pub struct SpinBhGuard<'a, T> {
     _held: Held,
     raw: RawGuard<'a, T>,
     _bh: BhGuard,
+}
+
+#[cfg(target_os = "none")]
+impl<T> SpinMaskedGuard<'_, T> {
+    /// The lock stays held over a switch to another stack, where [`SpinLock::unlock_after_switch`] lets go of it. For the
+    /// checker this flow holds it no longer: it takes no other meanwhile.
+    #[inline(always)]
+    pub(crate) fn keep_over_switch(self) {
+        let SpinMaskedGuard { _held, raw, _here } = self;
+        core::mem::forget(raw);
+    }
 }
 
 guard!(SpinGuard);

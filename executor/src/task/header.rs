@@ -291,6 +291,13 @@ impl Task {
         Enqueue::New
     }
 
+    /// Whether it comes because it was woken.
+    #[cfg(target_os = "none")]
+    #[inline(always)]
+    pub(crate) fn is_woken(&self) -> bool {
+        self.arrival.load(Relaxed) == ARRIVE_WAKEUP
+    }
+
     /// It was taken off a queue, still runnable, to go to another CPU. The caller pushes it there.
     #[inline]
     pub(crate) fn set_migrating(&self) {

@@ -249,7 +249,7 @@ impl SchedClass for FairRq {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     unsafe fn put_prev_task(&mut self, e: NonNull<Entity>, gives_way: bool) {
         if gives_way {
             self.set_skip(e);

@@ -6,7 +6,7 @@
 use core::arch::naked_asm;
 
 /// Bytes that a switch pushes: x19–x30.
-const SWITCH_FRAME: usize = 96;
+pub(super) const SWITCH_FRAME: usize = 96;
 
 /// Saves this flow on its stack and SP in `*save`, and goes on with the flow whose SP is `sp`.
 ///

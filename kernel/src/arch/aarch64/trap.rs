@@ -8,6 +8,7 @@ use crate::irq;
 use crate::mm::{Access, FaultStop};
 use crate::task::signal;
 use crate::task::thread::Thread;
+use core::ptr::null_mut;
 use vigil_executor::arch;
 use vigil_executor::context::Context;
 use vigil_executor::executor::{self, Stopped};
@@ -122,9 +123,31 @@ pub extern "C" fn vigil_el0_irq_handler(sp: usize) {
     let _ = interrupt(sp, true);
 }
 
-/// An interrupt from EL1, likewise. Returns 1 when the interrupted poll is to be parked.
-pub extern "C" fn vigil_el1_irq(sp: usize) -> u32 {
-    (interrupt(sp, false) == Stopped::Park) as u32
+/// What the vector of an interrupt from EL1 does when that is handled, in x0 and x1.
+#[repr(C)]
+pub struct AfterIrq {
+    /// 0: goes on with what was interrupted; [`PARK`]: calls [`vigil_preempt_irq`] first; else leaves that stack to its poll and
+    /// enters the executor on the unused stack whose context block this is.
+    what: usize,
+    /// Where SP is saved in the last case.
+    save: *mut usize,
+}
+
+/// In x0 of [`AfterIrq`]. No context block has this address.
+pub const PARK: usize = 1;
+
+/// An interrupt from EL1, likewise.
+pub extern "C" fn vigil_el1_irq(sp: usize) -> AfterIrq {
+    match interrupt(sp, false) {
+        Stopped::No => AfterIrq { what: 0, save: null_mut() },
+        Stopped::Park => AfterIrq { what: PARK, save: null_mut() },
+        Stopped::HandOver(to) => AfterIrq { what: to.stack.as_ptr() as usize, save: to.save },
+    }
+}
+
+/// The poll that was left at an interrupt is entered again: on its own stack, interrupts masked.
+pub extern "C" fn vigil_resumed() {
+    preempt::finish_switch();
 }
 
 /// The hard interrupt, its bottom halves, and whether what was interrupted gives way.

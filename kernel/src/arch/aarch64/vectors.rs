@@ -185,11 +185,31 @@ el1_irq:
 1:  mov     x0, x19
     bl      {EL1_IRQ}
     mov     sp, x19
-    cbz     w0, 2f
-    bl      {PREEMPT}                           // returns when the poll is resumed, maybe on another CPU
+    cbnz    x0, 3f
 2:  restore_low
     add     sp, sp, #{FRAME}
     eret
+
+    // The poll gives way. Its callee-saved registers go below the frame, as vigil_switch_stack puts them: that comes back to 4.
+3:  cmp     x0, #{PARK}
+    b.eq    5f
+    adr     x30, 4f
+    stp     x29, x30, [sp, #-{SWITCH_FRAME}]!
+    stp     x19, x20, [sp, #16]
+    stp     x21, x22, [sp, #32]
+    stp     x23, x24, [sp, #48]
+    stp     x25, x26, [sp, #64]
+    stp     x27, x28, [sp, #80]
+    mov     x9, sp
+    str     x9, [x1]
+    mov     sp, x0
+    mov     x29, xzr                            // a back-trace ends here
+    mov     x30, xzr
+    b       {HANDED_OVER}
+4:  bl      {RESUMED}                           // maybe on another CPU
+    b       2b
+5:  bl      {PREEMPT}                           // returns when the poll is resumed
+    b       2b
 
     // x0 and SP were mixed by the test above; the old SP cannot be trusted with anything.
 stack_overflow:
@@ -240,6 +260,10 @@ bad_exception:
     EL1_SYNC = sym super::trap::vigil_el1_sync,
     EL1_IRQ = sym super::trap::vigil_el1_irq,
     PREEMPT = sym super::trap::vigil_preempt_irq,
+    PARK = const super::trap::PARK,
+    SWITCH_FRAME = const super::switch::SWITCH_FRAME,
+    HANDED_OVER = sym vigil_executor::preempt::handed_over,
+    RESUMED = sym super::trap::vigil_resumed,
     OVERFLOW = sym super::trap::vigil_stack_overflow,
     BAD = sym super::trap::vigil_bad_exception,
 );
