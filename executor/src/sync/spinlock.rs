@@ -140,8 +140,8 @@ impl<T> core::fmt::Debug for SpinLock<T> {
     }
 }
 
-/// The deref of one kind of guard. Its fields drop in their order: the checker's entry, the lock, the mask, and last
-/// the preempt count with its look at need-resched.
+/// The deref of one kind of guard. Its fields drop in their order: the checker's entry, the lock, and last the
+/// mask or the preempt count, with a look at need-resched.
 macro_rules! guard {
     ($name:ident) => {
         // SAFETY: a shared guard gives out only `&T`.

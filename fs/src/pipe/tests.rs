@@ -49,6 +49,43 @@ fn bytes_come_out_in_order_and_ends_are_noticed() {
     assert_eq!(shown, std::format!("pipe:[{}]", w.inode().ino).as_bytes());
 }
 
+/// What the short way answers: bytes moved, "wait", or "ask the long one".
+fn short(answer: AtOnce<'_>) -> Option<Option<usize>> {
+    match answer {
+        AtOnce::Done(n) => Some(Some(n)),
+        AtOnce::Wait(_) => Some(None),
+        AtOnce::No => None,
+    }
+}
+
+#[test]
+fn the_short_way_moves_all_or_leaves_it_to_the_long_one() {
+    let (r, w) = new(0);
+    let user = FakeUser::new(2);
+    let range = |at: usize, n: usize| UserRange::new(user.addr() + at, n);
+    let get = |r: &File, at, n| short(vfs::rw::read_at_once(r, || range(at, n)));
+    let put = |w: &File, at, n| short(vfs::rw::write_at_once(w, || range(at, n)));
+    user.poke(0, b"abcdef");
+    // A pipe that was never written to has no page yet: the long way finds one.
+    assert_eq!((get(&r, 100, 4), put(&w, 0, 6)), (Some(None), None));
+    assert_eq!((write(&w, b"x"), get(&r, 100, 0), get(&r, 100, 4)), (Ok(1), None, Some(Some(1))));
+    assert_eq!((get(&r, 100, 4), put(&w, 0, 6)), (Some(None), Some(Some(6))), "now there is one");
+    // What is left of a write is the next read's.
+    assert_eq!((get(&r, 100, 4), user.peek(100, 4)), (Some(Some(4)), b"abcd".to_vec()));
+    assert_eq!((put(&w, 0, 1), get(&r, 100, 4)), (None, Some(Some(2))));
+    assert_eq!((user.peek(100, 2), get(&r, 100, 4)), (b"ef".to_vec(), Some(None)));
+    // A page that is not there costs nothing.
+    user.protect(1, false, false);
+    assert_eq!((put(&w, 4094, 6), get(&r, 100, 4), put(&w, 0, 6)), (None, Some(None), Some(Some(6))));
+    assert_eq!((get(&r, 4094, 6), get(&r, 100, 6), user.peek(100, 6)), (None, Some(Some(6)), b"abcdef".to_vec()));
+    drop(w);
+    assert_eq!((get(&r, 100, 4), read(&r, &mut [0; 4])), (None, Ok(0)), "the end is the long way's");
+    let (r, w) = new(O_NONBLOCK);
+    assert_eq!(get(&r, 100, 4), None, "and so is EAGAIN");
+    drop(r);
+    assert_eq!(put(&w, 0, 6), None, "and EPIPE");
+}
+
 #[test]
 fn a_full_pipe_takes_no_part_of_an_atomic_write() {
     let (r, w) = new(O_NONBLOCK);

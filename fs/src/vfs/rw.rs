@@ -127,7 +127,7 @@ pub fn write_at_once(file: &File, from: impl FnOnce() -> Option<UserRange>) -> A
 }
 
 /// One attempt to read. On `Err` other than [`Stop::Err`], go on with [`read`] and the same buffer.
-#[inline]
+#[inline(always)]
 pub fn try_read<'a>(file: &'a File, buf: &mut IoBufMut<'_>, pos: Pos) -> OpResult<'a, usize> {
     check_read(file, pos)?;
     if locks_pos(file, pos) { try_read_locked(file, buf, pos) } else { read_now(file, buf, pos) }
