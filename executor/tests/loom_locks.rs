@@ -13,10 +13,17 @@ use vigil_executor::sync::{Completion, Mutex, RwSem, Semaphore};
 use vigil_executor::wait::WaitMode;
 use vigil_executor::{lock_class, wait_site};
 
+/// What is in it, as an access that loom sees.
+fn get(cell: &UnsafeCell<usize>) -> usize {
+    // SAFETY: the caller holds the lock around the cell; loom reports an overlap.
+    cell.with(|p| unsafe { *p })
+}
+
 /// Adds one, in two accesses that loom sees: an overlap is a reported race.
 fn bump(cell: &UnsafeCell<usize>) {
-    let n = cell.with(|p| unsafe { *p });
+    let n = get(cell);
     thread::yield_now();
+    // SAFETY: the caller holds the lock around the cell; loom reports an overlap.
     cell.with_mut(|p| unsafe { *p = n + 1 });
 }
 
@@ -34,7 +41,7 @@ fn a_mutex_excludes_and_nobody_is_left_behind() {
             t.join().unwrap();
         }
         let m = m.try_lock().unwrap();
-        assert_eq!(m.with(|p| unsafe { *p }), 2);
+        assert_eq!(get(&m), 2);
     });
 }
 
@@ -56,7 +63,7 @@ fn three_contenders_hand_a_mutex_over() {
         for t in threads {
             t.join().unwrap();
         }
-        assert_eq!(m.try_lock().unwrap().with(|p| unsafe { *p }), 5);
+        assert_eq!(get(&m.try_lock().unwrap()), 5);
     });
 }
 
@@ -107,10 +114,10 @@ fn a_rwsem_lets_readers_share_and_writers_be_alone() {
             let g = block_on(m2.write(wait_site!("test")));
             bump(&g);
             let r = g.downgrade();
-            assert_eq!(r.with(|p| unsafe { *p }), 1);
+            assert_eq!(get(&r), 1);
         });
-        let reader = thread::spawn(move || block_on(m3.read(wait_site!("test"))).with(|p| unsafe { *p }));
-        let seen = block_on(m.read(wait_site!("test"))).with(|p| unsafe { *p });
+        let reader = thread::spawn(move || get(&block_on(m3.read(wait_site!("test")))));
+        let seen = get(&block_on(m.read(wait_site!("test"))));
         assert!(seen <= 1 && reader.join().unwrap() <= 1);
         writer.join().unwrap();
         assert!(m.try_write().is_some());
@@ -126,7 +133,7 @@ fn a_writer_that_gives_up_lets_the_readers_behind_it_in() {
         let mut writer = Box::pin(m.write(wait_site!("test")));
         assert!(poll_once(writer.as_mut(), &parker).is_pending());
         let m2 = m.clone();
-        let reader = thread::spawn(move || block_on(m2.read(wait_site!("test"))).with(|p| unsafe { *p }));
+        let reader = thread::spawn(move || get(&block_on(m2.read(wait_site!("test")))));
         drop(writer);
         // `held` is still a reader: the other one must get in beside it.
         reader.join().unwrap();

@@ -15,7 +15,13 @@ struct Cell(UnsafeCell<u32>);
 // SAFETY: accessed under the lock that is tested; loom reports it if that fails.
 unsafe impl Sync for Cell {}
 
+fn get(c: &Cell) -> u32 {
+    // SAFETY: as above.
+    c.0.with(|p| unsafe { *p })
+}
+
 fn bump(c: &Cell) {
+    // SAFETY: as above.
     c.0.with_mut(|p| unsafe { *p += 1 });
 }
 
@@ -40,7 +46,7 @@ fn a_writer_is_alone_and_readers_are_not_torn() {
         let l = Arc::new(RwSpinLock::new(lock_class!("test"), Cell(UnsafeCell::new(0))));
         let l2 = l.clone();
         let t = thread::spawn(move || bump(&l2.write()));
-        let seen = l.read().0.with(|p| unsafe { *p });
+        let seen = get(&l.read());
         assert!(seen <= 1);
         if let Some(w) = l.try_write() {
             bump(&w);
@@ -58,7 +64,7 @@ fn two_writers_and_a_reader() {
         let t = thread::spawn(move || bump(&l2.write()));
         bump(&l.write());
         t.join().unwrap();
-        assert_eq!(l.read().0.with(|p| unsafe { *p }), 2);
+        assert_eq!(get(&l.read()), 2);
     });
 }
 

@@ -150,6 +150,7 @@ fn a_future_that_moves_to_another_task_wakes_that_one() {
         let r = Arc::new((AtomicBool::new(false), WaitQueue::new()));
         let (r2, r3) = (r.clone(), r.clone());
         let (a, b) = (Parker::new(), Parker::new());
+        // SAFETY: `r` outlives the future, which alone uses the reference.
         let q: &'static WaitQueue = unsafe { &*(&raw const r.1) };
         let mut f = Box::pin(q.wait_until(wait_site!("test"), MODE, move || r3.0.load(Relaxed).then_some(())));
         assert!(poll_once(f.as_mut(), &a).is_pending());
