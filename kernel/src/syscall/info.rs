@@ -8,7 +8,7 @@ use crate::uts;
 use vigil_abi::mount::{GRND_INSECURE, GRND_NONBLOCK, GRND_RANDOM};
 use vigil_abi::process::{CAP_SYS_ADMIN, CAP_SYS_BOOT, CAP_SYSLOG};
 use vigil_abi::{Errno, Pod, nr};
-use vigil_abi::misc::Sysinfo;
+use vigil_abi::misc::*;
 use core::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 use vigil_executor::wait::WaitMode;
 use vigil_executor::wait_site;
@@ -138,72 +138,61 @@ async fn wait_for_log() -> Result<(), Errno> {
 
 /// syslog(type, buffer, length)
 pub async fn syslog(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
-    const CLOSE: u32 = 0;
-    const OPEN: u32 = 1;
-    const READ: u32 = 2;
-    const READ_ALL: u32 = 3;
-    const READ_CLEAR: u32 = 4;
-    const CLEAR: u32 = 5;
-    const CONSOLE_OFF: u32 = 6;
-    const CONSOLE_ON: u32 = 7;
-    const CONSOLE_LEVEL: u32 = 8;
-    const SIZE_UNREAD: u32 = 9;
-    const SIZE_BUFFER: u32 = 10;
     let (kind, length) = (a[0] as u32, a[2] as i32);
     let cred = t.cred()?;
     // dmesg_restrict is 0: reading all and the size of the buffer is for everybody.
-    if !matches!(kind, READ_ALL | SIZE_BUFFER) && !cred.capable(CAP_SYSLOG) && !cred.capable(CAP_SYS_ADMIN) {
+    if !matches!(kind, SYSLOG_ACTION_READ_ALL | SYSLOG_ACTION_SIZE_BUFFER) && !cred.capable(CAP_SYSLOG) && !cred.capable(CAP_SYS_ADMIN) {
         return Err(Errno::EPERM);
     }
     match kind {
-        CLOSE | OPEN => Ok(0),
-        READ | READ_ALL | READ_CLEAR => {
+        SYSLOG_ACTION_CLOSE | SYSLOG_ACTION_OPEN => Ok(0),
+        SYSLOG_ACTION_READ | SYSLOG_ACTION_READ_ALL | SYSLOG_ACTION_READ_CLEAR => {
             if a[1] == 0 || length < 0 {
                 return Err(Errno::EINVAL);
             }
             if length == 0 {
                 return Ok(0);
             }
-            if kind == READ {
+            if kind == SYSLOG_ACTION_READ {
                 wait_for_log().await?;
             }
             let mut text = KVec::new();
             text.try_resize((length as usize).min(kmsg::syslog_buffer_size()), 0u8)?;
             let n = match kind {
-                READ => kmsg::syslog_read(&mut text),
-                _ => kmsg::syslog_read_all(&mut text, kind == READ_CLEAR),
+                SYSLOG_ACTION_READ => kmsg::syslog_read(&mut text),
+                _ => kmsg::syslog_read_all(&mut text, kind == SYSLOG_ACTION_READ_CLEAR),
             };
             let to = UserPtr::<u8>::new(a[1] as usize);
             user::retry(t, || Ok(to.write_slice(&text[..n])?)).await?;
             Ok(n)
         }
-        CLEAR => {
+        SYSLOG_ACTION_CLEAR => {
             kmsg::syslog_clear();
             Ok(0)
         }
-        CONSOLE_OFF => {
+        SYSLOG_ACTION_CONSOLE_OFF => {
             // Linux: minimum_console_loglevel; the old level is remembered.
             let level = printk::console_level();
             SAVED_LEVEL.compare_exchange(0, level, Relaxed, Relaxed).ok();
             printk::set_console_level(1);
             Ok(0)
         }
-        CONSOLE_ON => {
+        SYSLOG_ACTION_CONSOLE_ON => {
             match SAVED_LEVEL.swap(0, Relaxed) {
                 0 => {}
                 level => printk::set_console_level(level),
             }
             Ok(0)
         }
-        CONSOLE_LEVEL => {
+        SYSLOG_ACTION_CONSOLE_LEVEL => {
             if !(1..=8).contains(&length) {
                 return Err(Errno::EINVAL);
             }
             printk::set_console_level(length as u8);
             Ok(0)
         }
-        SIZE_UNREAD => Ok(kmsg::syslog_unread()),
-        SIZE_BUFFER => Ok(kmsg::syslog_buffer_size()),
+        SYSLOG_ACTION_SIZE_UNREAD => Ok(kmsg::syslog_unread()),
+        SYSLOG_ACTION_SIZE_BUFFER => Ok(kmsg::syslog_buffer_size()),
         _ => Err(Errno::EINVAL),
     }
 }

@@ -141,11 +141,11 @@ async fn lock(t: &Thread, address: u64, length: u64, onfault: bool) -> Result<us
 
 /// mlock2(address, length, flags)
 pub async fn mlock2(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
-    const MLOCK_ONFAULT: u64 = 1;
-    if a[2] & !MLOCK_ONFAULT != 0 {
+    let onfault = u64::from(MLOCK_ONFAULT);
+    if a[2] & !onfault != 0 {
         return Err(Errno::EINVAL);
     }
-    lock(t, a[0], a[1], a[2] & MLOCK_ONFAULT != 0).await
+    lock(t, a[0], a[1], a[2] == onfault).await
 }
 
 /// munlock(address, length)

@@ -11,6 +11,7 @@ use crate::task::{execve, exit, pidfd, signal};
 use core::sync::atomic::Ordering::*;
 use vigil_abi::fcntl::O_NONBLOCK;
 use vigil_abi::process::*;
+use vigil_abi::signal::{CLD_CONTINUED, CLD_DUMPED, CLD_EXITED, CLD_KILLED, CLD_STOPPED};
 use vigil_abi::time::Timeval;
 use vigil_abi::{Errno, Pod};
 use vigil_mem::{KArc, KBox, UserPtr};
@@ -212,11 +213,6 @@ pub async fn waitid(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
 
 /// The part of siginfo that waitid fills: signo, errno, code at 0, 4, 8; pid, uid, status at 16, 20, 24.
 async fn put_siginfo(t: &Thread, to: usize, found: Option<&Found>) -> Result<(), Errno> {
-    const CLD_EXITED: i32 = 1;
-    const CLD_KILLED: i32 = 2;
-    const CLD_DUMPED: i32 = 3;
-    const CLD_STOPPED: i32 = 5;
-    const CLD_CONTINUED: i32 = 6;
     let mut words = [0i32; 7];
     if let Some(f) = found {
         let status = f.status;

@@ -10,6 +10,7 @@ use crate::task::thread::Thread;
 use core::sync::atomic::Ordering::Relaxed;
 use futures_util::FutureExt;
 use vigil_abi::Errno;
+use vigil_abi::fcntl::{RWF_APPEND, RWF_DSYNC, RWF_SYNC};
 use vigil_abi::process::CAP_FSETID;
 use vigil_executor::wait::WaitQueue;
 use vigil_fs::{AtOnce, EXCLUSIVE, FdRef, File, Pos, TIMED, WriteLimits};
@@ -393,13 +394,9 @@ pub async fn pwritev(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     writev_at(t, a, offset(a[3])?, false).await
 }
 
-const RWF_DSYNC: u64 = 2;
-const RWF_SYNC: u64 = 4;
-const RWF_APPEND: u64 = 16;
-
 /// The position and flags of preadv2 and pwritev2; offset -1 is the file's own. EOPNOTSUPP: flags that nothing here has.
 fn extended(a: Args) -> Result<Pos, Errno> {
-    if a[5] & 0xffff_ffff & !(RWF_DSYNC | RWF_SYNC | RWF_APPEND) != 0 {
+    if a[5] as u32 & !(RWF_DSYNC | RWF_SYNC | RWF_APPEND) != 0 {
         return Err(Errno::EOPNOTSUPP);
     }
     if a[3] as i64 == -1 { Ok(Pos::Shared) } else { offset(a[3]) }
@@ -413,10 +410,10 @@ pub async fn preadv2(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
 /// pwritev2(fd, vector, count, low, high, flags)
 pub async fn pwritev2(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     let pos = extended(a)?;
-    let n = writev_at(t, a, pos, a[5] & RWF_APPEND != 0).await?;
-    if a[5] & (RWF_DSYNC | RWF_SYNC) != 0 {
+    let n = writev_at(t, a, pos, a[5] as u32 & RWF_APPEND != 0).await?;
+    if a[5] as u32 & (RWF_DSYNC | RWF_SYNC) != 0 {
         let file = t.files()?.get(a[0] as i32)?;
-        vigil_fs::fsync(&file, a[5] & RWF_SYNC == 0).await?;
+        vigil_fs::fsync(&file, a[5] as u32 & RWF_SYNC == 0).await?;
     }
     Ok(n)
 }
