@@ -47,8 +47,8 @@ impl Who {
         }
     }
 
-    /// The same, or the leader of a zombie.
-    fn any_thread(&self) -> Result<KArc<Thread>, Errno> {
+    /// The same, or a leader that has ended and was not waited for.
+    pub fn any_thread(&self) -> Result<KArc<Thread>, Errno> {
         let dead = || find_thread(self.tid).filter(|t| t.process.pid == self.pid && t.process.start_time == self.start);
         self.thread().or_else(|e| dead().ok_or(e))
     }
@@ -209,7 +209,7 @@ impl Node for PidDir {
 
 /// Whether a node still stands for something.
 pub(super) fn alive(who: &Who) -> bool {
-    if who.group { who.process().is_ok() } else { who.thread().is_ok() }
+    if who.group { who.process().is_ok() } else { who.any_thread().is_ok() }
 }
 
 /// A file or link of a process.
@@ -278,11 +278,11 @@ struct TaskDir {
 }
 
 impl TaskDir {
-    /// The threads' numbers, ascending from `from` on: the first.
+    /// The threads' numbers, ascending from `from` on: the first. A leader that has ended is there until it is waited for.
     fn next(&self, from: u32) -> Result<Option<u32>, Errno> {
         let process = self.who.process()?;
         let guard = tasks();
-        Ok(process.living(&guard).map(|t| t.tid()).filter(|tid| *tid >= from).min())
+        Ok(process.relations(&guard).threads.iter().map(|t| t.tid()).filter(|tid| *tid >= from).min())
     }
 }
 
@@ -306,7 +306,7 @@ impl Node for TaskDir {
     fn lookup(&self, name: &[u8]) -> Result<Option<KArc<dyn Node>>, Errno> {
         let Some(tid) = parse_number(name) else { return Ok(None) };
         let who = Who { tid, group: false, ..self.who };
-        if who.thread().is_err() {
+        if who.any_thread().is_err() {
             return Ok(None);
         }
         Ok(Some(unsize!(KArc, KArc::try_new(PidDir { who })? => dyn Node)))

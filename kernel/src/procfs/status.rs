@@ -62,7 +62,8 @@ impl Target {
             Ok(thread) if thread.tid() == who.tid => Some(thread),
             Ok(_) => None,
             Err(_) if who.group => None,
-            Err(e) => return Err(e),
+            // As a thread it is one, too.
+            Err(_) => who.any_thread().map(|_| None)?,
         };
         let mm = thread.as_ref().and_then(|t| t.share_mm());
         Ok(Target { process, thread, mm })
@@ -82,8 +83,8 @@ impl Target {
     /// CPU time: user, system, nanoseconds.
     fn times(&self, who: &Who) -> [u64; 2] {
         match &self.thread {
-            Some(thread) if !who.group => thread.times(),
-            _ => crate::syscall::process_times(&self.process),
+            _ if who.group => crate::syscall::process_times(&self.process),
+            _ => who.any_thread().map_or([0; 2], |thread| thread.times()),
         }
     }
 }

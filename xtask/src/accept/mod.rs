@@ -21,9 +21,9 @@ use vigil_tests::{ABILITIES, Ability};
 /// Options of `accept`.
 #[derive(Args, Clone, Debug)]
 pub struct AcceptArgs {
-    /// An issue (core) or the id of one check (core-bench)
+    /// An issue (core) or ids of checks (core-bench)
     #[arg(default_value = "core", value_name = "ISSUE|ID")]
-    pub what: String,
+    pub what: Vec<String>,
     /// Which kernel; with linux the checks themselves are checked
     #[arg(long, value_enum, default_value = "vigil")]
     pub kernel: KernelChoice,
@@ -70,10 +70,10 @@ const CORE: &[Check] = &[
 
 /// Runs the checks of an issue or one of them.
 pub fn accept(ctx: &Ctx, args: &AcceptArgs) -> Result<i32> {
-    let chosen: Vec<&Check> = CORE.iter().filter(|c| args.what == "core" || args.what == "2" || c.id == args.what).collect();
-    if chosen.is_empty() {
+    let chosen: Vec<&Check> = CORE.iter().filter(|c| args.what.iter().any(|w| w == "core" || w == "2" || c.id == w)).collect();
+    if let Some(unknown) = args.what.iter().find(|w| *w != "core" && *w != "2" && CORE.iter().all(|c| c.id != *w)) {
         let ids: Vec<&str> = CORE.iter().map(|c| c.id).collect();
-        bail!("no issue or check {:?}; there are core: {}", args.what, ids.join(" "));
+        bail!("no issue or check {unknown:?}; there are core: {}", ids.join(" "));
     }
     if args.kernel == KernelChoice::Vigil {
         build::kernel(ctx, false)?;

@@ -338,6 +338,22 @@ fn exits(a: &mut Calls) {
         sleep_ms(20);
         (sys!(kill, pid, 0), sys!(tgkill, pid, pid, 0), sys!(sched_getscheduler, pid), sys!(getpriority, libc::PRIO_PROCESS, pid), wait(pid), sys!(sched_getscheduler, pid))
     })
+    .ok("ended-leader-is-listed-as-a-thread", || {
+        // For each entry of /proc/PID/task: whether it is the leader, its state, its name by `comm`.
+        let threads = |pid: i32| -> Vec<String> {
+            let Ok(dir) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return vec!["none".to_string()] };
+            let mut tids: Vec<i32> = dir.flatten().filter_map(|e| e.file_name().to_str()?.parse().ok()).collect();
+            tids.sort();
+            let read = |tid: i32, file: &str| std::fs::read_to_string(format!("/proc/{pid}/task/{tid}/{file}")).map_err(|e| e.raw_os_error());
+            let state = |tid| read(tid, "stat").map(|s| s.rsplit(") ").next().and_then(|rest| rest.chars().next()));
+            tids.iter().map(|tid| format!("{} {:?} {:?}", *tid == pid, state(*tid), read(*tid, "comm"))).collect()
+        };
+        let (alone, dead) = (leaderless(), child(|| 3));
+        sleep_ms(20);
+        let found = (threads(alone).join("; "), threads(dead).join("; "));
+        end(alone);
+        (found, wait(dead), threads(dead).join("; "))
+    })
     .ok("orphans-are-inherited-in-order", || {
         sys!(prctl, libc::PR_SET_CHILD_SUBREAPER, 1);
         let middle = child(|| {
