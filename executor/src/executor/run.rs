@@ -34,6 +34,9 @@ enum Left {
 
 /// The executor loop: never returns. Entered once at the base of each CPU's first stack.
 pub fn run() -> ! {
+    arch::irq_disable();
+    // A CPU counts as idle until it runs: its first polls may read under RCU before it has ever been idle.
+    rcu::idle_exit(CpuId::current());
     run_after(Left::Nothing)
 }
 
@@ -177,9 +180,23 @@ fn settle(ctx: &Context, rq: &mut RunQueue, here: CpuId, task: &Task, now: Nanos
     // Off the queue before the state says IDLE: from then on another CPU may enqueue it on its own.
     rq.put_prev_inline(PutPrev::Sleep, now);
     if task.state.after_pending() == AfterPending::Requeue {
-        // SAFETY: it has just been taken off, and NOTIFIED without RUN makes it ours to enqueue.
-        unsafe { rq.enqueue(task.entity_ptr(), Enqueue::Wakeup, now) };
+        woken_just_now(rq, here, task, now);
     }
+}
+
+/// The task was woken as its poll ended, and has just been taken off: NOTIFIED without RUN makes it ours to enqueue.
+#[cold]
+#[inline(never)]
+fn woken_just_now(rq: &mut RunQueue, here: CpuId, task: &Task, now: Nanos) {
+    // Its affinity may have changed during the poll: nobody asks again before it runs, perhaps for ever.
+    if let Some(cpu) = elsewhere(task, here) {
+        // SAFETY: it has just been taken off this queue.
+        unsafe { rq.detach(task.entity_ptr()) };
+        task.set_migrating();
+        return push_to(task, cpu, here, &IrqGuard::held());
+    }
+    // SAFETY: it is on no queue.
+    unsafe { rq.enqueue(task.entity_ptr(), Enqueue::Wakeup, now) };
 }
 
 /// The task was woken while it was polled, or has yielded.

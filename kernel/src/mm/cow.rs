@@ -54,7 +54,7 @@ impl Mm {
         }
         // Another page at the same address: break before make (Arm ARM D8.13.1).
         locked.set(here, Pte::NONE);
-        tlb::flush_page(self.asid(), here);
+        tlb::flush_page(|| self.asid(), here);
         let mut delta = Rss { anon: 1, ..Rss::default() };
         if !pte.is_special() {
             delta.count(old, -1);
@@ -76,7 +76,7 @@ impl Mm {
         if same {
             locked.set(here, pte.made_writable());
             // More rights for the same page: old entries in TLBs only cause another fault, but here, at once.
-            tlb::flush_page(self.asid(), here);
+            tlb::flush_page(|| self.asid(), here);
         }
         same
     }

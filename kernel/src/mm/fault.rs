@@ -166,7 +166,7 @@ impl Mm {
             }
             // Somebody else repaired it, or this CPU had an old entry.
             if pte.is_valid() {
-                tlb::flush_page(self.asid(), here);
+                tlb::flush_page(|| self.asid(), here);
                 return Ok(Fault { major: false });
             }
         }

@@ -23,7 +23,7 @@ impl Mm {
         let copied = self.copy_space(&mut old, &new, &mut space).await;
         drop(space);
         // One flush for all entries that lost the right to write, before a thread of the parent can run on.
-        tlb::flush_asid(self.asid());
+        tlb::flush_asid(|| self.asid());
         drop(old);
         match copied {
             Ok(()) => Ok(new),

@@ -80,7 +80,7 @@ impl<'m> Gather<'m> {
     /// Flushes the TLB and frees what was gathered.
     pub fn flush(&mut self) {
         if self.tables || (self.start < self.end && !self.exiting) {
-            let asid = self.mm.asid();
+            let asid = || self.mm.asid();
             if self.tables {
                 tlb::flush_asid(asid);
             } else {

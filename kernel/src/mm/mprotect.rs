@@ -132,7 +132,7 @@ impl Mm {
             at = stop;
         }
         if changed {
-            tlb::flush_range(self.asid(), start, end, false);
+            tlb::flush_range(|| self.asid(), start, end, false);
         }
     }
 }

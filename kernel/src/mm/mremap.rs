@@ -284,7 +284,7 @@ impl Mm {
             }
             // Before a truncation can free what is still reached through the old addresses.
             if taken != 0 {
-                tlb::flush_range(self.asid(), first, stop, false);
+                tlb::flush_range(|| self.asid(), first, stop, false);
             }
             drop(held);
             at = stop;

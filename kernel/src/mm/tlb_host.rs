@@ -14,17 +14,17 @@ fn count() {
 pub fn table_store_barrier() {}
 
 /// Counts.
-pub fn flush_asid(_asid: u64) {
+pub fn flush_asid(_asid: impl FnOnce() -> u64) {
     count();
 }
 
 /// Counts.
-pub fn flush_page(_asid: u64, _addr: usize) {
+pub fn flush_page(_asid: impl FnOnce() -> u64, _addr: usize) {
     count();
 }
 
 /// Counts.
-pub fn flush_range(_asid: u64, _start: usize, _end: usize, _tables: bool) {
+pub fn flush_range(_asid: impl FnOnce() -> u64, _start: usize, _end: usize, _tables: bool) {
     count();
 }
 

@@ -50,8 +50,13 @@ fn after_tlbi() {
 }
 
 /// Invalidates everything of `asid` on all CPUs, intermediate entries included.
-pub fn flush_asid(asid: u64) {
+///
+/// Here and below `asid` is asked for behind the barrier. The address space may get another ASID at any time (a roll-over,
+/// then a switch on another CPU). That CPU's walks under the new one see our stores, or else they are done before the barrier
+/// is, and then the question gives the new one: never a stale entry under an ASID that is not invalidated.
+pub fn flush_asid(asid: impl FnOnce() -> u64) {
     before_tlbi();
+    let asid = asid();
     // SAFETY: an invalidation only makes the next access walk again.
     each_asid(asid, |asid| unsafe { asm!("tlbi aside1is, {}", in(reg) asid << 48, options(nostack, preserves_flags)) });
     after_tlbi();
@@ -59,19 +64,21 @@ pub fn flush_asid(asid: u64) {
 
 /// Invalidates the last-level entry of one page on all CPUs.
 #[inline(always)]
-pub fn flush_page(asid: u64, addr: usize) {
+pub fn flush_page(asid: impl FnOnce() -> u64, addr: usize) {
     before_tlbi();
+    let asid = asid();
     // SAFETY: as above.
     each_asid(asid, |asid| unsafe { asm!("tlbi vale1is, {}", in(reg) operand(asid, addr), options(nostack, preserves_flags)) });
     after_tlbi();
 }
 
 /// Invalidates `[start, end)` on all CPUs. `tables`: page tables below it go away, too, so cached walks must.
-pub fn flush_range(asid: u64, start: usize, end: usize, tables: bool) {
+pub fn flush_range(asid: impl FnOnce() -> u64, start: usize, end: usize, tables: bool) {
     if (end - start) >> 12 > MAX_TLBI_PAGES {
         return flush_asid(asid);
     }
     before_tlbi();
+    let asid = asid();
     each_asid(asid, |asid| {
         for addr in (start..end).step_by(4096) {
             let op = operand(asid, addr);

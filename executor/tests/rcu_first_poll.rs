@@ -1,0 +1,67 @@
+//! A CPU's first poll, before it has ever been idle, may read under RCU like any other.
+#![cfg(not(loom))]
+
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::thread;
+use std::time::{Duration, Instant};
+use vigil_executor::arch;
+use vigil_executor::class::Params;
+use vigil_executor::context::Context;
+use vigil_executor::cpu::{CpuId, CpuMask, ONLINE, local_of};
+use vigil_executor::executor;
+use vigil_executor::platform::{self, Platform};
+use vigil_executor::sync::rcu;
+use vigil_executor::task::{Hooks, Spawned};
+
+struct Host;
+
+impl Platform for Host {
+    fn send_reschedule(&self, _cpu: CpuId) {}
+    fn raise_rcu(&self, _mask: CpuMask) {}
+    fn program_timer(&self, _count: Option<u64>) {}
+    fn alloc_stack(&self) -> Option<std::ptr::NonNull<Context>> {
+        None
+    }
+    fn run_softirqs(&self) {}
+}
+
+static READING: AtomicBool = AtomicBool::new(false);
+static LEAVE: AtomicBool = AtomicBool::new(false);
+
+fn within_a_minute(what: &str, done: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !done() {
+        assert!(start.elapsed() < Duration::from_secs(60), "{what}");
+        thread::yield_now();
+    }
+}
+
+#[test]
+fn a_grace_period_waits_for_a_reader_in_the_first_poll_of_its_cpu() {
+    platform::set(&Host);
+    let cpu = CpuId::new(1).unwrap();
+    ONLINE.insert(cpu);
+    let reader = async {
+        let guard = rcu::read_lock();
+        READING.store(true, SeqCst);
+        while !LEAVE.load(SeqCst) {
+            thread::yield_now();
+        }
+        drop(guard);
+    };
+    let spawned = Spawned::new(reader, Params::DEFAULT, b"reader", &Hooks::NONE, std::ptr::null()).unwrap();
+    assert!(spawned.task().set_affinity(CpuMask::of(cpu)));
+    // In its inbox before the CPU comes: the first thing that it does.
+    drop(spawned.start());
+    thread::spawn(move || {
+        // SAFETY: one thread per CPU.
+        unsafe { arch::set_cpu_local(local_of(cpu)) };
+        let _ = arch::irq_save();
+        executor::run()
+    });
+    within_a_minute("the first poll never began", || READING.load(SeqCst));
+    let cookie = rcu::poll_state();
+    assert!(!rcu::poll_done(cookie), "the reader was not waited for");
+    LEAVE.store(true, SeqCst);
+    within_a_minute("the grace period never ended", || rcu::poll_done(cookie));
+}
