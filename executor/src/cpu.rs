@@ -153,6 +153,12 @@ impl AtomicCpuMask {
     pub fn load(&self) -> CpuMask {
         CpuMask(self.0.load(Ordering::Relaxed))
     }
+
+    /// The set as it is now, after what this CPU has inserted and removed anywhere (SeqCst, as these are).
+    #[inline]
+    pub fn load_ordered(&self) -> CpuMask {
+        CpuMask(self.0.load(Ordering::SeqCst))
+    }
 }
 
 impl Default for AtomicCpuMask {

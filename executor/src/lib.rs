@@ -22,6 +22,7 @@
 //! | [`nospec`] | user-chosen indices, clamped against speculation |
 //! | [`arch`] | about ten primitives of the CPU, with a host twin |
 //! | [`context`] | the context block at the top of each stack: preempt count, need-resched, current task |
+//! | `balance` | which CPU runs what: placing, idle and periodic balancing, real-time push |
 //! | [`cpu`] | CPU numbers and per-CPU variables |
 //! | [`task`] | task header, state word, waker |
 //! | [`inbox`] | the lock-free list through which a wake reaches its CPU |
@@ -41,6 +42,8 @@ extern crate alloc;
 
 pub mod apart;
 pub mod arch;
+#[cfg(not(loom))]
+pub mod balance;
 pub mod class;
 pub mod context;
 pub mod cpu;

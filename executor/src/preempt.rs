@@ -24,6 +24,7 @@
 //! Two places park: [`preempt_irq`], from the vectors, and [`preempt_schedule`], from the last guard's drop.
 
 use crate::arch;
+use crate::balance;
 use crate::class::Preempt;
 use crate::context::{Context, StackKind};
 use crate::cpu::CpuId;
@@ -97,7 +98,11 @@ pub(crate) fn reschedule_check(exec: &CpuExec, ctx: &Context) -> Preempt {
     }
     // Company that does not preempt still bounds the slice of the current one. After a tick that said yes the event is
     // in the past until the next pick: not armed again.
-    let event = if verdict == Preempt::No { rq.next_event(now) } else { None };
+    let mut event = if verdict == Preempt::No { rq.next_event(now) } else { None };
+    if verdict != Preempt::HigherClass {
+        // A poll may go on for long: who has come need not wait for it if another CPU idles.
+        event = balance::looks_crowded(exec, &mut rq, here, event, now);
+    }
     drop(rq);
     if let Some(event) = event {
         timer::set_slice(here, event);
@@ -184,6 +189,10 @@ pub extern "C" fn handed_over() -> ! {
     let exec = EXEC.this();
     // SAFETY: `hand_over` took it on this CPU, and its stack is left.
     unsafe { exec.rq.unlock_after_switch() };
+    if balance::are_many() {
+        // Not before: who was parked could be sent away with his stack still in use.
+        balance::handed_over(exec);
+    }
     // SAFETY: `hand_over` has stored the task that it has made current: it is alive.
     crate::executor::run_handed_over(exec, unsafe { &*exec.handed_over.get() })
 }

@@ -8,9 +8,10 @@ use crate::boot::BootInfo;
 use crate::debug::{panic, report};
 use crate::{irq, platform, pr_err, pr_info, random, softirq, task, time};
 use vigil_drivers::dt::Tree;
+use vigil_executor::balance::{self, topology::Place};
 use vigil_executor::class::Params;
 use vigil_executor::context::StackKind;
-use vigil_executor::cpu::{CpuId, ONLINE};
+use vigil_executor::cpu::{CpuId, CpuMask, ONLINE};
 use vigil_executor::executor;
 use vigil_executor::task::{Hooks, Spawned};
 
@@ -98,6 +99,11 @@ fn start_cpu(cpu: CpuId, cpus: usize) {
         pr_err!("CPU{}: no memory for ksoftirqd", cpu.index());
     }
     ONLINE.insert(cpu);
+    let isolated = crate::boot::info::get().is_some_and(|i| CpuMask(i.params.isolcpus).contains(cpu));
+    balance::set_place(cpu, Place { core: cpu.index() as u16, ..Place::default() });
+    if !isolated {
+        balance::join(cpu);
+    }
 }
 
 /// Where a started CPU comes to. Interrupts masked, its own stack. Does not return.

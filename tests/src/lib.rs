@@ -13,6 +13,7 @@ mod memory;
 mod pipes;
 mod programs;
 mod shell;
+mod smp;
 
 pub use case::{Ability, Case, Fixture, How, Input, Output};
 
@@ -32,6 +33,7 @@ pub fn cases() -> Vec<Case> {
     all.extend(crash::cases());
     all.extend(chaos::cases());
     all.extend(cgroup::cases());
+    all.extend(smp::cases());
     all
 }
 

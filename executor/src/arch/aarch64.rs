@@ -155,7 +155,9 @@ pub fn wait_for_interrupt() {
 /// A hint in a spin loop.
 #[inline(always)]
 pub fn relax() {
-    core::hint::spin_loop();
+    // Not `hint::spin_loop`, which is an ISB: an emulator that runs the CPUs in turns goes on to the next one at a YIELD.
+    // SAFETY: a hint. Without `nomem`, as what is waited for changes in memory.
+    unsafe { asm!("yield", options(nostack, preserves_flags)) };
 }
 
 /// Orders this CPU's earlier stores before an IPI that it is about to send.

@@ -46,6 +46,16 @@ impl List {
         self.head.is_none()
     }
 
+    /// The one after `e`.
+    ///
+    /// # Safety
+    /// `e` is in a list.
+    #[inline(always)]
+    pub(super) unsafe fn next(e: NonNull<Entity>) -> Option<NonNull<Entity>> {
+        // SAFETY: valid by contract.
+        unsafe { (*links(e)).next }
+    }
+
     /// # Safety
     /// `e` is valid, in no list, and stays until it is removed.
     #[inline]

@@ -17,6 +17,7 @@
 //! | [`fair`](self) | SCHED_OTHER, SCHED_BATCH, SCHED_IDLE: CFS as in Linux 6.1 |
 //! | [`runqueue`] | the classes put together: enqueue, dequeue, pick, put_prev |
 //! | [`events`](self) | ticks, the next event, wake-up preemption |
+//! | [`waiting`](self) | who waits for the CPU, for balancing |
 //! | [`change`](self) | changing parameters and tunables on the fly |
 //! | [`params`] | policies, parameters, order of urgency, tunables |
 //!
@@ -46,6 +47,7 @@ pub mod runqueue;
 mod sched_class;
 mod stop;
 mod tree;
+mod waiting;
 pub mod weight;
 
 pub use deadline::reservation::{DlParams, Reservation};

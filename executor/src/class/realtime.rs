@@ -356,6 +356,25 @@ impl SchedClass for RtRq {
         self.peek().map(|e| unsafe { (*e.as_ptr()).rank })
     }
 
+    fn find_waiting(&self, wanted: &mut impl FnMut(NonNull<Entity>) -> bool) -> Option<NonNull<Entity>> {
+        if self.throttled {
+            return None;
+        }
+        let mut left = self.bitmap;
+        while let Some(priority) = left.first() {
+            let mut at = self.queue[priority].first();
+            while let Some(e) = at {
+                if wanted(e) {
+                    return Some(e);
+                }
+                // SAFETY: entities of the list are valid, and only read.
+                at = unsafe { List::next(e) };
+            }
+            left.clear(priority as u8);
+        }
+        None
+    }
+
     unsafe fn leave(&mut self, e: NonNull<Entity>, current: bool, _: bool) {
         // SAFETY: passed on.
         unsafe {

@@ -124,6 +124,13 @@ pub(super) trait SchedClass {
     /// its class's only one.
     fn best_rank(&self) -> Option<Rank>;
 
+    /// The first queued entity, in the order in which they would run, that is `wanted`: to run elsewhere. None of a class whose
+    /// entities stay where they are.
+    fn find_waiting(&self, wanted: &mut impl FnMut(NonNull<Entity>) -> bool) -> Option<NonNull<Entity>> {
+        let _ = wanted;
+        None
+    }
+
     /// The entity leaves for another class, or for another place in this one; it keeps its old parameters till then. It becomes
     /// the class's own no more when `for_good` (Linux: dequeue_task and switched_from).
     ///

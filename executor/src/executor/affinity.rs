@@ -5,7 +5,8 @@
 //! is woken. It travels through the inbox of the CPU that it goes to, like a wake: its link is free, because a task that
 //! is queued or parked is pushed by nobody else.
 
-use super::{ask_for_choice, push_to, select_cpu, with_entity};
+use super::{ask_for_choice, push_to, with_entity};
+use crate::balance;
 use crate::context::{IrqGuard, PreemptGuard};
 use crate::cpu::{CpuId, CpuMask, ONLINE};
 use crate::task::Task;
@@ -21,7 +22,7 @@ pub(crate) fn elsewhere(task: &Task, here: CpuId) -> Option<CpuId> {
 #[cold]
 #[inline(never)]
 fn away_from(task: &Task, here: CpuId) -> Option<CpuId> {
-    (task.affinity().0 & ONLINE.load().0 != 0).then(|| select_cpu(task, here))
+    (task.affinity().0 & ONLINE.load().0 != 0).then(|| balance::place_woken(task, here))
 }
 
 /// Lets `task` run on the CPUs of `mask` only, and makes it leave the CPU on which it is if that is not one of them

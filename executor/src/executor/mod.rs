@@ -29,9 +29,12 @@ pub use run::{Stopped, irq_exit, run};
 pub(crate) use run::{run_abandoned, run_handed_over, run_parked};
 pub use yielding::{YieldKind, YieldNow, cond_resched, yield_now};
 
-use crate::class::{Entity, Params, PickLimit, RunQueue};
+use crate::balance::choose::Load;
+use crate::balance::spread::Periodic;
+use crate::balance;
+use crate::class::{Entity, Params, PickLimit, Rank, RunQueue};
 use crate::context::{Context, IrqGuard, PreemptGuard};
-use crate::cpu::{AtomicCpuMask, CpuId, CpuMask, MAX_CPUS, ONLINE, PerCpu};
+use crate::cpu::{AtomicCpuMask, CpuId, MAX_CPUS, PerCpu};
 use crate::inbox::{Drain, Inbox};
 use crate::lock_class;
 use crate::platform;
@@ -40,7 +43,7 @@ use crate::task::{Task, TaskRef};
 use crate::time::{self, Nanos};
 use core::cell::Cell;
 use core::ptr::{NonNull, null};
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::*, fence};
+use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::*, fence};
 
 /// What one CPU schedules with.
 pub(crate) struct CpuExec {
@@ -55,7 +58,7 @@ pub(crate) struct CpuExec {
     pub(crate) handed_over: Cell<*const Task>,
     /// The stack that has just been left for good.
     pub(crate) to_free: Cell<*const Context>,
-    /// What the classes are still to be asked: [`DUE_TICK`], [`DUE_CHOICE`]. Set by interrupts and by other CPUs.
+    /// What the classes are still to be asked: [`DUE_TICK`], [`DUE_CHOICE`], [`DUE_SPREAD`]. Set by interrupts and by other CPUs.
     due: AtomicU32,
     /// Nanoseconds spent idle, and polls begun: statistics.
     pub(crate) idle_time: AtomicU64,
@@ -63,6 +66,13 @@ pub(crate) struct CpuExec {
     pub(crate) idle_since: AtomicU64,
     pub(crate) polls: AtomicU64,
     pub(crate) parks: AtomicU64,
+    /// The rank of what runs, or was sent here to run at once: for other CPUs (Linux: cpupri).
+    rank: AtomicU8,
+    /// How much is to be done, while the queue is crowded: for other CPUs.
+    nr: AtomicU32,
+    weight: AtomicU64,
+    /// When it looks for lasting imbalance.
+    pub(crate) periodic: Cell<Periodic>,
 }
 
 // SAFETY: the cells are touched only by their own CPU with interrupts masked; everything else is atomic or locked.
@@ -82,7 +92,46 @@ impl CpuExec {
             idle_since: AtomicU64::new(0),
             polls: AtomicU64::new(0),
             parks: AtomicU64::new(0),
+            rank: AtomicU8::new(Rank::IDLE.0),
+            nr: AtomicU32::new(0),
+            weight: AtomicU64::new(0),
+            periodic: Cell::new(Periodic::NEW),
         }
+    }
+
+    /// The rank of what it runs.
+    #[inline(always)]
+    pub(crate) fn rank(&self) -> Rank {
+        Rank(self.rank.load(Relaxed))
+    }
+
+    /// Says what its own CPU runs now; returns what it ran before.
+    #[inline(always)]
+    pub(crate) fn set_rank(&self, rank: Rank) -> Rank {
+        let before = self.rank();
+        self.rank.store(rank.0, Relaxed);
+        before
+    }
+
+    /// What is above the fair class was sent there to run at once: nobody else chooses the same CPU. Any CPU.
+    pub(crate) fn claim(&self, rank: Rank) {
+        self.rank.store(rank.0, Relaxed);
+    }
+
+    /// How much it has to do, as it says while it is crowded; nothing otherwise.
+    pub(crate) fn load(&self) -> Load {
+        Load { nr: self.nr.load(Relaxed), weight: self.weight.load(Relaxed) }
+    }
+
+    /// Its own CPU says how much there is to do.
+    pub(crate) fn set_load(&self, load: Load) {
+        self.nr.store(load.nr, Relaxed);
+        self.weight.store(load.weight, Relaxed);
+    }
+
+    /// Makes it look at what waits on its queue at its next interrupt. Any CPU.
+    pub(crate) fn want_spread(&self) {
+        self.due.fetch_or(DUE_SPREAD, Release);
     }
 
     /// Whether there is something to ask the classes.
@@ -102,6 +151,8 @@ impl CpuExec {
 pub(crate) const DUE_TICK: u32 = 1;
 /// The order of the queue, or where the current task may run, was changed from outside.
 pub(crate) const DUE_CHOICE: u32 = 2;
+/// Another CPU could take something that waits here.
+const DUE_SPREAD: u32 = 4;
 
 pub(crate) static EXEC: PerCpu<CpuExec> = PerCpu::new([const { CpuExec::new() }; MAX_CPUS]);
 
@@ -114,21 +165,13 @@ pub(crate) static IDLE: AtomicCpuMask = AtomicCpuMask::new();
 #[inline]
 pub(crate) fn push_runnable(task: &Task, irq: &IrqGuard) {
     let here = CpuId::current();
-    push_to(task, select_cpu(task, here), here, irq);
+    push_to(task, balance::place_woken(task, here), here, irq);
 }
 
-/// Puts a task that has just been made on an inbox: an idle CPU's if there is one (Linux: SD_BALANCE_FORK's outcome on
-/// one domain), this one's otherwise.
+/// Puts a task that has just been made on the inbox of the CPU that suits it.
 pub(crate) fn push_new(task: &Task, irq: &IrqGuard) {
     let here = CpuId::current();
-    let allowed = task.affinity().0 & ONLINE.load().0;
-    let idle = CpuMask(allowed & IDLE.load().0);
-    let cpu = match idle.first() {
-        Some(cpu) => cpu,
-        None if allowed == 0 || CpuMask(allowed).contains(here) => here,
-        None => CpuMask(allowed).first().unwrap_or(here),
-    };
-    push_to(task, cpu, here, irq);
+    push_to(task, balance::place_new(task, here), here, irq);
 }
 
 /// Pushes `task` to `cpu`'s inbox. `here` is the current CPU.
@@ -141,6 +184,8 @@ pub(crate) fn push_to(task: &Task, cpu: CpuId, here: CpuId, _irq: &IrqGuard) {
         // SAFETY: the current task is alive while it is current; interrupts and the loop have none.
         if !unsafe { ctx.current().as_ref() }.is_some_and(|current| lets_lie(current, task)) {
             ctx.set_need_resched();
+        } else if balance::are_many() {
+            balance::lies(task, here, ctx);
         }
     } else if exec.inbox.push(NonNull::from(task))
         && let Some(p) = platform::get()
@@ -157,30 +202,6 @@ fn lets_lie(current: &Task, task: &Task) -> bool {
     current.stays_before(task) && {
         fence(SeqCst);
         current.stays_before(task)
-    }
-}
-
-/// The CPU for a woken task (Linux: select_task_rq): its last one if that idles, else an idle one, else its last one.
-#[inline]
-fn select_cpu(task: &Task, here: CpuId) -> CpuId {
-    let prev = task.cpu();
-    let idle = IDLE.load();
-    let allowed = task.affinity();
-    if allowed.contains(prev) && (idle.0 == 0 || idle.contains(prev)) {
-        return prev;
-    }
-    let online = CpuMask(allowed.0 & ONLINE.load().0);
-    // What a deadline task has of its reservation is kept where it was last, also while it sleeps.
-    if online.contains(prev) && task.is_deadline() {
-        return prev;
-    }
-    if let Some(cpu) = CpuMask(idle.0 & online.0).first() {
-        return cpu;
-    }
-    if online.contains(prev) {
-        prev
-    } else {
-        online.first().unwrap_or(here)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::{CpuExec, EXEC, IDLE, choose, elsewhere, push_to, yielding::YieldKind};
 use crate::arch;
+use crate::balance;
 use crate::class::{Enqueue, Preempt, PutPrev, RunQueue};
 use crate::context::{Context, IrqGuard, StackKind};
 use crate::cpu::{CpuId, local_of};
@@ -116,6 +117,7 @@ fn run_after(first: Left) -> ! {
             let next = choose(exec, &mut rq, here, now);
             // Also when idle: real-time throttling ends by it. When there is none, one that is armed may stay and do nothing.
             let event = rq.next_event(now);
+            let event = balance::settled(exec, &mut rq, here, event, now);
             drop(rq);
             if let Some(event) = event {
                 timer::set_slice(here, event);
@@ -267,8 +269,12 @@ fn debug_check(ctx: &Context) {
 /// a vector would have to save and give back. Interrupts are masked on entry and on return.
 fn idle(exec: &CpuExec, since: Nanos) {
     let here = CpuId::current();
-    exec.idle_since.store(since, Relaxed);
     IDLE.insert(here);
+    if balance::pull(here) {
+        IDLE.remove(here);
+        return;
+    }
+    exec.idle_since.store(since, Relaxed);
     rcu::idle_enter(here);
     // The idle bit is set before this look, and a waker pushes before it looks at the bit (both SeqCst): whoever comes
     // second sees the other. An IPI that arrives now is pending and ends the WFI although it is masked.

@@ -189,6 +189,12 @@ impl Task {
         self.urgency.load(Relaxed) as u8 == Rank::DEADLINE.0
     }
 
+    /// Its urgency, as it may be read without the queue's lock.
+    #[inline(always)]
+    pub(crate) fn rank(&self) -> Rank {
+        Rank(self.urgency.load(Relaxed) as u8)
+    }
+
     /// Its latency stamps.
     #[cfg(feature = "stamps")]
     pub fn stamps(&self) -> &crate::stamps::TaskStamps {

@@ -301,6 +301,18 @@ impl SchedClass for FairRq {
         if self.nr > 0 { Some(Rank::FAIR) } else { None }
     }
 
+    fn find_waiting(&self, wanted: &mut impl FnMut(NonNull<Entity>) -> bool) -> Option<NonNull<Entity>> {
+        let mut at = self.tree.first();
+        while let Some(e) = at {
+            if wanted(e) {
+                return Some(e);
+            }
+            // SAFETY: it is in the tree.
+            at = unsafe { Tree::next(e) };
+        }
+        None
+    }
+
     unsafe fn leave(&mut self, e: NonNull<Entity>, current: bool, for_good: bool) {
         // SAFETY: passed on.
         unsafe {

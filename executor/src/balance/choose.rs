@@ -1,0 +1,102 @@
+//! Which CPU: the choices of balancing, over any machine. The executor's has a few CPUs, the simulator's up to a thousand.
+
+use super::topology::{Level, Place};
+use crate::class::{Entity, Rank};
+use core::cmp::Reverse;
+use core::ptr::NonNull;
+
+/// How much a CPU has to do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Load {
+    /// Runnable entities, the current one included.
+    pub nr: u32,
+    /// The sum of the weights of the fair ones.
+    pub weight: u64,
+}
+
+/// What balancing sees of a machine. What it says of other CPUs may be out of date: it decides where something goes, never
+/// whether a queue may be touched.
+pub trait Machine {
+    /// CPUs are numbered from 0 up to this.
+    fn nr_cpus(&self) -> usize;
+    /// Where a CPU is.
+    fn place(&self, cpu: usize) -> Place;
+    /// Whether a CPU is online and in the scheduling domains: others neither give nor get.
+    fn takes_part(&self, cpu: usize) -> bool;
+    /// Whether a CPU idles and nobody is on the way to it.
+    fn is_idle(&self, cpu: usize) -> bool;
+    /// Whether any other CPU may idle: a look that spares the search.
+    fn any_idle(&self) -> bool;
+    /// The rank of what a CPU runs (Linux: cpupri); [`Rank::IDLE`] when it runs nothing.
+    fn rank(&self, cpu: usize) -> Rank;
+    /// How much a CPU has to do, about.
+    fn load(&self, cpu: usize) -> Load;
+    /// The same, exactly if that is to be had. Not in a wake.
+    fn exact_load(&self, cpu: usize) -> Load {
+        self.load(cpu)
+    }
+    /// Whether an entity may run on a CPU.
+    ///
+    /// # Safety
+    /// `e` is on a queue whose lock is held, or not yet on one.
+    unsafe fn allows(&self, e: NonNull<Entity>, cpu: usize) -> bool;
+    /// Sends an entity, which has just been taken off its queue, to a CPU.
+    ///
+    /// # Safety
+    /// `e` is runnable, on no queue, and nobody else's.
+    unsafe fn send(&self, e: NonNull<Entity>, cpu: usize);
+}
+
+/// How far `cpu` is from `near`, and, to break ties, by how many numbers it is behind it.
+fn distance(m: &impl Machine, near: usize, cpu: usize) -> (Level, usize) {
+    let around = if cpu >= near { cpu - near } else { cpu + m.nr_cpus() - near };
+    (m.place(near).level(m.place(cpu)), around)
+}
+
+/// Whether all threads of the core of `cpu` idle.
+fn is_core_idle(m: &impl Machine, cpu: usize) -> bool {
+    let place = m.place(cpu);
+    // Threads of a core have neighbouring numbers or the same distance, whichever the firmware chose: all are asked.
+    (0..m.nr_cpus()).all(|c| m.place(c).level(place) != Level::Smt || m.is_idle(c))
+}
+
+/// The idle CPU for something that belongs to `near`: the nearest one, of these one whose whole core idles
+/// (Linux: select_idle_sibling, and select_idle_core in it).
+pub fn nearest_idle(m: &impl Machine, near: usize, allowed: impl Fn(usize) -> bool) -> Option<usize> {
+    (0..m.nr_cpus()).filter(|c| m.takes_part(*c) && m.is_idle(*c) && allowed(*c)).min_by_key(|c| {
+        let (level, around) = distance(m, near, *c);
+        // A free core is worth a step within the cluster, not one out of it.
+        (level.max(Level::Cluster), !is_core_idle(m, *c), level, around)
+    })
+}
+
+/// The CPU on which an entity of `rank` can run at once: the one whose current entity is the least urgent, if it is less
+/// urgent than that; of several the nearest (Linux: cpupri_find, find_lowest_rq).
+pub fn lowest(m: &impl Machine, rank: Rank, near: usize, allowed: impl Fn(usize) -> bool) -> Option<usize> {
+    (0..m.nr_cpus())
+        .filter(|c| m.takes_part(*c) && rank.outranks(m.rank(*c)) && allowed(*c))
+        .min_by_key(|c| (Reverse(m.rank(*c)), distance(m, near, *c)))
+}
+
+/// The CPU that has the least to do, of several the nearest to `near` (Linux: find_idlest_cpu). `None` if none is allowed.
+pub fn idlest(m: &impl Machine, near: usize, allowed: impl Fn(usize) -> bool) -> Option<usize> {
+    (0..m.nr_cpus()).filter(|c| m.takes_part(*c) && allowed(*c)).min_by_key(|c| {
+        let load = m.load(*c);
+        (load.nr, load.weight, distance(m, near, *c))
+    })
+}
+
+/// Where something woken on `here` goes that last ran on `prev`, when neither idles: to its waker if that CPU has less to do
+/// (Linux: wake_affine_weight, with the imbalance that a domain tolerates).
+pub fn wake_affine(m: &impl Machine, prev: usize, here: usize) -> usize {
+    if prev == here || !m.takes_part(prev) || !m.takes_part(here) {
+        return prev;
+    }
+    let (mine, theirs) = (m.load(here).weight, m.load(prev).weight);
+    // It would come on top of what is here.
+    let tolerated = 100 + (IMBALANCE_PCT - 100) / 2;
+    if mine.saturating_mul(100) < theirs.saturating_mul(tolerated) && mine < theirs { here } else { prev }
+}
+
+/// By how much one part of a domain may have more to do than another, in percent (Linux: sd->imbalance_pct above SMT).
+pub const IMBALANCE_PCT: u64 = 117;

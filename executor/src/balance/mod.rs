@@ -1,0 +1,68 @@
+//! Which CPU runs what: placing of what wakes and begins, and moving of what waits.
+//!
+//! | file | subject |
+//! |---|---|
+//! | [`topology`] | where CPUs are, and how far apart: the levels of scheduling domains |
+//! | [`choose`] | which CPU: idle, lowest, idlest, nearest, over any [`choose::Machine`] |
+//! | [`spread`] | what a crowded CPU does: fills idle CPUs, pushes real-time, evens out load |
+//! | [`place`](self) | the CPU for what wakes or begins |
+//! | [`idle`](self) | what a CPU does before it idles |
+//! | [`cpus`](self) | the machine that the executor runs on |
+//!
+//! [`choose`] and [`spread`] are pure: the executor calls them for the real machine, [`crate::sim`] for one of up to a thousand
+//! simulated CPUs.
+//!
+//! **Moving.** Only who waits is moved, a parked poll included. Its queue's lock is held, and that alone: it is taken off,
+//! [`set_migrating`](crate::task::Task), and pushed on the inbox of the CPU that it goes to, like a wake. Two queues are
+//! never locked at once, and between the two it is in exactly one list: nobody else pushes a task that is runnable.
+//!
+//! **Nobody idles beside a waiter.** A CPU becomes crowded under its queue's lock; a CPU that idles looks at crowded queues under
+//! their locks. Whoever comes second sees the other:
+//!
+//! ```text
+//!   crowded CPU, in its lock             CPU about to idle
+//!   OVERLOADED |= me                     IDLE |= me
+//!   read IDLE: send them who waits       read OVERLOADED: lock their queues, take who waits
+//! ```
+
+mod cpus;
+mod idle;
+mod place;
+
+pub mod choose;
+pub mod spread;
+pub mod topology;
+
+#[cfg(target_os = "none")]
+pub(crate) use cpus::handed_over;
+pub(crate) use cpus::{lies, looks_crowded, settled};
+pub use cpus::{join, leave, set_place, place_of};
+pub(crate) use idle::pull;
+pub(crate) use place::{place_new, place_woken};
+
+use crate::cpu::{AtomicCpuMask, CpuId, CpuMask};
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+/// CPUs with more than one runnable task, or with one that lies in their inbox. A bit may be out of date: set too long. Who sees
+/// that takes it out.
+static OVERLOADED: AtomicCpuMask = AtomicCpuMask::new();
+/// Of these, those on which something above the fair class waits that may run elsewhere (Linux: rto_mask).
+static RT_OVERLOADED: AtomicCpuMask = AtomicCpuMask::new();
+/// CPUs in the scheduling domains: online, and not isolated.
+static DOMAIN: AtomicCpuMask = AtomicCpuMask::new();
+
+/// Whether there are two of them at least: on one CPU nothing here costs more than this look.
+static MANY: AtomicBool = AtomicBool::new(false);
+
+/// Whether there is more than one CPU to choose from.
+#[inline(always)]
+pub(crate) fn are_many() -> bool {
+    MANY.load(Relaxed)
+}
+
+/// Whether there is anybody to whom `here` could give something.
+#[inline(always)]
+fn has_others(here: CpuId) -> bool {
+    let domain = DOMAIN.load();
+    domain.contains(here) && domain.0 & !CpuMask::of(here).0 != 0
+}

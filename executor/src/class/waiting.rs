@@ -1,0 +1,25 @@
+//! Looking at who waits for the CPU: what balancing asks of a queue.
+
+use super::RunQueue;
+use super::entity::Entity;
+use super::sched_class::{SchedClass, in_order};
+use core::ptr::NonNull;
+
+impl RunQueue {
+    /// Whether more than one entity is runnable.
+    #[inline(always)]
+    pub fn is_crowded(&self) -> bool {
+        let mut n = 0u32;
+        in_order!(self, c => n = n.wrapping_add(c.nr_running()));
+        n > 1
+    }
+
+    /// The first entity that waits for the CPU and is `wanted`; the most urgent class first, and in it the order in which they
+    /// would run. Those of a class that is throttled do not wait: they could not run elsewhere either before their time.
+    pub fn find_waiting(&self, mut wanted: impl FnMut(NonNull<Entity>) -> bool) -> Option<NonNull<Entity>> {
+        in_order!(self, c => if let Some(e) = c.find_waiting(&mut wanted) {
+            return Some(e);
+        });
+        None
+    }
+}

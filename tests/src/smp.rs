@@ -1,0 +1,40 @@
+//! Several CPUs: who runs where.
+
+use crate::{Case, Input, Output};
+
+/// Four hogs that one shell starts must each have had most of a CPU for a second: on fewer CPUs than four they have not.
+const HOGS: &str = "for i in 1 2 3 4; do (while :; do :; done) & P=\"$P $!\"; done
+sleep 4
+for p in $P; do set -- $(cat /proc/$p/stat); shift 38; echo $1; done | sort -u | wc -l
+kill -9 $P";
+
+/// Two hogs on one CPU are let loose: they must come to be on two.
+const RELEASED: &str = "for i in 1 2; do taskset 1 sh -c 'while :; do :; done' & P=\"$P $!\"; done
+sleep 1
+for p in $P; do set -- $(cat /proc/$p/stat); shift 38; echo -n \"$1 \"; done
+for p in $P; do taskset -p 3 $p >/dev/null; done
+sleep 1
+for p in $P; do set -- $(cat /proc/$p/stat); shift 38; echo $1; done | sort | tr '\\n' ' '
+kill -9 $P";
+
+/// A hog that runs in EL0 on one CPU is somewhere else as soon as taskset has ended.
+const MOVED: &str = "(while :; do :; done) & p=$!
+for i in 1 2 3 4 5; do for mask in 1 2 4 8; do
+    taskset -p $mask $p >/dev/null
+    set -- $(cat /proc/$p/stat); shift 38; echo -n $1
+done; done
+kill -9 $p";
+
+/// The cases. Bare names are busybox applets.
+pub fn cases() -> Vec<Case> {
+    let case = |name: &str, cpus, script, out: &str| {
+        Case::program(name, vec!["sh", "-c", script], 0)
+            .options(&["--smp", cpus, "--timeout", "120"])
+            .streams(Input::Empty, Output::Exact(out.to_string()), Output::Empty)
+    };
+    vec![
+        case("smp/hogs-spread", "4", HOGS, "4\n"),
+        case("smp/released-hogs-spread", "2", RELEASED, "0 0 0 1 "),
+        case("smp/taskset-moves", "4", MOVED, &"0123".repeat(5)),
+    ]
+}
