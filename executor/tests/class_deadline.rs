@@ -58,6 +58,19 @@ fn it_outranks_fifo_and_fair() {
 }
 
 #[test]
+fn deadline_and_real_time_together_leave_fair_its_share() {
+    let mut sim = Sim::new(1);
+    let fair = sim.spawn(0, Params::DEFAULT, HOG);
+    let fifo = sim.spawn(0, Params::fifo(10), HOG);
+    let id = start(&mut sim, implicit(50 * MSEC, 100 * MSEC), HOG);
+    sim.run(20 * SEC);
+    assert_eq!(sim.runtime(id), 10 * SEC);
+    let share = sim.runtime(fair) as f64 / (20 * SEC) as f64;
+    assert!((0.048..=0.052).contains(&share), "{share}");
+    assert!(sim.runtime(fifo) > 85 * SEC / 10);
+}
+
+#[test]
 fn thirty_of_a_hundred_beside_ten_hogs_misses_nothing_in_10_000_periods() {
     let mut sim = Sim::new(1);
     for _ in 0..10 {

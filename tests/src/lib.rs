@@ -12,6 +12,7 @@ mod matrix;
 mod memory;
 mod pipes;
 mod programs;
+mod sched;
 mod shell;
 mod smp;
 
@@ -34,6 +35,7 @@ pub fn cases() -> Vec<Case> {
     all.extend(chaos::cases());
     all.extend(cgroup::cases());
     all.extend(smp::cases());
+    all.extend(sched::cases());
     all
 }
 

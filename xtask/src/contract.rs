@@ -45,14 +45,15 @@ fn keeps_its_name(case: &str, result: &str) -> bool {
     !is_errno || result.contains(errno)
 }
 
-/// Runs all cases on both kernels, prints the lines that differ and writes docs/conformance.md.
-pub fn compare(ctx: &Ctx, contract: &Path, kernel: KernelChoice) -> Result<Outcome> {
+/// Runs the cases whose names begin as one of `calls`, or all, on both kernels, prints the lines that differ, and after all on Linux
+/// writes docs/conformance.md.
+pub fn compare(ctx: &Ctx, contract: &Path, kernel: KernelChoice, calls: &[&str]) -> Result<Outcome> {
     let check = run(contract, KernelChoice::Linux, &["--check"])?;
     let empty: Vec<&str> = check.lines().filter(|l| !l.starts_with('#')).collect();
     empty.iter().for_each(|line| println!("empty: {line}"));
-    let on_linux = run(contract, KernelChoice::Linux, &[])?;
+    let on_linux = run(contract, KernelChoice::Linux, calls)?;
     // With `--kernel linux` two runs are compared: that the cases give the same lines each time.
-    let on_ours = run(contract, kernel, &[])?;
+    let on_ours = run(contract, kernel, calls)?;
     let (linux, ours) = (lines(&on_linux), lines(&on_ours));
     if linux.is_empty() {
         bail!("contract printed nothing under Linux");
@@ -74,7 +75,7 @@ pub fn compare(ctx: &Ctx, contract: &Path, kernel: KernelChoice) -> Result<Outco
             outcome.differ += 1;
         }
     }
-    if kernel == KernelChoice::Linux {
+    if kernel == KernelChoice::Linux && calls.is_empty() {
         write_table(ctx, &run(contract, KernelChoice::Linux, &["--table"])?)?;
     }
     Ok(outcome)

@@ -187,6 +187,14 @@ impl RtRq {
         }
     }
 
+    /// The deadline class has run from `start` to `now`: that is real-time's share, too.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn charge_deadline(&mut self, start: Nanos, now: Nanos) {
+        self.charge_across(start, now);
+        self.busy_until = 0;
+    }
+
     /// Charges the quantum of `e`, of policy RR.
     ///
     /// # Safety

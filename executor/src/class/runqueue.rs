@@ -292,7 +292,12 @@ impl RunQueue {
             }
             (*this).exec_start = now;
             (*this).sum_exec = (*this).sum_exec.wrapping_add(now.wrapping_sub(start));
-            of_class!(self, (*this).class, c => c.update_curr(e, start, now, stays));
+            let class = (*this).class;
+            of_class!(self, class, c => c.update_curr(e, start, now, stays));
+            if class == Class::Deadline {
+                // Both together leave the fair class its share (Linux: in `update_curr_dl`).
+                self.rt.charge_deadline(start, now);
+            }
         }
     }
 

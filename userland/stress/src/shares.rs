@@ -86,16 +86,14 @@ fn end(pid: libc::pid_t) -> Result<i32, String> {
     sys::wait(pid)
 }
 
-/// Runs hogs on one CPU for `ms` and prints the share of each in the span, in parts per million: `share_0` and so on.
+/// Runs hogs on one CPU for `ms` and prints the share of each in the span, in parts per million and in percent: `share_0`, `percent_0` and
+/// so on.
 fn measure(ways: &[Way], ms: u64) -> Result<(), String> {
     let own = Way::Fifo(99).take();
     if own != 0 {
         return Err(format!("SCHED_FIFO 99: {}", Error::from_raw_os_error(own)));
     }
-    let pids: Vec<libc::pid_t> = ways.iter().map(|way| {
-        // The child starts as this process's like: it changes before it computes.
-        hog(*way)
-    }).collect::<Result<_, _>>()?;
+    let pids: Vec<libc::pid_t> = ways.iter().map(|way| hog(*way)).collect::<Result<_, _>>()?;
     // All have begun, and periods of real-time bandwidth have settled.
     sleep_until(clock(libc::CLOCK_MONOTONIC) + 2000 * MS);
     let start = clock(libc::CLOCK_MONOTONIC);
@@ -103,7 +101,8 @@ fn measure(ways: &[Way], ms: u64) -> Result<(), String> {
     sleep_until(start + ms * MS);
     let span = clock(libc::CLOCK_MONOTONIC) - start;
     for (i, (pid, before)) in pids.iter().zip(before).enumerate() {
-        println!("share_{i} {}", (u128::from(used(*pid) - before) * 1_000_000 / u128::from(span)));
+        let share = u128::from(used(*pid) - before) * 1_000_000 / u128::from(span);
+        println!("share_{i} {share}\npercent_{i} {}", (share + 5000) / 10_000);
     }
     pids.into_iter().try_for_each(|pid| end(pid).map(|_| ()))
 }

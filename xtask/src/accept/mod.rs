@@ -5,6 +5,7 @@ mod figures;
 mod inject;
 mod inside;
 mod programs;
+mod sched;
 
 use crate::ctx::Ctx;
 use crate::run::KernelChoice;
@@ -21,7 +22,7 @@ use vigil_tests::{ABILITIES, Ability};
 /// Options of `accept`.
 #[derive(Args, Clone, Debug)]
 pub struct AcceptArgs {
-    /// An issue (core) or ids of checks (core-bench)
+    /// An issue (core, sched) or ids of checks (core-bench)
     #[arg(default_value = "core", value_name = "ISSUE|ID")]
     pub what: Vec<String>,
     /// Which kernel; with linux the checks themselves are checked
@@ -68,12 +69,28 @@ const CORE: &[Check] = &[
     Check { id: "core-latency", target: "FIFO 95: avg ≤ 2 µs, max ≤ 4 µs; stages 150/300/250", run: inside::latency },
 ];
 
+const SCHED: &[Check] = &[
+    Check { id: "sched-contract", target: "every scheduling call with every errno as on Linux", run: sched::contract_tests },
+    Check { id: "sched-shares", target: "hogs of every policy get what Linux promises", run: sched::shares },
+];
+
+/// The issues, by name and number, with their checks.
+const ISSUES: &[(&str, &str, &[Check])] = &[("core", "2", CORE), ("sched", "3", SCHED)];
+
 /// Runs the checks of an issue or one of them.
 pub fn accept(ctx: &Ctx, args: &AcceptArgs) -> Result<i32> {
-    let chosen: Vec<&Check> = CORE.iter().filter(|c| args.what.iter().any(|w| w == "core" || w == "2" || c.id == w)).collect();
-    if let Some(unknown) = args.what.iter().find(|w| *w != "core" && *w != "2" && CORE.iter().all(|c| c.id != *w)) {
-        let ids: Vec<&str> = CORE.iter().map(|c| c.id).collect();
-        bail!("no issue or check {unknown:?}; there are core: {}", ids.join(" "));
+    let named = |word: &str| -> Vec<&Check> {
+        let all = ISSUES.iter().flat_map(|(name, number, checks)| checks.iter().map(move |check| (name, number, check)));
+        all.filter(|(name, number, check)| word == **name || word == **number || word == check.id).map(|(_, _, check)| check).collect()
+    };
+    let mut chosen: Vec<&Check> = Vec::new();
+    for word in &args.what {
+        let checks = named(word);
+        if checks.is_empty() {
+            let ids = |&(name, _, checks): &(&str, &str, &[Check])| format!("{name}: {}", checks.iter().map(|c| c.id).collect::<Vec<_>>().join(" "));
+            bail!("no issue or check {word:?}; there are {}", ISSUES.iter().map(ids).collect::<Vec<_>>().join("; "));
+        }
+        chosen.extend(checks);
     }
     if args.kernel == KernelChoice::Vigil {
         build::kernel(ctx, false)?;

@@ -311,6 +311,8 @@ fn deadlines(a: &mut Calls) {
         })
         .err("EBUSY", || {
             // Each CPU can promise 95 %, and a task at most what a CPU has: one is too many of as many as there are, and one more.
+            // What earlier cases have promised is given back before that.
+            sleep_ms(300);
             let child = |share: u64| child(move || {
                 let r = set(&deadline(0, share * MS, 1000 * MS, 0));
                 sleep_ms(400);
