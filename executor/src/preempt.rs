@@ -30,9 +30,9 @@ use crate::context::{Context, StackKind};
 use crate::cpu::CpuId;
 #[cfg(target_os = "none")]
 use crate::class::Enqueue;
-use crate::executor::{CpuExec, DUE_CHOICE, DUE_TICK, EXEC, take_in};
+use crate::executor::{CpuExec, DUE_CHOICE, DUE_TICK, EXEC, take_in, elsewhere};
 #[cfg(target_os = "none")]
-use crate::executor::{elsewhere, is_at_home};
+use crate::executor::is_at_home;
 use crate::task::Task;
 use crate::time;
 use crate::timer;
@@ -92,7 +92,9 @@ pub(crate) fn reschedule_check(exec: &CpuExec, ctx: &Context) -> Preempt {
     if due & DUE_CHOICE != 0 || due & DUE_TICK != 0 && rq.tick(now) {
         verdict = verdict.max(Preempt::Fair);
     }
-    if verdict != Preempt::HigherClass && rq.is_outranked() {
+    // SAFETY: a current task is alive as long as it is current.
+    let may_stay = unsafe { ctx.current().as_ref() }.is_none_or(|current| elsewhere(current, here).is_none());
+    if verdict != Preempt::HigherClass && (rq.is_outranked() || !may_stay) {
         // Also what an earlier call found while preemption was off: its wish was cleared above.
         verdict = Preempt::HigherClass;
     }

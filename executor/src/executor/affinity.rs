@@ -25,9 +25,19 @@ fn away_from(task: &Task, here: CpuId) -> Option<CpuId> {
     (task.affinity().0 & ONLINE.load().0 != 0).then(|| balance::place_woken(task, here))
 }
 
+/// Whether `task` runs on no CPU that it may not use: what a caller of [`set_affinity`] may have to wait for.
+pub fn has_left(task: &Task) -> bool {
+    with_entity(task, |_, entity, _| {
+        // SAFETY: the entity is read under its queue's lock.
+        let current = unsafe { entity.as_ref().is_current() };
+        !current || task.affinity().contains(task.cpu()) || task.affinity().0 & ONLINE.load().0 == 0
+    })
+}
+
 /// Lets `task` run on the CPUs of `mask` only, and makes it leave the CPU on which it is if that is not one of them
 /// (Linux: set_cpus_allowed_ptr). `false` for an empty mask. Any context but a hard interrupt; does not wait: a task that
-/// runs in the kernel leaves at the end of its poll.
+/// runs elsewhere leaves when its CPU has taken the interrupt that it is sent, in the middle of its poll, unless that has
+/// preemption off. [`has_left`] says when.
 pub fn set_affinity(task: &Task, mask: CpuMask) -> bool {
     let guard = PreemptGuard::new();
     let here = CpuId::current();

@@ -20,7 +20,7 @@ mod reserve;
 mod run;
 mod yielding;
 
-pub use affinity::set_affinity;
+pub use affinity::{has_left, set_affinity};
 pub(crate) use affinity::elsewhere;
 pub use reserve::{Refused, deadline, rr_timeslice, rt_bandwidth, set_deadline, set_rr_timeslice, set_rt_bandwidth, take_overrun};
 pub(crate) use reserve::{forget as forget_reservation, give_back, lend, prepare as prepare_reservation, reserve};

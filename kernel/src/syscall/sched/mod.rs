@@ -17,6 +17,10 @@ use vigil_executor::class::{Params, Policy};
 use vigil_executor::context::Context;
 use vigil_executor::cpu::{CpuId, CpuMask, ONLINE};
 use vigil_executor::executor::{self, YieldKind, yield_now};
+use vigil_executor::time::{self, Nanos, USEC};
+use vigil_executor::timer::sleep_until;
+use vigil_executor::wait::WaitMode;
+use vigil_executor::wait_site;
 use vigil_mem::{KArc, UserPtr};
 
 /// sched_yield()
@@ -77,7 +81,10 @@ pub fn sched_rr_get_interval(t: &Thread, a: Args) -> SysResult {
     Ok(0)
 }
 
-/// sched_setaffinity(pid, size, mask): in effect before it returns, for the caller.
+/// How long sched_setaffinity waits before it looks again whether a task that runs has left its CPU.
+const LEAVING: Nanos = 20 * USEC;
+
+/// sched_setaffinity(pid, size, mask): in effect before it returns.
 pub async fn sched_setaffinity(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     let size = (a[1] as u32 as usize).min(8);
     let mask = super::user::retry(t, || {
@@ -105,6 +112,10 @@ pub async fn sched_setaffinity(t: &Thread, a: Args<'_>) -> Result<usize, Errno> 
     executor::set_affinity(task, allowed);
     if who.tid() == t.tid() && Context::here().resched_wanted() {
         yield_now(YieldKind::Preempted).await;
+    }
+    // Who runs in EL0, or in a poll, leaves at once; a poll that has preemption off takes a moment.
+    while !executor::has_left(task) {
+        let _ = sleep_until(wait_site!("affine_move_task"), time::now().saturating_add(LEAVING), 0, WaitMode::Uninterruptible).await;
     }
     Ok(0)
 }
