@@ -1,10 +1,12 @@
 //! A simulator: synthetic tasks on the real [`RunQueue`] code over virtual time, for the tests of the classes.
 //!
 //! Nothing takes time here but the tasks' own bursts: switches, timers and wake-ups are free and exact, unless a tick
-//! is set, in which case slices end only at ticks, as on a Linux without HRTICK. CPUs do not influence each other;
+//! is set, in which case slices end only at ticks, as on a Linux without HRTICK. CPUs do not influence each other ([`smp`] is for that);
 //! tasks go from one to another only by [`Sim::migrate`].
 
 #![expect(clippy::disallowed_methods, reason = "runs on the host only, where running out of memory may abort")]
+
+pub mod smp;
 
 use crate::class::deadline::domain::Domain;
 use crate::class::{DlParams, Enqueue, Entity, Params, PickLimit, Policy, Preempt, PutPrev, Reservation, RunQueue, Stats};

@@ -86,9 +86,30 @@ pub fn idlest(m: &impl Machine, near: usize, allowed: impl Fn(usize) -> bool) ->
     })
 }
 
+/// The CPU for something of `rank` that is woken on `here` and last ran on `prev`, which is not as simple as an idle `prev`
+/// (Linux: select_task_rq of the classes). `None`: where it was, or wherever it may be.
+pub fn woken(m: &impl Machine, rank: Rank, prev: usize, here: usize, allowed: impl Fn(usize) -> bool) -> Option<usize> {
+    let urgent = rank.outranks(Rank::FAIR);
+    let stays = allowed(prev);
+    if stays && urgent && rank.outranks(m.rank(prev)) {
+        // It runs there at once, and what it preempts is sent on.
+        return Some(prev);
+    }
+    if let Some(cpu) = nearest_idle(m, prev, &allowed) {
+        return Some(cpu);
+    }
+    if urgent {
+        lowest(m, rank, prev, &allowed)
+    } else if stays {
+        Some(if allowed(here) { wake_affine(m, prev, here) } else { prev })
+    } else {
+        idlest(m, prev, &allowed)
+    }
+}
+
 /// Where something woken on `here` goes that last ran on `prev`, when neither idles: to its waker if that CPU has less to do
 /// (Linux: wake_affine_weight, with the imbalance that a domain tolerates).
-pub fn wake_affine(m: &impl Machine, prev: usize, here: usize) -> usize {
+fn wake_affine(m: &impl Machine, prev: usize, here: usize) -> usize {
     if prev == here || !m.takes_part(prev) || !m.takes_part(here) {
         return prev;
     }

@@ -1,10 +1,10 @@
 //! The CPU for what wakes or begins (Linux: select_task_rq).
 
-use super::choose::{idlest, lowest, nearest_idle, wake_affine};
+use super::choose::{idlest, nearest_idle, woken};
 use super::cpus::Cpus;
 use super::{DOMAIN, has_others};
 use crate::cpu::{CpuId, CpuMask, ONLINE};
-use crate::executor::{EXEC, IDLE};
+use crate::executor::IDLE;
 use crate::task::Task;
 
 /// The CPU for a task that was woken on `here`: its last one if that idles. Any context.
@@ -32,20 +32,7 @@ fn place_slow(task: &Task, prev: CpuId, here: CpuId) -> CpuId {
     }
     let cpus = Cpus { here };
     let allowed = |cpu: usize| CpuId::new(cpu).is_some_and(|c| online.contains(c));
-    if stays && task.is_realtime() && task.rank().outranks(EXEC.of(prev).rank()) {
-        // It runs there at once, and what it preempts is sent on.
-        return prev;
-    }
-    if let Some(cpu) = nearest_idle(&cpus, prev.index(), allowed).and_then(CpuId::new) {
-        return cpu;
-    }
-    let chosen = if task.is_realtime() {
-        lowest(&cpus, task.rank(), prev.index(), allowed)
-    } else if stays {
-        Some(if online.contains(here) { wake_affine(&cpus, prev.index(), here.index()) } else { prev.index() })
-    } else {
-        idlest(&cpus, prev.index(), allowed)
-    };
+    let chosen = woken(&cpus, task.rank(), prev.index(), here.index(), allowed);
     match chosen.and_then(CpuId::new) {
         Some(cpu) => cpu,
         None if stays => prev,

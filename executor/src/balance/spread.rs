@@ -23,11 +23,13 @@ pub struct Periodic {
     interval: Nanos,
     /// How often in a row something should have moved and nothing could (Linux: nr_balance_failed).
     failed: u32,
+    /// How often it has looked: where the search begins.
+    turn: usize,
 }
 
 impl Periodic {
     /// Of a CPU that has never balanced.
-    pub const NEW: Periodic = Periodic { next: 0, interval: 0, failed: 0 };
+    pub const NEW: Periodic = Periodic { next: 0, interval: 0, failed: 0, turn: 0 };
 }
 
 /// What [`spread`] leaves.
@@ -148,8 +150,9 @@ unsafe fn balance(m: &impl Machine, rq: &mut RunQueue, here: usize, periodic: &m
     let shortest = (cpus as Nanos).saturating_mul(MSEC);
     let mut wanted = false;
     let mut moved = 0;
+    periodic.turn = periodic.turn.wrapping_add(1);
     for level in Level::ALL {
-        let Some((to, amount)) = imbalance(m, own_load(rq), here, level) else { continue };
+        let Some((to, amount)) = imbalance(m, own_load(rq), here, level, periodic.turn) else { continue };
         wanted = true;
         // SAFETY: passed on.
         moved += unsafe { shift(m, rq, to, amount, periodic.failed, now) };
@@ -168,9 +171,12 @@ fn own_load(rq: &RunQueue) -> Load {
 
 /// Whether, among the parts of the domain of `level`, that of `here` has the most to do and by too much, and `here` the most
 /// in it: the CPU that should get something, and how much, as a weight (Linux: find_busiest_group, calculate_imbalance).
-fn imbalance(m: &impl Machine, own: Load, here: usize, level: Level) -> Option<(usize, u64)> {
+/// Of several the next in `turn`, so that each has company at times.
+fn imbalance(m: &impl Machine, own: Load, here: usize, level: Level, turn: usize) -> Option<(usize, u64)> {
     let place = m.place(here);
     // The parts of a domain are the domains of the level below: two CPUs of it are in one part if they meet below.
+    let n = m.nr_cpus();
+    let behind = |cpu: usize| (cpu + n - (here.wrapping_add(turn)) % n) % n;
     let in_domain = |cpu: usize| m.takes_part(cpu) && m.place(cpu).level(place) <= level;
     let load = |cpu: usize| if cpu == here { own } else { m.exact_load(cpu) };
     let part_of = |first: usize| {
@@ -179,18 +185,16 @@ fn imbalance(m: &impl Machine, own: Load, here: usize, level: Level) -> Option<(
         group
     };
     let mut whole = Group::default();
-    let mut target: Option<(u64, usize)> = None;
+    let mut target: Option<(u64, usize, usize)> = None;
     for cpu in (0..m.nr_cpus()).filter(|c| in_domain(*c)) {
         whole.add(load(cpu));
         let is_first = !(0..cpu).any(|c| in_domain(c) && together(m, c, cpu, level));
         if is_first && !together(m, cpu, here, level) {
-            let average = part_of(cpu).average();
-            if target.is_none_or(|(least, _)| average < least) {
-                target = Some((average, cpu));
-            }
+            let this = (part_of(cpu).average(), behind(cpu), cpu);
+            target = Some(target.map_or(this, |least| least.min(this)));
         }
     }
-    let (least, first) = target?;
+    let (least, _, first) = target?;
     let mine = part_of(here);
     let (average, all) = (mine.average(), whole.average());
     if mine.nr <= mine.cpus || least >= all || average.saturating_mul(100) <= least.saturating_mul(IMBALANCE_PCT) {
@@ -205,7 +209,7 @@ fn imbalance(m: &impl Machine, own: Load, here: usize, level: Level) -> Option<(
     let under = all.saturating_sub(least).saturating_mul(theirs.cpus);
     let to = (0..m.nr_cpus())
         .filter(|c| in_domain(*c) && together(m, *c, first, level))
-        .min_by_key(|c| (load(*c).weight, load(*c).nr))?;
+        .min_by_key(|c| (load(*c).weight, load(*c).nr, behind(*c)))?;
     Some((to, over.min(under) / 1024))
 }
 

@@ -1,8 +1,8 @@
 //! Which CPUs a task may run on, and moving it when that changes.
 //!
 //! A task leaves a CPU that it may no longer use at the first of these: while it is queued, at once, a parked poll
-//! included ([`set_affinity`]); when its poll is parked (`preempt`); when its poll ends or EL0 is left (`run`); when it
-//! is woken. It travels through the inbox of the CPU that it goes to, like a wake: its link is free, because a task that
+//! included ([`set_affinity`]); when its poll is parked, which happens as soon as its CPU has taken the interrupt that it is sent
+//! (`preempt`); when its poll ends or EL0 is left (`run`); when it is woken. It travels through the inbox of the CPU that it goes to, like a wake: its link is free, because a task that
 //! is queued or parked is pushed by nobody else.
 
 use super::{ask_for_choice, push_to, with_entity};
