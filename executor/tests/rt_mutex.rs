@@ -1,12 +1,11 @@
 //! Priority inheritance on tasks that are made but not run: what each would run with.
 #![cfg(not(loom))]
 
-
-
 use core::pin::pin;
-use vigil_executor::class::{Params, Policy};
-use vigil_executor::executor::{effective_params, params, set_params};
+use vigil_executor::class::{DlParams, Params, Policy};
+use vigil_executor::executor::{Refused, deadline, effective_params, params, set_deadline, set_params};
 use vigil_executor::sync::rt_mutex::{Deadlock, RtMutex, RtWaiter, prepare};
+use vigil_executor::time::MSEC;
 use vigil_executor::task::{Hooks, Spawned, TaskRef};
 
 fn task(params: Params) -> Spawned {
@@ -129,4 +128,44 @@ fn who_would_wait_for_himself_is_told() {
     assert!(w.leave());
     assert_eq!(n.enqueue(v, of(&a)), Ok(()));
     assert!(v.leave());
+}
+
+/// `runtime` ms of each 100.
+fn reservation(runtime: u64) -> DlParams {
+    DlParams { runtime: runtime * MSEC, deadline: 100 * MSEC, period: 100 * MSEC, ..DlParams::NONE }
+}
+
+#[test]
+fn an_owner_runs_by_the_reservation_of_who_waits() {
+    let (owner, fifo, dl) = (task(Params::round_robin(7)), task(Params::fifo(99)), task(Params::DEFAULT));
+    set_deadline(dl.task(), 3, reservation(10)).unwrap();
+    assert_eq!((params(dl.task()).policy, params(dl.task()).nice), (Policy::Deadline, 3));
+    let mutex = pin!(RtMutex::new());
+    let (a, b) = (pin!(RtWaiter::new()), pin!(RtWaiter::new()));
+    let (mutex, a, b) = (mutex.as_ref(), a.as_ref(), b.as_ref());
+    mutex.own(of(&owner));
+    mutex.enqueue(a, of(&fifo)).unwrap();
+    mutex.enqueue(b, of(&dl)).unwrap();
+    assert_eq!(runs(&owner), (Policy::Deadline, 0));
+    assert_eq!(deadline(owner.task()), None, "what it is lent was not promised to it");
+    assert_eq!(params(owner.task()), Params::round_robin(7));
+    // The deadline task is before FIFO 99, and then FIFO 99 is left.
+    assert!(core::ptr::eq(mutex.hand_over().unwrap().as_ptr(), b.get_ref()));
+    assert_eq!(runs(&owner), (Policy::RoundRobin, 7));
+    assert_eq!(runs(&dl), (Policy::Deadline, 0));
+    assert!(core::ptr::eq(mutex.hand_over().unwrap().as_ptr(), a.get_ref()));
+    assert!(mutex.hand_over().is_none());
+    set_params(dl.task(), Params::normal(1));
+    assert_eq!((runs(&dl), deadline(dl.task())), ((Policy::Normal, 0), None));
+}
+
+#[test]
+fn a_kernel_future_can_hold_a_reservation() {
+    let (future, greedy) = (task(Params::DEFAULT), task(Params::DEFAULT));
+    set_deadline(future.task(), 0, reservation(20)).unwrap();
+    assert_eq!((runs(&future), deadline(future.task())), ((Policy::Deadline, 0), Some(reservation(20))));
+    assert_eq!(set_deadline(greedy.task(), 0, reservation(80)), Err(Refused::Busy));
+    assert_eq!(runs(&greedy), (Policy::Normal, 0));
+    set_deadline(future.task(), 0, reservation(30)).unwrap();
+    assert_eq!(deadline(future.task()), Some(reservation(30)));
 }
