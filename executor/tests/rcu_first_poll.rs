@@ -18,7 +18,7 @@ struct Host;
 impl Platform for Host {
     fn send_reschedule(&self, _cpu: CpuId) {}
     fn raise_rcu(&self, _mask: CpuMask) {}
-    fn program_timer(&self, _count: Option<u64>) {}
+    fn program_timer(&self, _count: u64) {}
     fn alloc_stack(&self) -> Option<std::ptr::NonNull<Context>> {
         None
     }

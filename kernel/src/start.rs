@@ -7,7 +7,7 @@ use crate::arch::aarch64::{features, fpsimd, smp as bringup, switch, uaccess};
 use crate::boot::BootInfo;
 use crate::debug::{panic, report};
 use crate::{irq, platform, pr_err, pr_info, random, softirq, task, time};
-use vigil_drivers::dt::Tree;
+use vigil_drivers::dt::{NO_CLUSTER, Tree, cpu_map};
 use vigil_executor::balance::{self, topology::Place};
 use vigil_executor::class::Params;
 use vigil_executor::context::StackKind;
@@ -76,8 +76,15 @@ fn start_devices(info: &BootInfo) {
     for (i, cpu) in info.cpus().enumerate() {
         if let Some(id) = CpuId::new(i) {
             vigil_drivers::irqchip::set_cpu_mpidr(id, cpu.mpidr);
+            // Without a map all are cores of one package.
+            balance::set_place(id, Place { core: i as u16, cluster: NO_CLUSTER, ..Place::default() });
         }
     }
+    cpu_map(&tree, |mpidr, place| {
+        if let Some(id) = info.cpus().position(|cpu| cpu.mpidr == mpidr).and_then(CpuId::new) {
+            balance::set_place(id, place);
+        }
+    });
     if let Err(e) = irq::init(&tree) {
         panic!("no usable interrupt controller or timer: {}", e.name());
     }
@@ -100,7 +107,6 @@ fn start_cpu(cpu: CpuId, cpus: usize) {
     }
     ONLINE.insert(cpu);
     let isolated = crate::boot::info::get().is_some_and(|i| CpuMask(i.params.isolcpus).contains(cpu));
-    balance::set_place(cpu, Place { core: cpu.index() as u16, ..Place::default() });
     if !isolated {
         balance::join(cpu);
     }

@@ -25,6 +25,11 @@ for i in 1 2 3 4 5; do for mask in 1 2 4 8; do
 done; done
 kill -9 $p";
 
+/// What the second of four cores is told about itself.
+const TOPOLOGY: &str = "cd /sys/devices/system/cpu/cpu1/topology; grep . *";
+const TOLD: &str = "cluster_cpus:f\ncluster_cpus_list:0-3\ncluster_id:0\ncore_cpus:2\ncore_cpus_list:1\ncore_id:1\ncore_siblings:f
+core_siblings_list:0-3\npackage_cpus:f\npackage_cpus_list:0-3\nphysical_package_id:0\nthread_siblings:2\nthread_siblings_list:1\n";
+
 /// The cases. Bare names are busybox applets.
 pub fn cases() -> Vec<Case> {
     let case = |name: &str, cpus, script, out: &str| {
@@ -35,6 +40,7 @@ pub fn cases() -> Vec<Case> {
     vec![
         case("smp/hogs-spread", "4", HOGS, "4\n"),
         case("smp/released-hogs-spread", "2", RELEASED, "0 0 0 1 "),
+        case("smp/topology", "4", TOPOLOGY, TOLD),
         case("smp/taskset-moves", "4", MOVED, &"0123".repeat(5)),
     ]
 }

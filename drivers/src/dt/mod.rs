@@ -19,6 +19,7 @@
 //! Sources: Devicetree Specification 0.4, sections 2 and 5; Linux `drivers/of` for what to do where it is silent.
 
 mod cells;
+mod cpu_map;
 pub mod early;
 mod interrupts;
 mod tree;
@@ -29,6 +30,7 @@ pub(crate) mod testblob;
 #[cfg(test)]
 mod tests;
 
+pub use cpu_map::{NO_CLUSTER, cpu_map};
 pub use interrupts::{IrqSpec, MAX_IRQ_CELLS};
 pub use tree::{Node, Tree};
 pub use validate::{Dtb, validate};

@@ -48,6 +48,8 @@ mod sysctl_sched;
 mod sysfs;
 #[cfg(target_os = "none")]
 mod system;
+#[cfg(target_os = "none")]
+mod topology;
 
 #[cfg(target_os = "none")]
 use vigil_abi::Errno;

@@ -1,6 +1,7 @@
 //! The little of `/sys` that programs ask for: which CPUs there are, and what they suffer from (Linux: drivers/base/cpu.c).
 
 use super::format::put_list;
+use super::topology;
 use crate::arch::aarch64::hardening;
 use vigil_abi::Errno;
 use vigil_executor::cpu::{CpuMask, MAX_CPUS, ONLINE};
@@ -21,7 +22,7 @@ fn show(mask: CpuMask, out: &mut SeqBuf) -> Result<(), Errno> {
 }
 
 /// Writes one file's content.
-type Show = fn(&mut SeqBuf) -> Result<(), Errno>;
+pub(super) type Show = fn(&mut SeqBuf) -> Result<(), Errno>;
 
 fn line(out: &mut SeqBuf, text: &str) -> Result<(), Errno> {
     out.put(text.as_bytes());
@@ -69,8 +70,14 @@ pub(super) fn init() -> Result<(), Errno> {
     for (name, show) in VULNERABILITIES {
         vulnerabilities.add_file(name, 0o444, *show)?;
     }
-    for cpu in possible().iter() {
-        cpus.subdir(try_format!("cpu{}", cpu.index())?.as_str())?;
+    cpus.add_file("isolated", 0o444, |out| {
+        show(CpuMask(crate::boot::info().map_or(0, |i| i.params.isolcpus) & possible().0), out)
+    })?;
+    for (cpu, files) in possible().iter().zip(topology::FILES) {
+        let dir = cpus.subdir(try_format!("cpu{}", cpu.index())?.as_str())?.subdir("topology")?;
+        for (name, show) in files {
+            dir.add_file(name, 0o444, *show)?;
+        }
     }
     Ok(())
 }
