@@ -41,6 +41,8 @@ pub fn cases() -> Vec<Case> {
         case("smp/hogs-spread", "4", HOGS, "4\n"),
         case("smp/released-hogs-spread", "2", RELEASED, "0 0 0 1 "),
         case("smp/topology", "4", TOPOLOGY, TOLD),
+        // As many digits as eight CPUs take.
+        case("smp/masks", "8", "taskset 1 grep Cpus_allowed: /proc/self/status", "Cpus_allowed:\t01\n"),
         case("smp/taskset-moves", "4", MOVED, &"0123".repeat(5)),
     ]
 }

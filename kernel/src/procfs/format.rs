@@ -42,12 +42,12 @@ pub(super) fn unsigned(data: &[u8]) -> Option<u32> {
     }
 }
 
-/// Writes a mask of CPUs: hexadecimal words of 32 bits.
-pub(super) fn put_mask(mask: u64, out: &mut impl Write) -> fmt::Result {
-    match mask >> 32 {
-        0 => write!(out, "{:x}", mask as u32),
-        high => write!(out, "{high:x},{:08x}", mask as u32),
+/// Writes a mask of `cpus` CPUs, 1 to 64: hexadecimal words of 32 bits, with as many digits as that takes (Linux: `%*pb`).
+pub(super) fn put_mask(mask: u64, cpus: usize, out: &mut impl Write) -> fmt::Result {
+    if cpus > 32 {
+        write!(out, "{:0width$x},", mask >> 32, width = (cpus - 32).div_ceil(4))?;
     }
+    write!(out, "{:0width$x}", mask as u32, width = cpus.min(32).div_ceil(4))
 }
 
 /// Writes a mask of CPUs as a list of ranges: `0-3,5`.
@@ -94,11 +94,13 @@ mod tests {
     }
 
     #[test]
-    fn masks_have_words_of_32_bits() {
+    fn masks_have_words_of_32_bits_and_a_digit_for_four_cpus() {
         let mut out = String::new();
-        put_mask(0xf, &mut out).unwrap();
-        put_mask(1 << 32 | 2, &mut out).unwrap();
-        assert_eq!(out, "f1,00000002");
+        for (mask, cpus) in [(0xf, 4), (1, 4), (1, 8), (2, 9), (1 << 32 | 2, 40)] {
+            put_mask(mask, cpus, &mut out).unwrap();
+            out.push(' ');
+        }
+        assert_eq!(out, "f 1 01 002 01,00000002 ");
     }
 
     #[test]

@@ -345,7 +345,7 @@ fn put_scheduling(target: &Target, out: &mut SeqBuf) {
     let possible = super::sysfs::possible();
     let mask = task.map_or(possible.0, |t| t.affinity().0 & possible.0);
     out.put(b"Cpus_allowed:\t");
-    let _ = put_mask(mask, out);
+    let _ = put_mask(mask, possible.0.count_ones() as usize, out);
     out.put(b"\nCpus_allowed_list:\t");
     let _ = put_list(mask, out);
     out.put(b"\nMems_allowed:\t1\nMems_allowed_list:\t0\n");

@@ -73,7 +73,7 @@ fn list(out: &mut SeqBuf, cpus: CpuMask) -> Result<(), Errno> {
 }
 
 fn mask(out: &mut SeqBuf, cpus: CpuMask) -> Result<(), Errno> {
-    let _ = put_mask(cpus.0, out);
+    let _ = put_mask(cpus.0, possible().0.count_ones() as usize, out);
     out.put(b"\n");
     Ok(())
 }
