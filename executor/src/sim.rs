@@ -9,7 +9,9 @@
 pub mod smp;
 
 use crate::class::deadline::domain::Domain;
-use crate::class::{DlParams, Enqueue, Entity, Params, PickLimit, Policy, Preempt, PutPrev, Reservation, RunQueue, Stats};
+use crate::class::{
+    Bandwidth, DlParams, Enqueue, Entity, OwnedGroup, Params, PickLimit, Policy, Preempt, PutPrev, Reservation, RunQueue, Stats,
+};
 use crate::time::Nanos;
 use core::cmp::Reverse;
 use core::ptr::NonNull;
@@ -54,6 +56,9 @@ const STUCK: u32 = 10_000;
 /// The number of a task, in the order of [`Sim::spawn`].
 pub type TaskId = usize;
 
+/// The number of a group, in the order of [`Sim::group`].
+pub type GroupId = usize;
+
 #[repr(C)]
 struct SimTask {
     // First, so that an entity's address is its task's.
@@ -85,6 +90,7 @@ pub struct Sim {
     // Never grows: a run queue may not move.
     cpus: Vec<SimCpu>,
     tasks: Vec<NonNull<SimTask>>,
+    groups: Vec<OwnedGroup>,
     now: Nanos,
     tick: Option<Nanos>,
     /// Of all CPUs. Never freed: queues keep it for ever.
@@ -95,13 +101,14 @@ impl Sim {
     /// A machine with `nr_cpus` CPUs and Linux's tunables for that many.
     pub fn new(nr_cpus: usize) -> Sim {
         let domain: &'static Domain = Box::leak(Box::new(Domain::new()));
-        let cpu = || {
+        let cpu = |i| {
             let mut rq = RunQueue::new();
             rq.set_domain(domain);
             rq.set_nr_cpus(nr_cpus);
+            rq.set_cpu(i);
             SimCpu { rq, sleepers: BinaryHeap::new(), idle: 0, log: Vec::new() }
         };
-        Sim { cpus: (0..nr_cpus).map(|_| cpu()).collect(), tasks: Vec::new(), now: 0, tick: None, domain }
+        Sim { cpus: (0..nr_cpus).map(cpu).collect(), tasks: Vec::new(), groups: Vec::new(), now: 0, tick: None, domain }
     }
 
     /// Ends slices only at multiples of `tick`, as a kernel with a periodic tick does.
@@ -233,6 +240,49 @@ impl Sim {
     pub fn worst_response(&self, id: TaskId) -> Nanos {
         // SAFETY: tasks live as long as the simulator.
         unsafe { self.tasks[id].as_ref().worst_response }
+    }
+
+    /// Makes a group.
+    pub fn group(&mut self, parent: Option<GroupId>) -> GroupId {
+        let group = OwnedGroup::try_new(parent.map(|p| &*self.groups[p]), self.cpus.len()).expect("memory for a group");
+        self.groups.push(group);
+        self.groups.len() - 1
+    }
+
+    /// Gives a group a weight.
+    pub fn set_shares(&mut self, group: GroupId, shares: u32, idle: bool) {
+        self.groups[group].note_shares(shares, idle);
+        self.tell(group, false);
+    }
+
+    /// Limits a group.
+    pub fn set_bandwidth(&mut self, group: GroupId, quota: Option<Nanos>, period: Nanos, burst: Nanos) {
+        self.groups[group].note_bandwidth(quota, period, burst, self.now);
+        self.tell(group, true);
+    }
+
+    fn tell(&mut self, group: GroupId, limit: bool) {
+        for cpu in 0..self.cpus.len() {
+            self.cpus[cpu].rq.group_changed(&self.groups[group], limit, self.now);
+            self.reschedule(cpu);
+        }
+    }
+
+    /// A group's limit and what came of it.
+    pub fn bandwidth(&self, group: GroupId) -> Bandwidth {
+        self.groups[group].with_bandwidth(|b| *b)
+    }
+
+    /// Puts a task into a group, or into the root.
+    pub fn set_group(&mut self, id: TaskId, group: Option<GroupId>) {
+        let task = self.tasks[id];
+        // SAFETY: tasks live as long as the simulator.
+        let cpu = unsafe { task.as_ref().cpu };
+        let group = group.map(|g| NonNull::from(&*self.groups[g]));
+        // SAFETY: it is on its CPU's queue, or was last there; groups live as long as the simulator.
+        if unsafe { self.cpus[cpu].rq.set_group(task.cast(), group, self.now) } {
+            self.reschedule(cpu);
+        }
     }
 
     /// CPU time that a task has had.

@@ -8,10 +8,36 @@ fn script(name: &str, text: &'static str, expected: &'static str) -> Case {
         .streams(Input::Empty, Output::Exact(expected.to_string()), Output::Empty)
 }
 
+/// Groups of hogs over ten virtual seconds.
+const HOGS: &str = "mkdir -p /tmp/c; mount -t cgroup2 none /tmp/c; cd /tmp/c; echo +cpu > cgroup.subtree_control; mkdir a b
+hog() { sh -c \"echo 0 > $1/cgroup.procs; while :; do :; done\" & }
+used() { grep usage_usec $1/cpu.stat | tr -dc 0-9; }
+near() { [ $(($1*100)) -ge $(($2*99)) -a $(($1*100)) -le $(($2*101)) ] && echo within 1 % || echo $1 for $2; }
+";
+
+/// Weights 100 and 300: two hogs have a quarter, one has three.
+const SHARES: &str = "echo 300 > b/cpu.weight; hog a; hog a; hog b; sleep 1; A=$(used a); B=$(used b); sleep 20
+A=$(($(used a)-A)); B=$(($(used b)-B)); near $A $(((A+B)/4)); echo 1 > a/cgroup.kill; echo 1 > b/cgroup.kill";
+
+/// A quarter of one CPU for two hogs on two; it is held back in all periods, but perhaps the first.
+const QUOTA: &str = "echo '25000 100000' > a/cpu.max; hog a; hog a; sleep 1; A=$(used a); P=$(grep nr_per a/cpu.stat | tr -dc 0-9); sleep 10
+near $(($(used a)-A)) 2500000; P=$(($(grep nr_per a/cpu.stat | tr -dc 0-9)-P)); [ $P -ge 99 -a $P -le 101 ] && P=100
+T=$(grep nr_thr a/cpu.stat | tr -dc 0-9); [ $T -ge 99 ] && T=99; echo $P $T; echo 1 > a/cgroup.kill";
+
+/// [`HOGS`] and then `text`, with instructions for a clock.
+fn hogs(name: &str, text: &str, expected: &'static str) -> Case {
+    let script: &'static str = Box::leak(format!("{HOGS}{text}").into_boxed_str());
+    Case { options: vec!["--icount".to_string()], ..self::script(name, script, expected) }.long()
+}
+
 /// The cases.
 pub fn cases() -> Vec<Case> {
     vec![
         script("cgroup/v2", include_str!("cgroup/v2.sh"), include_str!("cgroup/v2.out")),
         script("cgroup/v1", include_str!("cgroup/v1.sh"), include_str!("cgroup/v1.out")),
+        script("cgroup/cpu", include_str!("cgroup/cpu.sh"), include_str!("cgroup/cpu.out")),
+        script("cgroup/cpu-v1", include_str!("cgroup/cpu-v1.sh"), include_str!("cgroup/cpu-v1.out")),
+        hogs("cgroup/shares", SHARES, "within 1 %\n"),
+        hogs("cgroup/quota", QUOTA, "within 1 %\n100 99\n"),
     ]
 }

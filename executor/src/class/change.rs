@@ -3,7 +3,7 @@
 use super::entity::{Entity, Place};
 use super::params::{Class, Params, Policy, Tunables};
 use super::sched_class::{SchedClass, of_class};
-use super::{Preempt, RunQueue};
+use super::{Preempt, RunQueue, TaskGroup};
 use crate::time::Nanos;
 use core::ptr::NonNull;
 
@@ -26,7 +26,7 @@ impl RunQueue {
         unsafe {
             let this = e.as_ptr();
             let (old, place) = ((*this).params, (*this).place);
-            let (old_class, new_class) = ((*this).class, params.class());
+            let (old_class, new_class) = ((*this).class, (*this).class_with(&params));
             if place == Place::Off {
                 if old_class != new_class {
                     of_class!(self, old_class, c => c.disown(e));
@@ -62,10 +62,55 @@ impl RunQueue {
     fn should_leave(&self, old_class: Class, old_prio: i16, class: Class, prio: i16) -> bool {
         match class {
             // A change into the fair class, or to a higher nice value, is worth another pick.
-            Class::Fair => self.fair.nr_running() > 1 && (old_class != class || old_prio < prio) || self.is_outranked(),
+            Class::Fair | Class::Grouped => self.fair.nr_tasks() > 1 && (old_class != class || old_prio < prio) || self.is_outranked(),
             // With another class comes another next event, for which the timer must be set.
             Class::Stop | Class::Deadline | Class::Realtime => old_class != class || class == Class::Deadline || self.is_outranked(),
         }
+    }
+
+    /// Puts `e` into `group`, or the root; the CPU should be rescheduled if that is `true` (Linux: sched_move_task).
+    ///
+    /// # Safety
+    /// As [`RunQueue::set_params`]. The group lives until `e` has left it or is never on a queue again.
+    pub unsafe fn set_group(&mut self, e: NonNull<Entity>, group: Option<NonNull<TaskGroup>>, now: Nanos) -> bool {
+        self.update_current(now);
+        // SAFETY: valid by contract, under this queue's lock; no reference outlives its statement.
+        unsafe {
+            let this = e.as_ptr();
+            if (*this).group == group {
+                return false;
+            }
+            let (old_class, place) = ((*this).class, (*this).place);
+            let current = place == Place::Current;
+            if place != Place::Off {
+                of_class!(self, old_class, c => c.leave(e, current, true));
+            } else {
+                of_class!(self, old_class, c => c.disown(e));
+            }
+            (*this).group = group;
+            (*this).apply((*this).params);
+            if place == Place::Off {
+                return false;
+            }
+            of_class!(self, (*this).class, c => c.join(e, current, false));
+            current || self.should_preempt(e, now) != Preempt::No
+        }
+    }
+
+    /// Says which CPU it is of: groups have a part for each. Once, before any group.
+    pub fn set_cpu(&mut self, cpu: usize) {
+        self.fair.cpu = cpu as u32;
+    }
+
+    /// The weight of `group`, or its `limit`, was changed: its part on this CPU follows. The CPU should be rescheduled.
+    pub fn group_changed(&mut self, group: &TaskGroup, limit: bool, now: Nanos) {
+        self.update_current(now);
+        self.fair.change_group(group, limit, now);
+    }
+
+    /// `group` ends: nobody is in it or below it.
+    pub fn group_ends(&mut self, group: &TaskGroup) {
+        self.fair.forget_group(group);
     }
 
     /// Scales the fair class's times to a machine with `n` CPUs, as Linux does; other tunables stay.
@@ -99,7 +144,7 @@ impl RunQueue {
     pub fn rr_interval(&self, e: &Entity) -> Nanos {
         match (e.class(), e.params().policy) {
             (_, Policy::RoundRobin) => self.tunables.rr_timeslice,
-            (Class::Fair, _) if self.fair.load > 0 => self.fair.slice(e),
+            (Class::Fair, _) if self.fair.load > 0 => self.fair.slice_of(e),
             _ => 0,
         }
     }

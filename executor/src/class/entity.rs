@@ -2,6 +2,7 @@
 
 use super::Enqueue;
 use super::deadline::reservation::Reservation;
+use super::fair::group::{GroupCpu, TaskGroup};
 use super::list::Links;
 use super::params::{Class, Params, Policy, Rank};
 use super::tree::{Member, Node};
@@ -64,6 +65,10 @@ pub struct Entity {
     pub(super) parked: bool,
     /// Stop and real-time: the queue of its priority. Fair: the queue's list of parked polls.
     pub(super) links: Links,
+    /// The group that it is in; `None`: the root.
+    pub(super) group: Option<NonNull<TaskGroup>>,
+    /// It is the place of this group on its parent's queue.
+    pub(super) owns: Option<NonNull<GroupCpu>>,
     /// What is left of an RR quantum.
     pub(super) rr_left: Nanos,
     /// The deadline class's part. Made when it is first needed, and the entity's from then on.
@@ -108,6 +113,8 @@ impl Entity {
             place: Place::Off,
             parked: false,
             links: Links::UNLINKED,
+            group: None,
+            owns: None,
             rr_left: 100 * MSEC,
             reservation: None,
             stats: Stats {
@@ -158,12 +165,20 @@ impl Entity {
             params.policy = Policy::Normal;
         }
         self.params = params;
-        self.class = params.class();
+        self.class = self.class_with(&params);
         self.rank = params.rank();
         self.load = match params.policy {
             Policy::Idle => weight::IDLE,
             _ => weight::of_nice(params.nice),
         };
+    }
+
+    /// The class that serves it inside the run queue when it has `params`.
+    pub(super) const fn class_with(&self, params: &Params) -> Class {
+        match params.class() {
+            Class::Fair if self.group.is_some() => Class::Grouped,
+            class => class,
+        }
     }
 
     /// Its parameters.
@@ -175,7 +190,7 @@ impl Entity {
     /// The class that serves it.
     #[inline]
     pub const fn class(&self) -> Class {
-        self.class
+        self.params.class()
     }
 
     /// Its part in the deadline class, if it ever was in need of one.

@@ -1,5 +1,6 @@
 //! What happens while an entity runs: ticks, the time of the next one, and wake-ups that preempt.
 
+use super::fair::group::levels::Grouped;
 use super::params::{Class, Rank};
 use super::sched_class::{SchedClass, in_order, of_class};
 use super::{Entity, Preempt, RunQueue};
@@ -28,7 +29,7 @@ impl RunQueue {
             return Preempt::HigherClass;
         }
         if rank != curr_rank || class != curr_class {
-            return Preempt::No;
+            return self.preempts_between(curr, e, now);
         }
         self.charge_current(now, true);
         // SAFETY: both are on the queue of their class.
@@ -36,6 +37,19 @@ impl RunQueue {
             return Preempt::No;
         }
         if class == Class::Deadline { Preempt::HigherClass } else { Preempt::Fair }
+    }
+
+    /// The same for two that are not of one rank and class: tasks of the fair class may be, one in a group and one not.
+    #[cold]
+    fn preempts_between(&mut self, curr: NonNull<Entity>, e: NonNull<Entity>, now: Nanos) -> Preempt {
+        // SAFETY: both are on the queue, hence valid.
+        let fair = unsafe { [curr, e].iter().all(|e| (*e.as_ptr()).rank == Rank::FAIR) };
+        if !fair {
+            return Preempt::No;
+        }
+        self.charge_current(now, true);
+        // SAFETY: both are on the fair class's queue.
+        if unsafe { Grouped(&mut self.fair).check_preempt(curr, e) } { Preempt::Fair } else { Preempt::No }
     }
 
     /// The timer's or tick's work: charges the current entity, ends quanta, begins real-time periods. Whether the

@@ -15,6 +15,7 @@
 //! | [`deadline`] | SCHED_DEADLINE: reservations, earliest deadline first |
 //! | [`realtime`](self) | SCHED_FIFO and SCHED_RR: bitmap, quantum, bandwidth |
 //! | [`fair`](self) | SCHED_OTHER, SCHED_BATCH, SCHED_IDLE: CFS as in Linux 6.1 |
+//! | [`pelt`] | averages of load over time |
 //! | [`runqueue`] | the classes put together: enqueue, dequeue, pick, put_prev |
 //! | [`events`](self) | ticks, the next event, wake-up preemption |
 //! | [`waiting`](self) | who waits for the CPU, for balancing |
@@ -42,6 +43,7 @@ mod events;
 mod fair;
 mod list;
 pub mod params;
+pub mod pelt;
 mod realtime;
 pub mod runqueue;
 mod sched_class;
@@ -52,6 +54,8 @@ pub mod weight;
 
 pub use deadline::reservation::{DlParams, Reservation};
 pub use entity::{Entity, Stats};
+pub use fair::group::{OwnedGroup, TaskGroup};
+pub use fair::group::bandwidth::Bandwidth;
 pub use params::{Class, Params, Policy, Rank, Tunables};
 pub use runqueue::RunQueue;
 

@@ -35,6 +35,8 @@ pub enum Class {
     Realtime,
     /// [`Policy::Normal`], [`Policy::Batch`] and [`Policy::Idle`].
     Fair,
+    /// Inside the run queue: [`Class::Fair`] of a task that is in a group.
+    Grouped,
 }
 
 /// The parameters that user space can set.
@@ -85,7 +87,7 @@ impl Params {
             Class::Stop => 0,
             Class::Deadline => -1,
             Class::Realtime => 99i16.saturating_sub(self.rt_priority as i16),
-            Class::Fair => 120i16.saturating_add(self.nice as i16),
+            Class::Fair | Class::Grouped => 120i16.saturating_add(self.nice as i16),
         }
     }
 
@@ -96,7 +98,7 @@ impl Params {
             Class::Stop => Rank::STOP,
             Class::Deadline => Rank::DEADLINE,
             Class::Realtime => Rank(RANK_RT_BASE.saturating_sub(self.rt_priority)),
-            Class::Fair => Rank::FAIR,
+            Class::Fair | Class::Grouped => Rank::FAIR,
         }
     }
 

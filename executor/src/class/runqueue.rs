@@ -74,7 +74,7 @@ impl RunQueue {
             let class = (*this).class;
             match class {
                 // The clock must be right before somebody is placed by it.
-                Class::Fair => self.charge_current(now, true),
+                Class::Fair | Class::Grouped => self.charge_current(now, true),
                 // GRUB's rate is about to change.
                 Class::Deadline => self.update_current(now),
                 Class::Realtime | Class::Stop => {}
@@ -319,7 +319,7 @@ impl RunQueue {
     pub fn nr_running(&self) -> usize {
         let mut n = 0usize;
         in_order!(self, c => n = n.saturating_add(c.nr_running() as usize));
-        n
+        n.wrapping_add_signed(self.fair.nr_in_groups() as i32 as isize)
     }
 
     /// Whether an entity besides the current one could run now: throttled real-time entities do not count.
@@ -329,6 +329,7 @@ impl RunQueue {
         in_order!(self, c => if !c.is_throttled() {
             n = n.saturating_add(c.nr_running() as usize);
         });
+        n = n.wrapping_add_signed(self.fair.nr_in_groups() as i32 as isize);
         if let Some(e) = self.curr {
             // SAFETY: the current entity is on the queue, hence valid.
             let class = unsafe { (*e.as_ptr()).class };
@@ -337,7 +338,7 @@ impl RunQueue {
                 Class::Realtime => !self.rt.is_throttled(),
                 // SAFETY: as above.
                 Class::Deadline => !unsafe { self.dl.holds_back(e) },
-                Class::Fair | Class::Stop => true,
+                Class::Fair | Class::Grouped | Class::Stop => true,
             };
             if counted {
                 n = n.saturating_sub(1);

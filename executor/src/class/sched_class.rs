@@ -160,30 +160,30 @@ pub(super) trait SchedClass {
 
 /// `of_class!(rq, class, c => expression)`: the expression with `c` as the queue of `class`.
 macro_rules! of_class {
-    ($rq:expr, $class:expr, $c:ident => $body:expr) => {
-        match $class {
-            $crate::class::Class::Fair => {
-                let $c = &mut $rq.fair;
-                $body
-            }
-            $crate::class::Class::Realtime => {
-                let $c = &mut $rq.rt;
-                $body
-            }
-            $crate::class::Class::Deadline => {
-                let $c = &mut $rq.dl;
-                let r = $body;
-                $rq.count_above();
-                r
-            }
-            $crate::class::Class::Stop => {
-                let $c = &mut $rq.stop;
-                let r = $body;
-                $rq.count_above();
-                r
-            }
+    ($rq:expr, $class:expr, $c:ident => $body:expr) => {{
+        // The usual two by a comparison each, not by a table of jumps.
+        let class = $class;
+        if class == $crate::class::Class::Realtime {
+            let $c = &mut $rq.rt;
+            $body
+        } else if class == $crate::class::Class::Fair {
+            let $c = &mut $rq.fair;
+            $body
+        } else if class == $crate::class::Class::Grouped {
+            let $c = &mut $crate::class::fair::group::levels::Grouped(&mut $rq.fair);
+            $body
+        } else if class == $crate::class::Class::Deadline {
+            let $c = &mut $rq.dl;
+            let r = $body;
+            $rq.count_above();
+            r
+        } else {
+            let $c = &mut $rq.stop;
+            let r = $body;
+            $rq.count_above();
+            r
         }
-    };
+    }};
 }
 
 /// `in_order!([&mut] rq, c => statement)`: the statement for the queue of each class that may have somebody, the most urgent

@@ -11,7 +11,7 @@ impl RunQueue {
     pub fn is_crowded(&self) -> bool {
         let mut n = 0u32;
         in_order!(self, c => n = n.wrapping_add(c.nr_running()));
-        n > 1
+        n.wrapping_add(self.fair.nr_in_groups()) > 1
     }
 
     /// The first entity that waits for the CPU and is `wanted`; the most urgent class first, and in it the order in which they

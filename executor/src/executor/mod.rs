@@ -15,12 +15,14 @@
 //! interrupts masked, held for one transition, and never while a future is polled or dropped.
 
 mod affinity;
+mod group;
 pub mod pool;
 mod reserve;
 mod run;
 mod yielding;
 
 pub use affinity::{has_left, set_affinity};
+pub use group::{Group, set_group};
 pub(crate) use affinity::elsewhere;
 pub use reserve::{Refused, deadline, rr_timeslice, rt_bandwidth, set_deadline, set_rr_timeslice, set_rt_bandwidth, take_overrun};
 pub(crate) use reserve::{forget as forget_reservation, give_back, lend, prepare as prepare_reservation, reserve};
@@ -429,7 +431,11 @@ pub fn init_cpu(nr_cpus: usize) {
     let _irq = IrqGuard::new();
     // The stack that the loop begins on belongs to this CPU like its spares: `preempt` gives it back here one day.
     Context::here().set_home_cpu(CpuId::current().index() as u32);
-    EXEC.this().rq.lock().set_nr_cpus(nr_cpus);
+    {
+        let mut rq = EXEC.this().rq.lock();
+        rq.set_nr_cpus(nr_cpus);
+        rq.set_cpu(CpuId::current().index());
+    }
 }
 
 /// A reference to the task that is current in `cpu`'s run queue: for the tick's accounting and SysRq.

@@ -2,7 +2,7 @@
 //! kernel/cgroup/cgroup.c).
 
 use super::group::{CONTROLLERS, Cgroup, Controller, put_set};
-use super::{cpuset, each_thread, freezer, hierarchy, migrate, parse, pids};
+use super::{cpu, cpuset, each_thread, freezer, hierarchy, migrate, parse, pids};
 use crate::task::process::{Life, tasks};
 use crate::task::signal::{SIGKILL, SigInfo, send_to_process};
 use core::fmt::Write;
@@ -34,6 +34,9 @@ pub fn mkdir(parent: &KArc<Cgroup>, name: &[u8]) -> OpResult<'static, KArc<Cgrou
         depth += 1;
     }
     let group = Cgroup::try_new(parent.root.clone(), Some(parent.clone()), name)?;
+    if group.has(Controller::Cpu) {
+        cpu::prepare(&group)?;
+    }
     parent.add_child(group.clone())?;
     Ok(group)
 }
@@ -130,12 +133,12 @@ pub fn store_subtree_control(group: &KArc<Cgroup>, data: &[u8]) -> OpResult<'sta
     if enable != 0 && !group.domain().is_valid_domain() {
         return Err(Stop::Err(Errno::EOPNOTSUPP));
     }
-    switch(group, enable, disable);
+    switch(group, enable, disable)?;
     Ok(())
 }
 
-/// Switches controllers of the children of `group`.
-fn switch(group: &KArc<Cgroup>, enable: u32, disable: u32) {
+/// Switches controllers of the children of `group`. ENOMEM, before any change.
+fn switch(group: &KArc<Cgroup>, enable: u32, disable: u32) -> Result<(), Errno> {
     let changed = |c: &Controller| (enable | disable) & c.bit() != 0;
     let apply = || {
         // Also against forks, which look at it.
@@ -145,8 +148,8 @@ fn switch(group: &KArc<Cgroup>, enable: u32, disable: u32) {
     let mut from = 0;
     while let Some(child) = group.child_from(from) {
         from = child.id + 1;
-        if (enable | disable) & Controller::Pids.bit() != 0 {
-            pids::forget(&child);
+        if enable & Controller::Cpu.bit() != 0 {
+            cpu::prepare(&child)?;
         }
     }
     if changed(&Controller::Cpuset) {
@@ -157,6 +160,17 @@ fn switch(group: &KArc<Cgroup>, enable: u32, disable: u32) {
     for controller in CONTROLLERS.into_iter().filter(changed) {
         migrate::refresh(group, controller);
     }
+    from = 0;
+    while let Some(child) = group.child_from(from) {
+        from = child.id + 1;
+        if changed(&Controller::Pids) {
+            pids::forget(&child);
+        }
+        if changed(&Controller::Cpu) {
+            cpu::forget(&child);
+        }
+    }
+    Ok(())
 }
 
 /// `cgroup.events`

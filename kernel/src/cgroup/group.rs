@@ -8,6 +8,7 @@ use super::attr::Attributes;
 use super::cpuset::CpusetState;
 use super::hierarchy::Hierarchy;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering::*};
+use vigil_executor::executor::Group;
 use vigil_executor::lock_class;
 use vigil_executor::sync::SpinLock;
 use vigil_fs::vnode::SeqBuf;
@@ -114,6 +115,8 @@ pub struct Cgroup {
     pub pids_events: AtomicU64,
     /// CPUs and memory nodes.
     pub cpuset: SpinLock<CpusetState>,
+    /// Its part of the scheduler, once it has had the controller `cpu`.
+    pub cpu: spin::Once<Group>,
     /// CPU time of tasks that have left or ended: user, system, nanoseconds.
     pub time: [AtomicU64; 2],
     /// What `time` and the living tasks' was when `cpuacct.usage` was set to 0.
@@ -153,6 +156,7 @@ impl Cgroup {
             pids_peak: AtomicI64::new(0),
             pids_events: AtomicU64::new(0),
             cpuset: SpinLock::new(lock_class!("cpuset"), cpuset),
+            cpu: spin::Once::new(),
             time: [const { AtomicU64::new(0) }; 2],
             time_base: [const { AtomicU64::new(0) }; 2],
             attributes: Attributes::new(),

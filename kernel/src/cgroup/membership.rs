@@ -130,6 +130,7 @@ pub fn fork(parent: &Thread, child: &Thread, into: Option<KArc<CssSet>>, _: &Tas
 pub fn exit(thread: &Thread, _: &Tasks) {
     let Some(css) = thread.cgroup.css() else { return };
     give_time(thread, &css);
+    cpu::attach(thread, None);
     let frozen = thread.cgroup.frozen.swap(false, AcqRel);
     for group in css.groups() {
         group.count_task(false, frozen);

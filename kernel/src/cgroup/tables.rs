@@ -1,16 +1,12 @@
 //! Which files groups have, by version and controller.
 
-use super::group::Cgroup;
-use super::group::Controller::{self, Cpuacct, Cpuset, Freezer, Pids};
+use super::group::Controller::{self, Cpu, Cpuacct, Cpuset, Freezer, Pids};
 use super::hierarchy::Hierarchy;
 use super::migrate::What;
 use super::nodes::Kind::{self, Read, ReadWrite, Tasks, Write};
 use super::nodes::Place::{self, Any, NotRoot, Root};
 use super::nodes::FileType;
-use super::{control, cpuset, freezer, pids, time, v1};
-use vigil_fs::OpResult;
-use vigil_fs::vnode::SeqBuf;
-use vigil_mem::KArc;
+use super::{control, cpu, cpuset, freezer, pids, time, v1};
 
 const fn base(name: &'static str, place: Place, kind: Kind) -> FileType {
     FileType { name, controller: None, place, kind }
@@ -26,11 +22,6 @@ pub fn of(root: &Hierarchy) -> impl Iterator<Item = &'static FileType> {
     first.iter().chain(second)
 }
 
-fn show_cpu_stat(group: &KArc<Cgroup>, out: &mut SeqBuf) -> OpResult<'static, ()> {
-    time::put_stat(group, out);
-    Ok(())
-}
-
 static V2_BASE: &[FileType] = &[
     base("cgroup.type", NotRoot, ReadWrite(control::show_type, control::store_type)),
     base("cgroup.procs", Any, Tasks(control::show_procs, What::Process)),
@@ -43,10 +34,15 @@ static V2_BASE: &[FileType] = &[
     base("cgroup.stat", Any, Read(control::show_stat)),
     base("cgroup.freeze", NotRoot, ReadWrite(freezer::show_freeze, freezer::store_freeze)),
     base("cgroup.kill", NotRoot, Write(control::store_kill)),
-    base("cpu.stat", Any, Read(show_cpu_stat)),
+    base("cpu.stat", Any, Read(cpu::show_stat)),
 ];
 
 static V2_CONTROLLERS: &[FileType] = &[
+    of_controller(Cpu, "cpu.weight", NotRoot, ReadWrite(cpu::show_weight, cpu::store_weight)),
+    of_controller(Cpu, "cpu.weight.nice", NotRoot, ReadWrite(cpu::show_weight_nice, cpu::store_weight_nice)),
+    of_controller(Cpu, "cpu.idle", NotRoot, ReadWrite(cpu::show_idle, cpu::store_idle)),
+    of_controller(Cpu, "cpu.max", NotRoot, ReadWrite(cpu::show_max, cpu::store_max)),
+    of_controller(Cpu, "cpu.max.burst", NotRoot, ReadWrite(cpu::show_burst, cpu::store_burst)),
     of_controller(Cpuset, "cpuset.cpus", NotRoot, ReadWrite(cpuset::show_cpus, cpuset::store_cpus)),
     of_controller(Cpuset, "cpuset.mems", NotRoot, ReadWrite(cpuset::show_mems, cpuset::store_mems)),
     of_controller(Cpuset, "cpuset.cpus.effective", Any, Read(cpuset::show_effective_cpus)),
@@ -67,6 +63,12 @@ static V1_BASE: &[FileType] = &[
 ];
 
 static V1_CONTROLLERS: &[FileType] = &[
+    of_controller(Cpu, "cpu.shares", Any, ReadWrite(cpu::show_shares, cpu::store_shares)),
+    of_controller(Cpu, "cpu.idle", Any, ReadWrite(cpu::show_idle, cpu::store_idle)),
+    of_controller(Cpu, "cpu.cfs_quota_us", Any, ReadWrite(cpu::show_quota, cpu::store_quota)),
+    of_controller(Cpu, "cpu.cfs_period_us", Any, ReadWrite(cpu::show_period, cpu::store_period)),
+    of_controller(Cpu, "cpu.cfs_burst_us", Any, ReadWrite(cpu::show_burst, cpu::store_burst)),
+    of_controller(Cpu, "cpu.stat", Any, Read(cpu::show_stat_v1)),
     of_controller(Cpuset, "cpuset.cpus", Any, ReadWrite(cpuset::show_cpus, cpuset::store_cpus)),
     of_controller(Cpuset, "cpuset.mems", Any, ReadWrite(cpuset::show_mems, cpuset::store_mems)),
     of_controller(Cpuset, "cpuset.effective_cpus", Any, Read(cpuset::show_effective_cpus)),

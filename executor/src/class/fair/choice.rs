@@ -5,6 +5,7 @@ use super::super::params::Policy;
 use super::super::tree::{Tree, before};
 use super::super::weight::calc_delta_fair;
 use super::FairRq;
+use super::group::levels::Grouped;
 use core::ptr::NonNull;
 
 impl FairRq {
@@ -53,7 +54,7 @@ impl FairRq {
 
     /// Linux's `wakeup_preempt_entity`: 1 if `e` should run rather than `curr`, 0 if `curr` is ahead but by less than
     /// a granularity, -1 if it is not ahead.
-    fn preempt_entity(&self, curr: &Entity, e: &Entity) -> i32 {
+    pub(super) fn preempt_entity(&self, curr: &Entity, e: &Entity) -> i32 {
         let ahead = curr.vruntime.wrapping_sub(e.vruntime) as i64;
         if ahead <= 0 {
             -1
@@ -67,6 +68,19 @@ impl FairRq {
     /// Takes the entity that is to run out of the tree and makes it current.
     #[inline]
     pub(in crate::class) fn pick(&mut self) -> Option<NonNull<Entity>> {
+        let e = self.take_next()?;
+        // SAFETY: it was queued, hence valid, and on the list if it is parked.
+        unsafe {
+            if (*e.as_ptr()).parked {
+                self.parked.remove(e);
+            }
+        }
+        Some(e)
+    }
+
+    /// The same without the list of parked polls.
+    #[inline]
+    pub(super) fn take_next(&mut self) -> Option<NonNull<Entity>> {
         if self.has_buddies {
             match self.tree.first() {
                 // The usual buddy: who has just preempted by waking, and is leftmost anyway.
@@ -75,12 +89,6 @@ impl FairRq {
             }
         }
         let e = self.tree.pop_first()?;
-        // SAFETY: it was queued, hence valid, and on the list if it is parked.
-        unsafe {
-            if (*e.as_ptr()).parked {
-                self.parked.remove(e);
-            }
-        }
         self.curr = Some(e);
         Some(e)
     }
@@ -109,7 +117,7 @@ impl FairRq {
                 e = last;
             }
             self.forget_buddy(e);
-            self.remove(e);
+            self.tree.remove(e);
             self.curr = Some(e);
             Some(e)
         }
@@ -120,7 +128,11 @@ impl FairRq {
     pub(in crate::class) fn pick_parked(&mut self) -> Option<NonNull<Entity>> {
         // SAFETY: they are queued, hence valid, and only read; the one that is picked is in the tree.
         unsafe {
+            // Between groups vruntimes mean nothing, but here one is as good as the other.
             let e = self.parked.min_by(|a, b| before(a.vruntime, b.vruntime))?;
+            if (*e.as_ptr()).group.is_some() {
+                return Grouped(self).pick_this(e).then_some(e);
+            }
             self.clear_buddies(e);
             self.remove(e);
             self.curr = Some(e);

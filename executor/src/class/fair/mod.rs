@@ -1,14 +1,16 @@
-//! The fair class: CFS as in Linux 6.1 (`kernel/sched/fair.c`), without groups.
+//! The fair class: CFS as in Linux 6.1 (`kernel/sched/fair.c`).
 //!
 //! Each entity's vruntime is its run time divided by its weight; the entity with the smallest one runs, for a slice of
 //! the period that its weight earns. The current entity is not in the tree but counts in `nr` and `load`.
-//! It is split in three: the queue and its clock (here), who runs (`choice`), and for how long (`slice`).
+//! The queue and its clock are here, who runs is in `choice`, for how long in `slice`, groups of tasks in [`group`].
 //!
 //! vruntimes are relative to a queue's `min_vruntime`; an entity that changes queues is shifted by their difference.
 
 mod choice;
+pub mod group;
 mod slice;
 
+use group::levels::Grouped;
 use super::entity::Entity;
 use super::list::List;
 use super::params::{Class, Rank, Tunables};
@@ -44,6 +46,15 @@ pub(super) struct FairRq {
     tunables: Tunables,
     /// `tunables.nr_latency()`, which takes a division.
     nr_latency: u32,
+    /// The CPU whose queue it is.
+    pub(super) cpu: u32,
+    /// Runnable tasks of groups; and entities of groups that are on this queue for them.
+    grouped: u32,
+    group_entities: u32,
+    /// The clock as tasks of groups know it.
+    clock: Nanos,
+    /// Groups that are held back on this CPU.
+    throttled: Option<NonNull<group::GroupCpu>>,
     /// Other queues read `min_vruntime` while this one is borrowed mutably: such a borrow may not claim to be alone.
     _shared: PhantomPinned,
 }
@@ -74,8 +85,30 @@ impl FairRq {
             parked: List::new(),
             tunables: *t,
             nr_latency: t.nr_latency(),
+            cpu: 0,
+            grouped: 0,
+            group_entities: 0,
+            clock: 0,
+            throttled: None,
             _shared: PhantomPinned,
         }
+    }
+
+    /// How many tasks are runnable, those of groups included.
+    pub(super) fn nr_tasks(&self) -> u32 {
+        self.nr.wrapping_add(self.nr_in_groups())
+    }
+
+    /// How many more they are than `nr`, which counts a group for those in it.
+    #[inline(always)]
+    pub(super) fn nr_in_groups(&self) -> u32 {
+        self.grouped.wrapping_sub(self.group_entities)
+    }
+
+    /// Takes over the tunables of the CPU's queue: a group's, before somebody comes.
+    fn take_tunables(&mut self, root: &FairRq) {
+        self.tunables = root.tunables;
+        self.nr_latency = root.nr_latency;
     }
 
     /// Moves `min_vruntime` up to the smallest vruntime of the queue.
@@ -242,11 +275,31 @@ impl SchedClass for FairRq {
     }
 
     #[inline]
-    fn pick_next_task(&mut self, limit: PickLimit, _: Nanos) -> Option<NonNull<Entity>> {
+    fn pick_next_task(&mut self, limit: PickLimit, now: Nanos) -> Option<NonNull<Entity>> {
         match limit {
-            PickLimit::Any => self.pick(),
+            PickLimit::Any => {
+                let e = self.pick()?;
+                // SAFETY: it is on the queue, hence valid.
+                if unsafe { (*e.as_ptr()).owns.is_some() } {
+                    // SAFETY: just picked.
+                    return unsafe { Grouped(self).pick_below(e, now) };
+                }
+                Some(e)
+            }
             PickLimit::FairParkedOnly => self.pick_parked(),
         }
+    }
+
+    #[inline(always)]
+    fn roll(&mut self, now: Nanos) {
+        if self.throttled.is_some() {
+            self.roll_groups(now);
+        }
+    }
+
+    #[inline(always)]
+    fn unthrottle_event(&self) -> Option<Nanos> {
+        if self.throttled.is_some() { self.groups_fill() } else { None }
     }
 
     #[inline(always)]
@@ -302,6 +355,9 @@ impl SchedClass for FairRq {
     }
 
     fn find_waiting(&self, wanted: &mut impl FnMut(NonNull<Entity>) -> bool) -> Option<NonNull<Entity>> {
+        if self.group_entities != 0 {
+            return self.find_in_groups(wanted);
+        }
         let mut at = self.tree.first();
         while let Some(e) = at {
             if wanted(e) {

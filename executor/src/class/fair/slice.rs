@@ -15,24 +15,27 @@ const LONG_SLEEP: i64 = 1 << 43;
 impl FairRq {
     /// The share of the period that `e` may run at a stretch (Linux: `sched_slice`).
     pub(in crate::class) fn slice(&self, e: &Entity) -> Nanos {
-        let (nr, load) = if e.on_rq() {
-            (self.nr, self.load)
-        } else {
-            (self.nr.saturating_add(1), self.load.saturating_add(u64::from(e.load.weight)))
-        };
-        let period = if nr > self.nr_latency {
+        let (more, load) =
+            if e.on_rq() { (0, self.load) } else { (1, self.load.saturating_add(u64::from(e.load.weight))) };
+        calc_delta(self.period(more), e.load.weight, inverse_of(load)).max(self.floor(e))
+    }
+
+    /// The time in which all tasks, and `more`, run once.
+    #[inline]
+    pub(super) fn period(&self, more: u32) -> Nanos {
+        let nr = self.nr_tasks().saturating_add(more);
+        if nr > self.nr_latency {
             u64::from(nr).saturating_mul(self.tunables.min_granularity)
         } else {
             self.tunables.latency
-        };
-        let share = calc_delta(period, e.load.weight, inverse_of(load));
+        }
+    }
+
+    /// The least that `e` runs at a stretch.
+    #[inline]
+    pub(super) fn floor(&self, e: &Entity) -> Nanos {
         let only_idle = self.nr == self.nr_idle;
-        let floor = if e.is_idle_policy() && !only_idle {
-            self.tunables.idle_min_granularity
-        } else {
-            self.tunables.min_granularity
-        };
-        share.max(floor)
+        if e.is_idle_policy() && !only_idle { self.tunables.idle_min_granularity } else { self.tunables.min_granularity }
     }
 
     /// Where a new or woken entity goes on the timeline (Linux: `place_entity`).
@@ -68,11 +71,22 @@ impl FairRq {
     ///
     /// # Safety
     /// `curr` is the current entity and charged.
+    #[inline]
     pub(in crate::class) unsafe fn time_left(&self, curr: NonNull<Entity>) -> Option<Nanos> {
+        // SAFETY: passed on; the current entity is valid, and only read.
+        unsafe { self.time_left_of(curr, || self.slice(curr.as_ref())) }
+    }
+
+    /// The same with the slice that `slice` computes, if it is needed.
+    ///
+    /// # Safety
+    /// `curr` is the current entity and charged.
+    #[inline]
+    pub(super) unsafe fn time_left_of(&self, curr: NonNull<Entity>, slice: impl FnOnce() -> Nanos) -> Option<Nanos> {
         let left = self.tree.first()?;
+        let slice = slice().min(self.tunables.latency);
         // SAFETY: both are on the queue, and only read.
         let (c, l) = unsafe { (curr.as_ref(), left.as_ref()) };
-        let slice = self.slice(c).min(self.tunables.latency);
         let ran = c.sum_exec.wrapping_sub(c.prev_sum_exec);
         // Virtual time until it is past the leftmost.
         let lead = l.vruntime.wrapping_sub(c.vruntime).wrapping_add(1) as i64;
