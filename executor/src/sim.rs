@@ -142,7 +142,9 @@ impl Sim {
     pub fn spawn_deadline(&mut self, cpu: usize, p: DlParams, behaviour: Behaviour) -> Option<TaskId> {
         let id = self.make(cpu, Params::DEFAULT, behaviour);
         if !self.set_deadline(id, p) {
-            self.tasks.pop().map(free);
+            if let Some(task) = self.tasks.pop() {
+                free(task);
+            }
             return None;
         }
         self.enqueue(cpu, self.tasks[id], Enqueue::New);
