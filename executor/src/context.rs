@@ -12,7 +12,7 @@ use crate::arch;
 use crate::task::Task;
 use core::cell::Cell;
 use core::marker::PhantomData;
-use core::sync::atomic::{AtomicPtr, AtomicU16, AtomicU32, AtomicUsize, Ordering::Relaxed, compiler_fence};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU16, AtomicU32, AtomicUsize, Ordering::Relaxed, compiler_fence};
 
 /// One preempt-off section.
 pub const PREEMPT_OFFSET: u32 = 1;
@@ -55,6 +55,8 @@ pub struct Context {
     lazy_resched: AtomicU16,
     /// Why the poll gives way (`YieldKind`).
     yield_kind: AtomicU32,
+    /// The executor loop on this stack is in `arch::take_interrupt`.
+    resting: AtomicBool,
     /// The task whose poll runs on this stack; null in the executor loop.
     current: AtomicPtr<Task>,
     /// SP of the flow while it is parked.
@@ -79,6 +81,7 @@ impl Context {
             no_resched: AtomicU16::new(1),
             lazy_resched: AtomicU16::new(0),
             yield_kind: AtomicU32::new(0),
+            resting: AtomicBool::new(false),
             current: AtomicPtr::new(core::ptr::null_mut()),
             saved_sp: AtomicUsize::new(0),
             kind,
@@ -169,6 +172,18 @@ impl Context {
         }
         self.yield_kind.store(0, Relaxed);
         crate::executor::YieldKind::Yield
+    }
+
+    /// Whether the executor loop on this stack is in `arch::take_interrupt`: for the flow, that is a call.
+    #[inline(always)]
+    pub(crate) fn is_resting(&self) -> bool {
+        self.resting.load(Relaxed)
+    }
+
+    /// Says so. Interrupts masked.
+    #[inline(always)]
+    pub(crate) fn set_resting(&self, resting: bool) {
+        self.resting.store(resting, Relaxed);
     }
 
     /// Makes the block of a stack that was left for good as good as new.

@@ -2,6 +2,8 @@
 
 use crate::arch;
 use crate::context::PreemptGuard;
+#[cfg(not(loom))]
+use crate::executor::{CpuExec, EXEC};
 use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 /// The most CPUs that one image drives.
@@ -41,7 +43,6 @@ impl CpuId {
 
 /// What TPIDR_EL1 points at: the CPU's number, and what the vectors need before they have a stack.
 #[repr(C, align(64))]
-#[derive(Debug)]
 pub struct CpuLocal {
     /// The CPU.
     pub id: CpuId,
@@ -59,12 +60,17 @@ pub struct CpuLocal {
     pub user_stamp: AtomicU64,
     /// VBAR_EL1 while EL0 runs, when it is another one than in the kernel.
     pub el0_vectors: AtomicUsize,
+    /// What it schedules with: one load, where the array of all CPUs' takes a multiplication.
+    #[cfg(not(loom))]
+    pub(crate) exec: &'static CpuExec,
 }
 
 impl CpuLocal {
     const fn new(id: CpuId) -> Self {
         CpuLocal {
             id,
+            #[cfg(not(loom))]
+            exec: EXEC.of(id),
             irq_sp: AtomicUsize::new(0),
             emergency_sp: AtomicUsize::new(0),
             el0_vectors: AtomicUsize::new(0),
@@ -210,9 +216,9 @@ impl<T> PerCpu<T> {
 
     /// The one of `cpu`.
     #[inline(always)]
-    pub fn of(&self, cpu: CpuId) -> &T {
+    pub const fn of(&self, cpu: CpuId) -> &T {
         // SAFETY: a `CpuId` is below `MAX_CPUS`: `CpuId::new` is the only way to make one.
-        unsafe { &self.0.get_unchecked(cpu.index()).0 }
+        unsafe { &(*self.0.as_ptr().add(cpu.index())).0 }
     }
 
     /// All of them, by ascending CPU.

@@ -78,17 +78,19 @@ impl Inbox {
         if own.is_null() { self.others.load(Ordering::Acquire) } else { own }
     }
 
-    /// The task, if just one waits and its CPU has woken it itself; it stays in the list. On the inbox's own CPU, with interrupts
-    /// masked.
+    /// The task that the CPU itself has woken last, null when there is none. As [`newest`](Inbox::newest).
     #[inline(always)]
-    pub fn only_own(&self) -> Option<NonNull<Task>> {
-        let task = NonNull::new(self.own.load(Ordering::Relaxed))?;
-        // SAFETY: what is in the list is alive, and its links are this flow's.
-        let alone = unsafe { task.as_ref().link.load(Ordering::Relaxed) }.is_null();
-        (alone && self.others.load(Ordering::Relaxed).is_null()).then_some(task)
+    pub fn newest_own(&self) -> *const Task {
+        self.own.load(Ordering::Relaxed)
     }
 
-    /// Takes out the task that [`Inbox::only_own`] has answered.
+    /// Whether `task`, which is the [`newest_own`](Inbox::newest_own), is the only one that waits.
+    #[inline(always)]
+    pub fn is_only(&self, task: &Task) -> bool {
+        task.link.load(Ordering::Relaxed).is_null() && self.others.load(Ordering::Relaxed).is_null()
+    }
+
+    /// Takes out the task that [`Inbox::is_only`] was asked for.
     #[inline(always)]
     pub fn take_only_own(&self) {
         self.own.store(null_mut(), Ordering::Relaxed);

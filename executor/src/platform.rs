@@ -20,9 +20,6 @@ pub trait Platform: Sync {
     fn raise_rcu(&self, mask: CpuMask);
     /// Runs the softirqs that are pending on this CPU, within the budget. Interrupts may be on or masked.
     fn run_softirqs(&self);
-    /// Handles the interrupt that ended the wait of an idle CPU, and its softirqs: on the executor loop's stack, interrupts
-    /// masked. It may be none, or none any more. On a host there are none.
-    fn handle_interrupt(&self) {}
     /// The executor has made a kernel task of its own: a worker. In a task; for `/proc`.
     fn kernel_task(&self, _task: &Task) {}
     /// The reservation of `task` was not enough, and it wants to be told ([`DlParams::overrun`](crate::class::DlParams)). In a hard

@@ -30,9 +30,9 @@ use crate::context::{Context, StackKind};
 use crate::cpu::CpuId;
 #[cfg(target_os = "none")]
 use crate::class::Enqueue;
-use crate::executor::{CpuExec, DUE_CHOICE, DUE_TICK, EXEC, take_in, elsewhere};
+use crate::executor::{CpuExec, DUE_CHOICE, DUE_TICK, elsewhere, take_in};
 #[cfg(target_os = "none")]
-use crate::executor::is_at_home;
+use crate::executor::{EXEC, is_at_home};
 use crate::task::Task;
 use crate::time;
 use crate::timer;
@@ -54,7 +54,7 @@ unsafe extern "C" {
 /// The base of each spare stack.
 #[cfg(target_os = "none")]
 extern "C" fn spare_entry() -> ! {
-    let parked = EXEC.this().to_publish.replace(null());
+    let parked = CpuExec::this().to_publish.replace(null());
     match NonNull::new(parked.cast_mut()) {
         Some(task) => crate::executor::run_parked(task),
         None => crate::executor::run(),
@@ -128,7 +128,7 @@ pub fn preempt_schedule() {
     }
     while ctx.should_resched() {
         arch::irq_disable();
-        if reschedule_check(EXEC.this(), ctx) == Preempt::HigherClass {
+        if reschedule_check(CpuExec::this(), ctx) == Preempt::HigherClass {
             park(ctx);
         }
         arch::irq_enable();
@@ -151,44 +151,41 @@ pub struct Handover {
     pub save: *mut usize,
 }
 
-/// Parks the poll that was interrupted and makes `task`, the only one in the inbox, current instead of it, in one transition: for
+/// Parks the poll that was interrupted and makes `task`, the newest one in the inbox, current instead of it, in one transition: for
 /// an urgent task that this interrupt has woken. `None`, and nothing done, if it is not as simple as that. On the interrupt
 /// stack; `interrupted` is the block of the stack of `current`'s poll, at count 0. Stacks are not short.
 ///
 /// The run queue's lock is held until the stack is left ([`handed_over`] lets go of it): that publishes the parked poll.
 #[cfg(target_os = "none")]
 #[inline(never)]
-pub(crate) fn hand_over(exec: &CpuExec, interrupted: &Context, current: &Task) -> Option<Handover> {
+pub(crate) fn hand_over(exec: &CpuExec, interrupted: &Context, current: &Task, task: &Task) -> Option<Handover> {
     let here = CpuId::current();
-    // SAFETY: a task in the inbox is alive, and only this CPU takes it out.
-    let task = unsafe { exec.inbox.only_own()?.as_ref() };
-    if exec.is_due() || !task.is_woken() || !is_at_home(task, here) || elsewhere(current, here).is_some() {
+    if !exec.inbox.is_only(task) || exec.is_due() || !task.is_woken() || !is_at_home(task, here) || elsewhere(current, here).is_some() {
         return None;
     }
-    let stack = exec.pool.pop()?;
+    let stack = exec.pool.pop_own()?;
     let now = time::now();
     let mut rq = exec.rq.lock_masked();
     // SAFETY: the task is in no queue (it came from an inbox) and lives until it is dequeued.
-    if !unsafe { rq.park_current_for(task.entity_ptr(), Enqueue::Wakeup, now) } {
+    let Some(event) = (unsafe { rq.park_current_for(task.entity_ptr(), Enqueue::Wakeup, now) }) else {
         exec.pool.push_here(stack);
         return None;
-    }
+    };
     exec.inbox.take_only_own();
     exec.handed_over.set(task);
-    if let Some(event) = rq.next_event(now) {
+    if let Some(event) = event {
         timer::set_slice(here, event);
     }
-    leave(exec, interrupted, current);
+    leave(interrupted, current);
     current.state.park();
     rq.keep_over_switch();
-    interrupted.clear_need_resched();
     Some(Handover { stack, save: interrupted.saved_sp_ptr() })
 }
 
 /// The base of a stack that a [`Handover`] enters: interrupts masked, the run queue locked.
 #[cfg(target_os = "none")]
 pub extern "C" fn handed_over() -> ! {
-    let exec = EXEC.this();
+    let exec = CpuExec::this();
     // SAFETY: `hand_over` took it on this CPU, and its stack is left.
     unsafe { exec.rq.unlock_after_switch() };
     if balance::are_many() {
@@ -196,21 +193,19 @@ pub extern "C" fn handed_over() -> ! {
         balance::handed_over(exec);
     }
     // SAFETY: `hand_over` has stored the task that it has made current: it is alive.
-    crate::executor::run_handed_over(exec, unsafe { &*exec.handed_over.get() })
+    crate::executor::run_handed_over(unsafe { &*exec.handed_over.get() })
 }
 
 /// On a host there is one stack per simulated CPU.
 #[cfg(not(target_os = "none"))]
-pub(crate) fn hand_over(_exec: &CpuExec, _interrupted: &Context, _current: &Task) -> Option<Handover> {
+pub(crate) fn hand_over(_exec: &CpuExec, _interrupted: &Context, _current: &Task, _task: &Task) -> Option<Handover> {
     None
 }
 
 /// The executor leaves `task`, whose poll stays on the stack of `ctx`.
 #[cfg(target_os = "none")]
 #[inline(always)]
-fn leave(exec: &CpuExec, ctx: &Context, task: &Task) {
-    // Its own CPU's, masked: no read-modify-write.
-    exec.parks.store(exec.parks.load(Relaxed).wrapping_add(1), Relaxed);
+fn leave(ctx: &Context, task: &Task) {
     task.switch_out();
     task.parked_on.store(core::ptr::from_ref(ctx).cast_mut(), Relaxed);
 }
@@ -218,7 +213,7 @@ fn leave(exec: &CpuExec, ctx: &Context, task: &Task) {
 /// Leaves this stack to its poll and goes on in an executor loop on a spare one. Returns when the poll is resumed.
 #[cfg(target_os = "none")]
 fn park(ctx: &'static Context) {
-    let exec = EXEC.this();
+    let exec = CpuExec::this();
     let current = ctx.current();
     // SAFETY: the current task is alive while it is current.
     let task = unsafe { &*current };
@@ -227,7 +222,7 @@ fn park(ctx: &'static Context) {
         ctx.set_lazy_resched();
         return;
     };
-    leave(exec, ctx, task);
+    leave(ctx, task);
     exec.to_publish.set(current);
     // SAFETY: the spare is nobody's; the switch returns here with this stack intact when the poll is resumed.
     unsafe {
@@ -246,6 +241,8 @@ fn park(ctx: &'static Context) {
 /// Goes back to the parked poll of `task`; this stack is given back. Interrupts masked. Does not return.
 pub(crate) fn resume(exec: &CpuExec, task: &Task) {
     let target = task.parked_on.swap(null_mut(), Relaxed);
+    // Its own CPU's, masked: no read-modify-write.
+    exec.parks.store(exec.parks.load(Relaxed).wrapping_add(1), Relaxed);
     {
         // Others read entities under this lock.
         let _rq = exec.rq.lock();
@@ -279,7 +276,7 @@ pub(crate) fn resume(exec: &CpuExec, task: &Task) {
 #[cfg(target_os = "none")]
 pub fn finish_switch() {
     // Not the caller's: the poll may have been resumed on another CPU.
-    let exec = EXEC.this();
+    let exec = CpuExec::this();
     if let Some(stack) = NonNull::new(exec.to_free.replace(null()).cast_mut()) {
         // SAFETY: nobody runs on that stack any more.
         let home = unsafe { stack.as_ref() }.home_cpu();

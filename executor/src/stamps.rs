@@ -66,12 +66,6 @@ impl TaskStamps {
     }
 }
 
-/// An idle CPU has found that it was interrupted, and handles that without a vector.
-#[inline(always)]
-pub(crate) fn note_interrupt() {
-    local().vector_stamp.store(crate::arch::cycles().wrapping_add(VECTOR_LATE), Relaxed);
-}
-
 /// When this CPU last went to EL0: the count at its first instruction there.
 pub fn last_user_entry() -> u64 {
     local().user_stamp.load(Relaxed).wrapping_add(USER_EARLY)

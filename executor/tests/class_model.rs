@@ -80,6 +80,8 @@ enum Op {
     Wake(usize),
     /// Woken while nothing is current: straight to the CPU, if it is the one.
     WakeToRun(usize),
+    /// Woken while a less urgent one is current, whose poll is parked for it. What that costs the queue is paid later.
+    HandOver(usize),
     Stop(PutPrev),
     Pick { parked_only: bool },
     Park,
@@ -93,6 +95,7 @@ fn any_op(n: usize) -> impl Strategy<Value = Op> {
     prop_oneof![
         4 => (0..n).prop_map(Op::Wake),
         3 => (0..n).prop_map(Op::WakeToRun),
+        3 => (0..n).prop_map(Op::HandOver),
         3 => prop_oneof![
             Just(PutPrev::Sleep), Just(PutPrev::Preempted), Just(PutPrev::Yield), Just(PutPrev::Dead)
         ].prop_map(Op::Stop),
@@ -159,6 +162,25 @@ proptest! {
                     prop_assert!(runs || !alone || w.entity(i).class() <= Class::Realtime, "only throttling forbids it, and Stop goes the long way");
                     prop_assert_eq!(w.rq(0).current(), runs.then_some(e));
                     if runs {
+                        current = Some(i);
+                    }
+                }
+                Op::HandOver(i) if i < n && !at.contains_key(&i) && current.is_some_and(|c| w.entity(i).rank().outranks(w.entity(c).rank())) => {
+                    let e = w.entities[i];
+                    // SAFETY: by the model it is on no queue; it lives as long as the queues.
+                    let event = unsafe { w.rq(0).park_current_for(e, Enqueue::Wakeup, now) };
+                    if let (Some(event), Some(c)) = (event, current) {
+                        prop_assert_eq!(w.rq(0).current(), Some(e));
+                        prop_assert_eq!(w.rq(0).nr_running(), at.values().filter(|q| **q == 0).count() + 2);
+                        // Time passes before the queue is next locked; it is the urgent one's.
+                        let lost = now;
+                        now += 1000;
+                        busy += 1000;
+                        w.rq(0).put_back_parked();
+                        prop_assert_eq!(w.entity(c).exec_start(), lost);
+                        prop_assert!(w.entity(c).is_parked() && w.entity(c).on_rq() && !w.entity(c).is_current());
+                        prop_assert!(event.is_none() || w.rq(0).next_event(now).is_some());
+                        at.insert(c, 0);
                         current = Some(i);
                     }
                 }

@@ -12,8 +12,7 @@ use vigil_executor::context::{Context, HARDIRQ_OFFSET};
 use vigil_executor::{executor, time, timer};
 
 /// Acknowledges and handles what is pending, and runs the softirqs that it has raised if it is the outermost interrupt.
-/// Interrupts masked; `here` is the block of the stack that this runs on, `interrupted` that of the stack that was interrupted:
-/// the same if a call and no vector led here.
+/// Interrupts masked; `here` is the block of the stack that this runs on, `interrupted` that of the stack that was interrupted.
 #[inline(always)]
 pub fn handle(here: &Context, interrupted: &Context) {
     here.add(HARDIRQ_OFFSET);

@@ -1,7 +1,6 @@
 //! What the executor asks of the kernel: IPIs, stacks, softirqs.
 
 use crate::arch::aarch64::entry::WORK_BUDGET;
-use crate::irq;
 use crate::softirq::{self, Softirq};
 use crate::task::kthread;
 use crate::task::thread::Thread;
@@ -25,11 +24,6 @@ impl Platform for Kernel {
 
     fn alloc_stack(&self) -> Option<NonNull<Context>> {
         alloc_stack(StackKind::Cpu)
-    }
-
-    fn handle_interrupt(&self) {
-        let here = Context::here();
-        irq::handle(here, here);
     }
 
     fn kernel_task(&self, task: &Task) {

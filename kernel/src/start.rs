@@ -40,7 +40,7 @@ pub fn kernel_main(info: &'static BootInfo) -> ! {
     pr_info!("smp: Brought up 1 node, {} CPUs", started + 1);
     #[cfg(feature = "selftest")]
     if crate::selftest::start(info) {
-        executor::run()
+        leave_boot_stack()
     }
     let made = time::itimer::start().and_then(|()| crate::mm::kswapd::start()).and_then(|()| {
         Spawned::new(task::init::start(info), Params::DEFAULT, b"init", const { &Hooks::NONE }, core::ptr::null())

@@ -49,8 +49,8 @@ pub fn handle_domain_irq(domain: &'static IrqDomain, hwirq: u32) {
 fn run_flow(d: &'static IrqDesc, virq: Virq) {
     if d.flow.load(Relaxed) == Flow::PerCpu as u8 {
         // One handler, and what else there is to do after it: this is the timer.
-        let handled = d.first(Acquire).is_some_and(|a| (a.handler)(virq, a.dev) == IrqReturn::Handled);
         d.count();
+        let handled = d.first(Acquire).is_some_and(|a| (a.handler)(virq, a.dev) == IrqReturn::Handled);
         check(d, virq, handled);
     } else {
         shared_line(d, virq);

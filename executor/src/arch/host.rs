@@ -102,6 +102,9 @@ pub fn wait_for_interrupt() {
     std::thread::yield_now();
 }
 
+/// There is none to take.
+pub fn take_interrupt() {}
+
 /// A hint in a spin loop. Yields, because the holder may be a thread that is not running.
 pub fn relax() {
     #[cfg(loom)]

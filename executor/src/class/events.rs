@@ -75,11 +75,17 @@ impl RunQueue {
     /// the next pick: whoever must wait for the end of a poll leaves the timer off till then.
     #[inline(always)]
     pub fn next_event(&mut self, now: Nanos) -> Option<Nanos> {
-        let mut event = match self.curr {
+        let event = match self.curr {
             // SAFETY: the current entity is on the queue of its class, hence valid.
             Some(curr) => unsafe { of_class!(self, (*curr.as_ptr()).class, c => c.next_event(curr)) },
             None => None,
         };
+        self.or_unthrottled(event, now)
+    }
+
+    /// `event`, or the end of a throttling if that comes before; not before `now`.
+    #[inline(always)]
+    pub(super) fn or_unthrottled(&self, mut event: Option<Nanos>, now: Nanos) -> Option<Nanos> {
         in_order!(self, c => if let Some(at) = c.unthrottle_event() {
             event = Some(event.map_or(at, |e| e.min(at)));
         });

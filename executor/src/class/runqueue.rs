@@ -21,6 +21,10 @@ pub struct RunQueue {
     pub(super) curr: Option<NonNull<Entity>>,
     /// The entity that the last `put_prev` requeued, until the next pick: picked again, it was not switched.
     requeued: Option<NonNull<Entity>>,
+    /// The entity that the current one was handed the CPU by, and since when: it is still to be charged and to be put back. Its
+    /// class takes it for its current one till then.
+    parked_for_current: Option<NonNull<Entity>>,
+    parked_since: Nanos,
     pub(super) fair: FairRq,
     pub(super) stop: StopRq,
     pub(super) dl: DlRq,
@@ -41,6 +45,8 @@ impl RunQueue {
         RunQueue {
             curr: None,
             requeued: None,
+            parked_for_current: None,
+            parked_since: 0,
             fair: FairRq::new(&tunables),
             stop: StopRq::new(),
             dl: DlRq::new(&tunables),
@@ -95,7 +101,7 @@ impl RunQueue {
         debug_assert!(self.curr.is_none(), "a second current entity");
         // SAFETY: passed on.
         unsafe {
-            let taken = self.class_takes(e, why, now);
+            let taken = self.class_takes(e, why, now).is_some();
             if taken {
                 self.requeued = None;
                 self.begin_stay(e, now);
@@ -105,53 +111,70 @@ impl RunQueue {
     }
 
     /// [`RunQueue::enqueue_as_current`] while another entity, of a less urgent class, is current: its poll is parked, and it goes
-    /// back to its queue.
+    /// back to its queue. That is done by [`RunQueue::put_back_parked`], before anything else is done to the queue: what the
+    /// urgent one does not wait for comes after it has begun. `None`, and nothing done, if it is not as simple as that; else what
+    /// [`RunQueue::next_event`] answers then.
     ///
     /// # Safety
     /// As [`RunQueue::enqueue`]. No reference to the current entity is held, either.
     #[inline(always)]
-    pub unsafe fn park_current_for(&mut self, e: NonNull<Entity>, why: Enqueue, now: Nanos) -> bool {
-        // SAFETY: passed on; the current entity is on the queue, hence valid.
-        unsafe {
-            let taken = self.class_takes(e, why, now);
-            if taken {
-                if let Some(curr) = self.curr {
-                    (*curr.as_ptr()).parked = true;
-                }
-                self.put_prev_inline(PutPrev::Preempted, now);
-                self.requeued = None;
-                self.begin_stay(e, now);
-            }
-            taken
+    pub unsafe fn park_current_for(&mut self, e: NonNull<Entity>, why: Enqueue, now: Nanos) -> Option<Option<Nanos>> {
+        // SAFETY: passed on.
+        let event = unsafe { self.class_takes(e, why, now) }?;
+        self.parked_for_current = self.curr;
+        self.parked_since = now;
+        // SAFETY: it is on this queue now.
+        unsafe { self.begin_stay(e, now) };
+        Some(self.or_unthrottled(event, now))
+    }
+
+    /// Puts back the entity whose poll was parked by [`RunQueue::park_current_for`], if it is still to be done. To be called
+    /// first of all by whoever gets at the queue after that.
+    #[inline(always)]
+    pub fn put_back_parked(&mut self) {
+        if let Some(e) = self.parked_for_current {
+            self.put_back(e);
         }
     }
 
-    /// Hands `e` to its class as its current entity, if nothing of it or of a more urgent class is runnable.
+    #[inline(never)]
+    fn put_back(&mut self, e: NonNull<Entity>) {
+        self.parked_for_current = None;
+        // SAFETY: it was current, and its class takes it for that: on the queue, hence valid.
+        unsafe { (*e.as_ptr()).parked = true };
+        let current = self.curr.replace(e);
+        self.put_prev(PutPrev::Preempted, self.parked_since);
+        self.curr = current;
+        // Another one has had the CPU meanwhile.
+        self.requeued = None;
+    }
+
+    /// Hands `e` to its class as its current entity, if nothing of it or of a more urgent class is runnable; answers when the class
+    /// must be asked about it again.
     ///
     /// # Safety
     /// As [`RunQueue::enqueue`].
     #[inline(always)]
-    unsafe fn class_takes(&mut self, e: NonNull<Entity>, why: Enqueue, now: Nanos) -> bool {
+    unsafe fn class_takes(&mut self, e: NonNull<Entity>, why: Enqueue, now: Nanos) -> Option<Option<Nanos>> {
         let this = e.as_ptr();
         // SAFETY: valid by contract; each reference ends before the next one begins.
         unsafe {
             debug_assert!((*this).place == Place::Off, "enqueued twice");
             let class = (*this).class;
-            let taken = 'taken: {
-                in_order!(&mut self, c => {
-                    if c.nr_running() != 0 {
-                        break 'taken false;
+            in_order!(&mut self, c => {
+                if c.nr_running() != 0 {
+                    return None;
+                }
+                if c.class() == class {
+                    if !c.enqueue_current(e, why, now) {
+                        return None;
                     }
-                    if c.class() == class {
-                        break 'taken c.enqueue_current(e, why, now);
-                    }
-                });
-                false
-            };
-            if taken {
-                (*this).stats.count_arrival(why);
-            }
-            taken
+                    (*this).stats.count_arrival(why);
+                    (*this).exec_start = now;
+                    return Some(c.next_event(e));
+                }
+            });
+            None
         }
     }
 

@@ -18,6 +18,7 @@ mod affinity;
 mod group;
 pub mod pool;
 mod reserve;
+mod rq_lock;
 mod run;
 mod yielding;
 
@@ -31,16 +32,16 @@ pub use run::{Stopped, irq_exit, run};
 pub(crate) use run::{run_abandoned, run_handed_over, run_parked};
 pub use yielding::{YieldKind, YieldNow, cond_resched, yield_now};
 
+use self::rq_lock::RqLock;
 use crate::balance::choose::Load;
 use crate::balance::spread::Periodic;
 use crate::balance;
 use crate::class::{Entity, Params, PickLimit, Rank, RunQueue};
 use crate::context::{Context, IrqGuard, PreemptGuard};
-use crate::cpu::{AtomicCpuMask, CpuId, MAX_CPUS, PerCpu};
+use crate::cpu::{AtomicCpuMask, CpuId, MAX_CPUS, PerCpu, local};
 use crate::inbox::{Drain, Inbox};
-use crate::lock_class;
 use crate::platform;
-use crate::sync::{SpinLock, rt_mutex};
+use crate::sync::rt_mutex;
 use crate::task::{Task, TaskRef};
 use crate::time::{self, Nanos};
 use core::cell::Cell;
@@ -50,7 +51,7 @@ use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::*, fence};
 /// What one CPU schedules with.
 pub(crate) struct CpuExec {
     pub(crate) inbox: Inbox,
-    pub(crate) rq: SpinLock<RunQueue>,
+    pub(crate) rq: RqLock,
     pub(crate) pool: pool::StackPool,
     /// The task whose stack has just been left, to be put on the run queue by the loop on the new stack.
     #[cfg_attr(not(target_os = "none"), expect(dead_code, reason = "no stack is switched on a host"))]
@@ -84,7 +85,7 @@ impl CpuExec {
     const fn new() -> Self {
         CpuExec {
             inbox: Inbox::new(),
-            rq: SpinLock::new(lock_class!("rq"), RunQueue::new()),
+            rq: RqLock::new(),
             pool: pool::StackPool::new(),
             to_publish: Cell::new(null()),
             handed_over: Cell::new(null()),
@@ -99,6 +100,12 @@ impl CpuExec {
             weight: AtomicU64::new(0),
             periodic: Cell::new(Periodic::NEW),
         }
+    }
+
+    /// This CPU's, as [`PerCpu::this`].
+    #[inline(always)]
+    pub(crate) fn this() -> &'static CpuExec {
+        local().exec
     }
 
     /// The rank of what it runs.
@@ -179,17 +186,21 @@ pub(crate) fn push_new(task: &Task, irq: &IrqGuard) {
 /// Pushes `task` to `cpu`'s inbox. `here` is the current CPU.
 #[inline]
 pub(crate) fn push_to(task: &Task, cpu: CpuId, here: CpuId, _irq: &IrqGuard) {
-    let exec = EXEC.of(cpu);
     if cpu == here {
-        exec.inbox.push_here(NonNull::from(task));
+        CpuExec::this().inbox.push_here(NonNull::from(task));
         let ctx = Context::here();
-        // SAFETY: the current task is alive while it is current; interrupts and the loop have none.
-        if !unsafe { ctx.current().as_ref() }.is_some_and(|current| lets_lie(current, task)) {
+        // Interrupts and the loop have no current task, and look at the inbox before they end or choose.
+        // SAFETY: the current task is alive while it is current.
+        let Some(current) = (unsafe { ctx.current().as_ref() }) else { return };
+        if !lets_lie(current, task) {
             ctx.set_need_resched();
         } else if balance::are_many() {
             balance::lies(task, here, ctx);
         }
-    } else if exec.inbox.push(NonNull::from(task))
+        return;
+    }
+    let exec = EXEC.of(cpu);
+    if exec.inbox.push(NonNull::from(task))
         && let Some(p) = platform::get()
     {
         p.send_reschedule(cpu);
@@ -432,7 +443,7 @@ pub fn init_cpu(nr_cpus: usize) {
     // The stack that the loop begins on belongs to this CPU like its spares: `preempt` gives it back here one day.
     Context::here().set_home_cpu(CpuId::current().index() as u32);
     {
-        let mut rq = EXEC.this().rq.lock();
+        let mut rq = CpuExec::this().rq.lock();
         rq.set_nr_cpus(nr_cpus);
         rq.set_cpu(CpuId::current().index());
     }
@@ -448,5 +459,5 @@ pub fn current_of(cpu: CpuId) -> Option<TaskRef> {
 /// The slice deadline of this CPU has passed (`timer::interrupt` said so): [`irq_exit`] asks the classes. Interrupts
 /// masked.
 pub fn slice_expired() {
-    EXEC.this().due.fetch_or(DUE_TICK, Relaxed);
+    CpuExec::this().due.fetch_or(DUE_TICK, Relaxed);
 }

@@ -81,6 +81,13 @@ impl StackPool {
         if self.own.load(Relaxed).is_null() {
             self.collect();
         }
+        self.pop_own()
+    }
+
+    /// Takes one of those that are the CPU's already. The same.
+    #[cfg(target_os = "none")]
+    #[inline(always)]
+    pub(crate) fn pop_own(&self) -> Option<NonNull<Context>> {
         let stack = NonNull::new(self.own.load(Relaxed))?;
         // SAFETY: a stack in the list is this CPU's.
         self.own.store(unsafe { stack.as_ref().pool_next.load(Relaxed) }, Relaxed);

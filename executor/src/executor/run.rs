@@ -1,10 +1,10 @@
 //! The loop of one CPU, and what an interrupt's exit asks of it.
 
-use super::{CpuExec, EXEC, IDLE, choose, elsewhere, push_to, yielding::YieldKind};
+use super::{CpuExec, IDLE, choose, elsewhere, push_to, yielding::YieldKind};
 use crate::arch;
 use crate::balance;
 use crate::class::{Enqueue, Preempt, PutPrev, RunQueue};
-use crate::context::{Context, IrqGuard, StackKind};
+use crate::context::{Context, IrqGuard};
 use crate::cpu::{CpuId, local_of};
 use crate::platform;
 use crate::preempt;
@@ -48,11 +48,11 @@ pub(crate) fn run_parked(parked: NonNull<Task>) -> ! {
     run_after(Left::Parked(parked))
 }
 
-/// The loop at the base of a spare stack, on which `task` is polled first: it is current. Interrupts masked.
+/// The loop at the base of a spare stack, on which `task`, just woken, is polled first: it is current. Interrupts masked.
 #[cfg(target_os = "none")]
 #[inline(always)]
-pub(crate) fn run_handed_over(exec: &CpuExec, task: &Task) -> ! {
-    run_after(run_task(exec, Context::here(), NonNull::from(task)))
+pub(crate) fn run_handed_over(task: &Task) -> ! {
+    run_after(poll_task(Context::here(), NonNull::from(task)))
 }
 
 /// The loop at the base of a stack whose poll is abandoned: the frames of the poll, above, are not used again. The task is
@@ -78,10 +78,14 @@ fn run_after(first: Left) -> ! {
     loop {
         // The poll may have moved to another CPU: everything that belongs to a CPU is read again.
         let here = CpuId::current();
-        let exec = EXEC.of(here);
+        let exec = CpuExec::this();
         // After a poll. Not before what an interrupt has woken out of idling, or a poll was parked for: it will come by again.
-        if !matches!(left, Left::Parked(_) | Left::Nothing) && is_untidy(here) {
-            clean_up();
+        if !matches!(left, Left::Parked(_) | Left::Nothing) {
+            // Its own CPU's, masked: no read-modify-write.
+            exec.polls.store(exec.polls.load(Relaxed).wrapping_add(1), Relaxed);
+            if is_untidy(here) {
+                clean_up();
+            }
         }
         // Before the drain: a wake after it sets the flag again.
         ctx.clear_resched();
@@ -232,8 +236,14 @@ fn run_task(exec: &CpuExec, ctx: &'static Context, ptr: NonNull<Task>) -> Left {
     if !task.parked_on.load(Relaxed).is_null() {
         preempt::resume(exec, task);
     }
-    // Its own CPU's, masked: no read-modify-write.
-    exec.polls.store(exec.polls.load(Relaxed).wrapping_add(1), Relaxed);
+    poll_task(ctx, ptr)
+}
+
+/// Polls `task`, which is not parked. Interrupts are masked on entry and on return.
+#[inline(always)]
+fn poll_task(ctx: &'static Context, ptr: NonNull<Task>) -> Left {
+    // SAFETY: as above.
+    let task = unsafe { ptr.as_ref() };
     task.state.start_poll();
     ctx.set_current(task);
     task.switch_in();
@@ -265,8 +275,8 @@ fn debug_check(ctx: &Context) {
     debug_assert!(!arch::irqs_disabled(), "a poll returned with interrupts masked");
 }
 
-/// Waits for work, and handles the interrupt that ends the wait: as a call, because the loop has nothing in its registers that
-/// a vector would have to save and give back. Interrupts are masked on entry and on return.
+/// Waits for work. The interrupt that ends the wait is taken at the end, when all of idling is undone. Interrupts are masked on
+/// entry and on return.
 fn idle(exec: &CpuExec, since: Nanos) {
     let here = CpuId::current();
     IDLE.insert(here);
@@ -286,11 +296,10 @@ fn idle(exec: &CpuExec, since: Nanos) {
     IDLE.remove(here);
     exec.idle_since.store(0, Relaxed);
     exec.idle_time.fetch_add(time::now().saturating_sub(since), Relaxed);
-    #[cfg(feature = "stamps")]
-    crate::stamps::note_interrupt();
-    if let Some(p) = platform::get() {
-        p.handle_interrupt();
-    }
+    let ctx = Context::here();
+    ctx.set_resting(true);
+    arch::take_interrupt();
+    ctx.set_resting(false);
 }
 
 /// What the vector does after an interrupt.
@@ -303,6 +312,9 @@ pub enum Stopped {
     Park,
     /// Save what is left of the interrupted poll's registers on its stack and go to another one: all the rest is done.
     HandOver(preempt::Handover),
+    /// Go on with the executor loop, which has called for the interrupt ([`arch::take_interrupt`]): with interrupts masked, and only
+    /// the registers that a called function preserves.
+    Return,
 }
 
 /// The end of a hard interrupt, after its softirqs: takes in the wakes and decides whether what was interrupted should
@@ -312,46 +324,50 @@ pub enum Stopped {
 /// EL0 is treated as a poll that gives way at its exit: the flags are set and the return path sees them.
 #[inline(always)]
 pub fn irq_exit(here: &Context, interrupted: &Context, from_el0: bool) -> Stopped {
-    let exec = EXEC.this();
-    // Wakes in the interrupt left their wish in this stack's block; it is answered here.
+    if interrupted.is_resting() {
+        // The loop looks at everything.
+        return Stopped::Return;
+    }
+    let exec = CpuExec::this();
+    // The usual reason to park: who was woken in this interrupt outranks the poll, and mostly everybody else who waits: then he is
+    // handed the CPU here. Not when stacks are short: a park that fails would leave the inbox as it is.
+    // SAFETY: a current task is alive, and so is one in the inbox, which only this CPU takes out.
+    let (current, newest) = unsafe { (interrupted.current().as_ref(), exec.inbox.newest_own().as_ref()) };
+    if let (Some(current), Some(newest)) = (current, newest)
+        && !from_el0
+        && interrupted.count() == 0
+        && !exec.pool.is_short()
+        && newest.outranks(current)
+    {
+        return preempt::hand_over(exec, interrupted, current, newest).map_or(Stopped::Park, Stopped::HandOver);
+    }
+    // Whoever wakes on the interrupt stack leaves no wish there; others may.
     here.clear_need_resched();
     if exec.inbox.is_empty() && !exec.is_due() && !interrupted.need_resched() {
         return Stopped::No;
     }
-    if interrupted.current().is_null() {
-        // The loop itself was interrupted: it drains before it picks. It must not go on to sleep.
-        interrupted.set_need_resched();
-        return Stopped::No;
-    }
-    outranked(exec, interrupted, from_el0)
+    outranked(exec, interrupted, current, from_el0)
 }
 
 /// Something may outrank the interrupted task.
-#[inline(always)]
-fn outranked(exec: &CpuExec, interrupted: &Context, from_el0: bool) -> Stopped {
-    // The usual reason to park: who has just come outranks the poll, and mostly everybody else who waits: then he is handed the
-    // CPU here. Otherwise nothing need be asked of the classes: the loop on the new stack takes the inbox in and picks. Should it
-    // pick this poll all the same, because the class of who came is throttled, or because he may not run here, the poll goes
-    // on. Not when stacks are short: a park that fails would leave the inbox as it is.
-    // SAFETY: a current task is alive, and so is one in the inbox, which only this CPU takes out.
-    let newest = unsafe { (interrupted.current().as_ref(), exec.inbox.newest().as_ref()) };
-    if let (Some(current), Some(newest)) = newest
-        && !from_el0
-        && interrupted.count() == 0
-        && interrupted.kind() == StackKind::Cpu
-        && !exec.pool.is_short()
-        && newest.outranks(current)
-    {
-        return preempt::hand_over(exec, interrupted, current).map_or(Stopped::Park, Stopped::HandOver);
-    }
-    outranked_slow(exec, interrupted, from_el0)
-}
-
 #[inline(never)]
-fn outranked_slow(exec: &CpuExec, interrupted: &Context, from_el0: bool) -> Stopped {
+fn outranked(exec: &CpuExec, interrupted: &Context, current: Option<&Task>, from_el0: bool) -> Stopped {
+    let Some(current) = current else {
+        // The loop itself was interrupted: it drains before it picks. It must not go on to sleep.
+        interrupted.set_need_resched();
+        return Stopped::No;
+    };
+    let may_park = !from_el0 && interrupted.count() == 0;
+    // If who has come from another CPU outranks the poll, nothing need be asked of the classes: the loop on the new stack takes the
+    // inbox in and picks. Should it pick this poll all the same, because the class of who came is throttled, or because he may
+    // not run here, the poll goes on.
+    // SAFETY: as above.
+    if may_park && !exec.pool.is_short() && unsafe { exec.inbox.newest().as_ref() }.is_some_and(|newest| newest.outranks(current)) {
+        return Stopped::Park;
+    }
     if preempt::reschedule_check(exec, interrupted) < Preempt::HigherClass {
         return Stopped::No;
     }
     interrupted.set_need_resched();
-    if !from_el0 && interrupted.count() == 0 && interrupted.kind() == StackKind::Cpu { Stopped::Park } else { Stopped::No }
+    if may_park { Stopped::Park } else { Stopped::No }
 }

@@ -37,6 +37,20 @@ pub fn borrowed(task: &Task) -> ManuallyDrop<Waker> {
     ManuallyDrop::new(unsafe { Waker::from_raw(RawWaker::new(NonNull::from(task).as_ptr() as *const (), &VTABLE)) })
 }
 
+/// Calls `waker` and drops it, in a flow that has interrupts masked: a timer's. A task is woken without a call.
+#[inline(always)]
+pub(crate) fn wake_in_lock(waker: Waker) {
+    if core::ptr::eq(waker.vtable(), &VTABLE) {
+        let waker = ManuallyDrop::new(waker);
+        let task = task(waker.data());
+        task.wake_in_lock();
+        // The waker's.
+        task.put();
+    } else {
+        waker.wake();
+    }
+}
+
 /// The task behind `waker`, if it is one of ours (a wait inside `futures-util` combinators may have another's).
 #[inline]
 pub fn task_of(waker: &Waker) -> Option<TaskRef> {

@@ -40,8 +40,7 @@ impl Alarm {
         self.entry.state.load(Ordering::Acquire) == FIRED
     }
 
-    /// Whether the deadline of an alarm that was started has passed. To be asked after each wake: the waker is called before
-    /// the alarm says that it has fired, so the sleeper may come first.
+    /// Whether the deadline of an alarm that was started has passed, by the alarm or by the clock. To be asked after each wake.
     #[inline]
     pub fn is_over(&self) -> bool {
         self.has_fired() || self.is_about_to_fire()

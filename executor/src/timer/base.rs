@@ -6,6 +6,7 @@ use crate::arch;
 use crate::atomic::{AtomicU64, Ordering, const_unless_loom, loom_static};
 use crate::cpu::{CpuId, MAX_CPUS, PerCpu};
 use crate::sync::{LockClass, SpinIrqGuard, SpinLock};
+use crate::task::waker::wake_in_lock;
 use crate::time::{Nanos, nanos_to_counter, now};
 use core::pin::Pin;
 use core::ptr;
@@ -284,16 +285,27 @@ pub(super) fn with_action<R>(entry: &Entry, f: impl FnOnce(&mut Action, bool) ->
 #[inline]
 pub fn interrupt(now_at_entry: Nanos) -> bool {
     let base = bases().this();
-    let mut t = now_at_entry;
-    let mut not_before = 0;
     // Not only when the first one must fire: what may fire, its slack permitting, saves an interrupt.
     if base.first.load(Ordering::Relaxed) != NEVER {
         // What callbacks start is earlier than nothing that stands in the comparator: it is written once, below.
         base.programmed.store(0, Ordering::Relaxed);
-        if expire(base, t) {
-            (t, not_before) = expire_more(base, t);
+        if expire(base, now_at_entry) {
+            let (t, not_before) = expire_more(base, now_at_entry);
+            return set_next(base, t, not_before);
         }
     }
+    let slice = base.slice.load(Ordering::Relaxed);
+    if slice <= now_at_entry {
+        return set_next(base, now_at_entry, 0);
+    }
+    base.program(base.first.load(Ordering::Relaxed).min(slice));
+    false
+}
+
+/// Programs the comparator of this CPU for what comes next, but not for a timer before `not_before`; whether the executor's event
+/// was due at `t`.
+#[inline(never)]
+fn set_next(base: &Base, t: Nanos, not_before: Nanos) -> bool {
     let mut slice = base.slice.load(Ordering::Relaxed);
     let due = slice <= t;
     if due {
@@ -373,14 +385,12 @@ unsafe fn wake_sleeper(base: &Base, tree: &mut Tree, entry: *const Entry) -> boo
             Action::Wake(waker) => Some(waker.take()),
         });
         let Some(waker) = waker else { return false };
-        // Before the tree is put in order: it is what everybody waits for. Should the sleeper run on another
-        // CPU at once, it sees that its time has come, and waits for our lock before it goes.
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-        // It stays QUEUED until FIRED: an owner that read IDLE would free it without taking our lock.
+        // It stays QUEUED until FIRED: an owner that read IDLE would free it without taking our lock. After that it may be gone.
         base.take(tree, &*entry);
         (*entry).state.store(FIRED, Ordering::Release);
+        if let Some(waker) = waker {
+            wake_in_lock(waker);
+        }
         true
     }
 }

@@ -126,21 +126,24 @@ pub extern "C" fn vigil_el0_irq_handler(sp: usize) {
 /// What the vector of an interrupt from EL1 does when that is handled, in x0 and x1.
 #[repr(C)]
 pub struct AfterIrq {
-    /// 0: goes on with what was interrupted; [`PARK`]: calls [`vigil_preempt_irq`] first; else leaves that stack to its poll and
-    /// enters the executor on the unused stack whose context block this is.
+    /// 0: goes on with what was interrupted; [`PARK`]: calls [`vigil_preempt_irq`] first; [`RETURN`]: as a call returns; else leaves
+    /// that stack to its poll and enters the executor on the unused stack whose context block this is.
     what: usize,
-    /// Where SP is saved in the last case.
+    /// Where SP is saved in the last case; null in the others.
     save: *mut usize,
 }
 
 /// In x0 of [`AfterIrq`]. No context block has this address.
 pub const PARK: usize = 1;
+/// Likewise.
+pub const RETURN: usize = 2;
 
 /// An interrupt from EL1, likewise.
 pub extern "C" fn vigil_el1_irq(sp: usize) -> AfterIrq {
     match interrupt(sp, false) {
         Stopped::No => AfterIrq { what: 0, save: null_mut() },
         Stopped::Park => AfterIrq { what: PARK, save: null_mut() },
+        Stopped::Return => AfterIrq { what: RETURN, save: null_mut() },
         Stopped::HandOver(to) => AfterIrq { what: to.stack.as_ptr() as usize, save: to.save },
     }
 }

@@ -5,7 +5,8 @@
 //! only below a stack. An overflow is then reported on the CPU's emergency stack.
 //!
 //! An IRQ at EL1 is handled on the IRQ stack. When it ends with the wish to preempt, the interrupted poll is parked: the
-//! register frame stays on its own stack, below the frame of the switch.
+//! register frame stays on its own stack, below the frame of the switch. When it ends the wait of an idle CPU it is
+//! a call for the executor's loop, and given back is what a call preserves.
 
 use core::arch::global_asm;
 use core::mem::{offset_of, size_of};
@@ -191,8 +192,7 @@ el1_irq:
     eret
 
     // The poll gives way. Its callee-saved registers go below the frame, as vigil_switch_stack puts them: that comes back to 4.
-3:  cmp     x0, #{PARK}
-    b.eq    5f
+3:  cbz     x1, 5f
     adr     x30, 4f
     stp     x29, x30, [sp, #-{SWITCH_FRAME}]!
     stp     x19, x20, [sp, #16]
@@ -204,11 +204,15 @@ el1_irq:
     str     x9, [x1]
     mov     sp, x0
     mov     x29, xzr                            // a back-trace ends here
-    mov     x30, xzr
     b       {HANDED_OVER}
 4:  bl      {RESUMED}                           // maybe on another CPU
     b       2b
-5:  bl      {PREEMPT}                           // returns when the poll is resumed
+5:  tbnz    x0, #{PARK_BIT}, 6f
+    ldp     x29, x9, [sp, #0]                   // the executor's loop has called for the interrupt: as a call returns
+    ldr     x19, [sp, #{X} + 152]
+    add     sp, sp, #{FRAME}
+    ret     x9
+6:  bl      {PREEMPT}                           // returns when the poll is resumed
     b       2b
 
     // x0 and SP were mixed by the test above; the old SP cannot be trusted with anything.
@@ -260,7 +264,7 @@ bad_exception:
     EL1_SYNC = sym super::trap::vigil_el1_sync,
     EL1_IRQ = sym super::trap::vigil_el1_irq,
     PREEMPT = sym super::trap::vigil_preempt_irq,
-    PARK = const super::trap::PARK,
+    PARK_BIT = const super::trap::PARK.trailing_zeros(),
     SWITCH_FRAME = const super::switch::SWITCH_FRAME,
     HANDED_OVER = sym vigil_executor::preempt::handed_over,
     RESUMED = sym super::trap::vigil_resumed,

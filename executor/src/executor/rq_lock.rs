@@ -1,0 +1,58 @@
+//! The lock of a run queue, whose taking ends what a hand-over has left to do.
+
+use crate::class::RunQueue;
+use crate::lock_class;
+use crate::sync::{SpinGuard, SpinIrqGuard, SpinLock, SpinMaskedGuard};
+
+/// A run queue and its lock. Whoever takes it finds the queue in order: an entity that was parked for another one
+/// ([`RunQueue::park_current_for`]) is put back first, as of the moment when it lost the CPU.
+pub(crate) struct RqLock(SpinLock<RunQueue>);
+
+impl RqLock {
+    pub(crate) const fn new() -> Self {
+        RqLock(SpinLock::new(lock_class!("rq"), RunQueue::new()))
+    }
+
+    /// As [`SpinLock::lock_irq`].
+    #[inline(always)]
+    pub(crate) fn lock_irq(&self) -> SpinIrqGuard<'_, RunQueue> {
+        let mut rq = self.0.lock_irq();
+        rq.put_back_parked();
+        rq
+    }
+
+    /// As [`SpinLock::lock`], with interrupts masked.
+    #[inline(always)]
+    pub(crate) fn lock(&self) -> SpinGuard<'_, RunQueue> {
+        let mut rq = self.0.lock();
+        rq.put_back_parked();
+        rq
+    }
+
+    /// As [`SpinLock::lock_masked`].
+    #[inline(always)]
+    pub(crate) fn lock_masked(&self) -> SpinMaskedGuard<'_, RunQueue> {
+        let mut rq = self.0.lock_masked();
+        rq.put_back_parked();
+        rq
+    }
+
+    /// As [`SpinLock::try_lock_irq`].
+    #[inline(always)]
+    pub(crate) fn try_lock_irq(&self) -> Option<SpinIrqGuard<'_, RunQueue>> {
+        let mut rq = self.0.try_lock_irq()?;
+        rq.put_back_parked();
+        Some(rq)
+    }
+
+    /// As [`SpinLock::unlock_after_switch`].
+    ///
+    /// # Safety
+    /// Its contract.
+    #[cfg(target_os = "none")]
+    #[inline(always)]
+    pub(crate) unsafe fn unlock_after_switch(&self) {
+        // SAFETY: passed on.
+        unsafe { self.0.unlock_after_switch() };
+    }
+}
