@@ -6,6 +6,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "runs on the host only, where running out of memory may abort")]
 
+#[cfg(not(loom))]
 pub mod smp;
 
 use crate::class::deadline::domain::Domain;

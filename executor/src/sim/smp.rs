@@ -264,7 +264,10 @@ impl Smp {
     /// Those who were sent arrive, and those whom they displace, until everybody is somewhere.
     fn deliver(&mut self) {
         let mut steps = 0;
-        while let Some((e, cpu)) = { let next = self.view.sent.borrow_mut().pop(); next } {
+        loop {
+            // The borrow ends here: who arrives may send others.
+            let next = self.view.sent.borrow_mut().pop();
+            let Some((e, cpu)) = next else { break };
             self.moves += 1;
             steps += 1;
             assert!(steps <= 8 * self.tasks.len() + 64, "tasks are sent in a circle");
