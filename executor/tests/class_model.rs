@@ -156,7 +156,7 @@ proptest! {
                 Op::WakeToRun(i) if i < n && !at.contains_key(&i) && current.is_none() => {
                     let e = w.entities[i];
                     // SAFETY: by the model it is on no queue; it lives as long as the queues.
-                    let runs = unsafe { w.rq(0).enqueue_as_current(e, Enqueue::Wakeup, now) };
+                    let runs = unsafe { w.rq(0).enqueue_as_current(e, Enqueue::Wakeup, now) }.is_some();
                     let alone = at.iter().all(|(j, q)| *q != 0 || w.entity(i).rank().outranks(w.entity(*j).rank()) && w.entity(i).class() != w.entity(*j).class());
                     prop_assert!(!runs || alone);
                     prop_assert!(runs || !alone || w.entity(i).class() <= Class::Realtime, "only throttling forbids it, and Stop goes the long way");

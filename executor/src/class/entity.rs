@@ -285,6 +285,14 @@ impl Entity {
         self.parked = parked;
     }
 
+    /// It becomes current, after another entity or after idling.
+    #[inline(always)]
+    pub(super) fn begin_stay(&mut self, now: Nanos) {
+        self.place = Place::Current;
+        self.exec_start = now;
+        self.prev_sum_exec = self.sum_exec;
+    }
+
     /// Whether it is of policy SCHED_IDLE.
     #[inline(always)]
     pub(super) const fn is_idle_policy(&self) -> bool {

@@ -91,23 +91,20 @@ impl RunQueue {
     }
 
     /// Puts an entity on the queue and makes it current, if nothing of its class or of a more urgent one is runnable: what
-    /// [`RunQueue::enqueue`] and [`RunQueue::pick`] would come to, without a look at any list. `false`, and nothing done,
-    /// otherwise, and for what is above real-time. There is no current entity at the time of the call.
+    /// [`RunQueue::enqueue`] and [`RunQueue::pick`] would come to, without a look at any list. `None`, and nothing done,
+    /// otherwise, and for what is above real-time; else what [`RunQueue::next_event`] answers then. There is no current entity at
+    /// the time of the call.
     ///
     /// # Safety
     /// As [`RunQueue::enqueue`].
     #[inline(always)]
-    pub unsafe fn enqueue_as_current(&mut self, e: NonNull<Entity>, why: Enqueue, now: Nanos) -> bool {
+    pub unsafe fn enqueue_as_current(&mut self, e: NonNull<Entity>, why: Enqueue, now: Nanos) -> Option<Option<Nanos>> {
         debug_assert!(self.curr.is_none(), "a second current entity");
         // SAFETY: passed on.
-        unsafe {
-            let taken = self.class_takes(e, why, now).is_some();
-            if taken {
-                self.requeued = None;
-                self.begin_stay(e, now);
-            }
-            taken
-        }
+        let event = unsafe { self.class_takes(e, why, now) }?;
+        self.requeued = None;
+        self.note_switch(e);
+        Some(self.or_unthrottled(event, now))
     }
 
     /// [`RunQueue::enqueue_as_current`] while another entity, of a less urgent class, is current: its poll is parked, and it goes
@@ -123,8 +120,7 @@ impl RunQueue {
         let event = unsafe { self.class_takes(e, why, now) }?;
         self.parked_for_current = self.curr;
         self.parked_since = now;
-        // SAFETY: it is on this queue now.
-        unsafe { self.begin_stay(e, now) };
+        self.note_switch(e);
         Some(self.or_unthrottled(event, now))
     }
 
@@ -170,7 +166,7 @@ impl RunQueue {
                         return None;
                     }
                     (*this).stats.count_arrival(why);
-                    (*this).exec_start = now;
+                    (*this).begin_stay(now);
                     return Some(c.next_event(e));
                 }
             });
@@ -224,25 +220,16 @@ impl RunQueue {
                 self.curr = Some(e);
             } else {
                 (*this).stats.waited_until(now);
-                self.begin_stay(e, now);
+                (*this).begin_stay(now);
+                self.note_switch(e);
             }
         }
         Some(e)
     }
 
-    /// `e` becomes current, after another entity or after idling.
-    ///
-    /// # Safety
-    /// It is on this queue.
+    /// `e` has become current, after another entity or after idling.
     #[inline(always)]
-    unsafe fn begin_stay(&mut self, e: NonNull<Entity>, now: Nanos) {
-        // SAFETY: valid by contract.
-        unsafe {
-            let this = e.as_ptr();
-            (*this).place = Place::Current;
-            (*this).exec_start = now;
-            (*this).prev_sum_exec = (*this).sum_exec;
-        }
+    fn note_switch(&mut self, e: NonNull<Entity>) {
         self.nr_switches = self.nr_switches.wrapping_add(1);
         self.curr = Some(e);
     }

@@ -174,6 +174,16 @@ pub(crate) static IDLE: AtomicCpuMask = AtomicCpuMask::new();
 #[inline]
 pub(crate) fn push_runnable(task: &Task, irq: &IrqGuard) {
     let here = CpuId::current();
+    if task.is_last_on(here) && IDLE.load().0 == 0 && task.affinity().contains(here) {
+        push_here(task, here);
+    } else {
+        push_away(task, here, irq);
+    }
+}
+
+/// [`push_runnable`] when its last CPU is another one, or some idle, or it may not stay here.
+#[inline(never)]
+fn push_away(task: &Task, here: CpuId, irq: &IrqGuard) {
     push_to(task, balance::place_woken(task, here), here, irq);
 }
 
@@ -187,23 +197,28 @@ pub(crate) fn push_new(task: &Task, irq: &IrqGuard) {
 #[inline]
 pub(crate) fn push_to(task: &Task, cpu: CpuId, here: CpuId, _irq: &IrqGuard) {
     if cpu == here {
-        CpuExec::this().inbox.push_here(NonNull::from(task));
-        let ctx = Context::here();
-        // Interrupts and the loop have no current task, and look at the inbox before they end or choose.
-        // SAFETY: the current task is alive while it is current.
-        let Some(current) = (unsafe { ctx.current().as_ref() }) else { return };
-        if !lets_lie(current, task) {
-            ctx.set_need_resched();
-        } else if balance::are_many() {
-            balance::lies(task, here, ctx);
-        }
-        return;
+        return push_here(task, here);
     }
     let exec = EXEC.of(cpu);
     if exec.inbox.push(NonNull::from(task))
         && let Some(p) = platform::get()
     {
         p.send_reschedule(cpu);
+    }
+}
+
+/// Puts `task` on the inbox of `here`, this CPU. Interrupts masked.
+#[inline(always)]
+fn push_here(task: &Task, here: CpuId) {
+    CpuExec::this().inbox.push_here(NonNull::from(task));
+    let ctx = Context::here();
+    // Interrupts and the loop have no current task, and look at the inbox before they end or choose.
+    // SAFETY: the current task is alive while it is current.
+    let Some(current) = (unsafe { ctx.current().as_ref() }) else { return };
+    if !lets_lie(current, task) {
+        ctx.set_need_resched();
+    } else if balance::are_many() {
+        balance::lies(task, here, ctx);
     }
 }
 
@@ -242,9 +257,9 @@ pub(crate) fn take_in(
     }
 }
 
-/// Takes the inbox of this CPU in and chooses what runs next. Nothing is current; interrupts are masked, `rq` is locked.
+/// Takes the inbox of this CPU in and chooses what runs next; and says when the classes must be asked again. Nothing is current; interrupts are masked, `rq` is locked.
 #[inline(always)]
-fn choose(exec: &CpuExec, rq: &mut RunQueue, here: CpuId, now: Nanos) -> Option<NonNull<Entity>> {
+fn choose(exec: &CpuExec, rq: &mut RunQueue, here: CpuId, now: Nanos) -> (Option<NonNull<Entity>>, Option<Nanos>) {
     let arrivals = exec.inbox.take();
     // What sleeping and waking is made of: one has come, and nothing as urgent as it is runnable.
     if let Some(task) = arrivals.only()
@@ -257,19 +272,20 @@ fn choose(exec: &CpuExec, rq: &mut RunQueue, here: CpuId, now: Nanos) -> Option<
             let (entity, why) = (task.entity_ptr(), task.take_arrival());
             // SAFETY: as in `take_in`.
             unsafe {
-                if rq.enqueue_as_current(entity, why, now) {
-                    return Some(entity);
+                if let Some(event) = rq.enqueue_as_current(entity, why, now) {
+                    return (Some(entity), event);
                 }
                 rq.enqueue(entity, why, now);
             }
-            return rq.pick(PickLimit::Any, now);
+            return (rq.pick(PickLimit::Any, now), rq.next_event(now));
         }
     }
     take_in(arrivals, rq, here, now, |_, _| {});
     if exec.take_due() & DUE_TICK != 0 {
         rq.tick(now);
     }
-    if exec.pool.is_short() { pick_short(rq, now) } else { rq.pick(PickLimit::Any, now) }
+    let next = if exec.pool.is_short() { pick_short(rq, now) } else { rq.pick(PickLimit::Any, now) };
+    (next, rq.next_event(now))
 }
 
 /// The pick when stacks are short: of the fair class, what is parked; with nothing parked here the missing stacks are
@@ -282,7 +298,7 @@ fn pick_short(rq: &mut RunQueue, now: Nanos) -> Option<NonNull<Entity>> {
 /// Whether `task` was last on the queue of `here`, and may stay.
 #[inline(always)]
 pub(crate) fn is_at_home(task: &Task, here: CpuId) -> bool {
-    task.cpu() == here && elsewhere(task, here).is_none()
+    task.is_last_on(here) && elsewhere(task, here).is_none()
 }
 
 /// A task has come that was on another CPU's queue, or may not be here: makes it this CPU's, or sends it on (`false`).

@@ -118,9 +118,8 @@ fn run_after(first: Left) -> ! {
                     None
                 }
             };
-            let next = choose(exec, &mut rq, here, now);
-            // Also when idle: real-time throttling ends by it. When there is none, one that is armed may stay and do nothing.
-            let event = rq.next_event(now);
+            // The event also when idle: real-time throttling ends by it. When there is none, one that is armed may stay and do nothing.
+            let (next, event) = choose(exec, &mut rq, here, now);
             let event = balance::settled(exec, &mut rq, here, event, now);
             drop(rq);
             if let Some(event) = event {

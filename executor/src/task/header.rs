@@ -277,6 +277,12 @@ impl Task {
         CpuId::new(self.cpu.load(Relaxed) as usize).unwrap_or(CpuId::BOOT)
     }
 
+    /// Whether that is `cpu`.
+    #[inline(always)]
+    pub(crate) fn is_last_on(&self, cpu: CpuId) -> bool {
+        self.cpu.load(Relaxed) == cpu.index() as u32
+    }
+
     #[inline]
     pub(crate) fn set_cpu(&self, cpu: CpuId) {
         self.cpu.store(cpu.index() as u32, Relaxed);

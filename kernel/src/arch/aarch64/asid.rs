@@ -37,7 +37,9 @@ impl AsidState {
     pub fn try_activate(&self, cpu: CpuId, id: u64) -> bool {
         let active = &self.active[cpu.index() % MAX_CPUS];
         let old = active.load(Ordering::Relaxed);
-        old != 0
+        // The CPU has had nothing else since: a roll-over, before or after this look, finds it noted all the same, and keeps it.
+        old == id && id != 0
+            || old != 0
             && (id ^ self.generation.load(Ordering::Relaxed)) >> 16 == 0
             && active.compare_exchange(old, id, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
