@@ -36,7 +36,7 @@ use self::rq_lock::RqLock;
 use crate::balance::choose::Load;
 use crate::balance::spread::Periodic;
 use crate::balance;
-use crate::class::{Entity, Params, PickLimit, Rank, RunQueue};
+use crate::class::{Enqueue, Entity, Params, PickLimit, Rank, RunQueue};
 use crate::context::{Context, IrqGuard, PreemptGuard};
 use crate::cpu::{AtomicCpuMask, CpuId, MAX_CPUS, PerCpu, local};
 use crate::inbox::{Drain, Inbox};
@@ -268,14 +268,14 @@ fn choose(exec: &CpuExec, rq: &mut RunQueue, here: CpuId, now: Nanos) -> (Option
     {
         // SAFETY: as in `take_in`.
         let task = unsafe { task.as_ref() };
-        if is_at_home(task, here) {
-            let (entity, why) = (task.entity_ptr(), task.take_arrival());
+        if task.is_woken() && is_at_home(task, here) {
+            let entity = task.entity_ptr();
             // SAFETY: as in `take_in`.
             unsafe {
-                if let Some(event) = rq.enqueue_as_current(entity, why, now) {
+                if let Some(event) = rq.enqueue_as_current(entity, Enqueue::Wakeup, now) {
                     return (Some(entity), event);
                 }
-                rq.enqueue(entity, why, now);
+                rq.enqueue(entity, Enqueue::Wakeup, now);
             }
             return (rq.pick(PickLimit::Any, now), rq.next_event(now));
         }

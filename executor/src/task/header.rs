@@ -304,7 +304,6 @@ impl Task {
     }
 
     /// Whether it comes because it was woken.
-    #[cfg(target_os = "none")]
     #[inline(always)]
     pub(crate) fn is_woken(&self) -> bool {
         self.arrival.load(Relaxed) == ARRIVE_WAKEUP
