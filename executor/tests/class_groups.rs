@@ -1,4 +1,5 @@
 //! Groups of the fair class: shares, nesting, limits, and that nothing is lost however tasks and groups come and go.
+#![cfg(not(loom))]
 
 use proptest::prelude::*;
 use vigil_executor::class::{Params, Policy};

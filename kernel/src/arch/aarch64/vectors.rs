@@ -204,6 +204,7 @@ el1_irq:
     str     x9, [x1]
     mov     sp, x0
     mov     x29, xzr                            // a back-trace ends here
+    mov     x30, xzr
     b       {HANDED_OVER}
 4:  bl      {RESUMED}                           // maybe on another CPU
     b       2b
