@@ -101,7 +101,7 @@ pub fn nanos_to_counter(t: Nanos) -> u64 {
 fn nanos_to_counter_slow(t: Nanos) -> u64 {
     let (mult, shift, _) = conversion();
     let mult = u128::from(mult.max(1));
-    let ticks = (((t as u128) << shift) + mult - 1) / mult;
+    let ticks = ((t as u128) << shift).div_ceil(mult);
     CLOCK.base.load(Relaxed).saturating_add(ticks.min(u64::MAX as u128) as u64)
 }
 

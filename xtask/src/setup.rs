@@ -63,7 +63,8 @@ pub fn kernel_toolchain() -> Result<Toolchain> {
         return Ok(Toolchain::Rustup);
     }
     let debian_ready = Path::new("/usr/lib/rustlib/src/rust/library/core").exists() && Path::new("/usr/bin/cargo").exists();
-    if !force_debian && !(debian_ready && failed_lately()) && add_rustup_target(KERNEL_TARGET) {
+    let is_hopeless = debian_ready && failed_lately();
+    if !force_debian && !is_hopeless && add_rustup_target(KERNEL_TARGET) {
         return Ok(Toolchain::Rustup);
     }
     if !debian_ready {

@@ -51,9 +51,8 @@ fn cluster(node: Node<'_>, at: Place, depth: u16, found: &mut dyn FnMut(u64, Pla
 
 fn leaf(node: Node<'_>, place: Place, found: &mut dyn FnMut(u64, Place)) {
     let cpu = node.prop_u32("cpu").and_then(|phandle| node.tree().by_phandle(phandle));
-    match cpu.and_then(|cpu| cpu.prop("reg")) {
-        Some(reg @ ([_, _, _, _] | [_, _, _, _, _, _, _, _])) => found(reg.iter().fold(0, |n, b| n << 8 | u64::from(*b)), place),
-        _ => {}
+    if let Some(reg @ ([_, _, _, _] | [_, _, _, _, _, _, _, _])) = cpu.and_then(|cpu| cpu.prop("reg")) {
+        found(reg.iter().fold(0, |n, b| n << 8 | u64::from(*b)), place);
     }
 }
 

@@ -33,6 +33,7 @@ impl Spawned {
     /// Allocates a task for `future`. Fails with ENOMEM before `future` has run; it is dropped then.
     ///
     /// `owner` is returned by [`Task::owner`]; it must stay valid as long as the future lives.
+    #[allow(clippy::not_unsafe_ptr_arg_deref, reason = "the pointer is the closure's, not an argument of this function")]
     pub fn new<F>(future: F, params: Params, name: &[u8], hooks: &'static Hooks, owner: *const ()) -> Result<Spawned, SpawnError>
     where
         F: Future<Output = ()> + Send + 'static,

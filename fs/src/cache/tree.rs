@@ -48,6 +48,12 @@ fn slot_index(index: u64, level: u32) -> usize {
     (index >> (level * BITS)) as usize & (FANOUT - 1)
 }
 
+impl Default for Tree {
+    fn default() -> Self {
+        Tree::new()
+    }
+}
+
 impl Tree {
     /// An empty tree.
     pub const fn new() -> Tree {

@@ -365,7 +365,7 @@ impl<'a> IoBufMut<'a> {
             }
             missed = Some(addr + done);
             // The largest word that fits; 1 for none.
-            let word = 1 << len.min(8).max(1).ilog2();
+            let word = 1 << len.clamp(1, 8).ilog2();
             done - done % word
         });
         match (cleared, missed) {

@@ -56,7 +56,7 @@ impl GroupCpu {
 /// `p` is a part of a living group.
 unsafe fn load_elsewhere(p: *const GroupCpu, now: Nanos) -> u64 {
     // SAFETY: `published` is atomic; nothing else of it is touched.
-    let published = unsafe { &*(&raw const (*p).published) };
+    let published = unsafe { &(*p).published };
     let [load, at, since] = [0, 1, 2].map(|i: usize| published[i].load(Relaxed));
     let periods = now.saturating_sub(at) >> 20;
     decay(load, periods) + since - decay(since, periods).min(since)
