@@ -15,7 +15,7 @@ pub(super) fn budgets(bed: &Bed) -> Result<Verdict> {
     let ubench = userland::program(bed.ctx, "vigil-ubench", "ubench")?;
     let linux = bench::measure(&ubench, KernelChoice::Linux, LEAN, &[])?;
     let ours = if bed.kernel == KernelChoice::Linux { linux.clone() } else { bench::measure(&ubench, KernelChoice::Vigil, LEAN, &[])? };
-    println!("{}", bench::table(bench::LEAN_TITLE, &linux, &ours));
+    println!("{}", bench::table(bench::LEAN_TITLE, &linux, &ours, true));
     let met = TARGETS.iter().filter(|t| ours.get(t.name).is_some_and(|v| *v <= t.limit)).count();
     // The method is sound when Linux takes what it took when the targets were set.
     let off: Vec<&str> = TARGETS.iter().filter(|t| linux.get(t.name).is_none_or(|v| !(0.7..1.4).contains(&(v / t.linux)))).map(|t| t.name).collect();
