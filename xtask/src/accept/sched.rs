@@ -1,9 +1,10 @@
 //! Checks of scheduling: the calls against Linux, and what hogs get of one CPU in exact virtual time.
-use super::Verdict::NotYet;
+use super::Verdict::Works;
 use super::{Bed, Verdict, judge, value};
 use crate::{contract, userland};
 use anyhow::Result;
 use std::collections::BTreeMap;
+use vigil_tests::Ability;
 
 /// The calls of sched(7), by the names of their cases.
 const CALLS: &[&str] = &["sched_", "setpriority/", "getpriority/", "getcpu/"];
@@ -54,5 +55,10 @@ pub(super) fn shares(bed: &Bed) -> Result<Verdict> {
     );
     // To two decimals, as the target is said; what interrupts take is nobody's.
     let good = worst <= 0.5 && (4.8..=5.2).contains(&fifo) && (9.995..=10.1).contains(&deadline) && missed == 0 && admitted == (16, 0);
-    if good { Ok(NotYet(format!("{figure}; groups and quotas are not measured yet"))) } else { judge(false, figure) }
+    // Each says itself whether it is within 1 %.
+    let (groups, quota) = (bed.cases("cgroup/shares", Ability::Programs)?, bed.cases("cgroup/quota", Ability::Programs)?);
+    let kept = |verdict: &Verdict| matches!(verdict, Works(_));
+    let word = |verdict: &Verdict| if kept(verdict) { "within 1 %" } else { "not within 1 %" };
+    let figure = format!("{figure}; groups 100:300 {}, a quota of 25 % {}", word(&groups), word(&quota));
+    judge(good && kept(&groups) && kept(&quota), figure)
 }
