@@ -130,7 +130,12 @@ impl CpuMask {
 
     /// Its members, ascending.
     pub fn iter(self) -> impl Iterator<Item = CpuId> {
-        (0..MAX_CPUS as u32).map(CpuId).filter(move |c| self.contains(*c))
+        let mut rest = self.0;
+        core::iter::from_fn(move || {
+            let first = rest.trailing_zeros();
+            rest &= rest.wrapping_sub(1);
+            (first < MAX_CPUS as u32).then_some(CpuId(first))
+        })
     }
 }
 

@@ -57,6 +57,11 @@ impl TaskStamps {
         self.poll.store(crate::arch::cycles(), Relaxed);
     }
 
+    /// When its last poll began. On the CPU on which it was polled.
+    pub fn polled(&self) -> u64 {
+        self.poll.load(Relaxed)
+    }
+
     /// The way of its last wake, once; `None` when the poll was not for a wake. On the CPU on which it was polled.
     pub fn read(&self) -> Option<Way> {
         let wake = self.wake.swap(0, Relaxed);

@@ -102,16 +102,25 @@ pub fn init() {
 /// Marks `softirq` pending on the CPUs of `mask`, and interrupts those that are others. Interrupts masked.
 pub fn raise(softirq: Softirq, mask: CpuMask) {
     let here = CpuMask::of(CpuId::current());
-    for cpu in mask.iter() {
+    if mask.0 & here.0 != 0 {
+        raise_here(softirq);
+    }
+    let others = CpuMask(mask.0 & !here.0);
+    for cpu in others.iter() {
         // Release: whoever takes the bit sees what it was raised for.
         local_of(cpu).softirq_pending.fetch_or(1 << softirq as u32, Release);
     }
-    if mask.0 & here.0 != 0 && !in_interrupt() {
-        Context::here().set_need_resched();
-    }
-    let others = CpuMask(mask.0 & !here.0);
     if others.0 != 0 {
         send_ipi(others, Ipi::Reschedule);
+    }
+}
+
+/// Marks `softirq` pending on this CPU. Interrupts masked.
+#[inline]
+pub fn raise_here(softirq: Softirq) {
+    local().softirq_pending.fetch_or(1 << softirq as u32, Release);
+    if !in_interrupt() {
+        Context::here().set_need_resched();
     }
 }
 
@@ -170,15 +179,15 @@ fn run() {
             break;
         }
         arch::irq_enable();
-        for i in 0..COUNT {
-            if pending & 1 << i != 0 {
-                cpu.counts[i].fetch_add(1, Relaxed);
-                let handler = HANDLERS[i].load(Acquire);
-                if !handler.is_null() {
-                    // SAFETY: only `open` stores here, and it stores a `fn()`.
-                    let handler: fn() = unsafe { core::mem::transmute::<*mut (), fn()>(handler) };
-                    handler();
-                }
+        let mut rest = pending;
+        while let Some(i) = lowest(rest) {
+            rest &= rest - 1;
+            cpu.counts[i].fetch_add(1, Relaxed);
+            let handler = HANDLERS[i].load(Acquire);
+            if !handler.is_null() {
+                // SAFETY: only `open` stores here, and it stores a `fn()`.
+                let handler: fn() = unsafe { core::mem::transmute::<*mut (), fn()>(handler) };
+                handler();
             }
         }
         arch::irq_disable();
@@ -193,6 +202,12 @@ fn run() {
     if more {
         cpu.wait.wake_all();
     }
+}
+
+/// The lowest softirq among the bits of `pending`.
+fn lowest(pending: u32) -> Option<usize> {
+    let first = pending.trailing_zeros() as usize;
+    (first < COUNT).then_some(first)
 }
 
 /// Starts ksoftirqd/N.

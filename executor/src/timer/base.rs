@@ -60,6 +60,9 @@ pub(super) struct Base {
     slice: AtomicU64,
     /// What stands in the comparator. Its own CPU only, interrupts masked.
     programmed: AtomicU64,
+    /// The time that was converted last, a slice's end mostly, and its value of the counter: the comparator is set to it again after
+    /// each interrupt before it. Its own CPU only, interrupts masked.
+    converted: [AtomicU64; 2],
 }
 
 impl Base {
@@ -72,6 +75,7 @@ impl Base {
                 first_count: AtomicU64::new(NEVER_COUNT),
                 slice: AtomicU64::new(NEVER),
                 programmed: AtomicU64::new(NEVER),
+                converted: [AtomicU64::new(NEVER), AtomicU64::new(NEVER_COUNT)],
             }
         }
     }
@@ -172,9 +176,20 @@ impl Base {
         let count = if event == self.first.load(Ordering::Relaxed) {
             self.first_count.load(Ordering::Relaxed)
         } else {
-            nanos_to_counter(event)
+            self.converted(event)
         };
         arch::program_timer(count);
+    }
+
+    /// `event` as a value of the counter. This CPU's, interrupts masked.
+    #[inline(always)]
+    fn converted(&self, event: Nanos) -> u64 {
+        let [from, to] = &self.converted;
+        if from.load(Ordering::Relaxed) != event {
+            to.store(nanos_to_counter(event), Ordering::Relaxed);
+            from.store(event, Ordering::Relaxed);
+        }
+        to.load(Ordering::Relaxed)
     }
 }
 
@@ -290,7 +305,9 @@ pub fn interrupt(now_at_entry: Nanos) -> bool {
         // What callbacks start is earlier than nothing that stands in the comparator: it is written once, below.
         base.programmed.store(0, Ordering::Relaxed);
         if expire(base, now_at_entry) {
-            let (t, not_before) = expire_more(base, now_at_entry);
+            // Functions take time. Where the next timer is far there is nothing to look for, and no storm to hold back.
+            let far = base.first.load(Ordering::Relaxed) > now_at_entry.saturating_add(HANG_DELAY);
+            let (t, not_before) = if far { (now_at_entry, 0) } else { expire_more(base, now_at_entry) };
             return set_next(base, t, not_before);
         }
     }

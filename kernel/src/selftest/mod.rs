@@ -10,9 +10,12 @@
 //! | `parks` | registers, stacks, counts and pools survive parks and migrations ([`parks`]) | parks |
 //! | `stages` | instructions from the vector to the waker, and on to the poll ([`stages`]) | wakes |
 //! | `stages-user` | the same and on to EL0, beside process 1, which goes on to be started ([`stages`]) | wakes |
+//! | `irq-cost` | instructions of interrupts, softirqs, work items and timers ([`irq_cost`]) | times |
+//! | `ipi-cost` | the same of a wake from another CPU ([`irq_cost`]) | wakes |
 //! | `rcu` | RCU callbacks are softirqs, and a flood of them is ksoftirqd's ([`rcu`]) | callbacks |
 //! | `sizes` | bytes of what a thread keeps ([`sizes`]) | |
 
+mod irq_cost;
 mod latency;
 mod parks;
 mod rcu;
@@ -68,6 +71,8 @@ async fn run(list: &'static [u8], beside: bool, cpus: usize) {
             b"parks" => parks::run(number.unwrap_or(100_000)).await,
             b"stages" => stages::kernel(number.unwrap_or(300)).await,
             b"stages-user" => stages::user(number.unwrap_or(300)).await,
+            b"irq-cost" => irq_cost::run(number.unwrap_or(300)).await,
+            b"ipi-cost" => irq_cost::ipi(number.unwrap_or(300)).await,
             b"rcu" => rcu::run(number.unwrap_or(5000) as u32).await,
             b"sizes" => sizes::run(),
             _ => {

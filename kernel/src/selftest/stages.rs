@@ -40,21 +40,21 @@ const WARM_UP: usize = 8;
 const MOST: usize = 4096;
 
 /// The samples of one stage.
-struct Stage {
+pub(super) struct Stage {
     count: AtomicUsize,
     values: [AtomicU32; MOST],
 }
 
 impl Stage {
-    const fn new() -> Self {
+    pub(super) const fn new() -> Self {
         Stage { count: AtomicUsize::new(0), values: [const { AtomicU32::new(0) }; MOST] }
     }
 
-    fn clear(&self) {
+    pub(super) fn clear(&self) {
         self.count.store(0, Relaxed);
     }
 
-    fn add(&self, n: u64) {
+    pub(super) fn add(&self, n: u64) {
         if let Some(slot) = self.values.get(self.count.load(Relaxed)) {
             slot.store(u32::try_from(n).unwrap_or(u32::MAX), Relaxed);
             self.count.fetch_add(1, Release);
@@ -62,7 +62,7 @@ impl Stage {
     }
 
     /// Prints the line of this stage; whether its median is within `limit`.
-    fn print(&self, name: &str, situation: &str, limit: u32) -> bool {
+    pub(super) fn print(&self, name: &str, situation: &str, limit: u32) -> bool {
         let n = self.count.load(Acquire);
         let values = self.values.get(WARM_UP..n).unwrap_or(&[]);
         // The median by counting: a sample with at most half of them below it and at most half above.
