@@ -22,7 +22,7 @@
 //! | [`cgroup`] | control groups |
 //! | [`task`] | processes, threads, signals, exec |
 //! | `syscall` | the system calls |
-//! | `ipc` | futexes |
+//! | [`ipc`] | futexes, message queues |
 //! | [`net`] | sockets |
 //! | `tty`, `dev`, `procfs` | terminals, devices, `/proc` |
 //! | [`random`], [`uts`] | random bytes, names |
@@ -36,6 +36,7 @@ pub mod arch;
 pub mod boot;
 pub mod cgroup;
 pub mod debug;
+pub mod ipc;
 pub mod mm;
 pub mod procfs;
 pub mod random;
@@ -48,8 +49,6 @@ pub mod uts;
 pub mod dev;
 #[cfg(target_os = "none")]
 pub mod fs_host;
-#[cfg(target_os = "none")]
-pub mod ipc;
 #[cfg(target_os = "none")]
 pub mod irq;
 #[cfg(target_os = "none")]

@@ -69,12 +69,14 @@ pub struct TmpDir {
 }
 
 impl TmpDir {
-    fn new() -> TmpDir {
+    /// An empty one.
+    #[expect(clippy::new_without_default, reason = "a directory belongs to an inode")]
+    pub fn new() -> TmpDir {
         TmpDir { table: SpinLock::new(&DIR_CLASS, DirTable::new()), doomed: SpinLock::new(&DIR_CLASS, None) }
     }
 
     /// The directory's state.
-    pub(crate) fn of(inode: &Inode) -> Option<&TmpDir> {
+    pub fn of(inode: &Inode) -> Option<&TmpDir> {
         inode.ops().as_any()?.downcast_ref()
     }
 
@@ -83,7 +85,8 @@ impl TmpDir {
         f(&mut self.table.lock())
     }
 
-    fn add(&self, dir: &Inode, name: &[u8], inode: &KArc<Inode>) -> Result<(), Errno> {
+    /// Enters `inode` as `name`, which is not there. ENOMEM.
+    pub fn add(&self, dir: &Inode, name: &[u8], inode: &KArc<Inode>) -> Result<(), Errno> {
         self.with(|table| table.insert(name, inode.clone()))?;
         dir.set_size(dir.size() + DIRENT_SIZE);
         dir.touch_mtime();

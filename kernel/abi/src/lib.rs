@@ -10,6 +10,7 @@
 //! | [`socket`] | sockets |
 //! | [`process`], [`signal`], [`sigframe`], [`futex`], [`time`], [`auxv`] | processes and threads |
 //! | [`mm`], [`misc`] | memory; uname, sysinfo, syslog |
+//! | [`ipc`] | POSIX message queues, System V IPC |
 //!
 //! Every structure is [`Pod`]: any bytes are a value of it and no padding leaks. The kernel's build compares sizes,
 //! offsets and values with `linux-raw-sys` at compile time.
@@ -25,6 +26,7 @@ pub mod errno;
 pub mod fcntl;
 pub mod futex;
 pub mod ioctl;
+pub mod ipc;
 pub mod misc;
 pub mod mm;
 pub mod mount;

@@ -41,6 +41,7 @@ abi_consts! { u64; checked general;
     OVERLAYFS_SUPER_MAGIC = 0x794c7630, ANON_INODE_FS_MAGIC = 0x9041934, PIPEFS_MAGIC = 0x50495045,
     SOCKFS_MAGIC = 0x534f434b, BDEVFS_MAGIC = 0x62646576, NSFS_MAGIC = 0x6e736673,
 }
+abi_consts! { u64; unchecked; MQUEUE_MAGIC = 0x19800202, }
 
 // Mount flags as statfs shows them.
 abi_consts! { u64; unchecked;

@@ -52,6 +52,8 @@ mod system;
 mod topology;
 
 #[cfg(target_os = "none")]
+pub(crate) use sysctl::{line as sysctl_line, value as sysctl_value};
+#[cfg(target_os = "none")]
 use vigil_abi::Errno;
 #[cfg(target_os = "none")]
 use vigil_fs::OpResult;

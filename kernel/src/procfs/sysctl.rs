@@ -52,7 +52,8 @@ const FIXED: &[(&str, Show)] = &[
     }),
 ];
 
-pub(super) fn line(out: &mut SeqBuf, value: impl Display) -> Result<(), Errno> {
+/// A value's line.
+pub(crate) fn line(out: &mut SeqBuf, value: impl Display) -> Result<(), Errno> {
     let _ = writeln!(out, "{value}");
     Ok(())
 }
@@ -141,7 +142,7 @@ fn drop_caches(what: u32) {
 }
 
 /// A number from `min` to `max`; EINVAL.
-pub(super) fn value(data: &[u8], min: i64, max: i64) -> Result<i64, Errno> {
+pub(crate) fn value(data: &[u8], min: i64, max: i64) -> Result<i64, Errno> {
     number(data).filter(|v| (min..=max).contains(v)).ok_or(Errno::EINVAL)
 }
 

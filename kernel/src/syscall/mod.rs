@@ -31,6 +31,7 @@ mod lock;
 mod membarrier;
 mod memory;
 mod message;
+mod mqueue;
 mod owner;
 mod path;
 mod pidfd;

@@ -4,7 +4,7 @@
 //! A number that is not in the table, or that does not exist on arm64, answers ENOSYS, with one rate-limited line.
 
 use super::{
-    Args, Stop, SysResult, cred, epoll, event, fd, file, futex, info, lock, membarrier, memory, message, path, pidfd, poll, prctl, process, rw, sched, seal, sendfile, signal, socket, time, user,
+    Args, Stop, SysResult, cred, epoll, event, fd, file, futex, info, lock, membarrier, memory, message, mqueue, path, pidfd, poll, prctl, process, rw, sched, seal, sendfile, signal, socket, time, user,
     xattr,
 };
 use crate::arch::aarch64::entry::{NOT_YET, UserContext, vigil_el0_no_fast_call, vigil_el0_sigreturn};
@@ -280,6 +280,13 @@ calls! {
     futex: both futex::try_futex, futex::futex;
     set_robust_list: sync futex::set_robust_list;
     get_robust_list: sync futex::get_robust_list;
+    // POSIX message queues.
+    mq_open: slow mqueue::mq_open;
+    mq_unlink: slow mqueue::mq_unlink;
+    mq_timedsend: slow mqueue::mq_timedsend;
+    mq_timedreceive: slow mqueue::mq_timedreceive;
+    mq_notify: slow mqueue::mq_notify;
+    mq_getsetattr: slow mqueue::mq_getsetattr;
     // Time.
     clock_gettime: sync time::clock_gettime;
     clock_settime: sync time::clock_settime;

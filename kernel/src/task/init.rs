@@ -42,7 +42,7 @@ pub async fn start(info: &'static BootInfo) {
         Ok(root) => root,
         Err(e) => panic!("VFS: no root file system: {}", e.name()),
     };
-    for (what, result) in [("devices", crate::dev::init()), ("/proc", crate::procfs::init()), ("sockets", crate::net::sockfs::init())] {
+    for (what, result) in [("devices", crate::dev::init()), ("/proc", crate::procfs::init()), ("sockets", crate::net::sockfs::init()), ("ipc", crate::ipc::init())] {
         if let Err(e) = result {
             pr_err!("{what}: {}", e.name());
         }

@@ -24,6 +24,8 @@ pub const MEMLOCK: usize = 8;
 pub const AS: usize = 9;
 /// RLIMIT_SIGPENDING: queued signals.
 pub const SIGPENDING: usize = 11;
+/// RLIMIT_MSGQUEUE: bytes of the user's POSIX message queues.
+pub const MSGQUEUE: usize = 12;
 /// RLIMIT_NICE: 20 - nice floor.
 pub const NICE: usize = 13;
 /// RLIMIT_RTPRIO: highest real-time priority.
@@ -51,7 +53,7 @@ impl Limits {
         limits.set(NOFILE, 1024, 4096);
         limits.set(MEMLOCK, 8 << 20, 8 << 20);
         limits.set(SIGPENDING, threads, threads);
-        limits.set(12, 819_200, 819_200);
+        limits.set(MSGQUEUE, 819_200, 819_200);
         limits.set(NICE, 0, 0);
         limits.set(RTPRIO, 0, 0);
         limits

@@ -7,6 +7,7 @@
 //! | [`create`] | mkdirat, mknodat, symlinkat, linkat |
 //! | [`remove`] | unlinkat |
 //! | [`rename`] | renameat2 |
+//! | [`single`] | mq_open, mq_unlink: one name in a known directory |
 //! | [`attr`] | truncate, fchmodat, fchownat, utimensat, faccessat, readlinkat |
 //!
 //! All are `async`, because directories are locked by an async lock, and wait only if somebody holds it or the file
@@ -18,6 +19,7 @@ pub mod create;
 pub mod open;
 pub mod remove;
 pub mod rename;
+pub mod single;
 pub mod walk;
 
 pub use walk::{Last, LookupFlags, Walk};

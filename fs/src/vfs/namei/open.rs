@@ -3,9 +3,9 @@
 use super::super::cred::cap;
 use super::super::file::File;
 use super::super::fs_struct::{At, Ctx};
-use super::super::inode::Setattr;
+use super::super::inode::{Inode, Setattr};
 use super::super::mount::{MountFlags, Path};
-use super::super::ops::{NewNode, Stop};
+use super::super::ops::{NewNode, OpResult, Stop};
 use super::super::perm::{Access, inode_permission, may_create, owner_or_capable};
 use super::super::superblock::SuperFlags;
 use super::super::wait::wait_for;
@@ -211,13 +211,25 @@ async fn find_or_create(ctx: &Ctx<'_>, at: At<'_>, name: &[u8], how: &OpenHow, i
 /// Makes a regular file in a directory that is locked.
 async fn create(ctx: &Ctx<'_>, dir: &Path, name: &[u8], mode: u32) -> Result<KArc<Dentry>, Errno> {
     let dir_inode = dir.inode();
+    create_with(ctx, dir, name, mode, |node| dir_inode.ops().make(dir_inode, name, node)).await
+}
+
+/// The same by `make`, for what is not made by open(2).
+pub(super) async fn create_with<'a>(
+    ctx: &Ctx<'_>,
+    dir: &'a Path,
+    name: &[u8],
+    mode: u32,
+    make: impl Fn(&NewNode<'_>) -> OpResult<'a, KArc<Inode>> + Send + Sync,
+) -> Result<KArc<Dentry>, Errno> {
+    let dir_inode = dir.inode();
     if dir_inode.is_dead() {
         return Err(Errno::ENOENT);
     }
     dir.want_write()?;
     may_create(ctx.cred, dir_inode)?;
     let node = new_node(ctx, dir_inode, S_IFREG | (mode & 0o7777 & !ctx.fs.umask()), 0, &[]);
-    let make = || dir_inode.ops().make(dir_inode, name, &node);
+    let make = || make(&node);
     let dentry = Dentry::try_new(&dir.dentry, name, None)?;
     let inode = wait_for(wait_site!("lookup_open"), WaitMode::Uninterruptible, make).await?;
     Ok(dentry::insert(Dentry::instantiate(dentry, inode)))

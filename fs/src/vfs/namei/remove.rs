@@ -2,6 +2,7 @@
 
 use super::super::dentry;
 use super::super::fs_struct::{At, Ctx};
+use super::super::mount::Path;
 use super::super::perm::may_delete;
 use super::super::wait::wait_for;
 use super::walk::{Last, LookupFlags, Walk};
@@ -29,13 +30,17 @@ async fn remove(ctx: &Ctx<'_>, at: At<'_>, name: &[u8], as_dir: bool) -> Result<
         (Last::Dot, true) => return Err(Errno::EINVAL),
         (Last::Root, true) => return Err(Errno::EBUSY),
     }
-    let dir = walk.place();
+    remove_in(ctx, walk.place(), walk.last_name(), as_dir, walk.has_trailing_slash()).await
+}
+
+/// Removes `name`, a name and nothing else, from the directory `dir`. `slash`: it was followed by one.
+pub(super) async fn remove_in(ctx: &Ctx<'_>, dir: &Path, name: &[u8], as_dir: bool, slash: bool) -> Result<(), Errno> {
     dir.want_write()?;
     let dir_inode = dir.inode();
     let guard = dir_inode.rwsem.write(wait_site!("do_unlinkat")).await;
-    let victim = super::lookup_in(&dir.dentry, walk.last_name()).await?.ok_or(Errno::ENOENT)?;
+    let victim = super::lookup_in(&dir.dentry, name).await?.ok_or(Errno::ENOENT)?;
     let Some(inode) = victim.inode_opt() else { return Err(Errno::ENOENT) };
-    if walk.has_trailing_slash() && !as_dir {
+    if slash && !as_dir {
         return Err(if inode.is_dir() { Errno::EISDIR } else { Errno::ENOTDIR });
     }
     may_delete(ctx.cred, dir_inode, inode, as_dir)?;
@@ -44,7 +49,7 @@ async fn remove(ctx: &Ctx<'_>, at: At<'_>, name: &[u8], as_dir: bool) -> Result<
     if victim.is_mountpoint() {
         return Err(Errno::EBUSY);
     }
-    let remove = || dir_inode.ops().remove(dir_inode, walk.last_name(), inode);
+    let remove = || dir_inode.ops().remove(dir_inode, name, inode);
     wait_for(wait_site!("vfs_unlink"), WaitMode::Uninterruptible, remove).await?;
     if as_dir {
         inode.set_dead();

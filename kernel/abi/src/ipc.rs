@@ -1,0 +1,63 @@
+//! POSIX message queues and System V IPC: limits, commands, structures (asm-generic/ipcbuf.h and its like, which arm64 uses).
+
+// mq_open(3), linux/mqueue.h.
+abi_consts! { u32; unchecked;
+    MQ_PRIO_MAX = 32768, NOTIFY_NONE = 0, NOTIFY_WOKENUP = 1, NOTIFY_REMOVED = 2, NOTIFY_COOKIE_LEN = 32,
+}
+
+// Commands and flags of all three kinds of System V objects.
+abi_consts! { u32; unchecked;
+    IPC_CREAT = 0o1000, IPC_EXCL = 0o2000, IPC_NOWAIT = 0o4000, IPC_RMID = 0, IPC_SET = 1, IPC_STAT = 2, IPC_INFO = 3,
+    MSG_STAT = 11, MSG_INFO = 12, MSG_STAT_ANY = 13, SHM_LOCK = 11, SHM_UNLOCK = 12, SHM_STAT = 13, SHM_INFO = 14,
+    SHM_STAT_ANY = 15, GETPID = 11, GETVAL = 12, GETALL = 13, GETNCNT = 14, GETZCNT = 15, SETVAL = 16, SETALL = 17,
+    SEM_STAT = 18, SEM_INFO = 19, SEM_STAT_ANY = 20,
+}
+
+// Flags of single calls.
+abi_consts! { u32; unchecked;
+    MSG_NOERROR = 0o10000, MSG_EXCEPT = 0o20000, MSG_COPY = 0o40000, SEM_UNDO = 0x1000, SHM_RDONLY = 0o10000,
+    SHM_RND = 0o20000, SHM_REMAP = 0o40000, SHM_EXEC = 0o100000, SHM_HUGETLB = 0o4000, SHM_NORESERVE = 0o10000,
+    SHM_DEST = 0o1000, SHM_LOCKED = 0o2000,
+}
+
+abi_struct! {
+    /// `struct mq_attr`.
+    pub struct MqAttr: 64 {
+        /// O_NONBLOCK or nothing.
+        pub mq_flags: i64,
+        /// Most messages.
+        pub mq_maxmsg: i64,
+        /// Bytes of the largest message.
+        pub mq_msgsize: i64,
+        /// Messages in the queue.
+        pub mq_curmsgs: i64,
+        /// Zero.
+        pub __reserved: [i64; 4],
+    }
+}
+
+abi_struct! {
+    /// `struct ipc64_perm`.
+    pub struct IpcPerm: 48 {
+        /// Key.
+        pub key: i32,
+        /// Owner.
+        pub uid: u32,
+        /// Owner's group.
+        pub gid: u32,
+        /// Maker.
+        pub cuid: u32,
+        /// Maker's group.
+        pub cgid: u32,
+        /// Permissions, and SHM_DEST, SHM_LOCKED.
+        pub mode: u32,
+        /// Which object of this number it is.
+        pub seq: u16,
+        /// Zero.
+        pub __pad2: u16,
+        /// Zero: what aligns the rest.
+        pub __pad3: u32,
+        /// Zero.
+        pub __unused: [u64; 2],
+    }
+}
