@@ -58,6 +58,7 @@ pub fn set_up() {
 }
 
 fn clean(dir: &str) {
+    crate::calls::sweep();
     if std::fs::remove_dir(dir).is_ok() {
         return;
     }

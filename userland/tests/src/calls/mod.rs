@@ -12,6 +12,7 @@ mod futex;
 mod lock;
 mod memory;
 mod message;
+mod mqueue;
 mod path;
 mod pi;
 mod pidfd;
@@ -61,7 +62,13 @@ pub fn all() -> Calls {
     socket::add(&mut all);
     message::add(&mut all);
     sendmsg::add(&mut all);
+    mqueue::add(&mut all);
     all
+}
+
+/// Removes what outlives the processes of a case that was ended in the middle.
+pub fn sweep() {
+    mqueue::sweep();
 }
 
 /// What this program does when a case has executed it: gives the exit status.
