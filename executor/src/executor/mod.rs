@@ -31,6 +31,7 @@ pub use run::{Stopped, irq_exit, run};
 #[cfg(target_os = "none")]
 pub(crate) use run::{run_abandoned, run_handed_over, run_parked};
 pub use yielding::{YieldKind, YieldNow, cond_resched, yield_now};
+pub(crate) use yielding::give_way;
 
 use self::rq_lock::RqLock;
 use crate::balance::choose::Load;

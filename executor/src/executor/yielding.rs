@@ -36,15 +36,20 @@ impl Future for YieldNow {
             return Poll::Ready(());
         }
         self.done = true;
-        match task::current() {
-            // Not through wake(): that pushes on an inbox and may park inside the yield (`spec/preemption.md`, bug 8).
-            Some(current) => {
-                Context::here().set_yield_kind(self.kind);
-                current.state.notify_self();
-            }
-            None => cx.waker().wake_by_ref(),
-        }
+        give_way(self.kind, cx);
         Poll::Pending
+    }
+}
+
+/// Lets the class choose again: for a poll that returns `Pending` next, and is to be polled again.
+pub(crate) fn give_way(kind: YieldKind, cx: &PollContext<'_>) {
+    match task::current() {
+        // Not through wake(): that pushes on an inbox and may park inside the yield (`spec/preemption.md`, bug 8).
+        Some(current) => {
+            Context::here().set_yield_kind(kind);
+            current.state.notify_self();
+        }
+        None => cx.waker().wake_by_ref(),
     }
 }
 

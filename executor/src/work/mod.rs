@@ -16,6 +16,7 @@
 mod delayed;
 mod item;
 mod pool;
+mod worker;
 
 pub use delayed::DelayedWork;
 pub use item::{AsyncWork, Work, WorkRef};

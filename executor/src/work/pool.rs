@@ -1,24 +1,23 @@
 //! A pool: one list of pending items and the workers that take from it.
 
 use super::WorkQueue;
-use super::item::{PENDING, Release, Run, Work};
+use super::item::{PENDING, Release, Work};
+use super::worker::{Idle, Running, Worker};
 use crate::atomic::{AtomicU32, Ordering};
 use crate::class::{Params, Policy};
 use crate::cpu::{CpuId, CpuMask};
 use crate::platform;
 use crate::sync::{LockClass, SpinLock};
 use crate::task::{Hooks, SpawnError, Spawned};
-use crate::wait::{WaitMode, WaitQueue};
-use crate::wait_site;
-use core::future::poll_fn;
 use core::ptr::{self, NonNull, null};
 
 static WORK_POOL: LockClass = LockClass::new("work_pool");
 
-/// Pending items, oldest first.
+/// Pending items, oldest first, and the workers that wait for one, the last to wait first.
 struct Items {
     first: *const Work,
     last: *const Work,
+    idle: *const Idle,
 }
 
 // SAFETY: used under its lock.
@@ -26,19 +25,15 @@ unsafe impl Send for Items {}
 
 pub(super) struct Pool {
     items: SpinLock<Items>,
-    /// Workers that were made, and how many of them wait for an item.
+    /// How many workers were made.
     workers: AtomicU32,
-    idle: AtomicU32,
-    wanted: WaitQueue,
 }
 
 impl Pool {
     pub(super) const fn new() -> Pool {
         Pool {
-            items: SpinLock::new(&WORK_POOL, Items { first: null(), last: null() }),
+            items: SpinLock::new(&WORK_POOL, Items { first: null(), last: null(), idle: null() }),
             workers: AtomicU32::new(0),
-            idle: AtomicU32::new(0),
-            wanted: WaitQueue::new(),
         }
     }
 
@@ -47,6 +42,7 @@ impl Pool {
     }
 
     /// Links `work`, whose PENDING bit is the caller's, and wakes a worker. Any context.
+    #[inline]
     pub(super) fn push(&self, work: NonNull<Work>) {
         let mut items = self.items.lock_irq();
         // SAFETY: pending items are alive; the links are guarded by the lock.
@@ -62,8 +58,7 @@ impl Pool {
             }
             items.last = item;
         }
-        drop(items);
-        self.wanted.wake_one();
+        items.wake_one();
     }
 
     /// Takes `item`, which is linked here, out.
@@ -83,11 +78,12 @@ impl Pool {
         item.linked.set(false);
     }
 
-    /// Takes the oldest item that can run now.
-    fn take(&self) -> Option<Running> {
+    /// Takes the oldest item that can run now, for a worker whose node is `idle`; whether others wait behind it. Without one the
+    /// worker is put on the list of those that wait.
+    #[inline]
+    pub(super) fn take(&self, idle: &Idle) -> Option<(Running, bool)> {
         let mut items = self.items.lock_irq();
-        loop {
-            let work = NonNull::new(items.first.cast_mut())?;
+        while let Some(work) = NonNull::new(items.first.cast_mut()) {
             // SAFETY: linked, hence alive.
             let item = unsafe { work.as_ref() };
             Self::unlink(&mut items, item);
@@ -95,13 +91,35 @@ impl Pool {
             let (color, release) = (item.color(), item.release_fn());
             // One that runs already is linked again by the worker that runs it.
             if item.begin() {
-                return Some(Running { work, release, color });
+                items.remove_idle(idle);
+                return Some((Running::new(work, release, color), !items.first.is_null()));
             }
         }
+        items.add_idle(idle);
+        None
     }
 
-    fn has_backlog(&self) -> bool {
-        !self.items.lock_irq().first.is_null()
+    /// Takes a worker off the list of those that wait, for ever.
+    pub(super) fn forget(&self, idle: &Idle) {
+        self.items.lock_irq().remove_idle(idle);
+    }
+
+    /// Whether nobody waits for an item.
+    fn is_busy(&self) -> bool {
+        self.items.lock_irq().idle.is_null()
+    }
+
+    /// An item that waits may be one that others of this pool must run for: makes another worker, if none is idle (Linux keeps an
+    /// idle one for the same reason), and if there are fewer than `max_active`.
+    pub(super) fn help(&'static self, queue: &'static WorkQueue, cpu: Option<CpuId>) {
+        if !self.is_busy() {
+            return;
+        }
+        let more = |n: u32| (n < queue.max_active).then_some(n + 1);
+        if self.workers.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok() {
+            // ENOMEM leaves the items to the workers that there are.
+            let _ = self.spawn(queue, cpu);
+        }
     }
 
     /// Makes the first worker if there is none.
@@ -116,7 +134,7 @@ impl Pool {
     fn spawn(&'static self, queue: &'static WorkQueue, cpu: Option<CpuId>) -> Result<(), SpawnError> {
         let params = Params { policy: Policy::Normal, nice: 0, rt_priority: 0 };
         let name = worker_name(cpu, self.workers.load(Ordering::Relaxed).wrapping_sub(1));
-        let made = Spawned::new(worker(queue, self, cpu), params, &name, &Hooks::NONE, null());
+        let made = Spawned::new(Worker::new(queue, self, cpu), params, &name, &Hooks::NONE, null());
         match made {
             Ok(spawned) => {
                 if let Some(cpu) = cpu {
@@ -134,18 +152,50 @@ impl Pool {
             }
         }
     }
+}
 
-    /// Makes another worker before an item runs, if none is idle: for the items that wait, and, if the item can await,
-    /// for those that come while it does (it may await one of them). Linux keeps an idle worker for the same reason.
-    fn help(&'static self, queue: &'static WorkQueue, cpu: Option<CpuId>, item: &Work) {
-        let wanted = matches!(item.run(), Run::Poll(_)) || self.has_backlog();
-        if self.idle.load(Ordering::Relaxed) != 0 || !wanted {
+impl Items {
+    /// Wakes the worker that began to wait last: its future is the warmest.
+    fn wake_one(&mut self) {
+        // SAFETY: a worker's node stays where it is, and alive, until it is off the list; the lock that guards `self` is held.
+        if let Some(idle) = unsafe { self.idle.as_ref() } {
+            self.idle = idle.next.get();
+            idle.listed.set(false);
+            // SAFETY: the node is part of the task.
+            if let Some(task) = unsafe { idle.task.get().as_ref() } {
+                task.wake_in_lock();
+            }
+        }
+    }
+
+    fn add_idle(&mut self, idle: &Idle) {
+        if !idle.listed.replace(true) {
+            idle.next.set(self.idle);
+            self.idle = idle;
+        }
+    }
+
+    /// Takes `idle` off the list, if it is on it: a worker that was polled without having been woken.
+    fn remove_idle(&mut self, idle: &Idle) {
+        if idle.listed.replace(false) {
+            self.unlist(idle);
+        }
+    }
+
+    #[cold]
+    fn unlist(&mut self, idle: &Idle) {
+        if ptr::eq(self.idle, idle) {
+            self.idle = idle.next.get();
             return;
         }
-        let more = |n: u32| (n < queue.max_active).then_some(n + 1);
-        if self.workers.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok() {
-            // ENOMEM leaves the items to the workers that there are.
-            let _ = self.spawn(queue, cpu);
+        let mut at = self.idle;
+        // SAFETY: as in `wake_one`.
+        while let Some(node) = unsafe { at.as_ref() } {
+            if ptr::eq(node.next.get(), idle) {
+                node.next.set(idle.next.get());
+                return;
+            }
+            at = node.next.get();
         }
     }
 }
@@ -192,69 +242,4 @@ pub(super) fn remove(work: &Work) -> Option<(u32, Release)> {
         let counted = (work.color(), work.release_fn());
         return work.clear_bits_if(PENDING, PENDING).then_some(counted);
     }
-}
-
-/// Runs items for ever.
-async fn worker(queue: &'static WorkQueue, pool: &'static Pool, cpu: Option<CpuId>) {
-    loop {
-        pool.idle.fetch_add(1, Ordering::Relaxed);
-        // Interruptible, so that idle workers do not count as load; nobody signals them.
-        let got = pool.wanted.wait_until_exclusive(wait_site!("worker_thread"), WaitMode::Interruptible, || pool.take());
-        let got = got.await;
-        pool.idle.fetch_sub(1, Ordering::Relaxed);
-        if let Ok(running) = got {
-            pool.help(queue, cpu, running.item());
-            run(queue, pool, running).await;
-        }
-    }
-}
-
-/// An item that this worker runs.
-struct Running {
-    work: NonNull<Work>,
-    release: Release,
-    color: u32,
-}
-
-// SAFETY: the queue's reference keeps the item alive, and items are `Sync`.
-unsafe impl Send for Running {}
-// SAFETY: as above.
-unsafe impl Sync for Running {}
-
-impl Running {
-    fn item(&self) -> &Work {
-        // SAFETY: the queue's reference, which `release` gives back last, keeps it alive.
-        unsafe { self.work.as_ref() }
-    }
-}
-
-/// Drops the future of an item when its poll is over, also when the worker itself is dropped.
-struct FutureSlot<'a>(&'a Running, &'static super::item::FutureOps);
-
-impl Drop for FutureSlot<'_> {
-    fn drop(&mut self) {
-        // SAFETY: made once by this worker.
-        unsafe { (self.1.drop)(self.0.work) };
-    }
-}
-
-async fn run(queue: &'static WorkQueue, pool: &'static Pool, running: Running) {
-    match running.item().run() {
-        Run::Call(function) => function(running.item()),
-        Run::Poll(ops) => {
-            // SAFETY: this worker runs the item: its slot is ours until it is dropped.
-            unsafe { (ops.make)(running.work) };
-            let future = FutureSlot(&running, ops);
-            // SAFETY: made above, dropped below.
-            poll_fn(|cx| unsafe { (ops.poll)(future.0.work, cx) }).await;
-            drop(future);
-        }
-    }
-    // A deferred item keeps its count and its reference for the next run.
-    if running.item().finish() {
-        pool.push(running.work);
-    }
-    // SAFETY: the reference of this run, once.
-    unsafe { (running.release)(running.work) };
-    queue.leave(running.color);
 }

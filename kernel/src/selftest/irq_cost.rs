@@ -8,8 +8,9 @@
 //! | `timer_nothing` | a loop is interrupted by the comparator, and no timer is due | it goes on |
 //! | `timer_call` | the same, and a timer's function is called, which wakes nobody | it goes on |
 //! | `softirq` | a timer's function raises a softirq | its handler is called |
-//! | `work` | a timer's function queues a work item; the CPU idles | the item's function is called |
+//! | `work` | a fair task queues a work item, and waits | the item's function is called |
 //! | `work_async` | the same | the item's future is polled |
+//! | `work_irq` | a timer's function queues a work item; the CPU idles | the item's function is called |
 //! | `timer_N` | a timer is started, with N others pending | it is cancelled again |
 //! | `ipi_to_poll` | the first instruction of the vector on another CPU, which idles, after a wake | the woken future is polled |
 
@@ -18,12 +19,13 @@ use super::stages::Stage;
 use super::{Rng, report};
 use crate::softirq::{self, Softirq};
 use core::pin::Pin;
-use core::task::Poll;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
 use vigil_executor::arch::cycles;
+use core::task::{Poll, Waker};
 use vigil_executor::class::Params;
 use vigil_executor::cpu::{CpuId, CpuMask, ONLINE, local};
 use vigil_executor::stamps;
+use vigil_executor::sync::{LockClass, SpinLock};
 use vigil_executor::task::{self, Hooks, Spawned};
 use vigil_executor::time::{self, MSEC, SEC, USEC};
 use vigil_executor::timer::Timer;
@@ -60,8 +62,15 @@ fn note() {
     SEEN.store(true, Release);
 }
 
+/// Who waits for the work item.
+static RAN: SpinLock<Option<Waker>> = SpinLock::new(&CLASS, None);
+static CLASS: LockClass = LockClass::new("selftest");
+
 fn note_work(_: &Work) {
     note();
+    if let Some(waker) = RAN.lock().take() {
+        waker.wake();
+    }
 }
 
 fn print(name: &str, limit: u32) {
@@ -122,7 +131,7 @@ impl Future for Noted {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, _: &mut core::task::Context<'_>) -> Poll<()> {
-        note();
+        note_work(&ITEM);
         Poll::Ready(())
     }
 }
@@ -132,9 +141,20 @@ fn queue(_: &Timer) {
     SYSTEM.queue(&ITEM);
 }
 
-fn queue_async(_: &Timer) {
-    BEGUN.store(cycles(), Relaxed);
-    SYSTEM.queue(ASYNC_ITEM.work());
+/// Queues `item`, and waits until it has run.
+async fn queue_and_wait(item: &'static Work) {
+    let mut queued = false;
+    core::future::poll_fn(|cx| {
+        if queued {
+            return Poll::Ready(());
+        }
+        queued = true;
+        *RAN.lock() = Some(cx.waker().clone());
+        BEGUN.store(cycles(), Relaxed);
+        SYSTEM.queue(item);
+        Poll::Pending
+    })
+    .await;
 }
 
 async fn works(times: u64) {
@@ -142,14 +162,17 @@ async fn works(times: u64) {
         return;
     }
     static QUEUE: Timer = Timer::new(queue);
-    static QUEUE_ASYNC: Timer = Timer::new(queue_async);
-    for (timer, name) in [(&QUEUE, "work"), (&QUEUE_ASYNC, "work_async")] {
+    for (item, name) in [(&ITEM, "work"), (ASYNC_ITEM.work(), "work_async")] {
         for _ in 0..times {
-            Pin::static_ref(timer).start(time::now() + 100 * USEC, 0);
-            pause(MSEC).await;
+            queue_and_wait(item).await;
         }
         print(name, WORK);
     }
+    for _ in 0..times {
+        Pin::static_ref(&QUEUE).start(time::now() + 100 * USEC, 0);
+        pause(MSEC).await;
+    }
+    print("work_irq", WORK);
     DONE.store(true, Release);
 }
 
