@@ -178,8 +178,10 @@ impl Default for AtomicCpuMask {
     }
 }
 
-/// CPUs that run an executor loop.
+/// CPUs that run an executor loop (Linux: cpu_online_mask).
 pub static ONLINE: AtomicCpuMask = AtomicCpuMask::new();
+/// Those of them to which tasks may be sent: not the ones that are on their way out (Linux: cpu_active_mask).
+pub static ACTIVE: AtomicCpuMask = AtomicCpuMask::new();
 
 #[repr(align(64))]
 struct Slot<T>(T);

@@ -41,6 +41,7 @@ fn a_grace_period_waits_for_a_reader_in_the_first_poll_of_its_cpu() {
     platform::set(&Host);
     let cpu = CpuId::new(1).unwrap();
     ONLINE.insert(cpu);
+    vigil_executor::cpu::ACTIVE.insert(cpu);
     let reader = async {
         let guard = rcu::read_lock();
         READING.store(true, SeqCst);

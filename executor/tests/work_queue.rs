@@ -58,6 +58,7 @@ fn boot() {
                 let _ = arch::irq_save();
                 rcu::idle_exit(cpu);
                 ONLINE.insert(cpu);
+                vigil_executor::cpu::ACTIVE.insert(cpu);
                 up2.wait();
                 executor::run()
             });

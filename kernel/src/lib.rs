@@ -50,6 +50,8 @@ pub mod dev;
 #[cfg(target_os = "none")]
 pub mod fs_host;
 #[cfg(target_os = "none")]
+pub mod hotplug;
+#[cfg(target_os = "none")]
 pub mod irq;
 #[cfg(target_os = "none")]
 pub mod platform;
@@ -67,4 +69,4 @@ pub mod syscall;
 pub mod tty;
 
 #[cfg(target_os = "none")]
-pub use start::{kernel_main, secondary_main};
+pub use start::{kernel_main, secondary_again, secondary_main};

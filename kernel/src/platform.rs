@@ -1,6 +1,7 @@
 //! What the executor asks of the kernel: IPIs, stacks, softirqs.
 
-use crate::arch::aarch64::entry::WORK_BUDGET;
+use crate::arch::aarch64::entry::{WORK_BUDGET, WORK_UNAFFINE};
+use crate::arch::aarch64::smp as firmware;
 use crate::softirq::{self, Softirq};
 use crate::task::kthread;
 use crate::task::thread::Thread;
@@ -13,7 +14,7 @@ use vigil_executor::executor::pool;
 use vigil_executor::platform::{self, Platform};
 use vigil_executor::stack::{CONTEXT_SIZE, STACK_ALIGN, STACK_SIZE};
 use vigil_executor::task::Task;
-use vigil_mem::{Gfp, vmalloc};
+use vigil_mem::{Gfp, page_alloc, slab, vmalloc};
 
 struct Kernel;
 
@@ -38,6 +39,23 @@ impl Platform for Kernel {
         if let Some(thread) = Thread::of_task(task) {
             thread.set_work(WORK_BUDGET);
         }
+    }
+
+    fn affinity_lost(&self, task: &Task) {
+        if let Some(thread) = Thread::of_task(task) {
+            // It says so itself, on its way to EL0: here locks may be held.
+            task.set_affinity(CpuMask::ALL);
+            thread.set_work(WORK_UNAFFINE << task.cpu().index());
+        }
+    }
+
+    fn cpu_dying(&self) {
+        slab::drain_local();
+        page_alloc::drain_local();
+    }
+
+    fn power_off(&self) {
+        firmware::power_off();
     }
 
     fn run_softirqs(&self) {

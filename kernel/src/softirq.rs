@@ -210,6 +210,18 @@ fn lowest(pending: u32) -> Option<usize> {
     (first < COUNT).then_some(first)
 }
 
+/// `gone` has gone offline: what is pending on it is this CPU's. In a task.
+pub fn take_over(gone: CpuId) {
+    CPUS.of(gone).deferred.store(false, Relaxed);
+    let pending = local_of(gone).softirq_pending.swap(0, Acquire);
+    arch::without_irqs(|| {
+        if pending != 0 {
+            local().softirq_pending.fetch_or(pending, Release);
+            Context::here().set_need_resched();
+        }
+    });
+}
+
 /// Starts ksoftirqd/N.
 pub fn start_ksoftirqd(cpu: CpuId) -> Result<(), SpawnError> {
     let mut name = *b"ksoftirqd/0";

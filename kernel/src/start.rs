@@ -11,7 +11,7 @@ use vigil_drivers::dt::{NO_CLUSTER, Tree, cpu_map};
 use vigil_executor::balance::{self, topology::Place};
 use vigil_executor::class::Params;
 use vigil_executor::context::StackKind;
-use vigil_executor::cpu::{CpuId, CpuMask, ONLINE};
+use vigil_executor::cpu::CpuId;
 use vigil_executor::executor;
 use vigil_executor::task::{Hooks, Spawned};
 
@@ -36,13 +36,13 @@ pub fn kernel_main(info: &'static BootInfo) -> ! {
     let cpus = info.cpus().count();
     (0..cpus).filter_map(CpuId::new).for_each(crate::smp::init_cpu);
     start_cpu(CpuId::BOOT, cpus);
-    let started = bringup::start_secondaries(info);
+    let started = bringup::start_secondaries(info, info.params.maxcpus.map_or(usize::MAX, |n| n as usize));
     pr_info!("smp: Brought up 1 node, {} CPUs", started + 1);
     #[cfg(feature = "selftest")]
     if crate::selftest::start(info) {
         leave_boot_stack()
     }
-    let made = time::itimer::start().and_then(|()| crate::mm::kswapd::start()).and_then(|()| {
+    let made = time::itimer::start().and_then(|()| crate::mm::kswapd::start()).and_then(|()| crate::hotplug::start()).and_then(|()| {
         Spawned::new(task::init::start(info), Params::DEFAULT, b"init", const { &Hooks::NONE }, core::ptr::null())
     });
     match made {
@@ -91,30 +91,38 @@ fn start_devices(info: &BootInfo) {
     crate::dev::probe(&tree);
 }
 
-/// What each CPU does for itself before its loop. Interrupts masked.
-fn start_cpu(cpu: CpuId, cpus: usize) {
+/// What each CPU does for itself whenever it starts. Interrupts masked.
+fn init_this_cpu() {
     fpsimd::init_cpu();
     if features::has_pan() {
         uaccess::set_has_pan();
     }
     crate::mm::cpu_init();
+}
+
+/// What each CPU does for itself before its loop. Interrupts masked.
+fn start_cpu(cpu: CpuId, cpus: usize) {
+    init_this_cpu();
     executor::init_cpu(cpus);
     if !platform::fill_stack_pool(cpu) {
         pr_err!("CPU{}: fewer spare stacks than wanted", cpu.index());
     }
-    if softirq::start_ksoftirqd(cpu).is_err() {
-        pr_err!("CPU{}: no memory for ksoftirqd", cpu.index());
+    if softirq::start_ksoftirqd(cpu).is_err() || executor::start_stopper(cpu).is_err() {
+        pr_err!("CPU{}: no memory for its tasks", cpu.index());
     }
-    ONLINE.insert(cpu);
-    let isolated = crate::boot::info::get().is_some_and(|i| CpuMask(i.params.isolcpus).contains(cpu));
-    if !isolated {
-        balance::join(cpu);
-    }
+    executor::come_online(cpu);
+    crate::hotplug::activate(cpu);
 }
 
-/// Where a started CPU comes to. Interrupts masked, its own stack. Does not return.
+/// Where a CPU comes to that starts for the first time. Interrupts masked, its own stack. Does not return.
 pub fn secondary_main(cpu: CpuId) -> ! {
     irq::init_cpu();
     start_cpu(cpu, crate::boot::info::get().map_or(1, |i| i.cpus().count()));
     executor::run()
+}
+
+/// What a CPU does that starts again. Interrupts masked.
+pub fn secondary_again() {
+    irq::init_cpu();
+    init_this_cpu();
 }

@@ -6,7 +6,7 @@ use super::{IrqAction, IrqFlags, Virq};
 use core::ptr::{from_ref, null_mut};
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use vigil_abi::Errno;
-use vigil_executor::cpu::{CpuMask, ONLINE};
+use vigil_executor::cpu::{CpuMask, ACTIVE};
 
 /// Puts `action` on line `virq`, and switches the line on unless [`IrqFlags::NO_AUTOEN`] is set.
 ///
@@ -136,10 +136,10 @@ fn percpu(virq: Virq, f: impl FnOnce(&dyn IrqChip, u32)) {
 
 /// Sends the interrupts of line `virq` to one of the CPUs of `mask` from now on; kept for when it is requested.
 ///
-/// Errors: EINVAL when `mask` has no CPU that is online, or the line cannot be moved.
+/// Errors: EINVAL when `mask` has no CPU that is active, or the line cannot be moved.
 pub fn set_affinity(virq: Virq, mask: CpuMask) -> Result<(), Errno> {
     let (d, domain) = line(virq)?;
-    let online = CpuMask(mask.0 & ONLINE.load().0);
+    let online = CpuMask(mask.0 & ACTIVE.load().0);
     if online.0 == 0 {
         return Err(Errno::EINVAL);
     }
@@ -149,10 +149,27 @@ pub fn set_affinity(virq: Virq, mask: CpuMask) -> Result<(), Errno> {
     Ok(())
 }
 
-/// The part of `mask` that can take interrupts now; the boot CPU when that is empty.
+/// The part of `mask` that can take interrupts now; if that is empty all that can, and the boot CPU before any is active.
 fn usable(mask: CpuMask) -> CpuMask {
-    let online = mask.0 & ONLINE.load().0;
-    if online != 0 { CpuMask(online) } else { CpuMask::of(vigil_executor::cpu::CpuId::BOOT) }
+    let active = ACTIVE.load();
+    match mask.0 & active.0 {
+        0 if active.0 == 0 => CpuMask::of(vigil_executor::cpu::CpuId::BOOT),
+        0 => active,
+        some => CpuMask(some),
+    }
+}
+
+/// A CPU is not active any more: lines that all CPUs share go to others (Linux: irq_migrate_all_off_this_cpu). What one of them
+/// has raised by now is taken where it was raised.
+pub fn leave_cpu() {
+    for d in super::desc::DESCS.iter().skip(1) {
+        let Some(domain) = d.domain().filter(|_| d.flow() != Flow::PerCpu) else { continue };
+        let state = d.state.lock_irq();
+        if d.first(Acquire).is_some() {
+            // A controller that cannot move a line has it where it is.
+            let _ = domain.chip().set_affinity(d.hwirq.load(Relaxed), usable(state.affinity));
+        }
+    }
 }
 
 fn line(virq: Virq) -> Result<(&'static IrqDesc, &'static IrqDomain), Errno> {

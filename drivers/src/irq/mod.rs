@@ -37,7 +37,7 @@ pub(crate) use flow::{handle_root, note_spurious};
 pub(crate) use ipi::{handle_ipi, set_ipi_sender};
 pub use ipi::{Ipi, ipi_count, send_ipi, set_ipi_handler};
 pub use manage::{
-    disable_irq, disable_irq_nosync, disable_percpu_irq, enable_irq, enable_percpu_irq, free_irq, request_irq,
+    disable_irq, disable_irq_nosync, disable_percpu_irq, enable_irq, enable_percpu_irq, free_irq, leave_cpu, request_irq,
     request_percpu_irq, set_affinity, synchronize_irq,
 };
 

@@ -38,7 +38,7 @@ pub(crate) use cpus::handed_over;
 pub(crate) use cpus::{lies, looks_crowded, settled};
 pub use cpus::{join, leave, set_place, place_of};
 pub(crate) use idle::pull;
-pub(crate) use place::{place_new, place_woken};
+pub(crate) use place::{place_evicted, place_new, place_woken};
 
 use crate::cpu::{AtomicCpuMask, CpuId, CpuMask};
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};

@@ -3,8 +3,10 @@
 use super::choose::{idlest, nearest_idle, woken};
 use super::cpus::Cpus;
 use super::{DOMAIN, has_others};
-use crate::cpu::{CpuId, CpuMask, ONLINE};
+use crate::class::Rank;
+use crate::cpu::{ACTIVE, CpuId, CpuMask, ONLINE};
 use crate::executor::IDLE;
+use crate::platform;
 use crate::task::Task;
 
 /// The CPU for a task that was woken on `here`: its last one if that idles. Any context.
@@ -21,36 +23,67 @@ pub(crate) fn place_woken(task: &Task, here: CpuId) -> CpuId {
 /// Its last CPU is busy, or another one than this, or not allowed any more.
 #[inline(never)]
 fn place_slow(task: &Task, prev: CpuId, here: CpuId) -> CpuId {
-    let online = CpuMask(task.affinity().0 & ONLINE.load().0);
-    let stays = online.contains(prev);
+    // Linux: select_task_rq_stop.
+    if task.rank() == Rank::STOP {
+        return prev;
+    }
+    let active = usable(task);
+    let stays = active.contains(prev);
     if stays && !has_others(prev) {
         return prev;
     }
-    // What a deadline task has of its reservation is kept where it was last, also while it sleeps.
-    if stays && task.is_deadline() {
+    // What a deadline task has of its reservation is kept where it was last, also while it sleeps: a CPU on its way out sends it on.
+    if task.is_deadline() && task.affinity().contains(prev) && ONLINE.load().contains(prev) {
         return prev;
     }
     let cpus = Cpus { here };
-    let allowed = |cpu: usize| CpuId::new(cpu).is_some_and(|c| online.contains(c));
+    let allowed = |cpu: usize| CpuId::new(cpu).is_some_and(|c| active.contains(c));
     let chosen = woken(&cpus, task.rank(), prev.index(), here.index(), allowed);
     match chosen.and_then(CpuId::new) {
         Some(cpu) => cpu,
         None if stays => prev,
-        // Isolated CPUs only, or none that is online at all (Linux: select_fallback_rq).
-        None => online.first().unwrap_or(here),
+        // Isolated CPUs only.
+        None => active.first().unwrap_or(here),
     }
+}
+
+/// The CPU for a task that has to leave `here`, this CPU, which is on its way out.
+pub(crate) fn place_evicted(task: &Task, here: CpuId) -> CpuId {
+    place_slow(task, here, here)
+}
+
+/// The CPUs on which `task` may run now.
+#[inline(always)]
+fn usable(task: &Task) -> CpuMask {
+    let active = task.affinity().0 & ACTIVE.load().0;
+    if active != 0 { CpuMask(active) } else { fall_back(task) }
+}
+
+/// No CPU on which `task` may run is there: it may run on all (Linux: select_fallback_rq). A task of the kernel keeps its mask, and
+/// goes back when its CPU comes.
+#[cold]
+#[inline(never)]
+fn fall_back(task: &Task) -> CpuMask {
+    if let Some(p) = platform::get() {
+        p.affinity_lost(task);
+    }
+    ACTIVE.load()
 }
 
 /// The CPU for a task that begins on `here`: the idlest one (Linux: SD_BALANCE_FORK).
 pub(crate) fn place_new(task: &Task, here: CpuId) -> CpuId {
-    let online = CpuMask(task.affinity().0 & ONLINE.load().0);
+    // A CPU that starts makes its own tasks before it is active.
+    if task.affinity() == CpuMask::of(here) {
+        return here;
+    }
+    let active = usable(task);
     let cpus = Cpus { here };
-    let allowed = |cpu: usize| CpuId::new(cpu).is_some_and(|c| online.contains(c));
-    if DOMAIN.load().contains(here) || !online.contains(here) {
+    let allowed = |cpu: usize| CpuId::new(cpu).is_some_and(|c| active.contains(c));
+    if DOMAIN.load().contains(here) || !active.contains(here) {
         let idle = nearest_idle(&cpus, here.index(), allowed);
         if let Some(cpu) = idle.or_else(|| idlest(&cpus, here.index(), allowed)).and_then(CpuId::new) {
             return cpu;
         }
     }
-    if online.contains(here) { here } else { online.first().unwrap_or(here) }
+    if active.contains(here) { here } else { active.first().unwrap_or(here) }
 }

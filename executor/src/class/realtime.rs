@@ -383,6 +383,10 @@ impl SchedClass for RtRq {
         None
     }
 
+    fn first_queued(&mut self, _: Nanos) -> Option<NonNull<Entity>> {
+        self.queue.get(self.bitmap.first()?)?.first()
+    }
+
     unsafe fn leave(&mut self, e: NonNull<Entity>, current: bool, _: bool) {
         // SAFETY: passed on.
         unsafe {

@@ -131,6 +131,12 @@ pub(super) trait SchedClass {
         None
     }
 
+    /// A queued entity, not the current one, whatever holds it back: its CPU is on the way out.
+    fn first_queued(&mut self, now: Nanos) -> Option<NonNull<Entity>> {
+        let _ = now;
+        self.find_waiting(&mut |_| true)
+    }
+
     /// The entity leaves for another class, or for another place in this one; it keeps its old parameters till then. It becomes
     /// the class's own no more when `for_good` (Linux: dequeue_task and switched_from).
     ///

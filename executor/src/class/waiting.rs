@@ -3,6 +3,7 @@
 use super::RunQueue;
 use super::entity::Entity;
 use super::sched_class::{SchedClass, in_order};
+use crate::time::Nanos;
 use core::ptr::NonNull;
 
 impl RunQueue {
@@ -21,5 +22,20 @@ impl RunQueue {
             return Some(e);
         });
         None
+    }
+
+    /// An entity that is queued and not current, whatever holds it back: it has to go to another CPU. Stop tasks stay.
+    pub fn first_queued(&mut self, now: Nanos) -> Option<NonNull<Entity>> {
+        self.update_current(now);
+        in_order!(&mut self, c => if let Some(e) = c.first_queued(now) {
+            return Some(e);
+        });
+        None
+    }
+
+    /// The CPU goes, and nobody is queued: what of entities that sleep is kept here is so no more.
+    pub(crate) fn retire(&mut self) {
+        self.dl.forget_all();
+        self.count_above();
     }
 }

@@ -8,11 +8,11 @@
 use super::{ask_for_choice, push_to, with_entity};
 use crate::balance;
 use crate::context::{IrqGuard, PreemptGuard};
-use crate::cpu::{CpuId, CpuMask, ONLINE};
+use crate::cpu::{ACTIVE, CpuId, CpuMask};
 use crate::task::Task;
 
 /// The CPU that `task` has to go to, because it may not be on `here`; `None` when it may stay. A mask without a CPU that
-/// is online forbids nothing (Linux: select_fallback_rq).
+/// is active forbids nothing: see `balance::place`.
 #[inline(always)]
 pub(crate) fn elsewhere(task: &Task, here: CpuId) -> Option<CpuId> {
     if task.affinity().contains(here) { None } else { away_from(task, here) }
@@ -22,7 +22,7 @@ pub(crate) fn elsewhere(task: &Task, here: CpuId) -> Option<CpuId> {
 #[cold]
 #[inline(never)]
 fn away_from(task: &Task, here: CpuId) -> Option<CpuId> {
-    (task.affinity().0 & ONLINE.load().0 != 0).then(|| balance::place_woken(task, here))
+    (task.affinity().0 & ACTIVE.load().0 != 0).then(|| balance::place_woken(task, here))
 }
 
 /// Whether `task` runs on no CPU that it may not use: what a caller of [`set_affinity`] may have to wait for.
@@ -30,7 +30,7 @@ pub fn has_left(task: &Task) -> bool {
     with_entity(task, |_, entity, _| {
         // SAFETY: the entity is read under its queue's lock.
         let current = unsafe { entity.as_ref().is_current() };
-        !current || task.affinity().contains(task.cpu()) || task.affinity().0 & ONLINE.load().0 == 0
+        !current || task.affinity().contains(task.cpu()) || task.affinity().0 & ACTIVE.load().0 == 0
     })
 }
 

@@ -10,12 +10,14 @@
 //! * [`run`]: the loop, in `run.rs`.
 //! * [`pool`]: spare stacks.
 //! * [`yield_now`], [`cond_resched`]: points at which a poll gives way by itself.
+//! * `hotplug.rs`: CPUs that come and go.
 //!
 //! The lock of a run queue is innermost in the lock order, and two of them are taken by ascending CPU. It is taken with
 //! interrupts masked, held for one transition, and never while a future is polled or dropped.
 
 mod affinity;
 mod group;
+mod hotplug;
 pub mod pool;
 mod reserve;
 mod rq_lock;
@@ -24,6 +26,7 @@ mod yielding;
 
 pub use affinity::{has_left, set_affinity};
 pub use group::{Group, set_group};
+pub use hotplug::{Needed, activate, come_online, deactivate, start_stopper, stop, take_over};
 pub(crate) use affinity::elsewhere;
 pub use reserve::{Refused, deadline, rr_timeslice, rt_bandwidth, set_deadline, set_rr_timeslice, set_rt_bandwidth, take_overrun};
 pub(crate) use reserve::{forget as forget_reservation, give_back, lend, prepare as prepare_reservation, reserve};
@@ -431,6 +434,8 @@ pub fn nr_running(cpu: CpuId) -> usize {
 pub struct CpuStat {
     /// Nanoseconds without a task.
     pub idle: Nanos,
+    /// Nanoseconds that the CPU was not online.
+    pub offline: Nanos,
     /// Polls begun.
     pub polls: u64,
     /// Polls parked in the middle.
@@ -448,6 +453,7 @@ pub fn stat(cpu: CpuId) -> CpuStat {
     };
     CpuStat {
         idle: exec.idle_time.load(Relaxed).saturating_add(so_far),
+        offline: hotplug::offline_time(cpu),
         polls: exec.polls.load(Relaxed),
         parks: exec.parks.load(Relaxed),
         spare_stacks: exec.pool.len(),

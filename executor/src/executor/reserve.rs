@@ -4,7 +4,7 @@
 use super::{CpuId, EXEC, Params, with_entity};
 use crate::class::deadline::domain::{Overflow, ROOT};
 use crate::class::{DlParams, Entity, Policy, Reservation, Tunables};
-use crate::cpu::ONLINE;
+use crate::cpu::ACTIVE;
 use crate::platform;
 use crate::sync::rt_mutex;
 use crate::task::{SpawnError, Task};
@@ -87,7 +87,7 @@ pub fn set_deadline(task: &Task, nice: i8, p: DlParams) -> Result<(), Refused> {
 
 /// The first half of [`set_deadline`]: the promise.
 pub(crate) fn reserve(task: &Task, p: DlParams) -> Result<(), Overflow> {
-    let cpus = u64::from(ONLINE.load().0.count_ones());
+    let cpus = u64::from(ACTIVE.load().0.count_ones());
     super::apply(task, |rq, e, now| {
         // SAFETY: the entity belongs to this queue, whose lock is held; it was prepared.
         match unsafe { rq.reserve(e, p, cpus, now) } {
@@ -150,7 +150,7 @@ pub fn set_rr_timeslice(timeslice: Nanos) {
 /// Changes how much of each `period` real-time and deadline tasks may use; `None`: all of it (Linux: sched_rt_runtime_us,
 /// sched_rt_period_us). EBUSY when more is promised.
 pub fn set_rt_bandwidth(period: Nanos, runtime: Option<Nanos>) -> Result<(), Overflow> {
-    let online = ONLINE.load();
+    let online = ACTIVE.load();
     ROOT.set_limit(period, runtime, u64::from(online.0.count_ones()), time::now())?;
     tune(|t| (t.rt_period, t.rt_runtime) = (period, runtime));
     Ok(())

@@ -418,6 +418,42 @@ pub fn reprogram() {
     base.program(base.first.load(Ordering::Relaxed).min(base.slice.load(Ordering::Relaxed)));
 }
 
+/// This CPU stops: it has no event, and its line stays down till [`reprogram`]. Interrupts masked.
+pub(crate) fn stop() {
+    let base = bases().this();
+    base.slice.store(NEVER, Ordering::Relaxed);
+    base.programmed.store(NEVER, Ordering::Relaxed);
+    arch::stop_timer();
+}
+
+/// Moves the timers of `gone`, which has [stopped](stop), to this CPU (Linux: hrtimers_dead_cpu). Those that are due fire at once.
+pub fn take_over(gone: CpuId) {
+    let from = bases().of(gone);
+    loop {
+        let irq = arch::irq_save();
+        let here = bases().this();
+        let mut tree = from.tree.lock_irq();
+        let first = if tree.front.is_null() { tree.head } else { tree.front };
+        // SAFETY: queued entries are alive, and this one stays so: whoever wants to end it waits until it is some base's again.
+        let Some(entry) = (unsafe { first.as_ref() }) else {
+            drop(tree);
+            return arch::irq_restore(irq);
+        };
+        // SAFETY: it is queued in `from`, whose lock is held; then it is nobody's but ours, and pinned.
+        unsafe {
+            from.take(&mut tree, entry);
+            let (soft, hard) = entry.inner.with(|p| ((*p).soft, (*p).hard));
+            entry.cpu.store(MOVING, Ordering::Relaxed);
+            drop(tree);
+            let mut tree = here.tree.lock_irq();
+            here.insert(&mut tree, entry, soft, hard.saturating_sub(soft));
+            entry.cpu.store(here.cpu as u32, Ordering::Release);
+        }
+        here.arm();
+        arch::irq_restore(irq);
+    }
+}
+
 /// This CPU's next event, for the idle loop.
 pub fn next_event() -> Option<Nanos> {
     let base = bases().this();

@@ -22,5 +22,7 @@ mod callback;
 mod entry;
 
 pub use alarm::{Alarm, SleepUntil, sleep_until};
-pub use base::{interrupt, next_event, reprogram, set_slice};
+pub use base::{interrupt, next_event, reprogram, set_slice, take_over};
+#[cfg(not(loom))]
+pub(crate) use base::stop;
 pub use callback::Timer;

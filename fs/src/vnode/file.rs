@@ -70,24 +70,11 @@ impl FileOps for SeqFile {
         let n = buf.remaining().min(PAGE_SIZE - 1);
         let mut data = KVec::new();
         data.try_resize(n, 0)?;
-        // Nothing is consumed before all of it is here: a fault in the middle must not cut a value in two.
-        match buf.next_user_range() {
-            Some(range) if range.len >= n => {
-                let mut from = vigil_mem::UserBuf::new(range.addr, n);
-                let mut at = 0;
-                while at < n {
-                    at += from.copy_in(&mut data[at..])?;
-                }
-                buf.skip(n);
-            }
-            _ => {
-                let mut at = 0;
-                while at < n {
-                    at += buf.copy_in(&mut data[at..])?;
-                }
-            }
-        }
+        // Nothing is consumed before it is stored: a fault in the middle must not cut a value in two, and a store that waits gets all
+        // of it again.
+        let _ = buf.peek_all(&mut data)?;
         let used = self.node.store(&data)?.min(n);
+        buf.skip(n);
         *pos += used as u64;
         *self.text.lock() = None;
         Ok(used)

@@ -115,6 +115,37 @@ fn proc_shows_processes_and_values() {
     assert_eq!(w.at("proc/self/comm").err(), Some(Errno::ENOENT));
 }
 
+/// What is stored only the second time that it is offered.
+struct Reluctant(AtomicU32);
+
+impl Node for Reluctant {
+    fn mode(&self) -> u32 {
+        vigil_abi::stat::S_IFREG | 0o644
+    }
+    fn show<'a>(&'a self, out: &mut SeqBuf) -> OpResult<'a, ()> {
+        let _ = writeln!(out, "{}", self.0.load(Relaxed));
+        Ok(())
+    }
+    fn store<'a>(&'a self, data: &[u8]) -> OpResult<'a, usize> {
+        if self.0.fetch_add(1, Relaxed) == 0 {
+            return Err(vfs::wait::again());
+        }
+        self.0.store(data.len() as u32 * 10, Relaxed);
+        Ok(data.len())
+    }
+}
+
+#[test]
+fn a_store_that_waits_gets_everything_again() {
+    let w = World::new("reluctant");
+    let node = KArc::try_new(Reluctant(AtomicU32::new(0))).unwrap();
+    proc::add("reluctant", vigil_mem::unsize!(KArc, node => dyn Node)).unwrap();
+    w.mkdir("proc").unwrap();
+    now(vfs::mounting::mount_type(&w.ctx(), b"proc", b"proc", 0)).unwrap();
+    w.write("proc/reluctant", b"word");
+    assert_eq!(w.read("proc/reluctant"), b"40\n");
+}
+
 #[test]
 fn devices_answer() {
     let w = World::new("devices");

@@ -38,7 +38,7 @@ pub struct BootInfo {
 
 impl BootInfo {
     /// The CPUs by their logical number: the boot CPU first, the others in the tree's order; at most as many as
-    /// `maxcpus=` allows.
+    /// `nr_cpus=` allows.
     pub fn cpus(&self) -> impl Iterator<Item = CpuInfo> + '_ {
         self.cpus.iter().map_while(|c| *c)
     }

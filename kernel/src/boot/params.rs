@@ -48,8 +48,10 @@ pub struct Params<'a> {
     pub loglevel: Option<u8>,
     /// `ignore_loglevel`.
     pub ignore_loglevel: bool,
-    /// `maxcpus=` (0 and `nosmp`: only the boot CPU) and `nr_cpus=`: how many CPUs are started at most.
+    /// `maxcpus=`: how many CPUs are started at boot at most; the others can be brought up later.
     pub maxcpus: Option<u32>,
+    /// `nr_cpus=`, `nosmp` and `maxcpus=0`: how many CPUs there are at most.
+    pub nr_cpus: Option<u32>,
     /// `isolcpus=`, as a mask: the CPUs on which init, and so what it starts, does not run unless it asks to. Only the
     /// `domain` kind, which is also what is meant without a word before the list.
     pub isolcpus: u64,
@@ -183,7 +185,16 @@ fn set_rdinit<'a>(p: &mut Params<'a>, v: Option<&'a [u8]>) -> bool {
 }
 
 fn set_maxcpus<'a>(p: &mut Params<'a>, v: Option<&'a [u8]>) -> bool {
-    v.and_then(number).map(|(n, _)| p.maxcpus = Some(u32::try_from(n).unwrap_or(u32::MAX).max(1))).is_some()
+    let Some((n, _)) = v.and_then(number) else { return false };
+    if n == 0 {
+        p.nr_cpus = Some(1);
+    }
+    p.maxcpus = Some(u32::try_from(n).unwrap_or(u32::MAX).max(1));
+    true
+}
+
+fn set_nr_cpus<'a>(p: &mut Params<'a>, v: Option<&'a [u8]>) -> bool {
+    v.and_then(number).map(|(n, _)| p.nr_cpus = Some(u32::try_from(n).unwrap_or(u32::MAX).max(1))).is_some()
 }
 
 fn set_ssbd<'a>(p: &mut Params<'a>, v: Option<&'a [u8]>) -> bool {
@@ -249,9 +260,9 @@ const TABLE: &[(&str, Set)] = &[
     }),
     ("ignore_loglevel", |p, v| set_switch(&mut p.ignore_loglevel, v)),
     ("maxcpus", set_maxcpus),
-    ("nr_cpus", set_maxcpus),
+    ("nr_cpus", set_nr_cpus),
     ("nosmp", |p, _| {
-        p.maxcpus = Some(1);
+        p.nr_cpus = Some(1);
         true
     }),
     ("isolcpus", |p, v| {
@@ -330,6 +341,7 @@ impl<'a> Params<'a> {
             loglevel: None,
             ignore_loglevel: false,
             maxcpus: None,
+            nr_cpus: None,
             isolcpus: 0,
             mem: None,
             panic_timeout: 0,

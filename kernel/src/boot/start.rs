@@ -84,7 +84,7 @@ pub fn start() -> ! {
     let dtb = unsafe { tree_at(phys_to_virt(PhysAddr::new(dtb_phys as usize)).get()) };
     let Some(dtb) = dtb else { panic!("the device tree is not in memory") };
     let rng_seed = early::chosen(&dtb).rng_seed.and_then(|s| s.first_chunk::<32>()).copied();
-    let cpus = list_cpus(&dtb, params.maxcpus);
+    let cpus = list_cpus(&dtb, params.nr_cpus);
     let info = info::set(BootInfo { cmdline, params, initrd, dtb, boot_el: args.boot_el, model, rng_seed, cpus });
     if let Err(why) = hardening::init_cpu(CpuId::BOOT) {
         panic!("CPU0: {why}");

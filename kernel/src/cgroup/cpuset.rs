@@ -10,7 +10,7 @@ use crate::task::thread::Thread;
 use core::fmt::Write;
 use core::sync::atomic::Ordering::Relaxed;
 use vigil_abi::Errno;
-use vigil_executor::cpu::{CpuMask, MAX_CPUS, ONLINE};
+use vigil_executor::cpu::{ACTIVE, CpuId, CpuMask, MAX_CPUS};
 use vigil_executor::executor;
 use vigil_fs::vnode::SeqBuf;
 use vigil_fs::{OpResult, Stop};
@@ -61,7 +61,11 @@ type Sets = (u64, u64);
 /// What the tasks of `group` get. Version 1: what was written, exactly. Version 2: that within what its parent gets, or all of
 /// that if nothing of it is left.
 fn effective(group: &Cgroup) -> Sets {
-    let online = ONLINE.load().0;
+    effective_of(group, ACTIVE.load().0)
+}
+
+/// [`effective`] when the CPUs of `online` are active.
+fn effective_of(group: &Cgroup, online: u64) -> Sets {
     if !group.root.is_v2() {
         let state = group.cpuset.lock();
         return (state.cpus & online, state.mems);
@@ -81,7 +85,7 @@ fn effective(group: &Cgroup) -> Sets {
 pub fn cpus_allowed(thread: &Thread) -> CpuMask {
     match thread.cgroup.css().as_ref().and_then(|css| css.with(Controller::Cpuset)) {
         Some(group) => CpuMask(effective(group).0),
-        None => ONLINE.load(),
+        None => ACTIVE.load(),
     }
 }
 
@@ -100,16 +104,31 @@ pub(super) fn attach(thread: &Thread, to: &KArc<Cgroup>, before: Option<&CssSet>
         return;
     }
     let new = effective(to);
-    let old = before.and_then(|css| css.in_tree(to.root.id)).map_or((ONLINE.load().0, NODES), |g| effective(g));
+    let old = before.and_then(|css| css.in_tree(to.root.id)).map_or((ACTIVE.load().0, NODES), |g| effective(g));
     if !to.root.is_v2() || new != old {
         confine(thread, new.0);
     }
 }
 
+/// `cpu` has come or gone: the tasks of groups get what is theirs now (Linux: cpuset_hotplug_workfn).
+pub fn cpu_changed(cpu: CpuId) {
+    let new = ACTIVE.load().0;
+    let old = new ^ CpuMask::of(cpu).0;
+    each_thread(|thread| {
+        let Some(css) = thread.cgroup.css() else { return };
+        // Those that are in none but the root may run on all that come.
+        let Some(group) = css.with(Controller::Cpuset).filter(|g| !g.is_root()) else { return };
+        let cpus = effective_of(group, new).0;
+        if cpus != effective_of(group, old).0 {
+            confine(thread, cpus);
+        }
+    });
+}
+
 fn confine(thread: &Thread, cpus: u64) {
     if let Some(task) = thread.task().filter(|_| cpus != 0 && !kthread::is_bound(thread)) {
         // All CPUs are those that may come as well.
-        let all = cpus == ONLINE.load().0;
+        let all = cpus == ACTIVE.load().0;
         executor::set_affinity(task, if all { CpuMask::ALL } else { CpuMask(cpus) });
     }
 }
@@ -202,7 +221,7 @@ pub fn store_cpus(group: &KArc<Cgroup>, data: &[u8]) -> OpResult<'static, ()> {
     if possible(cpus) != cpus {
         return Err(Stop::Err(Errno::ERANGE));
     }
-    if !group.root.is_v2() && cpus & ONLINE.load().0 != cpus {
+    if !group.root.is_v2() && cpus & ACTIVE.load().0 != cpus {
         return Err(Stop::Err(Errno::EINVAL));
     }
     set(group, |state| {

@@ -72,7 +72,7 @@ fn update(time: &mut CpuTime, cpu: CpuId, grown: [u64; 2]) {
     time.idle = time.idle.max(executor::stat(cpu).idle);
     time.softirq = time.softirq.max(softirq::time_of(cpu));
     let accounted = time.user.saturating_add(time.system).saturating_add(time.idle).saturating_add(time.softirq);
-    let busy = now().saturating_sub(accounted);
+    let busy = now().saturating_sub(accounted).saturating_sub(executor::stat(cpu).offline);
     let (user, all) = (u128::from(grown[0]), u128::from(grown[0]) + u128::from(grown[1]));
     // Where no thread ran, the kernel's own tasks did.
     let user = (u128::from(busy) * user).checked_div(all).unwrap_or(0) as u64;

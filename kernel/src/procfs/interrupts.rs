@@ -4,7 +4,7 @@ use crate::softirq;
 use core::fmt::Write;
 use vigil_abi::Errno;
 use vigil_drivers::irq::{self, Ipi};
-use vigil_executor::cpu::ONLINE;
+use vigil_executor::cpu::{CpuMask, ONLINE};
 use vigil_fs::proc::add_file;
 use vigil_fs::vnode::SeqBuf;
 
@@ -13,17 +13,17 @@ pub(super) fn init() -> Result<(), Errno> {
     add_file("softirqs", 0o444, softirqs)
 }
 
-fn header(indent: usize, out: &mut SeqBuf) {
+fn header(indent: usize, cpus: CpuMask, out: &mut SeqBuf) {
     let _ = write!(out, "{:indent$}", "");
-    for cpu in ONLINE.load().iter() {
+    for cpu in cpus.iter() {
         let _ = write!(out, "CPU{:<8}", cpu.index());
     }
     out.put(b"\n");
 }
 
 fn interrupts(out: &mut SeqBuf) -> Result<(), Errno> {
-    header(11, out);
     let online = ONLINE.load();
+    header(11, online, out);
     irq::for_each_desc(|desc| {
         let _ = write!(out, "{:>3}: ", desc.virq.get());
         for cpu in online.iter() {
@@ -47,10 +47,12 @@ fn interrupts(out: &mut SeqBuf) -> Result<(), Errno> {
 }
 
 fn softirqs(out: &mut SeqBuf) -> Result<(), Errno> {
-    header(20, out);
+    // Those that are off have a column, too, as on Linux.
+    let possible = super::possible_cpus();
+    header(20, possible, out);
     for (i, name) in softirq::NAMES.iter().enumerate() {
         let _ = write!(out, "{name:>12}:");
-        for cpu in ONLINE.load().iter() {
+        for cpu in possible.iter() {
             let _ = write!(out, " {:>10}", softirq::count(i, cpu));
         }
         out.put(b"\n");

@@ -45,6 +45,8 @@ mod sysctl;
 #[cfg(target_os = "none")]
 mod sysctl_sched;
 #[cfg(target_os = "none")]
+mod cpu_dir;
+#[cfg(target_os = "none")]
 mod sysfs;
 #[cfg(target_os = "none")]
 mod system;

@@ -1,13 +1,12 @@
 //! The little of `/sys` that programs ask for: which CPUs there are, and what they suffer from (Linux: drivers/base/cpu.c).
 
 use super::format::put_list;
-use super::topology;
+use super::cpu_dir;
 use crate::arch::aarch64::hardening;
 use vigil_abi::Errno;
 use vigil_executor::cpu::{CpuMask, MAX_CPUS, ONLINE};
 use vigil_fs::proc::sys_root;
 use vigil_fs::vnode::SeqBuf;
-use vigil_mem::try_format;
 
 /// The CPUs that the machine has and the command line allows.
 pub(super) fn possible() -> CpuMask {
@@ -73,11 +72,5 @@ pub(super) fn init() -> Result<(), Errno> {
     cpus.add_file("isolated", 0o444, |out| {
         show(CpuMask(crate::boot::info().map_or(0, |i| i.params.isolcpus) & possible().0), out)
     })?;
-    for (cpu, files) in possible().iter().zip(topology::FILES) {
-        let dir = cpus.subdir(try_format!("cpu{}", cpu.index())?.as_str())?.subdir("topology")?;
-        for (name, show) in files {
-            dir.add_file(name, 0o444, *show)?;
-        }
-    }
-    Ok(())
+    cpu_dir::init(&cpus)
 }

@@ -92,7 +92,7 @@ fn loadavg(out: &mut SeqBuf) -> Result<(), Errno> {
 }
 
 fn uptime(out: &mut SeqBuf) -> Result<(), Errno> {
-    let idle = ONLINE.load().iter().fold(0u64, |sum, cpu| sum.wrapping_add(executor::stat(cpu).idle));
+    let idle = super::possible_cpus().iter().fold(0u64, |sum, cpu| sum.wrapping_add(executor::stat(cpu).idle));
     let up = now();
     let hundredths = |t: u64| t % SEC / (SEC / 100);
     let _ = writeln!(out, "{}.{:02} {}.{:02}", up / SEC, hundredths(up), idle / SEC, hundredths(idle));
@@ -113,17 +113,21 @@ fn stat(out: &mut SeqBuf) -> Result<(), Errno> {
     let online = ONLINE.load();
     let mut sum = CpuTime::default();
     let mut lines = SeqBuf::new();
-    cputime::all(online.iter(), |cpu, t| {
+    // Sums are over all that were ever there.
+    let possible = super::possible_cpus();
+    cputime::all(possible.iter(), |cpu, t| {
         sum.user = sum.user.wrapping_add(t.user);
         sum.system = sum.system.wrapping_add(t.system);
         sum.idle = sum.idle.wrapping_add(t.idle);
         sum.softirq = sum.softirq.wrapping_add(t.softirq);
-        put_cpu(format_args!("cpu{}", cpu.index()), &t, &mut lines);
+        if online.contains(cpu) {
+            put_cpu(format_args!("cpu{}", cpu.index()), &t, &mut lines);
+        }
     });
     put_cpu(format_args!("cpu "), &sum, out);
     out.put(lines.as_bytes());
-    put_interrupts(online, out);
-    let switches = online.iter().fold(0u64, |n, cpu| n.wrapping_add(executor::stat(cpu).polls));
+    put_interrupts(possible, out);
+    let switches = possible.iter().fold(0u64, |n, cpu| n.wrapping_add(executor::stat(cpu).polls));
     let (forks, blocked) = {
         let guard = tasks();
         let uninterruptible = |t: &vigil_executor::task::Task| {
@@ -143,11 +147,11 @@ fn stat(out: &mut SeqBuf) -> Result<(), Errno> {
         time::clock::boot_time(),
         running().max(1)
     );
-    put_softirqs(online, out);
+    put_softirqs(possible, out);
     Ok(())
 }
 
-fn put_interrupts(online: CpuMask, out: &mut SeqBuf) {
+fn put_interrupts(possible: CpuMask, out: &mut SeqBuf) {
     let mut each = SeqBuf::new();
     let mut total = 0u64;
     let mut next = 0;
@@ -163,15 +167,15 @@ fn put_interrupts(online: CpuMask, out: &mut SeqBuf) {
         next += 1;
     });
     for ipi in Ipi::ALL {
-        total = online.iter().fold(total, |n, cpu| n.wrapping_add(u64::from(irq::ipi_count(ipi, cpu))));
+        total = possible.iter().fold(total, |n, cpu| n.wrapping_add(u64::from(irq::ipi_count(ipi, cpu))));
     }
     let _ = write!(out, "intr {total}");
     out.put(each.as_bytes());
     out.put(b"\n");
 }
 
-fn put_softirqs(online: CpuMask, out: &mut SeqBuf) {
-    let sum = |i: usize| online.iter().fold(0u64, |n, cpu: CpuId| n + u64::from(softirq::count(i, cpu)));
+fn put_softirqs(possible: CpuMask, out: &mut SeqBuf) {
+    let sum = |i: usize| possible.iter().fold(0u64, |n, cpu: CpuId| n + u64::from(softirq::count(i, cpu)));
     let _ = write!(out, "softirq {}", (0..softirq::COUNT).map(sum).sum::<u64>());
     for i in 0..softirq::COUNT {
         let _ = write!(out, " {}", sum(i));

@@ -7,7 +7,7 @@ use vigil_abi::Errno;
 use vigil_drivers::dt::NO_CLUSTER;
 use vigil_executor::balance::place_of;
 use vigil_executor::balance::topology::{Level, Place};
-use vigil_executor::cpu::{CpuId, CpuMask, MAX_CPUS};
+use vigil_executor::cpu::{CpuId, CpuMask, MAX_CPUS, ONLINE};
 use vigil_fs::vnode::SeqBuf;
 
 /// The files of one CPU.
@@ -43,9 +43,9 @@ fn cluster_id(place: Place) -> i32 {
     if place.cluster == NO_CLUSTER { -1 } else { i32::from(place.cluster) }
 }
 
-/// The CPUs that meet `place` at `level` or below.
+/// The CPUs, of those that are on, that meet `place` at `level` or below.
 fn within(place: Place, level: Level) -> CpuMask {
-    CpuMask(possible().iter().filter(|c| place_of(*c).level(place) <= level).fold(0, |mask, c| mask | CpuMask::of(c).0))
+    CpuMask(ONLINE.load().iter().filter(|c| place_of(*c).level(place) <= level).fold(0, |mask, c| mask | CpuMask::of(c).0))
 }
 
 fn core<const CPU: usize>() -> CpuMask {

@@ -12,7 +12,7 @@ use super::disturb::disturbed;
 use super::stay::Stay;
 use super::thread::Thread;
 use super::{exit, signal, switch};
-use crate::arch::aarch64::entry::{Trap, WORK_BUDGET, WORK_SIGNAL, WORK_STOP};
+use crate::arch::aarch64::entry::{Trap, WORK_BUDGET, WORK_SIGNAL, WORK_STOP, WORK_UNAFFINE, WORK_UNAFFINE_ANY};
 use crate::arch::aarch64::features;
 use crate::arch::aarch64::trap::{access_of, class, ec, is_table_fault};
 use crate::mm::FaultError;
@@ -162,6 +162,14 @@ async fn page_fault(thread: &Thread, esr: u64, far: usize) {
     }
 }
 
+/// Says that `thread` may run on all CPUs now, because those of `gone`, the last of its own, went (Linux: select_fallback_rq).
+#[cold]
+fn tell_unaffine(thread: &Thread, gone: u32) {
+    let comm = thread.comm();
+    let name = comm.split(|b| *b == 0).next().unwrap_or(&[]).escape_ascii();
+    crate::pr_info_ratelimited!("process {} ({name}) no longer affine to cpu{}", thread.tid(), gone.trailing_zeros());
+}
+
 /// Does what is asked for before EL0. Returns `true` when the thread is to end.
 async fn exit_to_user_work(thread: &Thread) -> bool {
     loop {
@@ -176,8 +184,12 @@ async fn exit_to_user_work(thread: &Thread) -> bool {
         if work == 0 {
             return false;
         }
-        if thread.take_work(WORK_SIGNAL | WORK_STOP | WORK_BUDGET) & WORK_BUDGET != 0 {
+        let work = thread.take_work(WORK_SIGNAL | WORK_STOP | WORK_BUDGET | WORK_UNAFFINE_ANY);
+        if work & WORK_BUDGET != 0 {
             signal::budget_overrun(thread);
+        }
+        if work & WORK_UNAFFINE_ANY != 0 {
+            tell_unaffine(thread, (work & WORK_UNAFFINE_ANY) / WORK_UNAFFINE);
         }
         apart(stage!("get_signal", signal::handle(thread))).await;
     }

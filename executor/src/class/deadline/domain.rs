@@ -170,6 +170,19 @@ impl Domain {
         Ok(())
     }
 
+    /// From now on it is of `cpus` CPUs. Refused when these cannot keep what is promised (Linux: dl_bw_check_overflow).
+    pub fn set_cpus(&self, cpus: u64, now: Nanos) -> Result<(), Overflow> {
+        let mut t = self.totals.lock_irq();
+        self.collect(&mut t, now);
+        let cpus = cpus.max(1);
+        let fits = t.limit.is_none_or(|limit| limit.saturating_mul(cpus) >= t.total);
+        if fits {
+            t.cpus = cpus;
+        }
+        self.note(&t);
+        if fits { Ok(()) } else { Err(Overflow) }
+    }
+
     /// What is promised, in units of 1 / 2^20 of a CPU.
     pub fn total(&self, now: Nanos) -> u64 {
         let mut t = self.totals.lock_irq();

@@ -10,7 +10,7 @@
 //!     │  ▲ ─────── update_curr, put_prev (yield): budget used up ──▶
 //!     │  │ enqueue: contending, wake-up rule
 //!     ▼  │
-//!   inactive ──── roll: 0-lag time ────▶ in no tree
+//!   inactive ──── roll: 0-lag time ────▶ asleep
 //! ```
 //!
 //! The current entity stays in its tree. All of its times come from the caller: the queue's clock is that of the last call.
@@ -42,10 +42,12 @@ pub(super) struct DlRq {
     ready: Tree<Reservation>,
     throttled: Tree<Reservation>,
     inactive: Tree<Reservation>,
+    /// In no order: only to be found.
+    asleep: Tree<Reservation>,
     curr: Option<Dl>,
     /// How many are ready.
     nr: u32,
-    /// How many are in a tree: the one thing that is looked at while there are no deadline entities.
+    /// How many are in one of the first three: the one thing that is looked at while there are no deadline entities.
     tied: u32,
     /// The current one is throttled, and still runs.
     curr_throttled: bool,
@@ -73,6 +75,7 @@ impl DlRq {
             ready: Tree::new(),
             throttled: Tree::new(),
             inactive: Tree::new(),
+            asleep: Tree::new(),
             curr: None,
             nr: 0,
             tied: 0,
@@ -174,9 +177,18 @@ impl SchedClass for DlRq {
             if before(self.clock, zero_lag) {
                 self.tie(dl, Tied::Inactive, zero_lag);
             } else {
-                self.deactivate(dl);
+                self.sleep(dl);
             }
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn first_queued(&mut self, now: Nanos) -> Option<NonNull<Entity>> {
+        self.advance(now);
+        let dl = self.ready.first().or(self.throttled.first())?;
+        // SAFETY: it is in the tree, hence valid.
+        Some(unsafe { (*dl.as_ptr()).entity })
     }
 
     #[cold]

@@ -17,7 +17,9 @@ impl DlRq {
             let this = dl.as_ptr();
             debug_assert!((*this).tied == Tied::No);
             ((*this).tied, (*this).key) = (to, key);
-            self.tied = self.tied.wrapping_add(1);
+            if to != Tied::Asleep {
+                self.tied = self.tied.wrapping_add(1);
+            }
             match to {
                 Tied::No => {}
                 Tied::Ready => {
@@ -26,6 +28,7 @@ impl DlRq {
                 }
                 Tied::Throttled => self.throttled.insert(dl),
                 Tied::Inactive => self.inactive.insert(dl),
+                Tied::Asleep => self.asleep.insert(dl),
             }
         }
     }
@@ -36,7 +39,7 @@ impl DlRq {
         // SAFETY: by the caller's contract.
         unsafe {
             let from = core::mem::replace(&mut (*dl.as_ptr()).tied, Tied::No);
-            if from != Tied::No {
+            if from != Tied::No && from != Tied::Asleep {
                 self.tied = self.tied.wrapping_sub(1);
             }
             match from {
@@ -47,6 +50,7 @@ impl DlRq {
                 }
                 Tied::Throttled => self.throttled.remove(dl),
                 Tied::Inactive => self.inactive.remove(dl),
+                Tied::Asleep => self.asleep.remove(dl),
             }
         }
     }
@@ -85,6 +89,27 @@ impl DlRq {
         let this = unsafe { &mut *dl.as_ptr() };
         if core::mem::take(&mut this.active) {
             self.running_bw = self.running_bw.wrapping_sub(this.counted);
+        }
+    }
+
+    /// Its 0-lag time has passed while its entity sleeps.
+    ///
+    /// # Safety
+    /// `dl` is valid, in no tree and counted here.
+    pub(super) unsafe fn sleep(&mut self, dl: Dl) {
+        // SAFETY: by the caller's contract.
+        unsafe {
+            self.deactivate(dl);
+            self.tie(dl, Tied::Asleep, 0);
+        }
+    }
+
+    /// None of those that sleep is of this queue any more.
+    #[cold]
+    pub(in crate::class) fn forget_all(&mut self) {
+        while let Some(dl) = self.inactive.first().or(self.asleep.first()) {
+            // SAFETY: what is in the trees is valid.
+            unsafe { self.forget(dl) };
         }
     }
 
@@ -169,7 +194,7 @@ impl DlRq {
                 && !before(now, (*dl.as_ptr()).key)
             {
                 self.untie(dl);
-                self.deactivate(dl);
+                self.sleep(dl);
             }
         }
     }

@@ -78,6 +78,8 @@ pub(super) enum Tied {
     Throttled,
     /// Its entity sleeps, and its bandwidth is still counted as active.
     Inactive,
+    /// Its entity sleeps, and its bandwidth is counted as what is not used.
+    Asleep,
 }
 
 /// The deadline class's part of a task (Linux: `sched_dl_entity`). Made when a task first asks for a reservation, or takes part

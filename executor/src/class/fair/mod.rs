@@ -369,6 +369,13 @@ impl SchedClass for FairRq {
         None
     }
 
+    fn first_queued(&mut self, now: Nanos) -> Option<NonNull<Entity>> {
+        if self.throttled.is_some() {
+            self.release_groups(now);
+        }
+        self.find_waiting(&mut |_| true)
+    }
+
     unsafe fn leave(&mut self, e: NonNull<Entity>, current: bool, for_good: bool) {
         // SAFETY: passed on.
         unsafe {

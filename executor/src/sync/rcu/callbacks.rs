@@ -124,12 +124,40 @@ pub(super) fn ready_cpus(seq: u64) -> CpuMask {
     CpuMask(mask)
 }
 
+/// The callbacks of `gone`, which has gone offline, are this CPU's from now on (Linux: rcutree_migrate_callbacks).
+#[cfg(not(loom))]
+pub(super) fn take_over(gone: CpuId) {
+    let from = queues().of(gone);
+    let (first, last, len) = {
+        let mut list = from.list.lock_irq();
+        let all = (list.first, list.last, list.len);
+        *list = List { first: null_mut(), last: null_mut(), len: 0 };
+        from.first_target.store(NONE, Ordering::Relaxed);
+        all
+    };
+    let Some(head) = NonNull::new(first) else { return };
+    let queue = queues().this();
+    let mut list = queue.list.lock_irq();
+    match NonNull::new(list.last) {
+        // Behind newer ones some wait longer than they must.
+        // SAFETY: queued heads are alive, and guarded by the lock.
+        Some(before) => unsafe { before.as_ref().next.set(first) },
+        None => {
+            list.first = first;
+            // SAFETY: queued.
+            queue.first_target.store(unsafe { head.as_ref().target.get() }, Ordering::Relaxed);
+        }
+    }
+    list.last = last;
+    list.len += len;
+}
+
 /// Runs callbacks of this CPU whose grace period is over, at most a batch; `true` if more are ready.
 pub fn run_callbacks() -> bool {
     run_callbacks_of(CpuId::current())
 }
 
-/// As [`run_callbacks`], of `cpu`: a CPU that went offline leaves its callbacks to others.
+/// As [`run_callbacks`], of `cpu`.
 pub fn run_callbacks_of(cpu: CpuId) -> bool {
     let queue = queues().of(cpu);
     let batch = BATCH.max(queue.list.lock_irq().len >> PART);

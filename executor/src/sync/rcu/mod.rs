@@ -175,6 +175,32 @@ pub fn softirq() -> bool {
     run_callbacks()
 }
 
+/// [`synchronize`] of a flow on `here` that may not leave its CPU to others meanwhile: the stop task. Interrupts on, count 0.
+#[cfg(not(loom))]
+pub(crate) fn synchronize_spinning(here: CpuId) {
+    let cookie = poll_state();
+    let mut kicked = 0;
+    while !GRACE.is_done(cookie) {
+        arch::without_irqs(|| quiescent(here));
+        let t = now();
+        if t >= kicked {
+            kick();
+            kicked = t.saturating_add(FORCE_AFTER / 8);
+        }
+        arch::relax();
+    }
+}
+
+/// `gone` has gone offline: its callbacks are this CPU's. In a task.
+#[cfg(not(loom))]
+pub fn take_over(gone: CpuId) {
+    let guard = PreemptGuard::new();
+    callbacks::take_over(gone);
+    // Some may be ready, and who waits may not have been told.
+    ended();
+    drop(guard);
+}
+
 /// Interrupts the CPUs that the grace period waits for.
 fn kick() {
     let mask = GRACE.pending() & crate::cpu::ONLINE.load().0;

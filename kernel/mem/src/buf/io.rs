@@ -249,6 +249,14 @@ impl<'a> IoBuf<'a> {
         Ok(true)
     }
 
+    /// As [`IoBuf::copy_in_all`], and takes nothing: for who may have to wait, and to read it again.
+    pub fn peek_all(&mut self, dst: &mut [u8]) -> Result<bool, Fault> {
+        let before = Cursor { ..self.0 };
+        let all = self.copy_in_all(dst);
+        self.0 = before;
+        all
+    }
+
     /// As [`IoBuf::read_pod`], and takes nothing: for who may have to wait before the value counts as taken.
     pub fn peek_pod<T: Pod>(&mut self) -> Result<Option<T>, Fault> {
         let before = Cursor { ..self.0 };

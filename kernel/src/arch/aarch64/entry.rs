@@ -64,6 +64,10 @@ pub const WORK_SIGNAL: u32 = 1;
 pub const WORK_STOP: u32 = 2;
 /// A budget was not enough: see `signal::budget_overrun`.
 pub const WORK_BUDGET: u32 = 4;
+/// All CPUs on which it might run have gone: this bit shifted by the number of the one on which it was.
+pub const WORK_UNAFFINE: u32 = 1 << 8;
+/// All of them.
+pub const WORK_UNAFFINE_ANY: u32 = ((1 << vigil_executor::cpu::MAX_CPUS) - 1) << 8;
 
 /// PSTATE of a new thread: EL0t, all interrupts unmasked, flags clear.
 pub const PSTATE_EL0: u64 = 0;

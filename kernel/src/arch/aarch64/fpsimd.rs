@@ -82,8 +82,9 @@ fn set_cpacr(value: u64) {
     unsafe { asm!("msr cpacr_el1, {}", in(reg) value, options(nostack, preserves_flags)) };
 }
 
-/// Makes EL0's next FP instruction trap. Once per CPU at start.
+/// Makes EL0's next FP instruction trap. Each CPU whenever it starts: its registers are nobody's. Interrupts masked.
 pub fn init_cpu() {
+    CPU_FP.this().owner.store(null_mut(), Relaxed);
     set_cpacr(FPEN_TRAP_EL0);
 }
 

@@ -3,6 +3,7 @@
 use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
 use smccc::{Hvc, Smc, psci};
 use vigil_drivers::dt::early::PsciMethod;
+use vigil_executor::cpu::CpuId;
 
 const NONE: u8 = 0;
 const HVC: u8 = 1;
@@ -49,6 +50,14 @@ pub fn cpu_off() {
 /// Starts the CPU `mpidr` at the physical address `entry` with `context` in x0. `false` when there is no PSCI or it refuses.
 pub fn cpu_on(mpidr: u64, entry: u64, context: u64) -> bool {
     matches!(by_conduit!(psci::cpu_on(mpidr, entry, context)), Some(Ok(())))
+}
+
+/// Whether the firmware says that `cpu` is off; also when it cannot say.
+pub fn is_off(cpu: CpuId) -> bool {
+    let Some(target) = crate::boot::info().and_then(|i| i.cpus().nth(cpu.index())) else { return true };
+    let level = psci::LowestAffinityLevel::All;
+    let state = by_conduit!(psci::affinity_info(target.mpidr, level));
+    !matches!(state, Some(Ok(psci::AffinityState::On | psci::AffinityState::OnPending)))
 }
 
 /// The version as (major, minor), when there is PSCI.

@@ -60,6 +60,15 @@ impl FairRq {
         unsafe { throttle::unthrottle_due(core::ptr::from_mut(self)) };
     }
 
+    /// Lets go of all groups that are held back: this CPU goes, and their tasks with their limits elsewhere (Linux:
+    /// unthrottle_offline_cfs_rqs).
+    #[cold]
+    pub(in crate::class) fn release_groups(&mut self, now: Nanos) {
+        self.clock = now;
+        // SAFETY: under this queue's lock, with nothing else borrowed.
+        unsafe { throttle::unthrottle_all(core::ptr::from_mut(self)) };
+    }
+
     /// When that is.
     #[cold]
     pub(in crate::class) fn groups_fill(&self) -> Option<Nanos> {

@@ -145,6 +145,23 @@ pub(super) unsafe fn unthrottle_due(root: *mut FairRq) {
     }
 }
 
+/// Lets go of all, each with the least of run time.
+///
+/// # Safety
+/// As [`unthrottle`].
+pub(super) unsafe fn unthrottle_all(root: *mut FairRq) {
+    // SAFETY: by the contract.
+    unsafe {
+        let mut list = (*root).throttled.take();
+        while let Some(level) = list {
+            let l = level.as_ptr();
+            list = (*l).next_throttled.take();
+            (*l).remaining = (*l).remaining.max(1);
+            unthrottle(root, level);
+        }
+    }
+}
+
 /// When the first of those that are held back may go on.
 pub(super) fn next_fill(root: &FairRq) -> Option<Nanos> {
     let mut first = None;
