@@ -20,12 +20,15 @@ pub enum Pace {
     Single,
 }
 
+/// Costs by name: words with their numbers, such as `p50`.
+pub type Stages = BTreeMap<String, BTreeMap<String, i64>>;
+
 /// What a run printed.
 pub struct Report {
     /// `selftest NAME: ok|FAILED figures`: name, whether ok, figures.
     pub tests: Vec<(String, bool, String)>,
     /// `stage NAME word value …`: by name, the words with their numbers.
-    pub stages: BTreeMap<String, BTreeMap<String, i64>>,
+    pub stages: Stages,
 }
 
 impl Report {
@@ -85,7 +88,7 @@ pub fn parse(log: &str) -> Report {
 }
 
 /// The stages of a log as one line, and whether each median is within its limit. None when there are no stages.
-pub fn stages(stages: &BTreeMap<String, BTreeMap<String, i64>>) -> Option<(bool, String)> {
+pub fn stages(stages: &Stages) -> Option<(bool, String)> {
     let mut good = !stages.is_empty();
     let mut parts = Vec::new();
     for (name, values) in stages {

@@ -4,6 +4,7 @@
 mod figures;
 mod inject;
 mod inside;
+mod irq;
 mod programs;
 mod sched;
 
@@ -22,7 +23,7 @@ use vigil_tests::{ABILITIES, Ability};
 /// Options of `accept`.
 #[derive(Args, Clone, Debug)]
 pub struct AcceptArgs {
-    /// An issue (core, sched) or ids of checks (core-bench)
+    /// An issue (core, sched, irq) or ids of checks (core-bench)
     #[arg(default_value = "core", value_name = "ISSUE|ID")]
     pub what: Vec<String>,
     /// Which kernel; with linux the checks themselves are checked
@@ -74,8 +75,10 @@ const SCHED: &[Check] = &[
     Check { id: "sched-shares", target: "hogs of every policy get what Linux promises", run: sched::shares },
 ];
 
+const IRQ: &[Check] = &[Check { id: "irq-cost", target: "interrupt 400, waker 200, poll 200, softirq 200, work 400, timer 200", run: irq::cost }];
+
 /// The issues, by name and number, with their checks.
-const ISSUES: &[(&str, &str, &[Check])] = &[("core", "2", CORE), ("sched", "3", SCHED)];
+const ISSUES: &[(&str, &str, &[Check])] = &[("core", "2", CORE), ("sched", "3", SCHED), ("irq", "4", IRQ)];
 
 /// Runs the checks of an issue or one of them.
 pub fn accept(ctx: &Ctx, args: &AcceptArgs) -> Result<i32> {
