@@ -100,6 +100,10 @@ static LOCALS: [CpuLocal; MAX_CPUS] = {
     a
 };
 
+/// The block of the boot CPU: a host's thread is that one until it says otherwise.
+#[cfg(not(target_os = "none"))]
+pub(crate) const BOOT_LOCAL: *const CpuLocal = &raw const LOCALS[0];
+
 /// The block that TPIDR_EL1 of CPU `id` must point at.
 pub fn local_of(id: CpuId) -> &'static CpuLocal {
     &LOCALS[id.index()]

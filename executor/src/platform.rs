@@ -13,6 +13,9 @@ pub trait Platform: Sync {
     /// Programs the comparator of this simulated CPU for the counter value `count`. Interrupts masked.
     #[cfg(not(target_os = "none"))]
     fn program_timer(&self, count: u64);
+    /// An interrupt that has ended the wait of this simulated CPU: wakes are made here. Interrupts masked.
+    #[cfg(not(target_os = "none"))]
+    fn take_interrupt(&self) {}
     /// A new kernel stack with an initialised context block, or `None` when memory is short. May not block.
     fn alloc_stack(&self) -> Option<NonNull<Context>>;
     /// Calls [`rcu::softirq`](crate::sync::rcu::softirq) in a softirq of each CPU of `mask`, soon. Interrupts masked, any

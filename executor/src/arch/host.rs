@@ -8,49 +8,55 @@ use crate::context::{Context, StackKind};
 use crate::cpu::CpuLocal;
 use core::cell::Cell;
 use core::ptr;
-use std::boxed::Box;
 use std::time::Instant;
 
 std::thread_local! {
+    static SIMULATED: Cell<u64> = const { Cell::new(0) };
     static MASKED: Cell<bool> = const { Cell::new(false) };
-    static CONTEXT: &'static Context = Box::leak(Box::new(Context::new(StackKind::Cpu)));
-    static LOCAL: Cell<*const CpuLocal> = const { Cell::new(ptr::null()) };
+    static CONTEXT: Context = const { Context::new(StackKind::Cpu) };
+    static LOCAL: Cell<*const CpuLocal> = const { Cell::new(crate::cpu::BOOT_LOCAL) };
 }
 
 /// Masks (simulated) interrupts and returns the mask as it was.
+#[inline(always)]
 pub fn irq_save() -> IrqState {
-    IrqState(MASKED.with(|m| m.replace(true)) as u64)
+    IrqState(MASKED.replace(true) as u64)
 }
 
 /// Puts the mask back to `state`.
+#[inline(always)]
 pub fn irq_restore(state: IrqState) {
-    MASKED.with(|m| m.set(state.0 != 0));
+    MASKED.set(state.0 != 0);
 }
 
 /// Whether this thread's simulated interrupts are masked.
+#[inline(always)]
 pub fn irqs_disabled() -> bool {
-    MASKED.with(|m| m.get())
+    MASKED.get()
 }
 
 /// Unmasks.
+#[inline(always)]
 pub fn irq_enable() {
-    MASKED.with(|m| m.set(false));
+    MASKED.set(false);
 }
 
 /// Masks.
+#[inline(always)]
 pub fn irq_disable() {
-    MASKED.with(|m| m.set(true));
+    MASKED.set(true);
 }
 
 /// This thread's context block.
+#[inline(always)]
 pub fn context() -> *const Context {
-    CONTEXT.with(|c| *c as *const Context)
+    CONTEXT.with(ptr::from_ref)
 }
 
 /// This thread's simulated CPU; CPU 0 for a thread that set none.
+#[inline(always)]
 pub fn cpu_local() -> *const CpuLocal {
-    let p = LOCAL.with(|l| l.get());
-    if p.is_null() { crate::cpu::local_of(crate::cpu::CpuId::BOOT) } else { p }
+    LOCAL.get()
 }
 
 /// Makes this thread the CPU `local`.
@@ -58,13 +64,24 @@ pub fn cpu_local() -> *const CpuLocal {
 /// # Safety
 /// `local` must stay valid for ever, and belong to no other thread.
 pub unsafe fn set_cpu_local(local: *const CpuLocal) {
-    LOCAL.with(|l| l.set(local));
+    LOCAL.set(local);
 }
 
-/// Nanoseconds since the first call.
+/// Nanoseconds since the first call, or the simulated counter.
+#[inline]
 pub fn counter() -> u64 {
+    let at = SIMULATED.get();
+    if at != 0 {
+        SIMULATED.set(at.wrapping_add(128));
+        return at;
+    }
     static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
     START.get_or_init(Instant::now).elapsed().as_nanos() as u64
+}
+
+/// This thread's counter is from now on one that goes on by 128 whenever it is read.
+pub fn simulate_counter() {
+    SIMULATED.set(1);
 }
 
 /// As [`counter`].
@@ -102,8 +119,12 @@ pub fn wait_for_interrupt() {
     std::thread::yield_now();
 }
 
-/// There is none to take.
-pub fn take_interrupt() {}
+/// The platform, a test, is the interrupt.
+pub fn take_interrupt() {
+    if let Some(p) = crate::platform::get() {
+        p.take_interrupt();
+    }
+}
 
 /// A hint in a spin loop. Yields, because the holder may be a thread that is not running.
 pub fn relax() {

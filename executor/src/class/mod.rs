@@ -8,7 +8,8 @@
 //! |---|---|
 //! | [`entity`] | the entity that is embedded in each task, with its statistics |
 //! | [`weight`] | nice levels, load weights and Linux's fixed-point arithmetic on them |
-//! | [`tree`](self) | the fair class's ordered tree, intrusive, with a cached leftmost |
+//! | [`timeline`](self) | the fair class's order: a run for who comes and goes at the ends, a tree for the middle |
+//! | [`tree`](self) | an ordered tree, intrusive, with a cached leftmost |
 //! | [`list`](self) | the intrusive list of the stop and real-time classes |
 //! | [`sched_class`](self) | the trait that a class implements, and the list of them all |
 //! | [`stop`](self) | the stop class: FIFO, above everything |
@@ -48,6 +49,7 @@ mod realtime;
 pub mod runqueue;
 mod sched_class;
 mod stop;
+mod timeline;
 mod tree;
 mod waiting;
 pub mod weight;

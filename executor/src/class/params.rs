@@ -185,6 +185,12 @@ impl Tunables {
         }
     }
 
+    /// How long the fair class lets any entity run at least, once it has begun.
+    pub(super) const fn shortest_stay(&self) -> Nanos {
+        let t = if self.idle_min_granularity < self.min_granularity { self.idle_min_granularity } else { self.min_granularity };
+        if self.latency < t { self.latency } else { t }
+    }
+
     /// Up to how many entities share one `latency` (Linux: `sched_nr_latency`).
     pub(super) const fn nr_latency(&self) -> u32 {
         let n = if self.min_granularity == 0 { 8 } else { self.latency.div_ceil(self.min_granularity) };

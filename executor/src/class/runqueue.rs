@@ -78,12 +78,9 @@ impl RunQueue {
             stats.last_queued = now;
             stats.count_arrival(why);
             let class = (*this).class;
-            match class {
-                // The clock must be right before somebody is placed by it.
-                Class::Fair | Class::Grouped => self.charge_current(now, true),
-                // GRUB's rate is about to change.
-                Class::Deadline => self.update_current(now),
-                Class::Realtime | Class::Stop => {}
+            // The fair class's clock must be right before somebody is placed by it; GRUB's rate is about to change.
+            if self.curr.is_some() && !matches!(class, Class::Realtime | Class::Stop) {
+                self.charge_current(now, true);
             }
             of_class!(self, class, c => c.enqueue_task(e, why, now));
             (*this).place = Place::Queued;

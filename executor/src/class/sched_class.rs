@@ -167,27 +167,30 @@ pub(super) trait SchedClass {
 /// `of_class!(rq, class, c => expression)`: the expression with `c` as the queue of `class`.
 macro_rules! of_class {
     ($rq:expr, $class:expr, $c:ident => $body:expr) => {{
-        // The usual two by a comparison each, not by a table of jumps.
+        // The usual two by a comparison each; what hides the value keeps the rest from making a table of jumps of them all.
         let class = $class;
-        if class == $crate::class::Class::Realtime {
-            let $c = &mut $rq.rt;
-            $body
-        } else if class == $crate::class::Class::Fair {
+        if class == $crate::class::Class::Fair {
             let $c = &mut $rq.fair;
             $body
-        } else if class == $crate::class::Class::Grouped {
-            let $c = &mut $crate::class::fair::group::levels::Grouped(&mut $rq.fair);
+        } else if class == $crate::class::Class::Realtime {
+            let $c = &mut $rq.rt;
             $body
-        } else if class == $crate::class::Class::Deadline {
-            let $c = &mut $rq.dl;
-            let r = $body;
-            $rq.count_above();
-            r
         } else {
-            let $c = &mut $rq.stop;
-            let r = $body;
-            $rq.count_above();
-            r
+            let class = core::hint::black_box(class);
+            if class == $crate::class::Class::Grouped {
+                let $c = &mut $crate::class::fair::group::levels::Grouped(&mut $rq.fair);
+                $body
+            } else if class == $crate::class::Class::Deadline {
+                let $c = &mut $rq.dl;
+                let r = $body;
+                $rq.count_above();
+                r
+            } else {
+                let $c = &mut $rq.stop;
+                let r = $body;
+                $rq.count_above();
+                r
+            }
         }
     }};
 }

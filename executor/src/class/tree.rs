@@ -6,7 +6,7 @@
 
 use core::ptr::NonNull;
 
-type Link<T> = Option<NonNull<T>>;
+pub(super) type Link<T> = Option<NonNull<T>>;
 
 /// What a tree is made of.
 pub(super) trait Member: Sized {
@@ -25,9 +25,12 @@ pub(super) trait Member: Sized {
 #[derive(Debug)]
 pub(super) struct Node<T> {
     parent: Link<T>,
-    left: Link<T>,
-    right: Link<T>,
+    /// In the run of a [`Timeline`](super::timeline::Timeline): the one before, and the one behind.
+    pub(super) left: Link<T>,
+    pub(super) right: Link<T>,
     red: bool,
+    /// Whether it is in such a run, and not in the tree.
+    pub(super) in_run: bool,
 }
 
 impl<T> Clone for Node<T> {
@@ -40,7 +43,13 @@ impl<T> Clone for Node<T> {
 impl<T> Copy for Node<T> {}
 
 impl<T> Node<T> {
-    pub(super) const UNLINKED: Node<T> = Node { parent: None, left: None, right: None, red: false };
+    pub(super) const UNLINKED: Node<T> = Node { parent: None, left: None, right: None, red: false, in_run: false };
+
+    /// In a run, between two others.
+    #[inline(always)]
+    pub(super) const fn in_run(prev: Link<T>, next: Link<T>) -> Node<T> {
+        Node { parent: None, left: prev, right: next, red: false, in_run: true }
+    }
 }
 
 /// Whether virtual time `a` is before `b`.
@@ -59,7 +68,7 @@ pub(super) struct Tree<T> {
 /// # Safety
 /// `e` is valid, and no reference to its node exists.
 #[inline(always)]
-unsafe fn node<T: Member>(e: NonNull<T>) -> *mut Node<T> {
+pub(super) unsafe fn node<T: Member>(e: NonNull<T>) -> *mut Node<T> {
     // SAFETY: passed on.
     unsafe { T::node(e) }
 }
@@ -106,6 +115,23 @@ impl<T: Member> Tree<T> {
         }
     }
 
+    /// The first member whose key is not before `key`.
+    pub(super) fn first_from(&self, key: u64) -> Link<T> {
+        let (mut at, mut best) = (self.root, None);
+        while let Some(e) = at {
+            // SAFETY: links of a tree lead to valid members.
+            at = unsafe {
+                if before(T::key(e), key) {
+                    (*node(e)).right
+                } else {
+                    best = Some(e);
+                    (*node(e)).left
+                }
+            };
+        }
+        best
+    }
+
     /// # Safety
     /// `e` is in a tree.
     #[inline]
@@ -146,7 +172,7 @@ impl<T: Member> Tree<T> {
                 }
             };
             *slot = Some(e);
-            *node(e) = Node { parent: Some(parent), left: None, right: None, red: true };
+            *node(e) = Node { parent: Some(parent), left: None, right: None, red: true, in_run: false };
             if is_first {
                 self.first = Some(e);
             }
@@ -189,7 +215,7 @@ impl<T: Member> Tree<T> {
             if self.first == Some(e) {
                 self.first = Self::next(e);
             }
-            let Node { parent, left, right, red } = *node(e);
+            let Node { parent, left, right, red, .. } = *node(e);
             // `hole` took the place that lost a node of colour `lost_red`; it may be empty, so its parent is kept.
             let (hole, hole_parent, lost_red) = match (left, right) {
                 (None, child) | (child, None) => {

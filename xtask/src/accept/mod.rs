@@ -1,6 +1,7 @@
 //! `cargo xtask accept`: the acceptance checks of an issue, each with its id, its figure beside its target, and a verdict.
 //!
 //! A check whose machinery does not exist yet says "not yet" and counts as failed.
+mod cost;
 mod figures;
 mod inject;
 mod inside;
@@ -73,6 +74,7 @@ const CORE: &[Check] = &[
 const SCHED: &[Check] = &[
     Check { id: "sched-contract", target: "every scheduling call with every errno as on Linux", run: sched::contract_tests },
     Check { id: "sched-shares", target: "hogs of every policy get what Linux promises", run: sched::shares },
+    Check { id: "sched-cost", target: "wake, pick and poll ≤ 1.5 × the best of the others at 1 and 100 tasks, ≤ 3 × at 10 000", run: cost::cost },
 ];
 
 const IRQ: &[Check] = &[Check { id: "irq-cost", target: "interrupt 400, waker 200, poll 200, softirq 200, work 400, timer 200", run: irq::cost }];

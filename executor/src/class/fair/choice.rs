@@ -2,7 +2,7 @@
 
 use super::super::entity::Entity;
 use super::super::params::Policy;
-use super::super::tree::{Tree, before};
+use super::super::tree::before;
 use super::super::weight::calc_delta_fair;
 use super::FairRq;
 use super::group::levels::Grouped;
@@ -102,7 +102,7 @@ impl FairRq {
             let fair = |e: NonNull<Entity>| self.preempt_entity(e.as_ref(), left.as_ref()) < 1;
             let mut e = left;
             if self.skip == Some(left)
-                && let Some(second) = Tree::next(left)
+                && let Some(second) = self.tree.next(left)
                 && fair(second)
             {
                 e = second;

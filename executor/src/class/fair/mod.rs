@@ -16,7 +16,8 @@ use super::list::List;
 use super::params::{Class, Rank, Tunables};
 use super::sched_class::SchedClass;
 use super::{Enqueue, PickLimit};
-use super::tree::{Tree, before};
+use super::timeline::Timeline;
+use super::tree::before;
 use super::weight::calc_delta_fair;
 use crate::time::Nanos;
 use core::marker::PhantomPinned;
@@ -26,7 +27,7 @@ use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 /// The fair class's queue.
 #[derive(Debug)]
 pub(super) struct FairRq {
-    tree: Tree<Entity>,
+    tree: Timeline<Entity>,
     curr: Option<NonNull<Entity>>,
     /// Buddies: who should run next if that is not unfair, who ran last and was preempted by a wake-up, who yielded.
     next: Option<NonNull<Entity>>,
@@ -46,6 +47,10 @@ pub(super) struct FairRq {
     tunables: Tunables,
     /// `tunables.nr_latency()`, which takes a division.
     nr_latency: u32,
+    /// No stay is shorter than this, if the class alone ends it.
+    shortest: Nanos,
+    /// What [`SchedClass::next_event`] answered last.
+    event: Nanos,
     /// The CPU whose queue it is.
     pub(super) cpu: u32,
     /// Runnable tasks of groups; and entities of groups that are on this queue for them.
@@ -72,7 +77,7 @@ unsafe fn vruntime(e: NonNull<Entity>) -> u64 {
 impl FairRq {
     pub(super) const fn new(t: &Tunables) -> Self {
         FairRq {
-            tree: Tree::new(),
+            tree: Timeline::new(),
             curr: None,
             next: None,
             last: None,
@@ -85,6 +90,8 @@ impl FairRq {
             parked: List::new(),
             tunables: *t,
             nr_latency: t.nr_latency(),
+            shortest: t.shortest_stay(),
+            event: 0,
             cpu: 0,
             grouped: 0,
             group_entities: 0,
@@ -145,7 +152,7 @@ impl FairRq {
         // SAFETY: valid by contract.
         unsafe {
             let this = e.as_ptr();
-            if (*this).home == Some(here) {
+            if (*this).home.map_or(core::ptr::null(), |h| h.as_ptr().cast_const()) == here.as_ptr().cast_const() {
                 return;
             }
             let there = (*this).home.map_or(0, |h| h.as_ref().load(Relaxed));
@@ -223,7 +230,7 @@ impl SchedClass for FairRq {
         self.nr
     }
 
-    #[inline]
+    #[inline(always)]
     unsafe fn enqueue_task(&mut self, e: NonNull<Entity>, why: Enqueue, now: Nanos) {
         // SAFETY: passed on.
         unsafe {
@@ -344,8 +351,18 @@ impl SchedClass for FairRq {
     unsafe fn next_event(&mut self, curr: NonNull<Entity>) -> Option<Nanos> {
         // SAFETY: passed on; the current entity is valid.
         unsafe {
-            let start = (*curr.as_ptr()).exec_start;
-            self.time_left(curr).map(|left| start.saturating_add(left))
+            self.tree.first()?;
+            let this = curr.as_ptr();
+            let start = (*this).exec_start;
+            // At the beginning of a stay an event that is under way, and comes before any stay could end, will do: polls that
+            // are shorter than that by far are not each worth a computation.
+            let ahead = self.event.wrapping_sub(start);
+            if ahead.wrapping_sub(1) < self.shortest && (*this).prev_sum_exec == (*this).sum_exec {
+                return Some(self.event);
+            }
+            let event = self.time_left(curr).map(|left| start.saturating_add(left))?;
+            self.event = event;
+            Some(event)
         }
     }
 
@@ -364,7 +381,7 @@ impl SchedClass for FairRq {
                 return Some(e);
             }
             // SAFETY: it is in the tree.
-            at = unsafe { Tree::next(e) };
+            at = unsafe { self.tree.next(e) };
         }
         None
     }
@@ -413,5 +430,6 @@ impl SchedClass for FairRq {
     fn tune(&mut self, t: &Tunables, _: Nanos) {
         self.tunables = *t;
         self.nr_latency = t.nr_latency();
+        self.shortest = t.shortest_stay();
     }
 }

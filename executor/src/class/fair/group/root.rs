@@ -6,7 +6,6 @@ use super::throttle::{self, next_fill};
 use super::TaskGroup;
 use crate::class::entity::Entity;
 use crate::class::fair::FairRq;
-use crate::class::tree::Tree;
 use crate::time::Nanos;
 use core::ptr::NonNull;
 
@@ -20,7 +19,7 @@ impl FairRq {
             let queue = |level: Level| level.map_or(self, |l| &(*l.as_ptr()).q);
             let owns = |e: NonNull<Entity>| (*e.as_ptr()).owns;
             let first = |q: &FairRq| q.curr.filter(|c| owns(*c).is_some()).or(q.tree.first());
-            let next = |q: &FairRq, e| if q.curr == Some(e) { q.tree.first() } else { Tree::next(e) };
+            let next = |q: &FairRq, e| if q.curr == Some(e) { q.tree.first() } else { q.tree.next(e) };
             let (mut level, mut at): (Level, _) = (None, first(self));
             loop {
                 match at {

@@ -1,0 +1,59 @@
+//! The price of a wake, pick and poll of an empty future, in instructions of this machine, beside other executors.
+use super::{Bed, Verdict, judge};
+use crate::setup::{apt_install, found, output};
+use crate::ui;
+use anyhow::{Context, Result, bail};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+
+/// Ours: of the fair class, which decides; SCHED_FIFO beside it.
+const OURS: &[&str] = &["vigil", "vigil-fifo"];
+const OTHERS: &[&str] = &["tokio", "async-executor", "embassy"];
+/// Tasks, rounds, and how many times the best of the others ours may cost.
+const LOADS: &[(u64, u64, f64)] = &[(1, 2000, 1.5), (100, 100, 1.5), (10_000, 8, 3.0)];
+
+/// Instructions that a run of the comparison program executes.
+fn instructions(program: &Path, executor: &str, tasks: u64, rounds: u64) -> Result<u64> {
+    let mut command = Command::new("valgrind");
+    command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]).arg(program).args([executor, &tasks.to_string(), &rounds.to_string()]);
+    let run = command.output().context("valgrind")?;
+    let text = String::from_utf8_lossy(&run.stderr);
+    if !run.status.success() {
+        bail!("{executor}, {tasks} tasks: {}", text.lines().last().unwrap_or("no output"));
+    }
+    let collected = text.lines().find_map(|line| line.split_once("Collected :")).context("callgrind has not counted")?;
+    Ok(collected.1.trim().parse()?)
+}
+
+pub(super) fn cost(bed: &Bed) -> Result<Verdict> {
+    if !found("valgrind") {
+        apt_install(&["valgrind"])?;
+    }
+    let target = bed.ctx.target.join("cost");
+    let mut build = Command::new("cargo");
+    build.env_remove("RUSTFLAGS").args(["build", "--release", "--quiet", "--manifest-path"]).arg(bed.ctx.root.join("tests/cost/Cargo.toml"));
+    ui::step("building the executors to compare", build.arg("--target-dir").arg(&target))?;
+    let program = target.join("release/vigil-cost");
+    let mut costs: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+    for executor in OURS.iter().chain(OTHERS) {
+        for &(tasks, rounds, _) in LOADS {
+            // What comes before the first round is in both, and cancels.
+            let (once, twice) = (instructions(&program, executor, tasks, rounds)?, instructions(&program, executor, tasks, 2 * rounds)?);
+            costs.entry(executor).or_default().push((twice - once) as f64 / (tasks * rounds) as f64);
+        }
+    }
+    println!("{:<18}{}", "instructions", LOADS.iter().map(|(n, ..)| format!("{n:>8} tasks")).collect::<String>());
+    for executor in OURS.iter().chain(OTHERS) {
+        println!("{executor:<18}{}", costs[executor].iter().map(|c| format!("{c:>14.1}")).collect::<String>());
+    }
+    println!("{}", output(Command::new("valgrind").arg("--version")));
+    let (mut good, mut figures) = (true, Vec::new());
+    for (i, &(tasks, _, limit)) in LOADS.iter().enumerate() {
+        let best = OTHERS.iter().min_by(|a, b| costs[*a][i].total_cmp(&costs[*b][i])).context("nobody to compare with")?;
+        let ratio = costs["vigil"][i] / costs[best][i];
+        good &= ratio <= limit;
+        figures.push(format!("{tasks}: {:.0}, {ratio:.2} × {best}", costs["vigil"][i]));
+    }
+    judge(good, figures.join("; "))
+}
