@@ -22,7 +22,7 @@
 //! | [`cgroup`] | control groups |
 //! | [`task`] | processes, threads, signals, exec |
 //! | `syscall` | the system calls |
-//! | [`ipc`] | futexes, message queues |
+//! | [`ipc`] | futexes, message queues, System V IPC |
 //! | [`net`] | sockets |
 //! | `tty`, `dev`, `procfs` | terminals, devices, `/proc` |
 //! | [`random`], [`uts`] | random bytes, names |

@@ -61,3 +61,57 @@ abi_struct! {
         pub __unused: [u64; 2],
     }
 }
+
+abi_struct! {
+    /// `struct sembuf`.
+    pub struct Sembuf: 6 {
+        /// Semaphore of the set.
+        pub sem_num: u16,
+        /// What is added; 0: wait for zero.
+        pub sem_op: i16,
+        /// IPC_NOWAIT, SEM_UNDO.
+        pub sem_flg: i16,
+    }
+}
+
+abi_struct! {
+    /// `struct semid64_ds`.
+    pub struct SemidDs: 88 {
+        /// Owner and mode.
+        pub sem_perm: IpcPerm,
+        /// Seconds of the last operation.
+        pub sem_otime: i64,
+        /// Seconds of the last change.
+        pub sem_ctime: i64,
+        /// Semaphores.
+        pub sem_nsems: u64,
+        /// Zero.
+        pub __unused: [u64; 2],
+    }
+}
+
+abi_struct! {
+    /// `struct seminfo`.
+    pub struct Seminfo: 40 {
+        /// Semaphores of all sets, as an old kernel needed it.
+        pub semmap: i32,
+        /// Sets.
+        pub semmni: i32,
+        /// Semaphores of all sets.
+        pub semmns: i32,
+        /// Undo structures.
+        pub semmnu: i32,
+        /// Semaphores of a set.
+        pub semmsl: i32,
+        /// Operations of a call.
+        pub semopm: i32,
+        /// Undo entries of a process.
+        pub semume: i32,
+        /// Bytes of an undo structure, or sets in use.
+        pub semusz: i32,
+        /// Largest value.
+        pub semvmx: i32,
+        /// Largest amount taken back, or semaphores in use.
+        pub semaem: i32,
+    }
+}

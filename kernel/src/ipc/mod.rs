@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`futex`], [`pi`] | futexes |
 //! | [`mqueue`] | POSIX message queues and their file system |
+//! | [`sysv`] | System V IPC |
 //! | [`hand`], [`payload`], [`account`] | what they share: waiting for something to be handed over, bytes of a message, limits per user |
 //!
 //! Locks: the lock of an object is taken first, then that of a waiter's hand; user memory is copied and signals are sent with
@@ -20,11 +21,13 @@ pub mod mqueue;
 pub mod payload;
 #[cfg(target_os = "none")]
 pub mod pi;
+pub mod sysv;
 
 /// Makes the file systems of this module and fills its part of `/proc`. Once, in a task, after [`crate::procfs::init`].
 #[cfg(target_os = "none")]
 pub fn init() -> Result<(), vigil_abi::Errno> {
-    mqueue::init()
+    mqueue::init()?;
+    sysv::tables::init()
 }
 
 /// How urgently `thread` runs, on Linux's scale: the smaller the more urgent (Linux: `task_struct.prio`).

@@ -54,7 +54,7 @@ mod system;
 mod topology;
 
 #[cfg(target_os = "none")]
-pub(crate) use sysctl::{line as sysctl_line, value as sysctl_value};
+pub(crate) use sysctl::{line as sysctl_line, numbers as sysctl_numbers, value as sysctl_value};
 #[cfg(target_os = "none")]
 use vigil_abi::Errno;
 #[cfg(target_os = "none")]

@@ -146,6 +146,15 @@ pub(crate) fn value(data: &[u8], min: i64, max: i64) -> Result<i64, Errno> {
     number(data).filter(|v| (min..=max).contains(v)).ok_or(Errno::EINVAL)
 }
 
+/// Up to as many numbers as there are in `values`, of which those that are not there stay. EINVAL.
+pub(crate) fn numbers(data: &[u8], values: &mut [i32]) -> Result<(), Errno> {
+    let words = data.split(|b| b.is_ascii_whitespace() || *b == 0).filter(|word| !word.is_empty());
+    for (value, word) in values.iter_mut().zip(words) {
+        *value = number(word).and_then(|n| i32::try_from(n).ok()).ok_or(Errno::EINVAL)?;
+    }
+    Ok(())
+}
+
 fn name(out: &mut SeqBuf, name: &[u8]) -> Result<(), Errno> {
     out.put(name);
     out.put(b"\n");

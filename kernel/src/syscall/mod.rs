@@ -46,6 +46,7 @@ mod seal;
 mod sendfile;
 mod signal;
 mod socket;
+mod sysv_sem;
 mod time;
 mod xattr;
 

@@ -4,7 +4,7 @@
 //! A number that is not in the table, or that does not exist on arm64, answers ENOSYS, with one rate-limited line.
 
 use super::{
-    Args, Stop, SysResult, cred, epoll, event, fd, file, futex, info, lock, membarrier, memory, message, mqueue, path, pidfd, poll, prctl, process, rw, sched, seal, sendfile, signal, socket, time, user,
+    Args, Stop, SysResult, cred, epoll, event, fd, file, futex, info, lock, membarrier, memory, message, mqueue, path, pidfd, poll, prctl, process, rw, sched, seal, sendfile, signal, socket, sysv_sem, time, user,
     xattr,
 };
 use crate::arch::aarch64::entry::{NOT_YET, UserContext, vigil_el0_no_fast_call, vigil_el0_sigreturn};
@@ -287,6 +287,11 @@ calls! {
     mq_timedreceive: slow mqueue::mq_timedreceive;
     mq_notify: slow mqueue::mq_notify;
     mq_getsetattr: slow mqueue::mq_getsetattr;
+    // System V IPC.
+    semget: slow sysv_sem::semget;
+    semop: slow sysv_sem::semop;
+    semtimedop: slow sysv_sem::semtimedop;
+    semctl: slow sysv_sem::semctl;
     // Time.
     clock_gettime: sync time::clock_gettime;
     clock_settime: sync time::clock_settime;

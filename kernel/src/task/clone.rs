@@ -14,6 +14,7 @@ use super::thread::{Thread, ThreadParts};
 use super::user;
 use crate::arch::aarch64::fpsimd;
 use crate::cgroup::membership;
+use crate::ipc::sysv::sem::undo;
 use crate::syscall;
 use core::sync::atomic::Ordering::*;
 use vigil_abi::Errno;
@@ -293,6 +294,9 @@ fn assemble(
     spawned.task().set_affinity(task.affinity());
     executor::inherit(task, &spawned);
     thread.set_task(vigil_executor::task::TaskRef::from_task(spawned.task()));
+    if flags & CLONE_SYSVSEM != 0 {
+        undo::share(parent, &thread)?;
+    }
     if shares_files && let Ok(files) = parent.files() {
         files.add_user();
     }
@@ -372,6 +376,7 @@ async fn release(thread: &KArc<Thread>) {
         exit::close_all(&files).await;
     }
     thread.replace_fs(None);
+    undo::exit(thread);
 }
 
 /// Waits until the vfork child has done exec or ended. Killable, as on Linux.

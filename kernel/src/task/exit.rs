@@ -13,6 +13,7 @@ use super::usage::Used;
 use crate::arch::aarch64::entry::WORK_STOP;
 use crate::cgroup::membership;
 use crate::ipc::futex;
+use crate::ipc::sysv::sem::undo;
 use crate::mm::Mm;
 use core::sync::atomic::Ordering::*;
 use vigil_abi::process::wait_exited;
@@ -83,6 +84,7 @@ pub async fn finish(thread: KArc<Thread>) {
     signal::exit_thread(&thread);
     stage!("exit_robust_list", release_futexes(&thread)).await;
     stage!("exit_mm", release_mm(&thread)).await;
+    undo::exit(&thread);
     stage!("exit_files", close_files(&thread)).await;
     thread.replace_fs(None);
     if process.live_threads.fetch_sub(1, AcqRel) == 1 {

@@ -7,6 +7,7 @@ use super::signal::ThreadSignals;
 use crate::arch::aarch64::entry::UserContext;
 use crate::arch::aarch64::fpsimd::{self, FpState};
 use crate::cgroup::membership::Membership;
+use crate::ipc::sysv::sem::undo::UndoList;
 use crate::mm::Mm;
 use crate::syscall::blocked::Blocked;
 use core::cell::UnsafeCell;
@@ -81,6 +82,8 @@ pub struct Thread {
     pub timer_slack: AtomicU64,
     /// What PR_SET_TIMERSLACK of 0 goes back to: its maker's slack.
     pub default_slack: AtomicU64,
+    /// What is taken back of its operations on System V semaphores when it ends.
+    pub undo: Owned<UndoList>,
     /// Its control groups.
     pub cgroup: Membership,
     /// CLOCK_MONOTONIC at its start.
@@ -159,6 +162,7 @@ impl Thread {
                 system_since = AtomicU64::new(0);
                 timer_slack = AtomicU64::new(50_000);
                 default_slack = AtomicU64::new(50_000);
+                undo = Owned::new(None);
                 cgroup = Membership::new();
                 start_time = vigil_executor::time::now();
             }

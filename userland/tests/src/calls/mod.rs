@@ -21,6 +21,7 @@ mod prctl;
 mod process;
 mod rw;
 mod sched;
+mod semaphore;
 mod sendmsg;
 mod signal;
 mod socket;
@@ -63,12 +64,14 @@ pub fn all() -> Calls {
     message::add(&mut all);
     sendmsg::add(&mut all);
     mqueue::add(&mut all);
+    semaphore::add(&mut all);
     all
 }
 
 /// Removes what outlives the processes of a case that was ended in the middle.
 pub fn sweep() {
     mqueue::sweep();
+    semaphore::sweep();
 }
 
 /// What this program does when a case has executed it: gives the exit status.

@@ -1,0 +1,25 @@
+//! System V IPC: objects that have a number and a key, and outlive the processes that use them (sysvipc(7)).
+//!
+//! | file | what |
+//! |---|---|
+//! | [`numbers`], [`registry`] | which objects there are |
+//! | [`perm`] | whose they are |
+//! | [`sem`] | semaphores |
+//! | [`tables`] | `/proc/sysvipc`, `/proc/sys/kernel` |
+
+#[cfg_attr(not(any(test, target_os = "none")), expect(dead_code, reason = "only the tests use it on a host"))]
+pub(crate) mod numbers;
+#[cfg(target_os = "none")]
+pub mod perm;
+#[cfg(target_os = "none")]
+pub mod registry;
+#[cfg(target_os = "none")]
+pub mod sem;
+#[cfg(target_os = "none")]
+pub mod tables;
+
+/// Seconds of the wall clock, as objects keep them.
+#[cfg(target_os = "none")]
+pub(crate) fn seconds() -> i64 {
+    (crate::time::clock::realtime() / vigil_executor::time::SEC) as i64
+}
