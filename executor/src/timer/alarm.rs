@@ -82,11 +82,24 @@ impl Alarm {
     }
 }
 
-impl Drop for Alarm {
-    fn drop(&mut self) {
+impl Alarm {
+    /// Takes it out if it waits. Its base has then finished with it.
+    #[inline(always)]
+    pub(super) fn stop(&self) {
         if self.entry.state.load(Ordering::Acquire) == QUEUED {
             base::cancel(&self.entry);
         }
+    }
+
+    #[cfg(all(test, loom))]
+    pub(super) fn entry(&self) -> &Entry {
+        &self.entry
+    }
+}
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        self.stop();
     }
 }
 

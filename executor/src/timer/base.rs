@@ -129,16 +129,16 @@ impl Base {
     /// `entry` is queued in this base.
     unsafe fn remove(&self, tree: &mut Tree, entry: &Entry) {
         // SAFETY: by the contract.
-        unsafe { self.take(tree, entry) };
+        unsafe { self.take(tree, entry, Ordering::Release) };
         entry.state.store(IDLE, Ordering::Relaxed);
     }
 
-    /// Takes `entry` out and leaves its state to the caller.
+    /// Takes `entry` out and leaves its state to the caller. `order`: Release, but on the base's own CPU.
     ///
     /// # Safety
     /// `entry` is queued in this base.
     #[inline(always)]
-    unsafe fn take(&self, tree: &mut Tree, entry: &Entry) {
+    unsafe fn take(&self, tree: &mut Tree, entry: &Entry, order: Ordering) {
         if ptr::eq(tree.front, entry) {
             tree.front = ptr::null();
         } else {
@@ -153,8 +153,9 @@ impl Base {
             // SAFETY: it is queued; we hold the lock (`tree` is what it guards).
             (first, count) = unsafe { (*tree.head).inner.with(|p| ((*p).hard, (*p).count)) };
         }
-        self.first_count.store(count, Ordering::Relaxed);
+        // In this order, for `program`.
         self.first.store(first, Ordering::Relaxed);
+        self.first_count.store(count, order);
     }
 
     /// Programs the comparator if something earlier than what stands in it has come. This CPU's, interrupts masked.
@@ -170,15 +171,11 @@ impl Base {
     #[inline(always)]
     fn program(&self, event: Nanos) {
         self.programmed.store(event, Ordering::Relaxed);
-        // Between the two loads nobody changes them: entries of this base are queued on its CPU, with interrupts masked;
-        // elsewhere they are only taken out. Then the comparator may stand at an event that is gone, which costs an
-        // interrupt that finds nothing.
-        let count = if event == self.first.load(Ordering::Relaxed) {
-            self.first_count.load(Ordering::Relaxed)
-        } else {
-            self.converted(event)
-        };
-        arch::program_timer(count);
+        // Another CPU may take the first entry out meanwhile (`remove`): who reads the new count does not find the old event. The
+        // comparator may stand at an event that is gone, which costs an interrupt that finds nothing, but never behind
+        // `programmed`. Entries are queued here by this CPU alone, or while a callback runs, after which it is programmed anew.
+        let count = self.first_count.load(Ordering::Acquire);
+        arch::program_timer(if event == self.first.load(Ordering::Relaxed) { count } else { self.converted(event) });
     }
 
     /// `event` as a value of the counter. This CPU's, interrupts masked.
@@ -376,7 +373,7 @@ fn expire_calls(base: &Base, t: Nanos) {
             }
             let Action::Call(f) = (*entry).inner.with(|p| &(*p).action) else { continue };
             let f = *f;
-            base.take(&mut tree, &*entry);
+            base.take(&mut tree, &*entry, Ordering::Relaxed);
             (*entry).state.store(IDLE, Ordering::Relaxed);
             tree.running = entry;
             drop(tree);
@@ -403,7 +400,7 @@ unsafe fn wake_sleeper(base: &Base, tree: &mut Tree, entry: *const Entry) -> boo
         });
         let Some(waker) = waker else { return false };
         // It stays QUEUED until FIRED: an owner that read IDLE would free it without taking our lock. After that it may be gone.
-        base.take(tree, &*entry);
+        base.take(tree, &*entry, Ordering::Relaxed);
         (*entry).state.store(FIRED, Ordering::Release);
         if let Some(waker) = waker {
             wake_in_lock(waker);
@@ -441,7 +438,7 @@ pub fn take_over(gone: CpuId) {
         };
         // SAFETY: it is queued in `from`, whose lock is held; then it is nobody's but ours, and pinned.
         unsafe {
-            from.take(&mut tree, entry);
+            from.take(&mut tree, entry, Ordering::Release);
             let (soft, hard) = entry.inner.with(|p| ((*p).soft, (*p).hard));
             entry.cpu.store(MOVING, Ordering::Relaxed);
             drop(tree);

@@ -20,6 +20,8 @@ mod alarm;
 mod base;
 mod callback;
 mod entry;
+#[cfg(all(test, loom))]
+mod loom_tests;
 
 pub use alarm::{Alarm, SleepUntil, sleep_until};
 pub use base::{interrupt, next_event, reprogram, set_slice, take_over};
