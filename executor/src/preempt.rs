@@ -32,7 +32,9 @@ use crate::cpu::CpuId;
 use crate::class::Enqueue;
 use crate::executor::{CpuExec, DUE_CHOICE, DUE_TICK, elsewhere, take_in};
 #[cfg(target_os = "none")]
-use crate::executor::{EXEC, is_at_home};
+use crate::cpu::CpuMask;
+#[cfg(target_os = "none")]
+use crate::executor::EXEC;
 use crate::task::Task;
 use crate::time;
 use crate::timer;
@@ -160,12 +162,17 @@ pub struct Handover {
 #[inline(never)]
 pub(crate) fn hand_over(exec: &CpuExec, interrupted: &Context, current: &Task, task: &Task) -> Option<Handover> {
     let here = CpuId::current();
-    if !exec.inbox.is_only(task) || exec.is_due() || !task.is_woken() || !is_at_home(task, here) || elsewhere(current, here).is_some() {
+    if !exec.inbox.is_only(task) || exec.is_due() || !task.is_woken() || !task.is_last_on(here) {
         return None;
     }
     let stack = exec.pool.pop_own()?;
     let now = time::now();
     let mut rq = exec.rq.lock_masked();
+    // In the lock, under which affinities change: after a look before it either could be forbidden this CPU, and stay here.
+    if !CpuMask(task.affinity().0 & current.affinity().0).contains(here) {
+        exec.pool.push_here(stack);
+        return None;
+    }
     // SAFETY: the task is in no queue (it came from an inbox) and lives until it is dequeued.
     let Some(event) = (unsafe { rq.park_current_for(task.entity_ptr(), Enqueue::Wakeup, now) }) else {
         exec.pool.push_here(stack);

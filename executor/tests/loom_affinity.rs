@@ -1,5 +1,5 @@
 //! Loom: where a task is while its affinity changes: `settle`, `drain`, `arrives`, `with_entity` and `set_affinity` of
-//! `executor/src/executor`, in their steps and orders, over the real state word. The executor's statics cannot be loom's.
+//! `executor/src/executor` and `hand_over` of `preempt`, in their steps and orders, over the real state word. The executor's statics cannot be loom's.
 #![cfg(loom)]
 
 mod common;
@@ -25,6 +25,8 @@ struct World {
     affinity: AtomicUsize,
     rq: [Mutex<Rq>; 2],
     inbox: [AtomicBool; 2],
+    /// CPU 0 was told to choose again.
+    due: AtomicBool,
     /// The task's entity: loom reports accesses that nothing keeps apart.
     entity: UnsafeCell<u32>,
 }
@@ -42,8 +44,8 @@ impl World {
         }
         let rq = [Mutex::new(Rq { current: polled, queued: false }), Mutex::new(Rq::default())];
         let inbox = [AtomicBool::new(false), AtomicBool::new(false)];
-        let (cpu, affinity) = (AtomicUsize::new(0), AtomicUsize::new(3));
-        Arc::new(World { state, cpu, moving: AtomicBool::new(false), affinity, rq, inbox, entity: UnsafeCell::new(0) })
+        let (cpu, affinity, due) = (AtomicUsize::new(0), AtomicUsize::new(3), AtomicBool::new(false));
+        Arc::new(World { state, cpu, moving: AtomicBool::new(false), affinity, rq, inbox, due, entity: UnsafeCell::new(0) })
     }
 
     fn touch(&self) {
@@ -135,13 +137,40 @@ impl World {
         let to = self.with_entity(|rq, cpu| {
             self.affinity.store(mask, Relaxed);
             self.touch();
-            let target = self.elsewhere(cpu).filter(|_| rq.queued);
-            if target.is_some() {
-                rq.queued = false;
+            let target = self.elsewhere(cpu);
+            if target.is_some() && rq.current {
+                self.due.store(true, Relaxed);
             }
-            target
+            target.filter(|_| std::mem::take(&mut rq.queued))
         });
         if let Some(cpu) = to {
+            self.push(cpu);
+        }
+    }
+
+    /// The interrupt of CPU 0 that has woken the task ends: it gets the CPU at once if it may be there, which is asked in the lock.
+    fn hand_over(&self, asks_in_lock: bool) {
+        let before = self.elsewhere(0);
+        let mut rq = self.rq[0].lock().unwrap();
+        if (if asks_in_lock { self.elsewhere(0) } else { before }).is_some() {
+            drop(rq);
+            return self.drain(0);
+        }
+        assert!(self.inbox[0].swap(false, AcqRel), "it was in the inbox");
+        self.touch();
+        rq.current = true;
+        self.state.start_poll();
+    }
+
+    /// CPU 0 looks whether what it polls may stay, if it was told to.
+    fn choose_again(&self) {
+        let mut rq = self.rq[0].lock().unwrap();
+        if self.due.swap(false, Relaxed)
+            && rq.current
+            && let Some(cpu) = self.elsewhere(0)
+        {
+            rq.current = false;
+            self.state.park();
             self.push(cpu);
         }
     }
@@ -197,4 +226,28 @@ fn a_task_that_arrives_while_its_affinity_changes_ends_where_it_may_run() {
             assert_eq!(w.rest(), Some(mask - 1), "it is not where it may run");
         });
     }
+}
+
+fn handed_the_cpu_that_it_loses(asks_in_lock: bool) {
+    model(3, move || {
+        let w = World::new(false);
+        let w1 = w.clone();
+        let moved = thread::spawn(move || w1.set_affinity(0b10));
+        w.wake(0);
+        w.hand_over(asks_in_lock);
+        moved.join().unwrap();
+        w.choose_again();
+        assert_eq!(w.rest(), Some(1), "it is not where it may run");
+    });
+}
+
+#[test]
+fn a_task_that_is_handed_a_cpu_which_it_loses_leaves_it() {
+    handed_the_cpu_that_it_loses(true);
+}
+
+#[test]
+#[should_panic(expected = "not where it may run")]
+fn mutant_that_asks_before_the_lock_leaves_it_there() {
+    handed_the_cpu_that_it_loses(false);
 }

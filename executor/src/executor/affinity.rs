@@ -5,11 +5,12 @@
 //! (`preempt`); when its poll ends or EL0 is left (`run`); when it is woken. It travels through the inbox of the CPU that it goes to, like a wake: its link is free, because a task that
 //! is queued or parked is pushed by nobody else.
 
-use super::{ask_for_choice, push_to, with_entity};
+use super::{EXEC, ask_for_choice, push_to, with_entity};
 use crate::balance;
 use crate::context::{IrqGuard, PreemptGuard};
 use crate::cpu::{ACTIVE, CpuId, CpuMask};
 use crate::task::Task;
+use core::sync::atomic::{Ordering::SeqCst, fence};
 
 /// The CPU that `task` has to go to, because it may not be on `here`; `None` when it may stay. A mask without a CPU that
 /// is active forbids nothing: see `balance::place`.
@@ -43,11 +44,11 @@ pub fn set_affinity(task: &Task, mask: CpuMask) -> bool {
     let here = CpuId::current();
     let mut to = None;
     let mut ask = None;
-    let ok = with_entity(task, |rq, entity, now| {
-        if !task.set_affinity(mask) {
-            return false;
-        }
+    let (cpu, ok) = with_entity(task, |rq, entity, now| {
         let cpu = task.cpu();
+        if !task.set_affinity(mask) {
+            return (cpu, false);
+        }
         // SAFETY: the entity is read under its queue's lock.
         let (on_rq, current) = unsafe { (entity.as_ref().on_rq(), entity.as_ref().is_current()) };
         if let Some(target) = elsewhere(task, cpu) {
@@ -60,8 +61,14 @@ pub fn set_affinity(task: &Task, mask: CpuMask) -> bool {
                 to = Some(target);
             }
         }
-        true
+        (cpu, true)
     });
+    // It may lie in that CPU's inbox, which nobody looks at as long as what runs stays before it: the fence of `lets_lie` is
+    // the other half.
+    fence(SeqCst);
+    if ok && to.is_none() && !EXEC.of(cpu).inbox.is_empty() {
+        ask = Some(cpu);
+    }
     if let Some(target) = to {
         push_to(task, target, here, &IrqGuard::new());
     }

@@ -219,7 +219,7 @@ fn push_here(task: &Task, here: CpuId) {
     // Interrupts and the loop have no current task, and look at the inbox before they end or choose.
     // SAFETY: the current task is alive while it is current.
     let Some(current) = (unsafe { ctx.current().as_ref() }) else { return };
-    if !lets_lie(current, task) {
+    if !lets_lie(current, task, here) {
         ctx.set_need_resched();
     } else if balance::are_many() {
         balance::lies(task, here, ctx);
@@ -227,13 +227,13 @@ fn push_here(task: &Task, here: CpuId) {
 }
 
 /// Whether `current` goes on before `task`, which has just been pushed here, whatever the queue holds: then it lies in the
-/// inbox until the poll ends.
+/// inbox of `here` until the poll ends.
 #[inline(always)]
-fn lets_lie(current: &Task, task: &Task) -> bool {
-    // Whoever changes parameters looks at the inbox afterwards (`apply_params`): the fence is the other half.
+fn lets_lie(current: &Task, task: &Task, here: CpuId) -> bool {
+    // Whoever changes parameters or affinities looks at the inbox afterwards (`apply`, `set_affinity`): the fence is the other half.
     current.stays_before(task) && {
         fence(SeqCst);
-        current.stays_before(task)
+        current.stays_before(task) && task.affinity().contains(here)
     }
 }
 

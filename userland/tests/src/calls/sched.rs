@@ -1,8 +1,10 @@
 //! Scheduling: policies, priorities, reservations, CPUs.
+use super::futex::shared_word;
 use crate::case::Calls;
 use crate::help::*;
 use crate::sys;
 use libc::{PRIO_PGRP, PRIO_PROCESS, PRIO_USER, SCHED_BATCH, SCHED_FIFO, SCHED_IDLE, SCHED_OTHER, SCHED_RESET_ON_FORK, SCHED_RR};
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 
 /// Adds the group.
 pub fn add(a: &mut Calls) {
@@ -371,6 +373,44 @@ fn deadlines(a: &mut Calls) {
         .err("EAGAIN-fork", || (small(), sys!(clone, libc::SIGCHLD, 0, 0, 0, 0)));
 }
 
+/// One that was woken by a more urgent one, which goes on, runs as soon as it may use another CPU: it has, while that one still runs.
+fn runnable_moves() -> (isize, String) {
+    if cpus() < 2 {
+        return (0, "exited 1".to_string());
+    }
+    // SAFETY: a page of its own, which all three share.
+    let word = unsafe { AtomicU32::from_ptr(shared_word() as *mut u32) };
+    let (from, to) = pipe();
+    sys!(sched_setaffinity, 0, 8, &2u64);
+    let urgent = |priority: i32| {
+        sys!(sched_setaffinity, 0, 8, &1u64);
+        sys!(sched_setscheduler, 0, SCHED_FIFO, &priority);
+    };
+    let woken = child(|| {
+        urgent(10);
+        sys!(read, from, pages(1), 1);
+        (word.swap(2, SeqCst) == 1).into()
+    });
+    sleep_ms(60);
+    let waker = child(|| {
+        urgent(20);
+        sleep_ms(20);
+        sys!(write, to, c"w", 1);
+        word.store(1, SeqCst);
+        let end = now_ms() + 400;
+        while now_ms() < end && word.load(SeqCst) == 1 {}
+        word.fetch_add(2, SeqCst);
+        0
+    });
+    // Not asleep: a CPU that idles looks for work by itself.
+    while word.load(SeqCst) == 0 {}
+    let moved = sys!(sched_setaffinity, woken, 8, &2u64);
+    while word.load(SeqCst) == 1 {}
+    let ended = wait(woken);
+    wait(waker);
+    (moved, ended)
+}
+
 fn places(a: &mut Calls) {
     a.call("sched_setaffinity", "EINVAL EPERM ESRCH EBUSY", "mask", false);
     a.ok("first", || {
@@ -394,6 +434,7 @@ fn places(a: &mut Calls) {
         let mut cpu = 9u32;
         (sys!(sched_setaffinity, 0, 8, &1u64), sys!(getcpu, &mut cpu, 0, 0), cpu)
     })
+    .ok("runnable-moves", runnable_moves)
     .ok("deadline-all", || (small(), sys!(sched_setaffinity, 0, 8, &u64::MAX)))
     .err("EBUSY-deadline", || (small(), sys!(sched_setaffinity, 0, 8, &1u64), sys!(sched_setaffinity, 0, 8, &0u64)))
     .err("EINVAL", || (sys!(sched_setaffinity, 0, 8, &0u64), sys!(sched_setaffinity, 0, 8, &(1u64 << 40)), sys!(sched_setaffinity, 0, 0, &1u64)))
