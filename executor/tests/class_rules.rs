@@ -129,6 +129,56 @@ fn a_sleeper_gets_half_a_period_of_credit() {
     }
 }
 
+/// Switches a feature as debugfs does.
+fn switch(rq: &mut RunQueue, word: &str) {
+    let mut tunables = *rq.tunables();
+    tunables.features = tunables.features.switched(word).unwrap();
+    rq.set_tunables(tunables, 0);
+}
+
+#[test]
+fn features_change_credit_debit_and_preemption() {
+    for (word, credit) in [("NO_GENTLE_FAIR_SLEEPERS", 6 * MSEC), ("GENTLE_FAIR_SLEEPERS", 3 * MSEC)] {
+        let rq = queue(1);
+        switch(rq, word);
+        let (hog, sleeper) = (sleeper(rq, Params::DEFAULT), sleeper(rq, Params::DEFAULT));
+        let _ = wake(rq, hog, 0);
+        assert_eq!(pick(rq, 0), Some(hog));
+        let _ = wake(rq, sleeper, 10 * SEC);
+        assert_eq!(rq.min_vruntime() - get(sleeper).vruntime(), credit);
+    }
+    for (word, preempts) in [("NO_WAKEUP_PREEMPTION", Preempt::No), ("WAKEUP_PREEMPTION", Preempt::Fair)] {
+        let rq = queue(1);
+        switch(rq, word);
+        let (hog, sleeper) = (sleeper(rq, Params::DEFAULT), sleeper(rq, Params::DEFAULT));
+        let _ = wake(rq, hog, 0);
+        assert_eq!(pick(rq, 0), Some(hog));
+        assert_eq!(wake(rq, sleeper, 10 * SEC), preempts);
+    }
+    let rq = queue(1);
+    switch(rq, "NO_START_DEBIT");
+    let _ = add(rq, entity(Params::DEFAULT), Enqueue::New, 0);
+    let child = entity(Params::DEFAULT);
+    let _ = add(rq, child, Enqueue::New, 0);
+    assert_eq!(get(child).vruntime(), rq.min_vruntime());
+}
+
+#[test]
+fn without_hrtick_slices_end_at_ticks() {
+    for (word, end) in [("HRTICK", 5 * MSEC), ("NO_HRTICK", 8 * MSEC)] {
+        let rq = queue(1);
+        switch(rq, word);
+        let (a, b) = (entity(Params::DEFAULT), entity(Params::DEFAULT));
+        let _ = add(rq, a, Enqueue::Migrated, 2 * MSEC);
+        let _ = add(rq, b, Enqueue::Migrated, 2 * MSEC);
+        assert_eq!(pick(rq, 2 * MSEC), Some(a));
+        // A slice of 3 ms, and until it is past the other.
+        let at = rq.next_event(2 * MSEC).unwrap();
+        assert!(at.abs_diff(end) < 4, "{word}: {at}");
+        assert!(rq.tick(at));
+    }
+}
+
 #[test]
 fn a_short_sleep_gives_no_credit() {
     let rq = queue(1);
@@ -313,7 +363,7 @@ fn counters_tell_sleeps_from_preemptions() {
     assert_eq!(pick(rq, 0), Some(a));
     // Alone, it is picked again: no switch.
     rq.put_prev(PutPrev::Preempted, MSEC);
-    assert_eq!(pick(rq, MSEC), Some(a));
+    assert_eq!(pick(rq, 2 * MSEC), Some(a));
     assert_eq!((get(a).stats().nivcsw, get(a).timeslices(), rq.nr_switches()), (0, 1, 1));
     let _ = wake(rq, b, 4 * MSEC);
     rq.put_prev(PutPrev::Preempted, 4 * MSEC);

@@ -18,7 +18,7 @@
 //! | [`cache`] | the page cache |
 //! | [`tmpfs`] | tmpfs, ramfs, rootfs, shared anonymous memory |
 //! | [`pipe`] | pipes and FIFOs |
-//! | [`vnode`], [`proc`] | generated files: procfs, sysfs |
+//! | [`vnode`], [`proc`], [`mod@debug`] | generated files: procfs, sysfs, debugfs |
 //! | [`dev`] | device numbers, memory devices, devtmpfs |
 //! | [`epoll`], [`eventfd`] | files to wait for files, and for nothing but a counter |
 //! | [`anon`] | files over objects without a place in a tree |
@@ -31,6 +31,7 @@ extern crate std;
 
 pub mod anon;
 pub mod cache;
+pub mod debug;
 pub mod dev;
 pub mod epoll;
 pub mod eventfd;
@@ -86,6 +87,7 @@ pub fn init(host: &'static &'static dyn Host) -> Result<Path, Errno> {
     pipe::init()?;
     anon::init()?;
     proc::init()?;
+    debug::init()?;
     dev::devtmpfs::init()?;
     dev::mem::init()?;
     let root = Mount::root_path(&mount);

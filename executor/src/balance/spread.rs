@@ -10,11 +10,12 @@ use super::topology::Level;
 use crate::class::{Entity, Rank, RunQueue};
 use crate::time::{MSEC, Nanos};
 use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 /// Linux's `sd->busy_factor`: a CPU that has something to do balances less often by this.
 const BUSY_FACTOR: Nanos = 16;
 /// Linux's `sysctl_sched_nr_migrate`: so many are moved at a time, at most.
-const NR_MIGRATE: usize = 32;
+pub(crate) static NR_MIGRATE: AtomicU32 = AtomicU32::new(32);
 
 /// When a CPU next looks for lasting imbalance, and what came of the last times.
 #[derive(Clone, Copy, Debug)]
@@ -78,12 +79,12 @@ unsafe fn send(m: &impl Machine, rq: &mut RunQueue, e: NonNull<Entity>, to: usiz
 unsafe fn fill_idle(m: &impl Machine, rq: &mut RunQueue, here: usize, now: Nanos) {
     while m.any_idle() {
         let mut to = None;
-        let mut seen = 0;
+        let mut seen = 0u32;
         let e = rq.find_waiting(|e| {
             // SAFETY: it is on the queue.
             to = nearest_idle(m, here, |cpu| unsafe { m.allows(e, cpu) });
             seen += 1;
-            to.is_some() || seen == NR_MIGRATE
+            to.is_some() || seen >= NR_MIGRATE.load(Relaxed)
         });
         let (Some(e), Some(to)) = (e, to) else { break };
         // SAFETY: it waits here.
@@ -224,7 +225,7 @@ fn together(m: &impl Machine, a: usize, b: usize, level: Level) -> bool {
 /// As [`spread`].
 unsafe fn shift(m: &impl Machine, rq: &mut RunQueue, to: usize, mut amount: u64, failed: u32, now: Nanos) -> usize {
     let mut moved = 0;
-    while moved < NR_MIGRATE && amount > 0 {
+    while moved < NR_MIGRATE.load(Relaxed) as usize && amount > 0 {
         let mut weight = 0;
         let e = rq.find_waiting(|e| {
             // SAFETY: it is on the queue, and only read.

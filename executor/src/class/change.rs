@@ -115,11 +115,12 @@ impl RunQueue {
 
     /// Scales the fair class's times to a machine with `n` CPUs, as Linux does; other tunables stay.
     pub fn set_nr_cpus(&mut self, n: usize) {
-        let scaled = Tunables::for_cpus(n);
+        let factor = self.tunables.scaling.factor(n);
+        let one = Tunables::for_cpus(1);
         self.tunables = Tunables {
-            latency: scaled.latency,
-            min_granularity: scaled.min_granularity,
-            wakeup_granularity: scaled.wakeup_granularity,
+            latency: one.latency * factor,
+            min_granularity: one.min_granularity * factor,
+            wakeup_granularity: one.wakeup_granularity * factor,
             ..self.tunables
         };
         self.fair.tune(&self.tunables, 0);

@@ -241,6 +241,12 @@ impl Entity {
         self.sum_exec
     }
 
+    /// The same when it last got the CPU from another entity or from idle.
+    #[inline]
+    pub const fn picked_at_runtime(&self) -> Nanos {
+        self.prev_sum_exec
+    }
+
     /// How often it got the CPU from another entity or from idle (schedstat's third figure).
     #[inline]
     pub fn timeslices(&self) -> u64 {

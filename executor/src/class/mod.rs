@@ -22,6 +22,7 @@
 //! | [`waiting`](self) | who waits for the CPU, for balancing |
 //! | [`change`](self) | changing parameters and tunables on the fly |
 //! | [`params`] | policies, parameters, order of urgency, tunables |
+//! | [`features`] | what can be switched on and off |
 //!
 //! The idle class has no entities: a [`RunQueue::pick`] that answers `None` is its pick.
 //!
@@ -42,6 +43,7 @@ pub mod deadline;
 pub mod entity;
 mod events;
 mod fair;
+pub mod features;
 mod list;
 pub mod params;
 pub mod pelt;
@@ -58,8 +60,12 @@ pub use deadline::reservation::{DlParams, Reservation};
 pub use entity::{Entity, Stats};
 pub use fair::group::{OwnedGroup, TaskGroup};
 pub use fair::group::bandwidth::Bandwidth;
-pub use params::{Class, Params, Policy, Rank, Tunables};
+pub use features::Features;
+pub use params::{Class, Params, Policy, Rank, Scaling, Tunables};
 pub use runqueue::RunQueue;
+
+/// Linux's tick (HZ=250): slices end at multiples of it when they do not end exactly ([`Features::HRTICK`]).
+pub const TICK: crate::time::Nanos = 4 * crate::time::MSEC;
 
 /// Why an entity is enqueued.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -1,5 +1,6 @@
 //! Policies and parameters of entities, their order of urgency, and the tunables of a run queue.
 
+use super::features::Features;
 use super::weight;
 use crate::time::{MSEC, Nanos, SEC, USEC};
 
@@ -160,12 +161,30 @@ pub struct Tunables {
     pub rt_period: Nanos,
     /// What real-time may use of each period (`sched_rt_runtime_us`); `None` (-1) does not limit it.
     pub rt_runtime: Option<Nanos>,
+    /// Up to how many entities share one `latency` (Linux: `sched_nr_latency`). It follows `latency` and `min_granularity` only when
+    /// `scaling` is set.
+    pub nr_latency: u32,
+    /// How the fair class's times grow with the machine (debugfs `tunable_scaling`).
+    pub scaling: Scaling,
+    /// What of the classes is switched on.
+    pub features: Features,
 }
 
-impl Tunables {
-    /// Linux's defaults on a machine with `nr_cpus` CPUs: the fair class's times grow by 1 + log2(min(nr_cpus, 8))
-    /// (`SCHED_TUNABLESCALING_LOG`).
-    pub const fn for_cpus(nr_cpus: usize) -> Tunables {
+/// How the fair class's times grow with the number of CPUs, of which 8 count at most.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Scaling {
+    /// Not at all.
+    None,
+    /// By 1 + log2 of it.
+    Logarithmic,
+    /// By it.
+    Linear,
+}
+
+impl Scaling {
+    /// The factor for `nr_cpus` CPUs (Linux: get_update_sysctl_factor).
+    pub const fn factor(self, nr_cpus: usize) -> Nanos {
         let cpus = if nr_cpus == 0 {
             1
         } else if nr_cpus > 8 {
@@ -173,7 +192,19 @@ impl Tunables {
         } else {
             nr_cpus
         };
-        let factor = 1 + cpus.ilog2() as Nanos;
+        match self {
+            Scaling::None => 1,
+            Scaling::Logarithmic => 1 + cpus.ilog2() as Nanos,
+            Scaling::Linear => cpus as Nanos,
+        }
+    }
+}
+
+impl Tunables {
+    /// Linux's defaults on a machine with `nr_cpus` CPUs: the fair class's times grow by 1 + log2(min(nr_cpus, 8))
+    /// (`SCHED_TUNABLESCALING_LOG`).
+    pub const fn for_cpus(nr_cpus: usize) -> Tunables {
+        let factor = Scaling::Logarithmic.factor(nr_cpus);
         Tunables {
             latency: 6 * MSEC * factor,
             min_granularity: 750 * USEC * factor,
@@ -182,6 +213,9 @@ impl Tunables {
             rr_timeslice: 100 * MSEC,
             rt_period: SEC,
             rt_runtime: Some(950 * MSEC),
+            nr_latency: 8,
+            scaling: Scaling::Logarithmic,
+            features: Features::DEFAULT,
         }
     }
 
@@ -191,9 +225,10 @@ impl Tunables {
         if self.latency < t { self.latency } else { t }
     }
 
-    /// Up to how many entities share one `latency` (Linux: `sched_nr_latency`).
-    pub(super) const fn nr_latency(&self) -> u32 {
+    /// Chooses how they grow from now on (Linux: sched_update_scaling); what they are now they stay.
+    pub const fn scale(&mut self, scaling: Scaling) {
+        self.scaling = scaling;
         let n = if self.min_granularity == 0 { 8 } else { self.latency.div_ceil(self.min_granularity) };
-        if n > u32::MAX as u64 { u32::MAX } else { n as u32 }
+        self.nr_latency = if n > u32::MAX as u64 { u32::MAX } else { n as u32 };
     }
 }

@@ -22,14 +22,16 @@ pub mod pool;
 mod reserve;
 mod rq_lock;
 mod run;
+mod tuning;
 mod yielding;
 
 pub use affinity::{has_left, set_affinity};
 pub use group::{Group, set_group};
 pub use hotplug::{Needed, activate, come_online, deactivate, start_stopper, stop, take_over};
 pub(crate) use affinity::elsewhere;
-pub use reserve::{Refused, deadline, rr_timeslice, rt_bandwidth, set_deadline, set_rr_timeslice, set_rt_bandwidth, take_overrun};
+pub use reserve::{Refused, deadline, rt_bandwidth, set_deadline, set_rt_bandwidth, take_overrun};
 pub(crate) use reserve::{forget as forget_reservation, give_back, lend, prepare as prepare_reservation, reserve};
+pub use tuning::{nr_migrate, set_nr_migrate, tunables, tune};
 pub use run::{Stopped, irq_exit, run};
 #[cfg(target_os = "none")]
 pub(crate) use run::{run_abandoned, run_handed_over, run_parked};

@@ -1,9 +1,10 @@
 //! Reservations of tasks: the deadline class seen from outside. For threads of user space and kernel futures alike: whoever has
 //! one runs before everything else within its budget, and not at all beyond it.
 
-use super::{CpuId, EXEC, Params, with_entity};
+use super::tuning::{tunables, tune};
+use super::{Params, with_entity};
 use crate::class::deadline::domain::{Overflow, ROOT};
-use crate::class::{DlParams, Entity, Policy, Reservation, Tunables};
+use crate::class::{DlParams, Entity, Policy, Reservation};
 use crate::cpu::ACTIVE;
 use crate::platform;
 use crate::sync::rt_mutex;
@@ -133,18 +134,8 @@ pub fn take_overrun(task: &Task) -> bool {
 
 /// How much of each period real-time and deadline tasks may use: (period, runtime); `None`: all of it.
 pub fn rt_bandwidth() -> (Nanos, Option<Nanos>) {
-    let rq = EXEC.of(CpuId::BOOT).rq.lock_irq();
-    (rq.tunables().rt_period, rq.tunables().rt_runtime)
-}
-
-/// The quantum of SCHED_RR.
-pub fn rr_timeslice() -> Nanos {
-    EXEC.of(CpuId::BOOT).rq.lock_irq().tunables().rr_timeslice
-}
-
-/// Changes the quantum of SCHED_RR, on every CPU.
-pub fn set_rr_timeslice(timeslice: Nanos) {
-    tune(|t| t.rr_timeslice = timeslice);
+    let t = tunables();
+    (t.rt_period, t.rt_runtime)
 }
 
 /// Changes how much of each `period` real-time and deadline tasks may use; `None`: all of it (Linux: sched_rt_runtime_us,
@@ -154,14 +145,4 @@ pub fn set_rt_bandwidth(period: Nanos, runtime: Option<Nanos>) -> Result<(), Ove
     ROOT.set_limit(period, runtime, u64::from(online.0.count_ones()), time::now())?;
     tune(|t| (t.rt_period, t.rt_runtime) = (period, runtime));
     Ok(())
-}
-
-/// Changes the tunables of every CPU's queue.
-fn tune(change: impl Fn(&mut Tunables)) {
-    for exec in EXEC.iter() {
-        let mut rq = exec.rq.lock_irq();
-        let mut tunables = *rq.tunables();
-        change(&mut tunables);
-        rq.set_tunables(tunables, time::now());
-    }
 }

@@ -36,13 +36,13 @@ impl StaticDir {
         vigil_mem::unsize!(KArc, self.0.clone() => dyn Node)
     }
 
-    /// Adds `node` under `path`, whose directories are made as need be (0555). EEXIST, ENOTDIR, ENOMEM.
+    /// Adds `node` under `path`, whose directories are made as need be. EEXIST, ENOTDIR, ENOMEM.
     pub fn add(&self, path: &str, node: KArc<dyn Node>) -> Result<(), Errno> {
         let (dir, name) = self.dir_of(path)?;
         dir.put(name.as_bytes(), node, None)
     }
 
-    /// The directory `path`, made if need be.
+    /// The directory `path`, made if need be, with the permissions of the one above.
     pub fn subdir(&self, path: &str) -> Result<StaticDir, Errno> {
         let mut at = self.clone();
         for part in path.split('/').filter(|part| !part.is_empty()) {
@@ -51,7 +51,7 @@ impl StaticDir {
                 Some(Some(dir)) => dir,
                 Some(None) => return Err(Errno::ENOTDIR),
                 None => {
-                    let new = StaticDir::try_new(0o555)?;
+                    let new = StaticDir::try_new(at.0.mode & 0o7777)?;
                     at.put(part.as_bytes(), new.node(), Some(new.clone()))?;
                     new
                 }

@@ -24,6 +24,11 @@ pub(super) fn number(data: &[u8]) -> Option<i64> {
 
 /// A number of 32 bits, decimal, octal (0…) or hexadecimal (0x…), with a newline after it or not (Linux: kstrtouint with base 0).
 pub(super) fn unsigned(data: &[u8]) -> Option<u32> {
+    unsigned_long(data)?.try_into().ok()
+}
+
+/// The same of 64 bits (Linux: kstrtoull with base 0).
+pub(super) fn unsigned_long(data: &[u8]) -> Option<u64> {
     let text = core::str::from_utf8(data).ok()?;
     let text = text.strip_suffix('\n').unwrap_or(text);
     let text = text.strip_prefix('+').unwrap_or(text);
@@ -34,10 +39,10 @@ pub(super) fn unsigned(data: &[u8]) -> Option<u32> {
     match text.strip_prefix('0') {
         None | Some("") => text.parse().ok(),
         Some(rest) => match rest.strip_prefix(['x', 'X']) {
-            Some(hex) if !hex.starts_with('+') => u32::from_str_radix(hex, 16).ok(),
+            Some(hex) if !hex.starts_with('+') => u64::from_str_radix(hex, 16).ok(),
             Some(_) => None,
             None if rest.starts_with('+') => None,
-            None => u32::from_str_radix(rest, 8).ok(),
+            None => u64::from_str_radix(rest, 8).ok(),
         },
     }
 }

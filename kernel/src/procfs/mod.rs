@@ -17,6 +17,7 @@
 //! | `cputime` | CPU time by kind, for `/proc/stat` |
 //! | `memory` | `/proc/{meminfo,vmstat,buddyinfo,zoneinfo,slabinfo}` |
 //! | `interrupts` | `/proc/{interrupts,softirqs}` |
+//! | `sched_debug` | `/sys/kernel/debug/sched` |
 //! | `sysctl`, `sysctl_sched` | `/proc/sys` |
 //! | `sysfs` | the little of `/sys` that programs ask for: CPUs |
 
@@ -40,6 +41,8 @@ mod process;
 mod space;
 #[cfg(target_os = "none")]
 mod status;
+#[cfg(target_os = "none")]
+mod sched_debug;
 #[cfg(target_os = "none")]
 mod sysctl;
 #[cfg(target_os = "none")]
@@ -69,6 +72,7 @@ pub fn init() -> Result<(), Errno> {
     interrupts::init()?;
     sysctl::init()?;
     sysfs::init()?;
+    sched_debug::init()?;
     crate::cgroup::init()?;
     crate::debug::lkdtm::init()?;
     crate::debug::sysrq::init()?;

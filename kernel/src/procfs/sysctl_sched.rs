@@ -22,9 +22,10 @@ pub(super) fn init(sys: &StaticDir) -> Result<(), Errno> {
     sys.add_file_rw("kernel/sched_rt_runtime_us", 0o644, show_runtime, |d| {
         set_bandwidth(None, Some(value(d, i32::MIN.into(), i32::MAX.into())?))
     })?;
-    sys.add_file_rw("kernel/sched_rr_timeslice_ms", 0o644, |o| line(o, executor::rr_timeslice() / MSEC), |d| {
+    sys.add_file_rw("kernel/sched_rr_timeslice_ms", 0o644, |o| line(o, executor::tunables().rr_timeslice / MSEC), |d| {
         let ms = value(d, i32::MIN.into(), i32::MAX.into())?;
-        executor::set_rr_timeslice(if ms <= 0 { RR_TIMESLICE_MS } else { ms } as u64 * MSEC);
+        let ms = if ms <= 0 { RR_TIMESLICE_MS } else { ms } as u64;
+        executor::tune(|t| t.rr_timeslice = ms * MSEC);
         Ok(())
     })?;
     sys.add_file_rw("kernel/sched_deadline_period_max_us", 0o644, |o| line(o, PERIOD_MAX_US.load(Relaxed)), |d| {

@@ -7,7 +7,7 @@ use crate::task::process::{self, Process, tasks};
 use crate::task::thread::Thread;
 use crate::task::usage::Used;
 use crate::task::wait::{self, Found, Whom};
-use crate::task::{execve, exit, pidfd, signal};
+use crate::task::{execve, exit, pidfd, rttime, signal};
 use core::sync::atomic::Ordering::*;
 use vigil_abi::fcntl::O_NONBLOCK;
 use vigil_abi::process::*;
@@ -355,6 +355,9 @@ fn write_limit(t: &Thread, process: &KArc<Process>, resource: usize, new: Rlimit
     process.limits.set(resource, new.rlim_cur, new.rlim_max);
     if resource == limits::CPU && new.rlim_cur != INFINITY {
         process.timers.arm_cpu_limit(process, new.rlim_cur);
+    }
+    if resource == limits::RTTIME {
+        rttime::changed(process);
     }
     Ok(())
 }

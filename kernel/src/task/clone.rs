@@ -9,6 +9,7 @@ use super::pid::{self, PidError};
 use super::pidfd;
 use super::process::{Life, Process, tasks};
 use super::signal::{self, ThreadSignals};
+use super::rttime;
 use super::switch::{HOOKS, read_tls};
 use super::thread::{Thread, ThreadParts};
 use super::user;
@@ -183,6 +184,7 @@ pub async fn clone(parent: &Thread, request: CloneRequest) -> Result<u32, Errno>
             thread.process.timers.arm_cpu_limit(&thread.process, seconds);
         }
     }
+    rttime::begins(&thread);
     spawned.start();
     // A thread of the caller's own process has no end of its own to wait for.
     if flags & (CLONE_VFORK | CLONE_THREAD) == CLONE_VFORK {

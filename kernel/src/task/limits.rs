@@ -30,6 +30,8 @@ pub const MSGQUEUE: usize = 12;
 pub const NICE: usize = 13;
 /// RLIMIT_RTPRIO: highest real-time priority.
 pub const RTPRIO: usize = 14;
+/// RLIMIT_RTTIME: µs that a real-time thread may run without a blocking call.
+pub const RTTIME: usize = 15;
 /// The number of limits.
 pub const COUNT: usize = 16;
 

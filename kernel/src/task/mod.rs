@@ -15,6 +15,7 @@
 //! | [`clone`], [`exit`], [`wait`] | a life |
 //! | [`exec`] | programs |
 //! | [`signal`] | signals |
+//! | [`rttime`] | how long real-time threads may run |
 //! | [`chain`] | why a thread waits: its await chain |
 //! | [`dead`] | a thread whose kernel code has faulted |
 //! | [`disturb`] | awaits that are disturbed on purpose |
@@ -51,6 +52,8 @@ pub mod pidfd;
 #[cfg(target_os = "none")]
 pub mod process;
 pub mod signal;
+#[cfg(target_os = "none")]
+pub mod rttime;
 #[cfg(target_os = "none")]
 mod stay;
 #[cfg(target_os = "none")]

@@ -13,9 +13,10 @@ use crate::syscall::blocked::Blocked;
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering::*};
 use vigil_abi::Errno;
+use super::rttime::Watch;
 use vigil_executor::task::{Task, TaskRef};
 use vigil_fs::{Cred, FdTable, FsStruct};
-use vigil_mem::{AllocError, KArc};
+use vigil_mem::{AllocError, KArc, KBox};
 
 /// A thread of user space.
 ///
@@ -84,6 +85,8 @@ pub struct Thread {
     pub default_slack: AtomicU64,
     /// What is taken back of its operations on System V semaphores when it ends.
     pub undo: Owned<UndoList>,
+    /// What watches over its run time, if it ever was real-time with a limit.
+    pub rt_watch: spin::Once<KBox<Watch>>,
     /// Its control groups.
     pub cgroup: Membership,
     /// CLOCK_MONOTONIC at its start.
@@ -163,6 +166,7 @@ impl Thread {
                 timer_slack = AtomicU64::new(50_000);
                 default_slack = AtomicU64::new(50_000);
                 undo = Owned::new(None);
+                rt_watch = spin::Once::new();
                 cgroup = Membership::new();
                 start_time = vigil_executor::time::now();
             }

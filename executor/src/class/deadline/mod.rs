@@ -21,10 +21,11 @@ mod queue;
 pub mod reservation;
 
 use super::entity::Entity;
+use super::features::Features;
 use super::params::{Class, Rank, Tunables};
 use super::sched_class::SchedClass;
 use super::tree::{Tree, before};
-use super::{Enqueue, PickLimit};
+use super::{Enqueue, PickLimit, TICK};
 use crate::time::{Nanos, USEC};
 use core::ptr::NonNull;
 use domain::Domain;
@@ -56,6 +57,8 @@ pub(super) struct DlRq {
     running_bw: u64,
     /// The reciprocal of what may be promised, in 1 / 2^8.
     bw_ratio: u64,
+    /// Budgets end at ticks.
+    ticks: bool,
     clock: Nanos,
     domain: &'static Domain,
 }
@@ -83,6 +86,7 @@ impl DlRq {
             this_bw: 0,
             running_bw: 0,
             bw_ratio: bw_ratio(t),
+            ticks: !t.features.has(Features::HRTICK_DL),
             clock: 0,
             domain: &domain::ROOT,
         }
@@ -267,6 +271,9 @@ impl SchedClass for DlRq {
             }
             let start = (*curr.as_ptr()).exec_start;
             let left = this.runtime.max(LEAST_STAY).unsigned_abs();
+            if self.ticks {
+                return Some(start.saturating_add(1).next_multiple_of(TICK));
+            }
             if !this.own.reclaim {
                 return Some(start.saturating_add(left));
             }
@@ -357,5 +364,6 @@ impl SchedClass for DlRq {
     #[inline(never)]
     fn tune(&mut self, t: &Tunables, _: Nanos) {
         self.bw_ratio = bw_ratio(t);
+        self.ticks = !t.features.has(Features::HRTICK_DL);
     }
 }

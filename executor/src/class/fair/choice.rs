@@ -1,6 +1,7 @@
 //! Who of the fair class runs: the pick with its buddies, and wake-up preemption.
 
 use super::super::entity::Entity;
+use super::super::features::Features;
 use super::super::params::Policy;
 use super::super::tree::before;
 use super::super::weight::calc_delta_fair;
@@ -49,7 +50,7 @@ impl FairRq {
     /// By how much `e` must be behind to be worth a preemption, in its virtual time.
     #[inline]
     fn wakeup_gran(&self, e: &Entity) -> u64 {
-        calc_delta_fair(self.tunables.wakeup_granularity, e.load)
+        calc_delta_fair(self.terms.wakeup_granularity, e.load)
     }
 
     /// Linux's `wakeup_preempt_entity`: 1 if `e` should run rather than `curr`, 0 if `curr` is ahead but by less than
@@ -152,7 +153,7 @@ impl FairRq {
             true
         } else {
             // Batch and idle wake-ups preempt nobody.
-            w.params.policy == Policy::Normal && self.preempt_entity(c, w) == 1
+            w.params.policy == Policy::Normal && !self.wakes_wait(e) && self.preempt_entity(c, w) == 1
         };
         if wins {
             self.has_buddies = true;
@@ -160,10 +161,33 @@ impl FairRq {
                 self.next = Some(e);
             }
             // With many entities, who was preempted comes back before its cache is cold.
-            if self.nr >= self.nr_latency && !c.is_idle_policy() {
+            if self.nr >= self.terms.nr_latency && !c.is_idle_policy() && self.keeps_last() {
                 self.last = Some(curr);
             }
         }
         wins
+    }
+
+    /// Whether wakes preempt nobody, by the features. Marks `e`, who was woken, if they say so.
+    #[inline(always)]
+    pub(super) fn wakes_wait(&mut self, e: NonNull<Entity>) -> bool {
+        self.terms.unusual && self.wakes_wait_by_features(e)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn wakes_wait_by_features(&mut self, e: NonNull<Entity>) -> bool {
+        let features = self.terms.features;
+        if features.has(Features::NEXT_BUDDY) && self.nr >= self.terms.nr_latency {
+            self.next = Some(e);
+            self.has_buddies = true;
+        }
+        !features.has(Features::WAKEUP_PREEMPTION)
+    }
+
+    /// Whether who is preempted is marked.
+    #[inline(always)]
+    pub(super) fn keeps_last(&self) -> bool {
+        !self.terms.unusual || self.terms.features.has(Features::LAST_BUDDY)
     }
 }

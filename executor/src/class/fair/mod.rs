@@ -14,6 +14,7 @@ use group::levels::Grouped;
 use super::entity::Entity;
 use super::list::List;
 use super::params::{Class, Rank, Tunables};
+use slice::Terms;
 use super::sched_class::SchedClass;
 use super::{Enqueue, PickLimit};
 use super::timeline::Timeline;
@@ -44,11 +45,7 @@ pub(super) struct FairRq {
     pub(super) min_vruntime: AtomicU64,
     /// The parked polls of the tree, for [`FairRq::pick_parked`].
     parked: List,
-    tunables: Tunables,
-    /// `tunables.nr_latency()`, which takes a division.
-    nr_latency: u32,
-    /// No stay is shorter than this, if the class alone ends it.
-    shortest: Nanos,
+    terms: Terms,
     /// What [`SchedClass::next_event`] answered last.
     event: Nanos,
     /// The CPU whose queue it is.
@@ -88,9 +85,7 @@ impl FairRq {
             load: 0,
             min_vruntime: AtomicU64::new(0),
             parked: List::new(),
-            tunables: *t,
-            nr_latency: t.nr_latency(),
-            shortest: t.shortest_stay(),
+            terms: Terms::of(t),
             event: 0,
             cpu: 0,
             grouped: 0,
@@ -114,8 +109,7 @@ impl FairRq {
 
     /// Takes over the tunables of the CPU's queue: a group's, before somebody comes.
     fn take_tunables(&mut self, root: &FairRq) {
-        self.tunables = root.tunables;
-        self.nr_latency = root.nr_latency;
+        self.terms = root.terms;
     }
 
     /// Moves `min_vruntime` up to the smallest vruntime of the queue.
@@ -357,10 +351,10 @@ impl SchedClass for FairRq {
             // At the beginning of a stay an event that is under way, and comes before any stay could end, will do: polls that
             // are shorter than that by far are not each worth a computation.
             let ahead = self.event.wrapping_sub(start);
-            if ahead.wrapping_sub(1) < self.shortest && (*this).prev_sum_exec == (*this).sum_exec {
+            if ahead.wrapping_sub(1) < self.terms.shortest && (*this).prev_sum_exec == (*this).sum_exec {
                 return Some(self.event);
             }
-            let event = self.time_left(curr).map(|left| start.saturating_add(left))?;
+            let event = self.time_left(curr).map(|left| self.terms.end(start.saturating_add(left)))?;
             self.event = event;
             Some(event)
         }
@@ -428,8 +422,6 @@ impl SchedClass for FairRq {
     }
 
     fn tune(&mut self, t: &Tunables, _: Nanos) {
-        self.tunables = *t;
-        self.nr_latency = t.nr_latency();
-        self.shortest = t.shortest_stay();
+        self.terms = Terms::of(t);
     }
 }

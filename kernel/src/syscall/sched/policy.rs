@@ -2,7 +2,7 @@
 
 use super::{Target, nice_allowed, params_of, same_owner, target};
 use crate::syscall::{Args, SysResult};
-use crate::task::limits;
+use crate::task::{limits, rttime};
 use crate::task::thread::Thread;
 use core::sync::atomic::Ordering::Relaxed;
 use core::sync::atomic::AtomicU32;
@@ -143,6 +143,9 @@ pub(super) fn set_scheduler(t: &Thread, who: &Thread, wanted: &Wanted) -> Result
         }
     } else if new != old {
         executor::set_params(task, new);
+        if is_realtime(policy) {
+            rttime::begins(who);
+        }
     }
     who.reset_on_fork.store(reset, Relaxed);
     Ok(())

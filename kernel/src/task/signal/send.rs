@@ -7,6 +7,7 @@ use super::stop;
 use crate::arch::aarch64::entry::WORK_SIGNAL;
 use crate::task::exit;
 use crate::task::limits;
+use crate::task::rttime;
 use crate::task::process::{Life, Process, Tasks, tasks};
 use crate::task::thread::Thread;
 use core::sync::atomic::Ordering::*;
@@ -149,11 +150,12 @@ impl SigInfo {
     }
 }
 
-/// A budget of `thread`, whose poll this is, was not enough: SIGXCPU for its process if that is about its reservation (Linux:
-/// check_dl_overrun). As on Linux it learns of that when it runs again.
+/// A budget of `thread`, whose poll this is, was not enough, or a limit may be reached: SIGXCPU for its process if that is about its
+/// reservation (Linux: check_dl_overrun). As on Linux it learns of that when it runs again.
 pub fn budget_overrun(thread: &Thread) {
     if thread.task().is_some_and(executor::take_overrun) {
         // Nothing to be done if the signal's details are lost: it is pending all the same.
         let _ = send_to_process(&thread.process, SigInfo::kernel(super::SIGXCPU));
     }
+    rttime::look(thread);
 }

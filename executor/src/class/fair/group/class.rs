@@ -239,7 +239,7 @@ impl SchedClass for Grouped<'_> {
                     earlier((*l.as_ptr()).remaining.max(0) as Nanos);
                 }
             }
-            left.map(|left| (*curr.as_ptr()).exec_start.saturating_add(left))
+            left.map(|left| (*root).terms.end((*curr.as_ptr()).exec_start.saturating_add(left)))
         }
     }
 

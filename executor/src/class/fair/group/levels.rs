@@ -239,7 +239,7 @@ impl Grouped<'_> {
             }
             let idle = |e: NonNull<Entity>| (*e.as_ptr()).is_idle_policy();
             let by_policy = idle(curr) && !idle(e);
-            if !by_policy && (*e.as_ptr()).params.policy != Policy::Normal {
+            if !by_policy && ((*e.as_ptr()).params.policy != Policy::Normal || (*queue_of(root, w_level)).wakes_wait(e)) {
                 return false;
             }
             // Up to the queue that has both.
@@ -263,7 +263,7 @@ impl Grouped<'_> {
                 (*q).next = Some(at).filter(|at| !idle(*at));
                 (*q).has_buddies = true;
             }
-            if (*q).nr >= (*q).nr_latency && !idle(c) && (*c.as_ptr()).owns.is_none() {
+            if (*q).nr >= (*q).terms.nr_latency && !idle(c) && (*c.as_ptr()).owns.is_none() && (*q).keeps_last() {
                 (*q).last = Some(c);
             }
             true
