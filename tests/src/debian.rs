@@ -1,8 +1,8 @@
 //! Debian's programs, unmodified, on a root file system of their packages.
 use crate::{Ability, Case, Input, Output};
 
-/// bash, coreutils and the scheduler's test programs.
-const TOOLS: &[&str] = &["bash", "coreutils", "rt-tests"];
+/// The scheduler's test programs, and what a script around them needs.
+pub const RT_TESTS: &[&str] = &["bash", "coreutils", "mount", "rt-tests"];
 const PYTHON: &[&str] = &["python3-minimal"];
 const STRESS: &[&str] = &["stress-ng"];
 
@@ -38,12 +38,12 @@ sys.exit(5)";
 pub fn cases() -> Vec<Case> {
     let program = |name: &str, argv: &[&'static str], status| Case::program(name, argv.to_vec(), status).needs(Ability::Dynamic);
     vec![
-        program("debian/bash", &["bash", "-c", BASH], 0).on(TOOLS).streams(
+        program("debian/bash", &["bash", "-c", BASH], 0).on(RT_TESTS).streams(
             Input::Empty,
             Output::Exact("1 x 3\nsubstituted\nc\na z \ncaught\nand back: there\nstatus 143\n".to_string()),
             Output::Any,
         ),
-        program("debian/coreutils", &["sh", "-c", COREUTILS], 0).on(TOOLS).streams(
+        program("debian/coreutils", &["sh", "-c", COREUTILS], 0).on(RT_TESTS).streams(
             Input::Empty,
             Output::Exact(
                 "b2bc7d3f8b652d2ec96865b68ad8f80e22cca174abe1aed7889e242a747d590f  -\n4194304\n\
@@ -52,18 +52,18 @@ pub fn cases() -> Vec<Case> {
             ),
             Output::Empty,
         ),
-        program("debian/hackbench", &["hackbench", "-g", "2", "-l", "20"], 0).on(TOOLS).streams(Input::Empty, Output::Contains("Time: "), Output::Empty),
-        program("debian/hackbench-pipes", &["hackbench", "-p", "-g", "2", "-l", "20"], 0).on(TOOLS).streams(
+        program("debian/hackbench", &["hackbench", "-g", "2", "-l", "20"], 0).on(RT_TESTS).streams(Input::Empty, Output::Contains("Time: "), Output::Empty),
+        program("debian/hackbench-pipes", &["hackbench", "-p", "-g", "2", "-l", "20"], 0).on(RT_TESTS).streams(
             Input::Empty,
             Output::Contains("Time: "),
             Output::Empty,
         ),
-        program("debian/hackbench-threads", &["hackbench", "-p", "-T", "-g", "2", "-l", "20"], 0).on(TOOLS).streams(
+        program("debian/hackbench-threads", &["hackbench", "-p", "-T", "-g", "2", "-l", "20"], 0).on(RT_TESTS).streams(
             Input::Empty,
             Output::Contains("Time: "),
             Output::Empty,
         ),
-        program("debian/cyclictest", &["cyclictest", "-q", "-m", "-p", "90", "-t", "2", "-i", "1000", "-l", "50"], 0).on(TOOLS).streams(
+        program("debian/cyclictest", &["cyclictest", "-q", "-m", "-p", "90", "-t", "2", "-i", "1000", "-l", "50"], 0).on(RT_TESTS).streams(
             Input::Empty,
             Output::Contains("T: 1 ("),
             Output::Any,

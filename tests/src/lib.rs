@@ -17,6 +17,7 @@ mod shell;
 mod smp;
 
 pub use case::{Ability, Case, Fixture, How, Input, Output};
+pub use debian::RT_TESTS;
 
 /// What the kernel can do by now. A case that needs more is not run under Vigil (it is under Linux), and is reported as "not yet".
 ///

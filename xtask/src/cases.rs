@@ -57,22 +57,24 @@ pub fn run(ctx: &Ctx, cases: Vec<Case>, kernel: KernelChoice, prefix: &str) -> R
     Ok(tally.into_inner().unwrap_or_default())
 }
 
-/// A directory for each set of packages that a case wants, made once; by the set.
+/// A directory for each set of packages that a case wants, by the set.
 fn root_file_systems(ctx: &Ctx, cases: &[Case]) -> Result<BTreeMap<&'static [&'static str], PathBuf>> {
-    let mut roots = BTreeMap::new();
-    for packages in cases.iter().map(|case| case.packages).filter(|packages| !packages.is_empty()) {
-        let dir = ctx.target.join("roots").join(packages.join("-"));
-        if !dir.exists() {
-            let temporary = dir.with_extension(format!("tmp{}", std::process::id()));
-            rootfs(ctx, &packages.iter().map(|p| p.to_string()).collect::<Vec<_>>(), &temporary)?;
-            // Another process may have been faster: its result is the same.
-            if std::fs::rename(&temporary, &dir).is_err() {
-                std::fs::remove_dir_all(&temporary)?;
-            }
+    let sets = cases.iter().map(|case| case.packages).filter(|packages| !packages.is_empty());
+    sets.map(|packages| Ok((packages, root_file_system(ctx, packages)?))).collect()
+}
+
+/// A root file system of these packages, made once.
+pub fn root_file_system(ctx: &Ctx, packages: &[&str]) -> Result<PathBuf> {
+    let dir = ctx.target.join("roots").join(packages.join("-"));
+    if !dir.exists() {
+        let temporary = dir.with_extension(format!("tmp{}", std::process::id()));
+        rootfs(ctx, &packages.iter().map(|p| p.to_string()).collect::<Vec<_>>(), &temporary)?;
+        // Another process may have been faster: its result is the same.
+        if std::fs::rename(&temporary, &dir).is_err() {
+            std::fs::remove_dir_all(&temporary)?;
         }
-        roots.insert(packages, dir);
     }
-    Ok(roots)
+    Ok(dir)
 }
 
 fn case_dir(dir: &Path, case: &Case) -> PathBuf {

@@ -1,7 +1,7 @@
 //! An inode's pages, and who maps them.
 //!
 //! Truncation against page faults: a truncation first changes the size, then advances `seq`, takes the pages out of the
-//! tree and calls [`MmapHook::unmap_range`] of all mappings. A fault reads `seq`, gets the page, takes its page-table lock and
+//! tree and calls [`MmapHook::unmap_some`] of all mappings. A fault reads `seq`, gets the page, takes its page-table lock and
 //! enters the page only if `seq` is what it was; else it starts again. Either the fault sees the new `seq`, or the unmap,
 //! which takes the same page-table lock later, sees the entry. Who moves entries from one mapping to another holds
 //! [`AddressSpace::hold_mappings`], so that no unmap passes between the two.
@@ -42,9 +42,9 @@ fn account(pages: isize) {
 
 /// A mapping of a file, as the cache knows it: the kernel registers one for each VMA.
 pub trait MmapHook: Send + Sync {
-    /// Takes pages `first..=last` of the file out of the page tables, private copies included. Called with `i_mmap` held,
-    /// a spin lock: may take page-table locks, may not wait.
-    fn unmap_range(&self, first: u64, last: u64);
+    /// Takes pages `first..=last` of the file out of the page tables, private copies included, as many as may be done without
+    /// preemption; from where on there may be more. Called with `i_mmap` held, a spin lock: may take page-table locks, may not wait.
+    fn unmap_some(&self, first: u64, last: u64) -> Option<u64>;
 
     /// Whether writes through it may reach the file.
     fn is_writable(&self) -> bool;
@@ -143,10 +143,12 @@ impl AddressSpace {
         }
     }
 
-    /// Takes pages `first..=last` out of all page tables; the pages stay.
+    /// Takes pages `first..=last` out of all page tables; the pages stay. The lock is let go of between turns: which mappings there
+    /// are may change, but what one of them has of a page is there or here while its turn comes, and what is gone stays away.
     pub fn unmap(&self, first: u64, last: u64) {
-        for hook in self.mappings.lock().iter() {
-            hook.unmap_range(first, last);
+        let mut next = Some(first);
+        while let Some(from) = next {
+            next = self.mappings.lock().iter().filter_map(|hook| hook.unmap_some(from, last)).min();
         }
     }
 

@@ -7,6 +7,7 @@ use super::counters::Rss;
 use super::page;
 use super::pgtable::PMD_SIZE;
 use super::space::{Mm, Space};
+use super::table::ENTRIES_PER_HOLD;
 use super::tlb;
 use super::vma::{Backing, VmFlags, Vma};
 use core::sync::atomic::Ordering::Relaxed;
@@ -65,33 +66,37 @@ impl Mm {
             return Ok(());
         }
         let mut at = vma.start;
-        let mut regions = 0u32;
+        let mut holds = 0u32;
         while let Some((table, first)) = self.tables.next_table(at, vma.end) {
             let stop = vma.end.min((first & !(PMD_SIZE - 1)).saturating_add(PMD_SIZE));
-            self.copy_table(new, vma, table, first, stop)?;
-            at = stop;
-            regions = regions.wrapping_add(1);
-            if regions % 16 == 0 {
+            at = self.copy_some(new, vma, table, first, stop)?;
+            holds = holds.wrapping_add(1);
+            if holds % 16 == 0 {
                 page::yield_now().await;
             }
         }
         Ok(())
     }
 
-    /// Copies the entries of `[first, stop)`, which lie in one table.
-    fn copy_table(
+    /// Copies entries of `[first, stop)`, which lie in one table, as many as one hold of its lock may take; where it stopped.
+    fn copy_some(
         &self,
         new: &Mm,
         vma: &Vma,
         table: vigil_mem::Pfn,
         first: usize,
         stop: usize,
-    ) -> Result<(), AllocError> {
+    ) -> Result<usize, AllocError> {
         let target = new.tables.find_or_alloc(first)?;
         let cow = vma.flags.is_cow();
         let mut delta = Rss::default();
+        let mut next = stop;
         let locked = self.tables.lock(table, first);
-        for addr in locked.used(first, stop) {
+        for (count, addr) in locked.used(first, stop).enumerate() {
+            if count == ENTRIES_PER_HOLD {
+                next = addr;
+                break;
+            }
             let pte = locked.get(addr);
             if !pte.is_present() {
                 continue;
@@ -116,6 +121,6 @@ impl Mm {
         }
         drop(locked);
         new.counters.add_rss(delta);
-        Ok(())
+        Ok(next)
     }
 }

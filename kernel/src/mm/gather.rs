@@ -128,17 +128,6 @@ impl<'m> Gather<'m> {
         self.mm.counters.add_rss(delta);
         addr
     }
-
-    /// All of [`Self::zap_some`], flushing as batches fill, without the last flush.
-    pub fn zap(&mut self, start: usize, end: usize, keep_private: bool) {
-        let mut addr = start;
-        while addr < end {
-            addr = self.zap_some(addr, end, keep_private);
-            if self.is_full() {
-                self.flush();
-            }
-        }
-    }
 }
 
 impl Drop for Gather<'_> {

@@ -5,6 +5,7 @@ use super::layout::Limits;
 use super::page;
 use super::pgtable::{PMD_SIZE, PteProt, page_up};
 use super::space::{Mm, Space};
+use super::table::ENTRIES_PER_HOLD;
 use super::tlb;
 use super::vma::VmFlags;
 use vigil_abi::Errno;
@@ -113,9 +114,13 @@ impl Mm {
         let mut at = start;
         let mut changed = false;
         while let Some((table, first)) = self.tables.next_table(at, end) {
-            let stop = end.min((first & !(PMD_SIZE - 1)).saturating_add(PMD_SIZE));
+            let mut stop = end.min((first & !(PMD_SIZE - 1)).saturating_add(PMD_SIZE));
             let locked = self.tables.lock(table, first);
-            for addr in locked.used(first, stop) {
+            for (count, addr) in locked.used(first, stop).enumerate() {
+                if count == ENTRIES_PER_HOLD {
+                    stop = addr;
+                    break;
+                }
                 let pte = locked.get(addr);
                 if !pte.is_present() {
                     continue;

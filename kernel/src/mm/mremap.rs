@@ -4,6 +4,7 @@ use super::fault::untag;
 use super::layout::Limits;
 use super::pgtable::{PMD_SIZE, Pte, page_up};
 use super::space::{Mm, Space};
+use super::table::ENTRIES_PER_HOLD;
 use super::tlb;
 use super::vma::{FileMap, VmFlags, Vma};
 use super::{MAX_MAP_COUNT, MMAP_MIN_ADDR, STACK_GUARD_GAP, page};
@@ -249,15 +250,15 @@ impl Mm {
     }
 
     /// Moves the entries of `len` bytes from `from` to `to`: the tables' contents, not the pages'. `map`: the file that they
-    /// are of; both ranges are in its list of mappings. While a table's worth of entries moves, no truncation walks that list:
+    /// are of; both ranges are in its list of mappings. While some entries move, no truncation walks that list:
     /// it would look for the entry here before it has come and there after it has gone (Linux: need_rmap_locks).
     fn move_tables(&self, from: usize, to: usize, len: usize, map: Option<&FileMap>) -> Result<(), AllocError> {
         let (end, mut at) = (from + len, from);
         let mut result = Ok(());
         while let Some((source, first)) = self.tables.next_table(at, end) {
             let target_first = first - from + to;
-            // As far as both sides stay in one table each.
-            let room = (PMD_SIZE - first % PMD_SIZE).min(PMD_SIZE - target_first % PMD_SIZE);
+            // As far as both sides stay in one table each, and as the list of mappings may be held.
+            let room = (PMD_SIZE - first % PMD_SIZE).min(PMD_SIZE - target_first % PMD_SIZE).min(ENTRIES_PER_HOLD * PAGE_SIZE);
             let stop = end.min(first + room);
             let target = match self.tables.find_or_alloc(target_first) {
                 Ok(t) => t,

@@ -3,6 +3,7 @@
 
 use super::space::Mm;
 use super::vma::{Backing, VmFlags, Vma};
+use super::table::ENTRIES_PER_HOLD;
 use super::{counters::Rss, page};
 use core::fmt::{self, Write};
 use core::sync::atomic::Ordering::Relaxed;
@@ -131,6 +132,7 @@ impl Mm {
         let mut at = vma.start;
         while let Some((table, first)) = self.tables.next_table(at, vma.end) {
             let stop = vma.end.min((first & !(super::pgtable::PMD_SIZE - 1)).saturating_add(super::pgtable::PMD_SIZE));
+            let stop = stop.min(first.saturating_add(ENTRIES_PER_HOLD * PAGE_SIZE));
             let locked = self.tables.lock(table, first);
             for addr in (first..stop).step_by(PAGE_SIZE) {
                 let pte = locked.get(addr);

@@ -13,9 +13,6 @@ use vigil_fs::Inode;
 use vigil_fs::cache::mapping::MmapHook;
 use vigil_mem::{KArc, PAGE_SHIFT, unsize};
 
-/// Pages cleared under one hold of the node's lock.
-const CHUNK: u64 = 256;
-
 struct Range {
     start: usize,
     end: usize,
@@ -68,27 +65,18 @@ impl MmapHook for RmapNode {
 
     /// Clears the entries of the file's pages `[first, last]`, private copies included (Linux: `unmap_mapping_range`
     /// with even_cows).
-    fn unmap_range(&self, first: u64, last: u64) {
-        let mut next = first;
-        loop {
-            let range = self.range.lock();
-            if !range.live {
-                return;
-            }
-            let pages = ((range.end - range.start) >> PAGE_SHIFT) as u64;
-            let from = next.max(range.pgoff);
-            let to = last.min(range.pgoff.saturating_add(pages - 1)).min(from.saturating_add(CHUNK - 1));
-            if from > to {
-                return;
-            }
-            let at = |index: u64| range.start + (((index - range.pgoff) as usize) << PAGE_SHIFT);
-            // SAFETY: `live`, and the lock is held, so `unregister` has not returned and the Mm is alive.
-            let mm = unsafe { &*self.mm };
-            let mut gather = Gather::new(mm);
-            gather.zap(at(from), at(to) + (1 << PAGE_SHIFT), false);
-            drop(gather);
-            drop(range);
-            next = to.saturating_add(1);
+    fn unmap_some(&self, first: u64, last: u64) -> Option<u64> {
+        let range = self.range.lock();
+        let pages = ((range.end - range.start) >> PAGE_SHIFT) as u64;
+        let (from, to) = (first.max(range.pgoff), last.min(range.pgoff.saturating_add(pages - 1)));
+        if !range.live || from > to {
+            return None;
         }
+        let at = |index: u64| range.start + (((index - range.pgoff) as usize) << PAGE_SHIFT);
+        let (start, end) = (at(from), at(to) + (1 << PAGE_SHIFT));
+        // SAFETY: `live`, and the lock is held, so `unregister` has not returned and the Mm is alive.
+        let mm = unsafe { &*self.mm };
+        let stopped = Gather::new(mm).zap_some(start, end, false);
+        (stopped < end).then(|| from + ((stopped - start) >> PAGE_SHIFT) as u64)
     }
 }

@@ -20,6 +20,10 @@ use vigil_mem::{AllocError, PAGE_SHIFT, PAGE_SIZE, Pfn, TASK_SIZE};
 /// Locks for last-level tables in one address space.
 const LOCKS: usize = 4;
 
+/// Entries that one hold of a table's lock works on: nobody preempts who holds it, so a whole table would delay real-time tasks by
+/// as long as 512 entries take, 50 µs and more.
+pub const ENTRIES_PER_HOLD: usize = 32;
+
 /// The tables of an address space.
 pub struct PageTables {
     root: Pfn,

@@ -7,6 +7,7 @@ mod inject;
 mod inside;
 mod irq;
 mod programs;
+mod rt;
 mod sched;
 
 use crate::ctx::Ctx;
@@ -75,6 +76,8 @@ const SCHED: &[Check] = &[
     Check { id: "sched-contract", target: "every scheduling call with every errno as on Linux", run: sched::contract_tests },
     Check { id: "sched-shares", target: "hogs of every policy get what Linux promises", run: sched::shares },
     Check { id: "sched-cost", target: "wake, pick and poll ≤ 1.5 × the best of the others at 1 and 100 tasks, ≤ 3 × at 10 000", run: cost::cost },
+    Check { id: "sched-latency", target: "cyclictest avg ≤ 2, max ≤ 4 µs; ≤ 8 beside hackbench, forks, faults, a 64 MiB copy", run: rt::latency },
+    Check { id: "sched-rt-tests", target: "rt-tests report as on Linux; hackbench ≤ 0.5 × Linux's guest time", run: rt::reports },
 ];
 
 const IRQ: &[Check] = &[Check { id: "irq-cost", target: "interrupt 400, waker 200, poll 200, softirq 200, work 400, timer 200", run: irq::cost }];
@@ -153,6 +156,12 @@ impl Bed<'_> {
 
     /// Runs a program and gives the `name value` lines that it printed.
     fn figures(&self, program: &Path, options: &[&str], arguments: &[&str]) -> Result<BTreeMap<String, i64>> {
+        let text = self.output(program, options, arguments)?;
+        Ok(text.lines().filter_map(|l| l.split_once(' ')).filter_map(|(k, v)| Some((k.to_string(), v.parse().ok()?))).collect())
+    }
+
+    /// Runs a program, which must end with status 0, and gives what it printed.
+    fn output(&self, program: &Path, options: &[&str], arguments: &[&str]) -> Result<String> {
         let mut command = Command::new("/proc/self/exe");
         command.args(["run", "--no-build"]).args(cases::OOPS_ENDS).args(["--kernel", if self.kernel == KernelChoice::Linux { "linux" } else { "vigil" }]);
         if !options.contains(&"--timeout") {
@@ -164,8 +173,7 @@ impl Bed<'_> {
             let lines: Vec<&str> = text.lines().collect();
             bail!("{}: status {:?}: {}", arguments.join(" "), output.status.code(), lines[lines.len().saturating_sub(3)..].join(" / "));
         }
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        Ok(text.lines().filter_map(|l| l.split_once(' ')).filter_map(|(k, v)| Some((k.to_string(), v.parse().ok()?))).collect())
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
     /// The check's verdict when programs cannot run yet.
