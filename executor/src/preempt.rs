@@ -30,7 +30,7 @@ use crate::context::{Context, StackKind};
 use crate::cpu::CpuId;
 #[cfg(target_os = "none")]
 use crate::class::Enqueue;
-use crate::executor::{CpuExec, DUE_CHOICE, DUE_TICK, elsewhere, take_in};
+use crate::executor::{CpuExec, DUE_CHOICE, DUE_SEND, DUE_TICK, elsewhere, take_in};
 #[cfg(target_os = "none")]
 use crate::cpu::CpuMask;
 #[cfg(target_os = "none")]
@@ -96,7 +96,7 @@ pub(crate) fn reschedule_check(exec: &CpuExec, ctx: &Context) -> Preempt {
     }
     // SAFETY: a current task is alive as long as it is current.
     let may_stay = unsafe { ctx.current().as_ref() }.is_none_or(|current| elsewhere(current, here).is_none());
-    if verdict != Preempt::HigherClass && (rq.is_outranked() || !may_stay) {
+    if verdict != Preempt::HigherClass && rq.is_outranked() {
         // Also what an earlier call found while preemption was off: its wish was cleared above.
         verdict = Preempt::HigherClass;
     }
@@ -108,6 +108,9 @@ pub(crate) fn reschedule_check(exec: &CpuExec, ctx: &Context) -> Preempt {
         event = balance::looks_crowded(exec, &mut rq, here, event, now);
     }
     drop(rq);
+    if !may_stay || due & DUE_SEND != 0 {
+        (verdict, event) = (Preempt::HigherClass, None);
+    }
     if let Some(event) = event {
         timer::set_slice(here, event);
     }
@@ -193,12 +196,16 @@ pub(crate) fn hand_over(exec: &CpuExec, interrupted: &Context, current: &Task, t
 #[cfg(target_os = "none")]
 pub extern "C" fn handed_over() -> ! {
     let exec = CpuExec::this();
+    if balance::are_many() {
+        // Not before, or who was parked could be sent away with his stack still in use; and before anybody sees him wait.
+        // SAFETY: as below.
+        let event = balance::handed_over(exec, unsafe { exec.rq.held_after_switch() });
+        if let Some(event) = event {
+            timer::set_slice(CpuId::current(), event);
+        }
+    }
     // SAFETY: `hand_over` took it on this CPU, and its stack is left.
     unsafe { exec.rq.unlock_after_switch() };
-    if balance::are_many() {
-        // Not before: who was parked could be sent away with his stack still in use.
-        balance::handed_over(exec);
-    }
     // SAFETY: `hand_over` has stored the task that it has made current: it is alive.
     crate::executor::run_handed_over(unsafe { &*exec.handed_over.get() })
 }

@@ -3,7 +3,7 @@
 #![cfg(not(loom))]
 
 use vigil_executor::balance::topology::Place;
-use vigil_executor::class::Params;
+use vigil_executor::class::{DlParams, Params};
 use vigil_executor::sim::Behaviour;
 use vigil_executor::sim::smp::Smp;
 use vigil_executor::time::{MSEC, Nanos, SEC, USEC};
@@ -153,4 +153,87 @@ fn a_free_core_is_taken_before_the_thread_of_a_busy_one() {
     smp.run(USEC, |_| {});
     assert_eq!((smp.nr_running(0), smp.nr_running(1)), (1, 0));
     assert_eq!(smp.nr_running(2) + smp.nr_running(3), 1);
+}
+
+/// A reservation of `runtime` in each `period`.
+fn reservation(runtime: Nanos, period: Nanos) -> DlParams {
+    DlParams { runtime, deadline: period, period, ..DlParams::NONE }
+}
+
+#[test]
+fn those_that_are_due_first_run_on_as_many_cpus_as_there_are() {
+    for (seed, cpus) in (1..=10).zip([1usize, 2, 3, 4, 6, 8, 12, 16, 64, 3]) {
+        let mut random = Random(seed * 31_337);
+        let mut smp = Smp::new(&places(cpus, 1, 4, 2));
+        crowd(&mut smp, cpus, cpus, &mut random);
+        let mut admitted = 0;
+        for _ in 0..cpus * 4 {
+            let period = MSEC + random.below(20 * MSEC);
+            let runtime = (period / (2 + random.below(8))).max(USEC);
+            // Some want more than they have.
+            let behaviour = match random.below(3) {
+                0 => Behaviour::Hog,
+                1 => Behaviour::Sleeper { run: 1 + random.below(runtime * 3 / 2), sleep: 1 + random.below(period) },
+                _ => Behaviour::Periodic { run: runtime, period },
+            };
+            let cpu = random.below(cpus as u64) as usize;
+            admitted += u32::from(smp.spawn_deadline(cpu, reservation(runtime, period), behaviour).is_some());
+        }
+        assert!(admitted as usize >= cpus, "{admitted} admitted on {cpus}");
+        smp.run(SEC / cpus as u64, |smp| assert_eq!(smp.injustice(), None, "seed {seed}, {cpus} CPUs"));
+    }
+}
+
+#[test]
+fn one_more_than_there_are_cpus_are_late_by_less_than_a_burst() {
+    // Global EDF: m + 1 tasks of 2 / 5 of a CPU each on m CPUs fit when they may move, and two never fit on one.
+    for cpus in [2, 4, 8] {
+        let mut smp = Smp::new(&flat(cpus));
+        let (run, period) = (4 * MSEC, 10 * MSEC);
+        for _ in 0..2 * cpus {
+            smp.spawn(0, Params::DEFAULT, ANYWHERE, Behaviour::Hog);
+        }
+        let ids: Vec<_> = (0..=cpus).map(|_| smp.spawn_deadline(0, reservation(run + MSEC, period), Behaviour::Periodic { run, period }).unwrap()).collect();
+        smp.run(2 * SEC, |_| {});
+        for id in ids {
+            assert!(smp.worst_response(id) <= period, "{} us on {cpus}", smp.worst_response(id) / USEC);
+            assert_eq!(smp.runtime(id) / (100 * MSEC), 2 * SEC * 4 / 10 / (100 * MSEC));
+        }
+    }
+}
+
+#[test]
+fn a_running_task_leaves_a_busy_core_for_a_free_one() {
+    // Two cores of two threads each: four hogs, of which the two of one core end.
+    let mut smp = Smp::new(&places(4, 2, 2, 1));
+    let hog = |smp: &mut Smp, cpu: u64| smp.spawn(cpu as usize, Params::DEFAULT, 1 << cpu, Behaviour::Once { run: 100 * MSEC });
+    let free = |smp: &mut Smp| smp.spawn(0, Params::DEFAULT, ANYWHERE, Behaviour::Hog);
+    hog(&mut smp, 0);
+    hog(&mut smp, 1);
+    free(&mut smp);
+    free(&mut smp);
+    assert_eq!((smp.nr_running(2), smp.nr_running(3)), (1, 1));
+    smp.run(300 * MSEC, |_| {});
+    assert_eq!((smp.nr_running(0) + smp.nr_running(1), smp.nr_running(2) + smp.nr_running(3)), (1, 1));
+    let moves = smp.moves();
+    smp.run(5 * SEC, |_| {});
+    assert_eq!(smp.moves(), moves, "once is enough");
+}
+
+#[test]
+fn a_task_that_never_sleeps_goes_to_a_strong_cpu() {
+    // Two weak CPUs, two strong ones, on which something ends.
+    let mut smp = Smp::new(&places(4, 1, 2, 2));
+    for cpu in 0..2 {
+        smp.set_capacity(cpu, 446);
+    }
+    for cpu in 2..4 {
+        smp.spawn(cpu, Params::DEFAULT, 1 << cpu, Behaviour::Once { run: 50 * MSEC });
+    }
+    for _ in 0..2 {
+        smp.spawn(0, Params::DEFAULT, ANYWHERE, Behaviour::Hog);
+    }
+    assert_eq!((smp.nr_running(0), smp.nr_running(1)), (1, 1));
+    smp.run(SEC, |_| {});
+    assert_eq!((smp.nr_running(2), smp.nr_running(3)), (1, 1));
 }

@@ -1,7 +1,7 @@
 //! Which CPU: the choices of balancing, over any machine. The executor's has a few CPUs, the simulator's up to a thousand.
 
-use super::topology::{Level, Place};
-use crate::class::{Entity, Rank};
+use super::topology::{CAPACITY, Level, Place};
+use crate::class::{Entity, Rank, Urgency};
 use core::cmp::Reverse;
 use core::ptr::NonNull;
 
@@ -21,14 +21,24 @@ pub trait Machine {
     fn nr_cpus(&self) -> usize;
     /// Where a CPU is.
     fn place(&self, cpu: usize) -> Place;
+    /// How much a CPU gets done, of [`CAPACITY`].
+    fn capacity(&self, cpu: usize) -> u32 {
+        let _ = cpu;
+        CAPACITY
+    }
     /// Whether a CPU is online and in the scheduling domains: others neither give nor get.
     fn takes_part(&self, cpu: usize) -> bool;
     /// Whether a CPU idles and nobody is on the way to it.
     fn is_idle(&self, cpu: usize) -> bool;
+    /// How many CPUs are busy in the part of the domain of `level` that `cpu` is in: those that are nearer to it than that.
+    fn busy_near(&self, cpu: usize, level: Level) -> usize {
+        let near = |c: usize| c == cpu || self.place(c).level(self.place(cpu)) < level;
+        (0..self.nr_cpus()).filter(|c| self.takes_part(*c) && near(*c) && !self.is_idle(*c)).count()
+    }
     /// Whether any other CPU may idle: a look that spares the search.
     fn any_idle(&self) -> bool;
-    /// The rank of what a CPU runs (Linux: cpupri); [`Rank::IDLE`] when it runs nothing.
-    fn rank(&self, cpu: usize) -> Rank;
+    /// How urgent is what a CPU runs (Linux: cpupri, cpudl); [`Urgency::IDLE`] when it runs nothing.
+    fn urgency(&self, cpu: usize) -> Urgency;
     /// How much a CPU has to do, about.
     fn load(&self, cpu: usize) -> Load;
     /// The same, exactly if that is to be had. Not in a wake.
@@ -48,7 +58,7 @@ pub trait Machine {
 }
 
 /// How far `cpu` is from `near`, and, to break ties, by how many numbers it is behind it.
-fn distance(m: &impl Machine, near: usize, cpu: usize) -> (Level, usize) {
+pub(super) fn distance(m: &impl Machine, near: usize, cpu: usize) -> (Level, usize) {
     let around = if cpu >= near { cpu - near } else { cpu + m.nr_cpus() - near };
     (m.place(near).level(m.place(cpu)), around)
 }
@@ -70,12 +80,12 @@ pub fn nearest_idle(m: &impl Machine, near: usize, allowed: impl Fn(usize) -> bo
     })
 }
 
-/// The CPU on which an entity of `rank` can run at once: the one whose current entity is the least urgent, if it is less
-/// urgent than that; of several the nearest (Linux: cpupri_find, find_lowest_rq).
-pub fn lowest(m: &impl Machine, rank: Rank, near: usize, allowed: impl Fn(usize) -> bool) -> Option<usize> {
+/// The CPU on which something of `urgency` can run at once: the one whose current entity is the least urgent, if it is less
+/// urgent than that; of several the nearest (Linux: cpupri_find, find_lowest_rq; cpudl_find, find_later_rq).
+pub fn lowest(m: &impl Machine, urgency: Urgency, near: usize, allowed: impl Fn(usize) -> bool) -> Option<usize> {
     (0..m.nr_cpus())
-        .filter(|c| m.takes_part(*c) && rank.outranks(m.rank(*c)) && allowed(*c))
-        .min_by_key(|c| (Reverse(m.rank(*c)), distance(m, near, *c)))
+        .filter(|c| m.takes_part(*c) && urgency.outranks(m.urgency(*c)) && allowed(*c))
+        .min_by_key(|c| (Reverse(m.urgency(*c)), distance(m, near, *c)))
 }
 
 /// The CPU that has the least to do, of several the nearest to `near` (Linux: find_idlest_cpu). `None` if none is allowed.
@@ -86,12 +96,25 @@ pub fn idlest(m: &impl Machine, near: usize, allowed: impl Fn(usize) -> bool) ->
     })
 }
 
+/// The CPU for something that begins on `here`: from the widest domain down an idle CPU in the part with the fewest busy ones, which
+/// is the nearest of several; else the one that has the least to do (Linux: find_idlest_cpu).
+pub fn begun(m: &impl Machine, here: usize, allowed: impl Fn(usize) -> bool) -> Option<usize> {
+    let idle = |c: &usize| m.takes_part(*c) && m.is_idle(*c) && allowed(*c);
+    let mut found: Option<usize> = None;
+    for level in Level::ALL.into_iter().rev() {
+        let inside = |c: &usize| found.is_none_or(|at| m.place(*c).level(m.place(at)) <= level);
+        let roomiest = (0..m.nr_cpus()).filter(|c| idle(c) && inside(c)).min_by_key(|c| (m.busy_near(*c, level), distance(m, here, *c)));
+        found = Some(roomiest.or(found)?);
+    }
+    found
+}
+
 /// The CPU for something of `rank` that is woken on `here` and last ran on `prev`, which is not as simple as an idle `prev`
 /// (Linux: select_task_rq of the classes). `None`: where it was, or wherever it may be.
 pub fn woken(m: &impl Machine, rank: Rank, prev: usize, here: usize, allowed: impl Fn(usize) -> bool) -> Option<usize> {
     let urgent = rank.outranks(Rank::FAIR);
     let stays = allowed(prev);
-    if stays && urgent && rank.outranks(m.rank(prev)) {
+    if stays && urgent && rank.outranks(m.urgency(prev).rank) {
         // It runs there at once, and what it preempts is sent on.
         return Some(prev);
     }
@@ -99,7 +122,7 @@ pub fn woken(m: &impl Machine, rank: Rank, prev: usize, here: usize, allowed: im
         return Some(cpu);
     }
     if urgent {
-        lowest(m, rank, prev, &allowed)
+        lowest(m, Urgency::of(rank), prev, &allowed)
     } else if stays {
         Some(if allowed(here) { wake_affine(m, prev, here) } else { prev })
     } else {

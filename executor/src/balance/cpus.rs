@@ -1,10 +1,11 @@
 //! The machine that the executor runs on, and the points at which its loop balances.
 
+use super::active::{is_uneven, look};
 use super::choose::{Load, Machine};
 use super::spread::{Spread, spread};
-use super::topology::Place;
+use super::topology::{CAPACITY, Level, Place};
 use super::{DOMAIN, MANY, OVERLOADED, RT_OVERLOADED, are_many, has_others};
-use crate::class::{Entity, Params, Rank, RunQueue};
+use crate::class::{Entity, Params, Rank, RunQueue, Urgency};
 use crate::context::{Context, IrqGuard};
 use crate::cpu::{AtomicCpuMask, CpuId, CpuMask, MAX_CPUS, PerCpu};
 use crate::executor::{CpuExec, EXEC, IDLE, push_to};
@@ -12,7 +13,7 @@ use crate::platform;
 use crate::task::Task;
 use crate::time::Nanos;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU64, Ordering::*, fence};
+use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::*, fence};
 
 /// Where each CPU is, as [`Place::to_bits`].
 static PLACES: PerCpu<AtomicU64> = PerCpu::new([const { AtomicU64::new(0) }; MAX_CPUS]);
@@ -22,14 +23,47 @@ pub fn set_place(cpu: CpuId, place: Place) {
     PLACES.of(cpu).store(place.to_bits(), Relaxed);
 }
 
+/// How much each CPU gets done, of [`CAPACITY`].
+static CAPACITIES: PerCpu<AtomicU32> = PerCpu::new([const { AtomicU32::new(CAPACITY) }; MAX_CPUS]);
+
+/// Says how much `cpu` gets done, of [`CAPACITY`]. Before it joins.
+pub fn set_capacity(cpu: CpuId, capacity: u32) {
+    CAPACITIES.of(cpu).store(capacity, Relaxed);
+}
+
+/// How much `cpu` gets done, of [`CAPACITY`].
+pub fn capacity_of(cpu: CpuId) -> u32 {
+    CAPACITIES.of(cpu).load(Relaxed)
+}
+
 /// Where `cpu` is.
 pub fn place_of(cpu: CpuId) -> Place {
     Place::from_bits(PLACES.of(cpu).load(Relaxed))
 }
 
+/// By CPU, who is nearer to it than each of [`Level::ALL`], itself included.
+static NEAR: PerCpu<[AtomicU64; Level::ALL.len()]> = PerCpu::new([const { [const { AtomicU64::new(0) }; Level::ALL.len()] }; MAX_CPUS]);
+
+/// One more than the highest CPU that ever took part.
+static HIGHEST: AtomicUsize = AtomicUsize::new(1);
+
 /// `cpu` takes part in balancing from now on: it is online, and not isolated.
 pub fn join(cpu: CpuId) {
+    HIGHEST.fetch_max(cpu.index() + 1, Relaxed);
     DOMAIN.insert(cpu);
+    for other in DOMAIN.load().iter() {
+        let distance = place_of(cpu).level(place_of(other));
+        for (i, level) in Level::ALL.into_iter().enumerate() {
+            if other == cpu || distance < level {
+                NEAR.of(cpu)[i].fetch_or(CpuMask::of(other).0, Relaxed);
+                NEAR.of(other)[i].fetch_or(CpuMask::of(cpu).0, Relaxed);
+            }
+        }
+        // Cores of one cluster are as near to each other as those of a machine without parts.
+        if other != cpu && (distance != Level::Cluster || capacity_of(cpu) != capacity_of(other)) {
+            super::active::set_uneven();
+        }
+    }
     MANY.store(DOMAIN.load().0.count_ones() > 1, Relaxed);
 }
 
@@ -52,7 +86,11 @@ fn has(mask: &AtomicCpuMask, cpu: usize) -> bool {
 
 impl Machine for Cpus {
     fn nr_cpus(&self) -> usize {
-        MAX_CPUS
+        HIGHEST.load(Relaxed)
+    }
+
+    fn capacity(&self, cpu: usize) -> u32 {
+        CpuId::new(cpu).map_or(CAPACITY, capacity_of)
     }
 
     fn place(&self, cpu: usize) -> Place {
@@ -67,13 +105,18 @@ impl Machine for Cpus {
         has(&IDLE, cpu) && CpuId::new(cpu).is_some_and(|c| EXEC.of(c).inbox.is_empty())
     }
 
+    fn busy_near(&self, cpu: usize, level: Level) -> usize {
+        let near = CpuId::new(cpu).map_or(0, |c| NEAR.of(c)[level as usize].load(Relaxed));
+        (near & DOMAIN.load().0 & !IDLE.load().0).count_ones() as usize
+    }
+
     fn any_idle(&self) -> bool {
         let idle = CpuMask(IDLE.load().0 & DOMAIN.load().0 & !CpuMask::of(self.here).0);
         idle.0 != 0 && idle.iter().any(|c| EXEC.of(c).inbox.is_empty())
     }
 
-    fn rank(&self, cpu: usize) -> Rank {
-        CpuId::new(cpu).map_or(Rank::STOP, |c| EXEC.of(c).rank())
+    fn urgency(&self, cpu: usize) -> Urgency {
+        CpuId::new(cpu).map_or(Urgency::of(Rank::STOP), |c| EXEC.of(c).urgency())
     }
 
     fn load(&self, cpu: usize) -> Load {
@@ -103,10 +146,10 @@ impl Machine for Cpus {
     unsafe fn send(&self, e: NonNull<Entity>, cpu: usize) {
         let Some(to) = CpuId::new(cpu) else { return };
         // SAFETY: it is runnable, hence alive, and nobody else's.
-        let (task, rank) = unsafe { (Task::of_entity(e).as_ref(), e.as_ref().rank()) };
-        if rank.outranks(Rank::FAIR) {
+        let (task, urgency) = unsafe { (Task::of_entity(e).as_ref(), e.as_ref().urgency()) };
+        if urgency.rank.outranks(Rank::FAIR) {
             // The next one does not choose that CPU as well; its next pick says what is true.
-            EXEC.of(to).claim(rank);
+            EXEC.of(to).claim(urgency);
         }
         task.set_migrating();
         // Its queue is locked: interrupts are masked.
@@ -122,8 +165,9 @@ pub(crate) fn settled(exec: &CpuExec, rq: &mut RunQueue, here: CpuId, event: Opt
         return event;
     }
     let rank = rq.current_rank();
-    if exec.rank() != rank {
-        note_rank(exec, rank);
+    let before = exec.rank();
+    if before != rank || rank == Rank::DEADLINE {
+        note_rank(exec, rq, before, rank);
     }
     if rq.is_crowded() {
         return crowded(exec, rq, here, event, now);
@@ -131,28 +175,32 @@ pub(crate) fn settled(exec: &CpuExec, rq: &mut RunQueue, here: CpuId, event: Opt
     if exec.load().nr != 0 {
         uncrowded(exec, here);
     }
-    event
+    if is_uneven() { look(exec, rq, here, event, now) } else { event }
 }
 
 /// After an arrival, likewise.
 #[inline(always)]
 pub(crate) fn looks_crowded(exec: &CpuExec, rq: &mut RunQueue, here: CpuId, event: Option<Nanos>, now: Nanos) -> Option<Nanos> {
-    if are_many() && rq.is_crowded() { crowded(exec, rq, here, event, now) } else { event }
+    if !are_many() {
+        event
+    } else if rq.is_crowded() {
+        crowded(exec, rq, here, event, now)
+    } else if is_uneven() {
+        look(exec, rq, here, event, now)
+    } else {
+        event
+    }
 }
 
-/// After a choice that was made at an interrupt's exit: the poll that gave way waits. Its stack is left; interrupts masked.
+/// After a choice that was made at an interrupt's exit: the poll that gave way waits. Its stack is left; interrupts masked, `rq` is
+/// still locked.
 #[cfg(target_os = "none")]
 #[cold]
 #[inline(never)]
-pub(crate) fn handed_over(exec: &CpuExec) {
-    let (here, now) = (CpuId::current(), crate::time::now());
-    let mut rq = exec.rq.lock_masked();
+pub(crate) fn handed_over(exec: &CpuExec, rq: &mut RunQueue) -> Option<Nanos> {
+    let now = crate::time::now();
     let event = rq.next_event(now);
-    let event = settled(exec, &mut rq, here, event, now);
-    drop(rq);
-    if let Some(event) = event {
-        crate::timer::set_slice(here, event);
-    }
+    settled(exec, rq, CpuId::current(), event, now)
 }
 
 /// The queue is crowded no more.
@@ -170,29 +218,43 @@ fn uncrowded(exec: &CpuExec, here: CpuId) {
 }
 
 #[inline(always)]
-fn note_rank(exec: &CpuExec, rank: Rank) {
-    let before = exec.set_rank(rank);
-    if before.outranks(Rank::FAIR) && before.outranks(rank) {
+fn note_rank(exec: &CpuExec, rq: &RunQueue, before: Rank, rank: Rank) {
+    exec.set_rank(rank);
+    let later = rank == Rank::DEADLINE && note_deadline(exec, rq) && before == rank;
+    if before.outranks(Rank::FAIR) && before.outranks(rank) || later {
         less_urgent();
     }
 }
 
+/// Notes by when what `rq` runs is due (Linux: cpudl_set). Whether that is later than before, so that what waits elsewhere may
+/// come before it (Linux: pull_dl_task).
+#[cold]
+#[inline(never)]
+fn note_deadline(exec: &CpuExec, rq: &RunQueue) -> bool {
+    let deadline = rq.current_urgency().deadline;
+    deadline > exec.set_deadline(deadline)
+}
+
 /// This CPU runs something less urgent than before: what is more urgent and waits elsewhere may come (Linux: pull_rt_task by
-/// way of RT_PUSH_IPI).
+/// way of RT_PUSH_IPI, pull_dl_task).
 #[cold]
 #[inline(never)]
 fn less_urgent() {
     // The rank was stored before; the other side sets its bit before it reads the ranks.
     fence(SeqCst);
     let waiting = RT_OVERLOADED.load();
-    if waiting.0 == 0 {
-        return;
+    for cpu in waiting.iter() {
+        ask_to_spread(cpu);
     }
-    if let Some(p) = platform::get() {
-        for cpu in waiting.iter() {
-            EXEC.of(cpu).want_spread();
-            p.send_reschedule(cpu);
-        }
+}
+
+/// Makes `cpu` send away what waits there and can run elsewhere, soon.
+pub(crate) fn ask_to_spread(cpu: CpuId) {
+    if are_many()
+        && let Some(p) = platform::get()
+    {
+        EXEC.of(cpu).want_spread();
+        p.send_reschedule(cpu);
     }
 }
 
@@ -242,7 +304,7 @@ pub(crate) fn lies(task: &Task, here: CpuId, ctx: &Context) {
     let cpus = Cpus { here };
     let allowed = |cpu: usize| CpuId::new(cpu).is_some_and(|c| task.affinity().contains(c));
     let elsewhere = super::choose::nearest_idle(&cpus, here.index(), allowed)
-        .or_else(|| task.is_realtime().then(|| super::choose::lowest(&cpus, task.rank(), here.index(), allowed))?);
+        .or_else(|| task.is_realtime().then(|| super::choose::lowest(&cpus, Urgency::of(task.rank()), here.index(), allowed))?);
     if elsewhere.is_some() {
         ctx.set_need_resched();
     }

@@ -7,7 +7,9 @@
 //! | [`spread`] | what a crowded CPU does: fills idle CPUs, pushes real-time, evens out load |
 //! | [`place`](self) | the CPU for what wakes or begins |
 //! | [`idle`](self) | what a CPU does before it idles |
+//! | [`active`](self) | a task that runs and would be better off on a CPU that idles |
 //! | [`cpus`](self) | the machine that the executor runs on |
+//! | `audit` | whether that holds what is said below, at each idle entry (tests only) |
 //!
 //! [`choose`] and [`spread`] are pure: the executor calls them for the real machine, [`crate::sim`] for one of up to a thousand
 //! simulated CPUs.
@@ -25,6 +27,9 @@
 //!   read IDLE: send them who waits       read OVERLOADED: lock their queues, take who waits
 //! ```
 
+#[cfg(feature = "audit")]
+pub mod audit;
+mod active;
 mod cpus;
 mod idle;
 mod place;
@@ -33,14 +38,18 @@ pub mod choose;
 pub mod spread;
 pub mod topology;
 
+pub use active::{better, patience};
+pub(crate) use active::sent;
 #[cfg(target_os = "none")]
 pub(crate) use cpus::handed_over;
-pub(crate) use cpus::{lies, looks_crowded, settled};
-pub use cpus::{join, leave, set_place, place_of};
+pub(crate) use cpus::{ask_to_spread, lies, looks_crowded, settled};
+pub use cpus::{capacity_of, join, leave, place_of, set_capacity, set_place};
 pub(crate) use idle::pull;
+pub use place::exec;
 pub(crate) use place::{place_evicted, place_new, place_woken};
 
 use crate::cpu::{AtomicCpuMask, CpuId, CpuMask};
+use crate::executor::{EXEC, IDLE};
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// CPUs with more than one runnable task, or with one that lies in their inbox. A bit may be out of date: set too long. Who sees
@@ -58,6 +67,11 @@ static MANY: AtomicBool = AtomicBool::new(false);
 #[inline(always)]
 pub(crate) fn are_many() -> bool {
     MANY.load(Relaxed)
+}
+
+/// Whether `cpu` idles, and nobody is on the way to it.
+fn is_idle_now(cpu: CpuId) -> bool {
+    IDLE.load().contains(cpu) && EXEC.of(cpu).inbox.is_empty()
 }
 
 /// Whether there is anybody to whom `here` could give something.

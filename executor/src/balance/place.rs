@@ -1,11 +1,13 @@
 //! The CPU for what wakes or begins (Linux: select_task_rq).
 
-use super::choose::{idlest, nearest_idle, woken};
+use super::active::{better, is_uneven};
+use super::choose::{Machine, begun, idlest, woken};
 use super::cpus::Cpus;
-use super::{DOMAIN, has_others};
+use super::{DOMAIN, are_many, has_others};
 use crate::class::Rank;
+use crate::context::IrqGuard;
 use crate::cpu::{ACTIVE, CpuId, CpuMask, ONLINE};
-use crate::executor::IDLE;
+use crate::executor::{CpuExec, IDLE};
 use crate::platform;
 use crate::task::Task;
 
@@ -70,7 +72,7 @@ fn fall_back(task: &Task) -> CpuMask {
     ACTIVE.load()
 }
 
-/// The CPU for a task that begins on `here`: the idlest one (Linux: SD_BALANCE_FORK).
+/// The CPU for a task that begins on `here` (Linux: SD_BALANCE_FORK).
 pub(crate) fn place_new(task: &Task, here: CpuId) -> CpuId {
     // A CPU that starts makes its own tasks before it is active.
     if task.affinity() == CpuMask::of(here) {
@@ -80,10 +82,36 @@ pub(crate) fn place_new(task: &Task, here: CpuId) -> CpuId {
     let cpus = Cpus { here };
     let allowed = |cpu: usize| CpuId::new(cpu).is_some_and(|c| active.contains(c));
     if DOMAIN.load().contains(here) || !active.contains(here) {
-        let idle = nearest_idle(&cpus, here.index(), allowed);
+        let idle = if IDLE.load().0 & active.0 != 0 { begun(&cpus, here.index(), allowed) } else { None };
         if let Some(cpu) = idle.or_else(|| idlest(&cpus, here.index(), allowed)).and_then(CpuId::new) {
             return cpu;
         }
     }
     if active.contains(here) { here } else { active.first().unwrap_or(here) }
+}
+
+/// `task`, the current one, is about to run another program, and nothing of that is in a cache: whether it should give way, for it
+/// goes on where there is more room (Linux: sched_exec). Interrupts on.
+pub fn exec(task: &Task) -> bool {
+    let _irq = IrqGuard::new();
+    let here = CpuId::current();
+    if !are_many() || task.rank() != Rank::FAIR || !has_others(here) {
+        return false;
+    }
+    let cpus = Cpus { here };
+    let mine = cpus.load(here.index());
+    let allowed = |cpu: usize| CpuId::new(cpu).is_some_and(|c| task.affinity().contains(c));
+    let to = if mine.nr > 1 {
+        let least = begun(&cpus, here.index(), allowed).or_else(|| idlest(&cpus, here.index(), allowed));
+        least.filter(|c| cpus.load(*c).nr + 1 < mine.nr)
+    } else if is_uneven() {
+        better(&cpus, here.index(), allowed)
+    } else {
+        None
+    };
+    let to = to.and_then(CpuId::new);
+    if let Some(to) = to {
+        CpuExec::this().ask_to_send(to);
+    }
+    to.is_some()
 }

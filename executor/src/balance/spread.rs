@@ -92,7 +92,7 @@ unsafe fn fill_idle(m: &impl Machine, rq: &mut RunQueue, here: usize, now: Nanos
     }
 }
 
-/// Sends what waits here and is above the fair class to CPUs that run something less urgent (Linux: push_rt_tasks). Whether
+/// Sends what waits here and is above the fair class to CPUs that run something less urgent, or has to be done later (Linux: push_rt_tasks, push_dl_tasks). Whether
 /// something is left that may go elsewhere.
 ///
 /// # Safety
@@ -103,14 +103,14 @@ unsafe fn push_urgent(m: &impl Machine, rq: &mut RunQueue, here: usize, now: Nan
         let mut stays = false;
         let e = rq.find_waiting(|e| {
             // SAFETY: it is on the queue, and only read.
-            let rank = unsafe { e.as_ref() }.rank();
-            if !rank.outranks(Rank::FAIR) {
+            let urgency = unsafe { e.as_ref() }.urgency();
+            if !urgency.rank.outranks(Rank::FAIR) {
                 // They come last: that was all.
                 return true;
             }
             // SAFETY: it is on the queue.
             let allowed = |cpu| cpu != here && unsafe { m.allows(e, cpu) };
-            to = lowest(m, rank, here, allowed);
+            to = lowest(m, urgency, here, allowed);
             stays |= to.is_none() && (0..m.nr_cpus()).any(|cpu| m.takes_part(cpu) && allowed(cpu));
             to.is_some()
         });

@@ -14,8 +14,11 @@ pub struct Place {
     pub thread: u16,
 }
 
+/// The capacity of the strongest CPU (Linux: SCHED_CAPACITY_SCALE).
+pub const CAPACITY: u32 = 1024;
+
 /// The smallest part of the machine that two CPUs are both in: the levels of scheduling domains, bottom up.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Level {
     /// Threads of a core (SD_SHARE_CPUCAPACITY).
     Smt,

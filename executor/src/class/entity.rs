@@ -4,7 +4,7 @@ use super::Enqueue;
 use super::deadline::reservation::Reservation;
 use super::fair::group::{GroupCpu, TaskGroup};
 use super::list::Links;
-use super::params::{Class, Params, Policy, Rank};
+use super::params::{Class, Params, Policy, Rank, Urgency};
 use super::tree::{Member, Node};
 use super::weight::{self, LoadWeight};
 use crate::time::{MSEC, Nanos};
@@ -222,6 +222,14 @@ impl Entity {
         self.rank
     }
 
+    /// The same against entities of other CPUs as well. It is runnable.
+    pub fn urgency(&self) -> Urgency {
+        match self.reservation() {
+            Some(dl) if self.rank == Rank::DEADLINE => Urgency { rank: self.rank, deadline: dl.absolute_deadline() },
+            _ => Urgency::of(self.rank),
+        }
+    }
+
     /// Virtual run time, ns (`se.vruntime` of `/proc/PID/sched`).
     #[inline]
     pub const fn vruntime(&self) -> u64 {
@@ -245,6 +253,11 @@ impl Entity {
     #[inline]
     pub const fn picked_at_runtime(&self) -> Nanos {
         self.prev_sum_exec
+    }
+
+    /// How long it has had the CPU without a break, which it has now.
+    pub fn stay(&self, now: Nanos) -> Nanos {
+        self.sum_exec.saturating_sub(self.prev_sum_exec).saturating_add(now.saturating_sub(self.exec_start))
     }
 
     /// How often it got the CPU from another entity or from idle (schedstat's third figure).

@@ -61,7 +61,7 @@ pub use entity::{Entity, Stats};
 pub use fair::group::{OwnedGroup, TaskGroup};
 pub use fair::group::bandwidth::Bandwidth;
 pub use features::Features;
-pub use params::{Class, Params, Policy, Rank, Scaling, Tunables};
+pub use params::{Class, Params, Policy, Rank, Scaling, Tunables, Urgency};
 pub use runqueue::RunQueue;
 
 /// Linux's tick (HZ=250): slices end at multiples of it when they do not end exactly ([`Features::HRTICK`]).

@@ -144,6 +144,31 @@ impl Rank {
     }
 }
 
+/// How urgent something is on a machine with several CPUs: the rank, and between entities of the deadline class, who is due first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Urgency {
+    /// The rank.
+    pub rank: Rank,
+    /// The present deadline of an entity of the deadline class, ns; `Nanos::MAX` for everything else, and when it is not known.
+    pub deadline: Nanos,
+}
+
+impl Urgency {
+    /// Of a CPU that runs nothing.
+    pub const IDLE: Urgency = Urgency::of(Rank::IDLE);
+
+    /// Of anything that is not of the deadline class, and of what is when nobody knows its deadline.
+    pub const fn of(rank: Rank) -> Urgency {
+        Urgency { rank, deadline: Nanos::MAX }
+    }
+
+    /// Whether it should run instead of `other` at once.
+    #[inline(always)]
+    pub fn outranks(self, other: Urgency) -> bool {
+        self < other
+    }
+}
+
 /// What an administrator can tune; every queue has its copy ([`super::RunQueue::set_tunables`]).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Tunables {

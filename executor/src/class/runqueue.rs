@@ -3,7 +3,7 @@
 use super::deadline::DlRq;
 use super::entity::{Entity, Place};
 use super::fair::FairRq;
-use super::params::{Class, Rank, Tunables};
+use super::params::{Class, Rank, Tunables, Urgency};
 use super::realtime::RtRq;
 use super::sched_class::{SchedClass, in_order, of_class};
 use super::stop::StopRq;
@@ -319,6 +319,12 @@ impl RunQueue {
     pub fn current_rank(&self) -> Rank {
         // SAFETY: the current entity is on the queue, hence valid.
         self.curr.map_or(Rank::IDLE, |e| unsafe { (*e.as_ptr()).rank })
+    }
+
+    /// The urgency of the entity that runs, [`Urgency::IDLE`] when none does.
+    pub fn current_urgency(&self) -> Urgency {
+        // SAFETY: the current entity is on the queue, hence valid.
+        self.curr.map_or(Urgency::IDLE, |e| unsafe { e.as_ref() }.urgency())
     }
 
     /// How many entities are runnable, the current one included.

@@ -44,6 +44,7 @@ pub fn set_affinity(task: &Task, mask: CpuMask) -> bool {
     let here = CpuId::current();
     let mut to = None;
     let mut ask = None;
+    let mut spread = None;
     let (cpu, ok) = with_entity(task, |rq, entity, now| {
         let cpu = task.cpu();
         if !task.set_affinity(mask) {
@@ -60,6 +61,9 @@ pub fn set_affinity(task: &Task, mask: CpuMask) -> bool {
                 task.set_migrating();
                 to = Some(target);
             }
+        } else if on_rq && !current {
+            // Where it waits nobody may have been able to take it so far.
+            spread = Some(cpu);
         }
         (cpu, true)
     });
@@ -74,6 +78,9 @@ pub fn set_affinity(task: &Task, mask: CpuMask) -> bool {
     }
     if let Some(cpu) = ask {
         ask_for_choice(cpu, &guard);
+    }
+    if let Some(cpu) = spread {
+        balance::ask_to_spread(cpu);
     }
     drop(guard);
     ok

@@ -42,7 +42,7 @@ use self::rq_lock::RqLock;
 use crate::balance::choose::Load;
 use crate::balance::spread::Periodic;
 use crate::balance;
-use crate::class::{Enqueue, Entity, Params, PickLimit, Rank, RunQueue};
+use crate::class::{Enqueue, Entity, Params, PickLimit, Rank, RunQueue, Urgency};
 use crate::context::{Context, IrqGuard, PreemptGuard};
 use crate::cpu::{AtomicCpuMask, CpuId, MAX_CPUS, PerCpu, local};
 use crate::inbox::{Drain, Inbox};
@@ -67,7 +67,7 @@ pub(crate) struct CpuExec {
     pub(crate) handed_over: Cell<*const Task>,
     /// The stack that has just been left for good.
     pub(crate) to_free: Cell<*const Context>,
-    /// What the classes are still to be asked: [`DUE_TICK`], [`DUE_CHOICE`], [`DUE_SPREAD`]. Set by interrupts and by other CPUs.
+    /// What the classes are still to be asked: [`DUE_TICK`], [`DUE_CHOICE`], [`DUE_SPREAD`], [`DUE_SEND`]. Set by interrupts and by other CPUs.
     due: AtomicU32,
     /// Nanoseconds spent idle, and polls begun: statistics.
     pub(crate) idle_time: AtomicU64,
@@ -77,9 +77,13 @@ pub(crate) struct CpuExec {
     pub(crate) parks: AtomicU64,
     /// The rank of what runs, or was sent here to run at once: for other CPUs (Linux: cpupri).
     rank: AtomicU8,
+    /// By when that is due, if it is of the deadline class (Linux: cpudl).
+    deadline: AtomicU64,
     /// How much is to be done, while the queue is crowded: for other CPUs.
     nr: AtomicU32,
     weight: AtomicU64,
+    /// One more than the CPU to which the current task should go; 0: none (Linux: push_cpu).
+    send: AtomicU32,
     /// When it looks for lasting imbalance.
     pub(crate) periodic: Cell<Periodic>,
 }
@@ -102,8 +106,10 @@ impl CpuExec {
             polls: AtomicU64::new(0),
             parks: AtomicU64::new(0),
             rank: AtomicU8::new(Rank::IDLE.0),
+            deadline: AtomicU64::new(Nanos::MAX),
             nr: AtomicU32::new(0),
             weight: AtomicU64::new(0),
+            send: AtomicU32::new(0),
             periodic: Cell::new(Periodic::NEW),
         }
     }
@@ -120,17 +126,30 @@ impl CpuExec {
         Rank(self.rank.load(Relaxed))
     }
 
-    /// Says what its own CPU runs now; returns what it ran before.
+    /// The same among all CPUs. The two halves may be of different moments.
+    #[inline]
+    pub(crate) fn urgency(&self) -> Urgency {
+        match self.rank() {
+            Rank::DEADLINE => Urgency { rank: Rank::DEADLINE, deadline: self.deadline.load(Relaxed) },
+            rank => Urgency::of(rank),
+        }
+    }
+
+    /// Its own CPU says what it runs now.
     #[inline(always)]
-    pub(crate) fn set_rank(&self, rank: Rank) -> Rank {
-        let before = self.rank();
+    pub(crate) fn set_rank(&self, rank: Rank) {
         self.rank.store(rank.0, Relaxed);
-        before
+    }
+
+    /// And by when that is due; returns what it said before.
+    pub(crate) fn set_deadline(&self, deadline: Nanos) -> Nanos {
+        self.deadline.swap(deadline, Relaxed)
     }
 
     /// What is above the fair class was sent there to run at once: nobody else chooses the same CPU. Any CPU.
-    pub(crate) fn claim(&self, rank: Rank) {
-        self.rank.store(rank.0, Relaxed);
+    pub(crate) fn claim(&self, urgency: Urgency) {
+        self.deadline.store(urgency.deadline, Relaxed);
+        self.rank.store(urgency.rank.0, Relaxed);
     }
 
     /// How much it has to do, as it says while it is crowded; nothing otherwise.
@@ -147,6 +166,23 @@ impl CpuExec {
     /// Makes it look at what waits on its queue at its next interrupt. Any CPU.
     pub(crate) fn want_spread(&self) {
         self.due.fetch_or(DUE_SPREAD, Release);
+    }
+
+    /// Makes it let its current task go to `to`, soon, if it is of the fair class. Its own CPU, which interrupts itself then.
+    pub(crate) fn ask_to_send(&self, to: CpuId) {
+        self.send.store(to.index() as u32 + 1, Relaxed);
+        self.due.fetch_or(DUE_SEND, Release);
+    }
+
+    /// Whether its current task is asked for.
+    #[inline(always)]
+    pub(crate) fn has_to_send(&self) -> bool {
+        self.send.load(Relaxed) != 0
+    }
+
+    /// By whom; that is answered by this.
+    pub(crate) fn take_send(&self) -> Option<CpuId> {
+        CpuId::new(self.send.swap(0, Relaxed).checked_sub(1)? as usize)
     }
 
     /// Whether there is something to ask the classes.
@@ -168,6 +204,8 @@ pub(crate) const DUE_TICK: u32 = 1;
 pub(crate) const DUE_CHOICE: u32 = 2;
 /// Another CPU could take something that waits here.
 const DUE_SPREAD: u32 = 4;
+/// The current task should go to another CPU.
+pub(crate) const DUE_SEND: u32 = 8;
 
 pub(crate) static EXEC: PerCpu<CpuExec> = PerCpu::new([const { CpuExec::new() }; MAX_CPUS]);
 

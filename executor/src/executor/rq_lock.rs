@@ -45,6 +45,19 @@ impl RqLock {
         Some(rq)
     }
 
+    /// As [`SpinLock::held_after_switch`].
+    ///
+    /// # Safety
+    /// Its contract.
+    #[cfg(target_os = "none")]
+    #[expect(clippy::mut_from_ref, reason = "the lock is held, and its one guard forgotten")]
+    pub(crate) unsafe fn held_after_switch(&self) -> &mut RunQueue {
+        // SAFETY: passed on.
+        let rq = unsafe { self.0.held_after_switch() };
+        rq.put_back_parked();
+        rq
+    }
+
     /// As [`SpinLock::unlock_after_switch`].
     ///
     /// # Safety

@@ -162,13 +162,20 @@ fn clean_up() {
     arch::irq_disable();
 }
 
+/// The CPU to which `task`, still runnable, has to go: it may not be here, or is asked for by a CPU that idles.
+#[inline(always)]
+fn elsewhere_or_sent(task: &Task, here: CpuId) -> Option<CpuId> {
+    let exec = CpuExec::this();
+    elsewhere(task, here).or_else(|| if exec.has_to_send() { balance::sent(exec, task) } else { None })
+}
+
 /// Puts the task whose poll was parked on the queue, now that its stack is left.
 fn publish(rq: &mut RunQueue, here: CpuId, task: &Task, now: Nanos) {
     // SAFETY: the entity is this queue's current one, and the lock is held.
     unsafe { task.entity_ptr().as_mut() }.set_parked(true);
     task.state.park();
     rq.put_prev(PutPrev::Preempted, now);
-    if let Some(cpu) = elsewhere(task, here) {
+    if let Some(cpu) = elsewhere_or_sent(task, here) {
         // SAFETY: it has just been queued here, and is not current.
         unsafe { rq.dequeue(task.entity_ptr(), now) };
         task.set_migrating();
@@ -209,7 +216,7 @@ fn woken_just_now(rq: &mut RunQueue, here: CpuId, task: &Task, now: Nanos) {
 fn requeue(ctx: &Context, rq: &mut RunQueue, here: CpuId, task: &Task, now: Nanos) {
     // Taken also when it leaves: the next one on this stack must not be taken to have yielded.
     let kind = ctx.take_yield_kind();
-    if let Some(cpu) = elsewhere(task, here) {
+    if let Some(cpu) = elsewhere_or_sent(task, here) {
         // It may not stay here: it leaves through the other CPU's inbox.
         rq.put_prev(PutPrev::Sleep, now);
         // SAFETY: it has just been taken off this queue.
@@ -283,6 +290,8 @@ fn idle(exec: &CpuExec, since: Nanos) {
         IDLE.remove(here);
         return;
     }
+    #[cfg(feature = "audit")]
+    balance::audit::look(here);
     exec.idle_since.store(since, Relaxed);
     rcu::idle_enter(here);
     // The idle bit is set before this look, and a waker pushes before it looks at the bit (both SeqCst): whoever comes

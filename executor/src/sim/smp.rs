@@ -6,16 +6,21 @@
 #![expect(clippy::disallowed_methods, reason = "runs on the host only, where running out of memory may abort")]
 
 use super::Behaviour;
-use crate::balance::choose::{Load, Machine, idlest, nearest_idle, woken};
+use crate::balance::choose::{Load, Machine, begun, idlest, woken};
 use crate::balance::spread::{Periodic, spread};
-use crate::balance::topology::Place;
-use crate::class::{Enqueue, Entity, Params, PickLimit, Preempt, PutPrev, Rank, RunQueue};
+use crate::balance::topology::{CAPACITY, Level, Place};
+use crate::balance::{better, patience};
+use crate::class::deadline::domain::Domain;
+use crate::class::{
+    DlParams, Enqueue, Entity, Params, PickLimit, Policy, Preempt, PutPrev, Rank, Reservation, RunQueue, Urgency,
+};
 use crate::time::Nanos;
 use core::cell::{Cell, RefCell};
 use core::cmp::Reverse;
 use core::ptr::NonNull;
 use std::boxed::Box;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashMap};
+use std::vec;
 use std::vec::Vec;
 
 #[repr(C)]
@@ -27,6 +32,9 @@ struct SmpTask {
     /// The CPUs on which it may run: those whose number has a bit set here, 64 being the same as 0.
     affinity: u64,
     burst_end: Nanos,
+    /// When its present period began, and the longest time from there to the end of a burst, of a periodic one.
+    released: Nanos,
+    worst_response: Nanos,
     dead: bool,
 }
 
@@ -47,11 +55,37 @@ enum Event {
 /// What balancing sees.
 struct View {
     places: Vec<Place>,
+    capacities: Vec<u32>,
     idle: Vec<Cell<bool>>,
-    ranks: Vec<Cell<Rank>>,
+    /// How many CPUs are busy in each part of the domain of a level.
+    busy: RefCell<HashMap<(Level, u64), usize>>,
+    urgencies: Vec<Cell<Urgency>>,
     loads: Vec<Cell<Load>>,
     /// Who was sent where, and has not arrived.
     sent: RefCell<Vec<(NonNull<Entity>, usize)>>,
+}
+
+impl View {
+    fn set_idle(&self, cpu: usize, idle: bool) {
+        if self.idle[cpu].replace(idle) != idle {
+            for level in Level::ALL {
+                let mut busy = self.busy.borrow_mut();
+                let n = busy.entry(self.part(cpu, level)).or_insert(0);
+                *n = if idle { *n - 1 } else { *n + 1 };
+            }
+        }
+    }
+
+    /// The part of the domain of `level` in which a CPU is.
+    fn part(&self, cpu: usize, level: Level) -> (Level, u64) {
+        let bits = self.places[cpu].to_bits();
+        match level {
+            Level::Smt => (level, cpu as u64),
+            Level::Cluster => (level, bits >> 16),
+            Level::Package => (level, bits >> 32),
+            Level::Machine => (level, bits >> 48),
+        }
+    }
 }
 
 impl Machine for View {
@@ -63,6 +97,10 @@ impl Machine for View {
         self.places[cpu]
     }
 
+    fn capacity(&self, cpu: usize) -> u32 {
+        self.capacities[cpu]
+    }
+
     fn takes_part(&self, _: usize) -> bool {
         true
     }
@@ -71,12 +109,16 @@ impl Machine for View {
         self.idle[cpu].get()
     }
 
+    fn busy_near(&self, cpu: usize, level: Level) -> usize {
+        self.busy.borrow().get(&self.part(cpu, level)).copied().unwrap_or(0)
+    }
+
     fn any_idle(&self) -> bool {
         self.idle.iter().any(Cell::get)
     }
 
-    fn rank(&self, cpu: usize) -> Rank {
-        self.ranks[cpu].get()
+    fn urgency(&self, cpu: usize) -> Urgency {
+        self.urgencies[cpu].get()
     }
 
     fn load(&self, cpu: usize) -> Load {
@@ -89,9 +131,9 @@ impl Machine for View {
     }
 
     unsafe fn send(&self, e: NonNull<Entity>, cpu: usize) {
-        self.idle[cpu].set(false);
+        self.set_idle(cpu, false);
         // SAFETY: as above.
-        self.ranks[cpu].set(unsafe { e.as_ref() }.rank());
+        self.urgencies[cpu].set(unsafe { e.as_ref() }.urgency());
         self.sent.borrow_mut().push((e, cpu));
     }
 }
@@ -105,40 +147,90 @@ pub struct Smp {
     events: BinaryHeap<Reverse<(Nanos, Event)>>,
     now: Nanos,
     moves: u64,
+    /// Whether one idle CPU is not as good as another.
+    uneven: bool,
+    /// Of all CPUs. Never freed: queues keep it for ever.
+    domain: &'static Domain,
 }
 
 impl Smp {
     /// A machine whose CPUs are at `places`.
     pub fn new(places: &[Place]) -> Smp {
+        let domain: &'static Domain = Box::leak(Box::new(Domain::new()));
         let cpu = |_| {
             let mut rq = RunQueue::new();
+            rq.set_domain(domain);
             rq.set_nr_cpus(places.len());
             Cpu { rq, periodic: Periodic::NEW, version: 0, urgent_waits: false }
         };
         let n = places.len();
         let view = View {
             places: places.to_vec(),
+            capacities: vec![CAPACITY; n],
             idle: (0..n).map(|_| Cell::new(true)).collect(),
-            ranks: (0..n).map(|_| Cell::new(Rank::IDLE)).collect(),
+            busy: RefCell::new(HashMap::new()),
+            urgencies: (0..n).map(|_| Cell::new(Urgency::IDLE)).collect(),
             loads: (0..n).map(|_| Cell::new(Load::default())).collect(),
             sent: RefCell::new(Vec::new()),
         };
-        Smp { cpus: (0..n).map(cpu).collect(), view, tasks: Vec::new(), events: BinaryHeap::new(), now: 0, moves: 0 }
+        let cpus = (0..n).map(cpu).collect();
+        let uneven = places.iter().any(|p| places[0] != *p && places[0].level(*p) != Level::Cluster);
+        Smp { cpus, view, tasks: Vec::new(), events: BinaryHeap::new(), now: 0, moves: 0, uneven, domain }
+    }
+
+    /// Says how much a CPU gets done, of [`CAPACITY`].
+    pub fn set_capacity(&mut self, cpu: usize, capacity: u32) {
+        self.view.capacities[cpu] = capacity;
+        self.uneven = true;
     }
 
     /// Starts a task where a fork on `cpu` would, among the CPUs of `affinity` (bit `n` for CPUs `n`, `n` + 64, …).
     pub fn spawn(&mut self, cpu: usize, params: Params, affinity: u64, behaviour: Behaviour) -> usize {
-        let task = SmpTask { entity: Entity::new(params), behaviour, cpu, affinity, burst_end: 0, dead: false };
+        let task = self.make(cpu, params, affinity, behaviour);
+        self.start(task, cpu)
+    }
+
+    /// The same with a reservation, on any CPU; `None`: it is not admitted.
+    pub fn spawn_deadline(&mut self, cpu: usize, p: DlParams, behaviour: Behaviour) -> Option<usize> {
+        let mut task = self.make(cpu, Params::DEFAULT, u64::MAX, behaviour);
+        let (rq, cpus) = (&mut self.cpus[cpu].rq, self.view.places.len() as u64);
+        // SAFETY: the task lives as long as the simulator, and is on no queue.
+        unsafe {
+            task.as_mut().entity.set_reservation(NonNull::from(Box::leak(Box::new(Reservation::new(task.cast(), |_| {})))));
+            rq.reserve(task.cast(), p, cpus, self.now).ok()?;
+            let _ = rq.set_params(task.cast(), Params { policy: Policy::Deadline, ..Params::DEFAULT }, self.now);
+        }
+        Some(self.start(task, cpu))
+    }
+
+    fn make(&mut self, cpu: usize, params: Params, affinity: u64, behaviour: Behaviour) -> NonNull<SmpTask> {
+        let entity = Entity::new(params);
+        let task = SmpTask { entity, behaviour, cpu, affinity, burst_end: 0, released: self.now, worst_response: 0, dead: false };
         // SAFETY: a box is not null.
         let task = unsafe { NonNull::new_unchecked(Box::into_raw(Box::new(task))) };
         begin_burst(task);
         self.tasks.push(task);
+        task
+    }
+
+    fn start(&mut self, task: NonNull<SmpTask>, cpu: usize) -> usize {
         // SAFETY: the task lives as long as the simulator.
         let allowed = |c: usize| unsafe { self.view.allows(task.cast(), c) };
-        let to = nearest_idle(&self.view, cpu, allowed).or_else(|| idlest(&self.view, cpu, allowed)).unwrap_or(cpu);
+        let to = begun(&self.view, cpu, allowed).or_else(|| idlest(&self.view, cpu, allowed)).unwrap_or(cpu);
         self.arrive(task, to, Enqueue::New);
         self.deliver();
         self.tasks.len() - 1
+    }
+
+    /// What its CPUs can promise.
+    pub fn domain(&self) -> &'static Domain {
+        self.domain
+    }
+
+    /// The longest time from the start of a period to the end of its burst, of a periodic task.
+    pub fn worst_response(&self, id: usize) -> Nanos {
+        // SAFETY: tasks live as long as the simulator.
+        unsafe { self.tasks[id].as_ref().worst_response }
     }
 
     /// Lets `time` ns pass; calls `check` after each event.
@@ -186,18 +278,19 @@ impl Smp {
         self.moves
     }
 
-    /// A CPU that idles, or runs something less urgent than a real-time task that waits elsewhere and may run on it; with the
-    /// CPU where that waits.
+    /// A CPU that idles, or runs something less urgent than a real-time or deadline task that waits elsewhere and may run on it; with
+    /// the CPU where that waits.
     pub fn injustice(&self) -> Option<(usize, usize)> {
         for (from, cpu) in self.cpus.iter().enumerate().filter(|(_, c)| c.rq.is_crowded()) {
             let mut to = None;
             let _ = cpu.rq.find_waiting(|e| {
                 // SAFETY: it is on a queue.
-                let rank = unsafe { e.as_ref() }.rank();
+                let urgency = unsafe { e.as_ref() }.urgency();
                 to = (0..self.cpus.len()).find(|c| {
-                    let runs = self.cpus[*c].rq.current_rank();
+                    let runs = self.cpus[*c].rq.current_urgency();
+                    let unjust = runs == Urgency::IDLE || urgency.rank.outranks(Rank::FAIR) && urgency.outranks(runs);
                     // SAFETY: as above.
-                    (runs == Rank::IDLE || rank.outranks(Rank::FAIR) && rank.outranks(runs)) && unsafe { self.view.allows(e, *c) }
+                    unjust && unsafe { self.view.allows(e, *c) }
                 });
                 to.is_some()
             });
@@ -225,6 +318,15 @@ impl Smp {
                         self.events.push(Reverse((now.saturating_add(sleep), Event::Wake(id))));
                         PutPrev::Sleep
                     }
+                    Behaviour::Periodic { period, .. } => {
+                        // SAFETY: as above.
+                        let t = unsafe { task.as_mut() };
+                        t.worst_response = t.worst_response.max(now.saturating_sub(t.released));
+                        t.released = t.released.saturating_add(period);
+                        let (id, at) = (self.tasks.iter().position(|t| *t == task).unwrap_or(0), t.released.max(now));
+                        self.events.push(Reverse((at, Event::Wake(id))));
+                        PutPrev::Sleep
+                    }
                     Behaviour::Once { .. } => {
                         // SAFETY: as above.
                         unsafe { task.as_mut().dead = true };
@@ -236,6 +338,7 @@ impl Smp {
                 begin_burst(task);
             }
         }
+        again |= self.uneven && !again && self.sends_current(cpu);
         if again { self.reschedule(cpu) } else { self.settled(cpu) }
     }
 
@@ -243,6 +346,10 @@ impl Smp {
     fn wake(&mut self, task: NonNull<SmpTask>) {
         // SAFETY: tasks live as long as the simulator.
         let (prev, rank) = unsafe { (task.as_ref().cpu, task.as_ref().entity.rank()) };
+        if rank == Rank::DEADLINE {
+            // Its reservation is kept there: it is pushed on from there if it must be.
+            return self.arrive(task, prev, Enqueue::Wakeup);
+        }
         // SAFETY: as above.
         let allowed = |c: usize| unsafe { self.view.allows(task.cast(), c) };
         let to = if self.view.is_idle(prev) { Some(prev) } else { woken(&self.view, rank, prev, prev, allowed) };
@@ -305,14 +412,34 @@ impl Smp {
         false
     }
 
+    /// Whether the task that a CPU has to itself is there for long and would be better off elsewhere: the executor's `active::look`.
+    fn sends_current(&mut self, cpu: usize) -> bool {
+        let now = self.now;
+        let rq = &mut self.cpus[cpu].rq;
+        let Some(e) = rq.current().filter(|_| !rq.is_crowded() && rq.current_rank() == Rank::FAIR) else { return false };
+        // SAFETY: the current entity is a live task's.
+        if unsafe { e.as_ref() }.stay(now) < patience(&self.view) {
+            return false;
+        }
+        // SAFETY: as above.
+        let Some(to) = better(&self.view, cpu, |c| unsafe { self.view.allows(e, c) }) else { return false };
+        rq.put_prev(PutPrev::Preempted, now);
+        // SAFETY: it is queued there, and then nobody's.
+        unsafe {
+            rq.dequeue(e, now);
+            self.view.send(e, to);
+        }
+        true
+    }
+
     /// After a choice or an arrival: what the executor does in `balance::settled`.
     fn settled(&mut self, cpu: usize) {
         let now = self.now;
         let c = &mut self.cpus[cpu];
-        let rank = c.rq.current_rank();
-        let before = self.view.ranks[cpu].replace(rank);
+        let urgency = c.rq.current_urgency();
+        let before = self.view.urgencies[cpu].replace(urgency);
         // Also one whose real-time class is throttled.
-        self.view.idle[cpu].set(rank == Rank::IDLE);
+        self.view.set_idle(cpu, urgency == Urgency::IDLE);
         let mut event = c.rq.next_event(now);
         c.urgent_waits = false;
         if c.rq.is_crowded() {
@@ -324,6 +451,11 @@ impl Smp {
             }
         }
         self.view.loads[cpu].set(Load { nr: c.rq.nr_running() as u32, weight: c.rq.load() });
+        if urgency.rank == Rank::FAIR && self.uneven {
+            let patience = patience(&self.view);
+            let again = (now / patience + 2) * patience + cpu as Nanos;
+            event = Some(event.map_or(again, |e| e.min(again)));
+        }
         if let Some(e) = c.rq.current() {
             // SAFETY: the current entity is a live task's.
             let t = unsafe { e.cast::<SmpTask>().as_ref() };
@@ -334,7 +466,7 @@ impl Smp {
         if let Some(at) = event {
             self.events.push(Reverse((at.max(now), Event::Cpu(cpu, c.version))));
         }
-        if before.outranks(Rank::FAIR) && before.outranks(rank) {
+        if before.rank.outranks(Rank::FAIR) && before.outranks(urgency) {
             // Those on which something urgent waits are told (RT_PUSH_IPI).
             for other in 0..self.cpus.len() {
                 if other != cpu && self.cpus[other].urgent_waits {
@@ -349,7 +481,7 @@ fn begin_burst(mut task: NonNull<SmpTask>) {
     // SAFETY: tasks live as long as the simulator; on no queue or current, and nothing refers to it now.
     let t = unsafe { task.as_mut() };
     t.burst_end = match t.behaviour {
-        Behaviour::Sleeper { run, .. } | Behaviour::Yielder { run } | Behaviour::Once { run } => {
+        Behaviour::Sleeper { run, .. } | Behaviour::Periodic { run, .. } | Behaviour::Yielder { run } | Behaviour::Once { run } => {
             t.entity.sum_exec_runtime().saturating_add(run.max(1))
         }
         _ => Nanos::MAX,
@@ -360,7 +492,11 @@ impl Drop for Smp {
     fn drop(&mut self) {
         for task in self.tasks.drain(..) {
             // SAFETY: each came from a box; the queues do not follow their pointers any more.
-            drop(unsafe { Box::from_raw(task.as_ptr()) });
+            let task = unsafe { Box::from_raw(task.as_ptr()) };
+            if let Some(dl) = task.entity.reservation_ptr() {
+                // SAFETY: as above; the domain is not used any more.
+                drop(unsafe { Box::from_raw(dl.as_ptr()) });
+            }
         }
     }
 }

@@ -92,6 +92,18 @@ impl<T> SpinLock<T> {
         unsafe { self.inner.force_unlock() };
     }
 
+    /// What a lock guards whose holder has left the stack on which it took it, until
+    /// [`unlock_after_switch`](Self::unlock_after_switch).
+    ///
+    /// # Safety
+    /// As there; no reference from an earlier call is left.
+    #[cfg(target_os = "none")]
+    #[expect(clippy::mut_from_ref, reason = "the lock is held, and its one guard forgotten")]
+    pub(crate) unsafe fn held_after_switch(&self) -> &mut T {
+        // SAFETY: by the caller's contract the lock is held for this flow, and nobody else has a reference.
+        unsafe { &mut *self.inner.as_mut_ptr() }
+    }
+
     /// [`lock_irq`](Self::lock_irq) for the second of two locks of one class; see [`lock_nested`](Self::lock_nested).
     #[inline(always)]
     pub fn lock_irq_nested(&self, class: &'static LockClass) -> SpinIrqGuard<'_, T> {

@@ -12,9 +12,11 @@
 //! | `stages-user` | the same and on to EL0, beside process 1, which goes on to be started ([`stages`]) | wakes |
 //! | `irq-cost` | instructions of interrupts, softirqs, work items and timers ([`irq_cost`]) | times |
 //! | `ipi-cost` | the same of a wake from another CPU ([`irq_cost`]) | wakes |
+//! | `idle-audit` | nobody waits who could run on a CPU that is about to idle, beside process 1; a line as often as asked for ([`idle`]) | ms |
 //! | `rcu` | RCU callbacks are softirqs, and a flood of them is ksoftirqd's ([`rcu`]) | callbacks |
 //! | `sizes` | bytes of what a thread keeps ([`sizes`]) | |
 
+mod idle;
 mod irq_cost;
 mod latency;
 mod parks;
@@ -43,7 +45,7 @@ const OPTION: &[u8] = b"vigil.test=";
 /// Starts the tests that the command line asks for. `true` when they run in place of process 1.
 pub fn start(info: &'static BootInfo) -> bool {
     let Some(list) = info.cmdline.split(|b| *b == b' ').find_map(|w| w.strip_prefix(OPTION)) else { return false };
-    let beside = list.starts_with(b"stages-user");
+    let beside = list.starts_with(b"stages-user") || list.starts_with(b"idle-audit");
     match Spawned::new(run(list, beside, info.cpus().count()), Params::DEFAULT, b"selftest", const { &Hooks::NONE }, core::ptr::null()) {
         Ok(task) => drop(task.start()),
         Err(_) => pr_crit!("selftest: no memory"),
@@ -73,6 +75,7 @@ async fn run(list: &'static [u8], beside: bool, cpus: usize) {
             b"stages-user" => stages::user(number.unwrap_or(300)).await,
             b"irq-cost" => irq_cost::run(number.unwrap_or(300)).await,
             b"ipi-cost" => irq_cost::ipi(number.unwrap_or(300)).await,
+            b"idle-audit" => idle::audit(number.unwrap_or(500)).await,
             b"rcu" => rcu::run(number.unwrap_or(5000) as u32).await,
             b"sizes" => sizes::run(),
             _ => {

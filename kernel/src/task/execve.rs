@@ -15,6 +15,8 @@ use core::sync::atomic::Ordering::*;
 use vigil_abi::Errno;
 use vigil_abi::fcntl::{AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW};
 use vigil_abi::process::wait_signaled;
+use vigil_executor::balance;
+use vigil_executor::executor::{YieldKind, yield_now};
 use vigil_executor::stage;
 use vigil_executor::wait::WaitMode;
 use vigil_executor::wait_site;
@@ -71,6 +73,9 @@ async fn open(t: &Thread, dirfd: i32, name: &[u8], flags: u32) -> Result<(ExecFi
 
 /// Runs `file` with `args` in the calling thread, which becomes the only one of its process.
 pub async fn run(t: &Thread, file: ExecFile, path: &[u8], args: Args) -> Result<usize, Errno> {
+    if t.task().is_some_and(|task| balance::exec(task)) {
+        yield_now(YieldKind::Preempted).await;
+    }
     let fs = t.share_fs().ok_or(Errno::ENOENT)?;
     let cred = t.share_cred().ok_or(Errno::EPERM)?;
     let ctx = Ctx { fs: &fs, cred: &cred, fsize_limit: u64::MAX };

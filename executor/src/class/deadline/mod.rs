@@ -313,6 +313,22 @@ impl SchedClass for DlRq {
 
     #[cold]
     #[inline(never)]
+    fn find_waiting(&self, wanted: &mut impl FnMut(NonNull<Entity>) -> bool) -> Option<NonNull<Entity>> {
+        let mut at = self.ready.first();
+        while let Some(dl) = at {
+            // SAFETY: what is in the tree is valid, and only read.
+            let e = unsafe { (*dl.as_ptr()).entity };
+            if self.curr != Some(dl) && wanted(e) {
+                return Some(e);
+            }
+            // SAFETY: it is in the tree.
+            at = unsafe { Tree::next(dl) };
+        }
+        None
+    }
+
+    #[cold]
+    #[inline(never)]
     unsafe fn leave(&mut self, e: NonNull<Entity>, current: bool, _: bool) {
         if current {
             self.curr = None;
