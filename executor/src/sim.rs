@@ -8,6 +8,8 @@
 
 #[cfg(not(loom))]
 pub mod smp;
+#[cfg(not(loom))]
+mod view;
 
 use crate::class::deadline::domain::Domain;
 use crate::class::{

@@ -22,6 +22,7 @@ pub mod pool;
 mod reserve;
 mod rq_lock;
 mod run;
+mod told;
 mod tuning;
 mod yielding;
 
@@ -39,10 +40,9 @@ pub use yielding::{YieldKind, YieldNow, cond_resched, yield_now};
 pub(crate) use yielding::give_way;
 
 use self::rq_lock::RqLock;
-use crate::balance::choose::Load;
 use crate::balance::spread::Periodic;
 use crate::balance;
-use crate::class::{Enqueue, Entity, Params, PickLimit, Rank, RunQueue, Urgency};
+use crate::class::{Enqueue, Entity, Params, PickLimit, Rank, RunQueue};
 use crate::context::{Context, IrqGuard, PreemptGuard};
 use crate::cpu::{AtomicCpuMask, CpuId, MAX_CPUS, PerCpu, local};
 use crate::inbox::{Drain, Inbox};
@@ -118,83 +118,6 @@ impl CpuExec {
     #[inline(always)]
     pub(crate) fn this() -> &'static CpuExec {
         local().exec
-    }
-
-    /// The rank of what it runs.
-    #[inline(always)]
-    pub(crate) fn rank(&self) -> Rank {
-        Rank(self.rank.load(Relaxed))
-    }
-
-    /// The same among all CPUs. The two halves may be of different moments.
-    #[inline]
-    pub(crate) fn urgency(&self) -> Urgency {
-        match self.rank() {
-            Rank::DEADLINE => Urgency { rank: Rank::DEADLINE, deadline: self.deadline.load(Relaxed) },
-            rank => Urgency::of(rank),
-        }
-    }
-
-    /// Its own CPU says what it runs now.
-    #[inline(always)]
-    pub(crate) fn set_rank(&self, rank: Rank) {
-        self.rank.store(rank.0, Relaxed);
-    }
-
-    /// And by when that is due; returns what it said before.
-    pub(crate) fn set_deadline(&self, deadline: Nanos) -> Nanos {
-        self.deadline.swap(deadline, Relaxed)
-    }
-
-    /// What is above the fair class was sent there to run at once: nobody else chooses the same CPU. Any CPU.
-    pub(crate) fn claim(&self, urgency: Urgency) {
-        self.deadline.store(urgency.deadline, Relaxed);
-        self.rank.store(urgency.rank.0, Relaxed);
-    }
-
-    /// How much it has to do, as it says while it is crowded; nothing otherwise.
-    pub(crate) fn load(&self) -> Load {
-        Load { nr: self.nr.load(Relaxed), weight: self.weight.load(Relaxed) }
-    }
-
-    /// Its own CPU says how much there is to do.
-    pub(crate) fn set_load(&self, load: Load) {
-        self.nr.store(load.nr, Relaxed);
-        self.weight.store(load.weight, Relaxed);
-    }
-
-    /// Makes it look at what waits on its queue at its next interrupt. Any CPU.
-    pub(crate) fn want_spread(&self) {
-        self.due.fetch_or(DUE_SPREAD, Release);
-    }
-
-    /// Makes it let its current task go to `to`, soon, if it is of the fair class. Its own CPU, which interrupts itself then.
-    pub(crate) fn ask_to_send(&self, to: CpuId) {
-        self.send.store(to.index() as u32 + 1, Relaxed);
-        self.due.fetch_or(DUE_SEND, Release);
-    }
-
-    /// Whether its current task is asked for.
-    #[inline(always)]
-    pub(crate) fn has_to_send(&self) -> bool {
-        self.send.load(Relaxed) != 0
-    }
-
-    /// By whom; that is answered by this.
-    pub(crate) fn take_send(&self) -> Option<CpuId> {
-        CpuId::new(self.send.swap(0, Relaxed).checked_sub(1)? as usize)
-    }
-
-    /// Whether there is something to ask the classes.
-    #[inline(always)]
-    pub(crate) fn is_due(&self) -> bool {
-        self.due.load(Relaxed) != 0
-    }
-
-    /// Takes what is to be asked.
-    #[inline(always)]
-    pub(crate) fn take_due(&self) -> u32 {
-        if self.is_due() { self.due.swap(0, Acquire) } else { 0 }
     }
 }
 

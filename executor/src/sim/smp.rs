@@ -6,31 +6,30 @@
 #![expect(clippy::disallowed_methods, reason = "runs on the host only, where running out of memory may abort")]
 
 use super::Behaviour;
+use super::view::View;
 use crate::balance::choose::{Load, Machine, begun, idlest, woken};
 use crate::balance::spread::{Periodic, spread};
-use crate::balance::topology::{CAPACITY, Level, Place};
+use crate::balance::topology::{Level, Place};
 use crate::balance::{better, patience};
 use crate::class::deadline::domain::Domain;
 use crate::class::{
     DlParams, Enqueue, Entity, Params, PickLimit, Policy, Preempt, PutPrev, Rank, Reservation, RunQueue, Urgency,
 };
 use crate::time::Nanos;
-use core::cell::{Cell, RefCell};
 use core::cmp::Reverse;
 use core::ptr::NonNull;
 use std::boxed::Box;
-use std::collections::{BinaryHeap, HashMap};
-use std::vec;
+use std::collections::BinaryHeap;
 use std::vec::Vec;
 
 #[repr(C)]
-struct SmpTask {
+pub(super) struct SmpTask {
     // First, so that an entity's address is its task's.
     entity: Entity,
     behaviour: Behaviour,
     cpu: usize,
     /// The CPUs on which it may run: those whose number has a bit set here, 64 being the same as 0.
-    affinity: u64,
+    pub(super) affinity: u64,
     burst_end: Nanos,
     /// When its present period began, and the longest time from there to the end of a burst, of a periodic one.
     released: Nanos,
@@ -50,92 +49,6 @@ struct Cpu {
 enum Event {
     Cpu(usize, u64),
     Wake(usize),
-}
-
-/// What balancing sees.
-struct View {
-    places: Vec<Place>,
-    capacities: Vec<u32>,
-    idle: Vec<Cell<bool>>,
-    /// How many CPUs are busy in each part of the domain of a level.
-    busy: RefCell<HashMap<(Level, u64), usize>>,
-    urgencies: Vec<Cell<Urgency>>,
-    loads: Vec<Cell<Load>>,
-    /// Who was sent where, and has not arrived.
-    sent: RefCell<Vec<(NonNull<Entity>, usize)>>,
-}
-
-impl View {
-    fn set_idle(&self, cpu: usize, idle: bool) {
-        if self.idle[cpu].replace(idle) != idle {
-            for level in Level::ALL {
-                let mut busy = self.busy.borrow_mut();
-                let n = busy.entry(self.part(cpu, level)).or_insert(0);
-                *n = if idle { *n - 1 } else { *n + 1 };
-            }
-        }
-    }
-
-    /// The part of the domain of `level` in which a CPU is.
-    fn part(&self, cpu: usize, level: Level) -> (Level, u64) {
-        let bits = self.places[cpu].to_bits();
-        match level {
-            Level::Smt => (level, cpu as u64),
-            Level::Cluster => (level, bits >> 16),
-            Level::Package => (level, bits >> 32),
-            Level::Machine => (level, bits >> 48),
-        }
-    }
-}
-
-impl Machine for View {
-    fn nr_cpus(&self) -> usize {
-        self.places.len()
-    }
-
-    fn place(&self, cpu: usize) -> Place {
-        self.places[cpu]
-    }
-
-    fn capacity(&self, cpu: usize) -> u32 {
-        self.capacities[cpu]
-    }
-
-    fn takes_part(&self, _: usize) -> bool {
-        true
-    }
-
-    fn is_idle(&self, cpu: usize) -> bool {
-        self.idle[cpu].get()
-    }
-
-    fn busy_near(&self, cpu: usize, level: Level) -> usize {
-        self.busy.borrow().get(&self.part(cpu, level)).copied().unwrap_or(0)
-    }
-
-    fn any_idle(&self) -> bool {
-        self.idle.iter().any(Cell::get)
-    }
-
-    fn urgency(&self, cpu: usize) -> Urgency {
-        self.urgencies[cpu].get()
-    }
-
-    fn load(&self, cpu: usize) -> Load {
-        self.loads[cpu].get()
-    }
-
-    unsafe fn allows(&self, e: NonNull<Entity>, cpu: usize) -> bool {
-        // SAFETY: entities are first in their tasks, which live as long as the simulator.
-        unsafe { (*e.cast::<SmpTask>().as_ptr()).affinity & 1 << (cpu % 64) != 0 }
-    }
-
-    unsafe fn send(&self, e: NonNull<Entity>, cpu: usize) {
-        self.set_idle(cpu, false);
-        // SAFETY: as above.
-        self.urgencies[cpu].set(unsafe { e.as_ref() }.urgency());
-        self.sent.borrow_mut().push((e, cpu));
-    }
 }
 
 /// A machine.
@@ -164,15 +77,7 @@ impl Smp {
             Cpu { rq, periodic: Periodic::NEW, version: 0, urgent_waits: false }
         };
         let n = places.len();
-        let view = View {
-            places: places.to_vec(),
-            capacities: vec![CAPACITY; n],
-            idle: (0..n).map(|_| Cell::new(true)).collect(),
-            busy: RefCell::new(HashMap::new()),
-            urgencies: (0..n).map(|_| Cell::new(Urgency::IDLE)).collect(),
-            loads: (0..n).map(|_| Cell::new(Load::default())).collect(),
-            sent: RefCell::new(Vec::new()),
-        };
+        let view = View::new(places);
         let cpus = (0..n).map(cpu).collect();
         let uneven = places.iter().any(|p| places[0] != *p && places[0].level(*p) != Level::Cluster);
         Smp { cpus, view, tasks: Vec::new(), events: BinaryHeap::new(), now: 0, moves: 0, uneven, domain }
