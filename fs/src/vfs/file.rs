@@ -41,6 +41,8 @@ bitflags::bitflags! {
         const SELF_ORDERED = 128;
         /// Has no offsets to read or write at, although lseek(2) may answer (Linux: no FMODE_PREAD).
         const NO_PREAD = 256;
+        /// Its operations hear of each mapping ([`FileOps::mapped`]).
+        const COUNTED = 512;
     }
 }
 
@@ -217,6 +219,17 @@ impl File {
     pub fn pseudo(path: Path, ops: KArc<dyn FileOps>, flags: u32) -> Result<KArc<File>, Errno> {
         let mode = access_mode(flags) | Mode::NO_PREAD;
         File::with_ops(&path, Opened::Own(ops), flags, mode)
+    }
+
+    /// A file at `path` over `ops`, which hear of each of its mappings (Linux: alloc_file_clone for System V shared memory).
+    pub fn counted(path: Path, ops: KArc<dyn FileOps>, flags: u32) -> Result<KArc<File>, Errno> {
+        File::with_ops(&path, Opened::Own(ops), flags, access_mode(flags) | Mode::COUNTED)
+    }
+
+    /// Whether its operations hear of its mappings.
+    #[inline]
+    pub fn is_counted(&self) -> bool {
+        self.mode.contains(Mode::COUNTED)
     }
 
     /// The place that it was opened at.

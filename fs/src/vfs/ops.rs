@@ -185,6 +185,12 @@ pub trait FileOps: Send + Sync {
         Err(Errno::ENODEV)
     }
 
+    /// A mapping of the file has come to be: of files that are [counted](File::is_counted).
+    fn mapped(&self) {}
+
+    /// Such a mapping is gone. May not wait.
+    fn unmapped(&self) {}
+
     /// fsync(2), fdatasync(2).
     fn fsync<'a>(&'a self, file: &'a File, datasync: bool) -> OpResult<'a, ()> {
         let _ = (file, datasync);

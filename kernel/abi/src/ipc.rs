@@ -115,3 +115,115 @@ abi_struct! {
         pub semaem: i32,
     }
 }
+
+abi_struct! {
+    /// `struct msqid64_ds`.
+    pub struct MsqidDs: 120 {
+        /// Owner and mode.
+        pub msg_perm: IpcPerm,
+        /// Seconds of the last msgsnd.
+        pub msg_stime: i64,
+        /// Seconds of the last msgrcv.
+        pub msg_rtime: i64,
+        /// Seconds of the last change.
+        pub msg_ctime: i64,
+        /// Bytes in the queue.
+        pub msg_cbytes: u64,
+        /// Messages in the queue.
+        pub msg_qnum: u64,
+        /// Bytes that there may be.
+        pub msg_qbytes: u64,
+        /// Who sent last.
+        pub msg_lspid: i32,
+        /// Who received last.
+        pub msg_lrpid: i32,
+        /// Zero.
+        pub __unused: [u64; 2],
+    }
+}
+
+abi_struct! {
+    /// `struct msginfo`.
+    pub struct Msginfo: 32 {
+        /// KiB of all messages, or queues in use.
+        pub msgpool: i32,
+        /// Entries of a map, or messages.
+        pub msgmap: i32,
+        /// Bytes of a message.
+        pub msgmax: i32,
+        /// Bytes of a queue.
+        pub msgmnb: i32,
+        /// Queues.
+        pub msgmni: i32,
+        /// Bytes of a segment.
+        pub msgssz: i32,
+        /// Messages, or their bytes.
+        pub msgtql: i32,
+        /// Segments.
+        pub msgseg: u16,
+        /// Zero: what aligns the whole.
+        pub __pad: u16,
+    }
+}
+
+abi_struct! {
+    /// `struct shmid64_ds`.
+    pub struct ShmidDs: 112 {
+        /// Owner and mode.
+        pub shm_perm: IpcPerm,
+        /// Bytes.
+        pub shm_segsz: u64,
+        /// Seconds of the last shmat.
+        pub shm_atime: i64,
+        /// Seconds of the last shmdt.
+        pub shm_dtime: i64,
+        /// Seconds of the last change.
+        pub shm_ctime: i64,
+        /// Who made it.
+        pub shm_cpid: i32,
+        /// Who attached or detached it last.
+        pub shm_lpid: i32,
+        /// Mappings.
+        pub shm_nattch: u64,
+        /// Zero.
+        pub __unused: [u64; 2],
+    }
+}
+
+abi_struct! {
+    /// `struct shminfo64`.
+    pub struct Shminfo: 72 {
+        /// Bytes of a segment at most.
+        pub shmmax: u64,
+        /// And at least.
+        pub shmmin: u64,
+        /// Segments.
+        pub shmmni: u64,
+        /// Segments of a process.
+        pub shmseg: u64,
+        /// Pages of all.
+        pub shmall: u64,
+        /// Zero.
+        pub __unused: [u64; 4],
+    }
+}
+
+abi_struct! {
+    /// `struct shm_info`.
+    pub struct ShmUsage: 48 {
+        /// Segments.
+        pub used_ids: i32,
+        /// Zero: what aligns the rest.
+        pub __pad: i32,
+        /// Pages of all segments.
+        pub shm_tot: u64,
+        /// Those in memory.
+        pub shm_rss: u64,
+        /// Those in swap.
+        pub shm_swp: u64,
+        /// Zero.
+        pub swap_attempts: u64,
+        /// Zero.
+        pub swap_successes: u64,
+    }
+}

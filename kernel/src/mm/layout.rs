@@ -33,12 +33,19 @@ pub struct Limits {
     pub memlock: u64,
     /// CAP_IPC_LOCK.
     pub cap_ipc_lock: bool,
+    /// CAP_SYS_RAWIO: may map the lowest pages.
+    pub cap_sys_rawio: bool,
 }
 
 impl Limits {
+    /// Whether a mapping may be placed at `addr` (Linux: cap_mmap_addr). EPERM.
+    pub fn check_low(&self, addr: usize) -> Result<(), Errno> {
+        if addr < MMAP_MIN_ADDR && !self.cap_sys_rawio { Err(Errno::EPERM) } else { Ok(()) }
+    }
+
     /// No limits: the kernel's own mappings.
     pub const NONE: Limits =
-        Limits { as_: u64::MAX, data: u64::MAX, stack: u64::MAX, memlock: u64::MAX, cap_ipc_lock: true };
+        Limits { as_: u64::MAX, data: u64::MAX, stack: u64::MAX, memlock: u64::MAX, cap_ipc_lock: true, cap_sys_rawio: true };
 }
 
 /// Where an address space puts things.

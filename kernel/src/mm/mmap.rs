@@ -6,7 +6,7 @@ use super::pgtable::{page_down, page_up};
 use super::rmap::RmapNode;
 use super::space::{Mm, Space};
 use super::vma::{Backing, FileMap, VmFlags, Vma};
-use super::{MAX_MAP_COUNT, MMAP_MIN_ADDR, Overcommit, page};
+use super::{MAX_MAP_COUNT, Overcommit, page};
 use vigil_abi::Errno;
 use vigil_abi::fcntl::{F_SEAL_FUTURE_WRITE, F_SEAL_WRITE};
 use vigil_abi::mm::{
@@ -88,7 +88,7 @@ impl Mm {
             return Err(Errno::ENOMEM);
         }
         let fixed = req.flags & (MAP_FIXED | MAP_FIXED_NOREPLACE) != 0;
-        let addr = Self::place(space, untag(req.addr), len, fixed)?;
+        let addr = Self::place(space, untag(req.addr), len, fixed, limits)?;
         if req.flags & MAP_FIXED_NOREPLACE != 0 && space.tree.first_in(addr, addr + len).is_some() {
             return Err(Errno::EEXIST);
         }
@@ -114,7 +114,7 @@ impl Mm {
     }
 
     /// Checks a fixed address or searches one (`get_unmapped_area`).
-    fn place(space: &Space, addr: usize, len: usize, fixed: bool) -> Result<usize, Errno> {
+    fn place(space: &Space, addr: usize, len: usize, fixed: bool, limits: &Limits) -> Result<usize, Errno> {
         if len > TASK_SIZE {
             return Err(Errno::ENOMEM);
         }
@@ -127,7 +127,8 @@ impl Mm {
         if addr % PAGE_SIZE != 0 {
             return Err(Errno::EINVAL);
         }
-        if addr < MMAP_MIN_ADDR { Err(Errno::EPERM) } else { Ok(addr) }
+        limits.check_low(addr)?;
+        Ok(addr)
     }
 
     /// EAGAIN when a mapping of `pages` that will be locked exceeds RLIMIT_MEMLOCK (`mlock_future_check`).
@@ -269,7 +270,7 @@ impl Mm {
         let rmap = RmapNode::register(self, &inode, addr, end, pgoff, writable)?;
         // Looked at again now that the mapping is entered: a seal that comes after this look finds it.
         let sealed = flags.contains(VmFlags::SHARED) && sealed();
-        let vma = |flags| Vma::new(addr, end, flags, pgoff, Backing::File(FileMap { file, inode, rmap }));
+        let vma = |flags| Vma::new(addr, end, flags, pgoff, Backing::File(FileMap::new(file, inode, rmap)));
         if sealed && flags.contains(VmFlags::WRITE) {
             drop(vma(flags));
             return Err(Errno::EPERM);

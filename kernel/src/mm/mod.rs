@@ -46,6 +46,7 @@ pub mod mmap;
 pub mod mprotect;
 pub mod mremap;
 pub mod munmap;
+pub mod shm;
 #[cfg(target_os = "none")]
 pub mod oom;
 mod page;

@@ -7,7 +7,7 @@ use super::space::{Mm, Space};
 use super::table::ENTRIES_PER_HOLD;
 use super::tlb;
 use super::vma::{FileMap, VmFlags, Vma};
-use super::{MAX_MAP_COUNT, MMAP_MIN_ADDR, STACK_GUARD_GAP, page};
+use super::{MAX_MAP_COUNT, STACK_GUARD_GAP, page};
 use vigil_abi::Errno;
 use vigil_abi::mm::{MREMAP_DONTUNMAP, MREMAP_FIXED, MREMAP_MAYMOVE};
 use vigil_mem::{AllocError, KBox, PAGE_SHIFT, PAGE_SIZE, TASK_SIZE};
@@ -102,9 +102,7 @@ impl Mm {
             if new % PAGE_SIZE != 0 || mv.new_len > TASK_SIZE || new > TASK_SIZE - mv.new_len || !apart {
                 return Err(Errno::EINVAL);
             }
-            if new < MMAP_MIN_ADDR {
-                return Err(Errno::EPERM);
-            }
+            limits.check_low(new)?;
         }
         if space.tree.count() + 5 >= MAX_MAP_COUNT {
             return Err(Errno::ENOMEM);

@@ -101,10 +101,23 @@ pub struct FileMap {
     pub rmap: KArc<RmapNode>,
 }
 
+impl FileMap {
+    /// A mapping that is entered as `rmap`.
+    pub fn new(file: KArc<File>, inode: KArc<Inode>, rmap: KArc<RmapNode>) -> FileMap {
+        if file.is_counted() {
+            file.ops().mapped();
+        }
+        FileMap { file, inode, rmap }
+    }
+}
+
 impl Drop for FileMap {
     /// The mapping goes: the inode must not reach its page tables any more.
     fn drop(&mut self) {
         RmapNode::unregister(&self.rmap);
+        if self.file.is_counted() {
+            self.file.ops().unmapped();
+        }
     }
 }
 
@@ -239,7 +252,10 @@ impl Vma {
     fn same_origin(&self, other: &Vma) -> bool {
         let backing = match (&self.backing, &other.backing) {
             (Backing::Anon, Backing::Anon) => true,
-            (Backing::File(a), Backing::File(b)) => KArc::ptr_eq(&a.file, &b.file) && KArc::ptr_eq(&a.inode, &b.inode),
+            (Backing::File(a), Backing::File(b)) => {
+                // Mappings that somebody counts stay as many as they were made.
+                KArc::ptr_eq(&a.file, &b.file) && KArc::ptr_eq(&a.inode, &b.inode) && !a.file.is_counted()
+            }
             _ => false,
         };
         backing && self.flags == other.flags && !self.flags.intersects(VmFlags::PFNMAP | VmFlags::DONTEXPAND)
@@ -277,7 +293,7 @@ impl Vma {
             Backing::Device { file, pfn, device } => Backing::Device { file: file.clone(), pfn: *pfn, device: *device },
             Backing::File(f) => {
                 let rmap = RmapNode::register(mm, &f.inode, start, end, pgoff, self.flags.contains(VmFlags::SHARED | VmFlags::MAYWRITE))?;
-                Backing::File(FileMap { file: f.file.clone(), inode: f.inode.clone(), rmap })
+                Backing::File(FileMap::new(f.file.clone(), f.inode.clone(), rmap))
             }
         };
         Ok(Vma { start, end, flags: self.flags, anon: AtomicBool::new(self.has_anon()), pgoff, backing })

@@ -6,7 +6,7 @@ use crate::task::limits;
 use crate::task::thread::Thread;
 use vigil_abi::Errno;
 use vigil_abi::mm::*;
-use vigil_abi::process::CAP_IPC_LOCK;
+use vigil_abi::process::{CAP_IPC_LOCK, CAP_SYS_RAWIO};
 use vigil_mem::addr::PAGE_SIZE;
 use vigil_mem::{KArc, KBox, KVec, UserPtr};
 
@@ -23,6 +23,7 @@ pub(crate) fn limits_of(t: &Thread) -> Result<Limits, Errno> {
         stack: l.soft(limits::STACK),
         memlock: l.soft(limits::MEMLOCK),
         cap_ipc_lock: t.cred()?.capable(CAP_IPC_LOCK),
+        cap_sys_rawio: t.cred()?.capable(CAP_SYS_RAWIO),
     })
 }
 

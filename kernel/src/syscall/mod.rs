@@ -46,7 +46,9 @@ mod seal;
 mod sendfile;
 mod signal;
 mod socket;
+mod sysv_msg;
 mod sysv_sem;
+mod sysv_shm;
 mod time;
 mod xattr;
 

@@ -4,7 +4,7 @@
 //! A number that is not in the table, or that does not exist on arm64, answers ENOSYS, with one rate-limited line.
 
 use super::{
-    Args, Stop, SysResult, cred, epoll, event, fd, file, futex, info, lock, membarrier, memory, message, mqueue, path, pidfd, poll, prctl, process, rw, sched, seal, sendfile, signal, socket, sysv_sem, time, user,
+    Args, Stop, SysResult, cred, epoll, event, fd, file, futex, info, lock, membarrier, memory, message, mqueue, path, pidfd, poll, prctl, process, rw, sched, seal, sendfile, signal, socket, sysv_msg, sysv_sem, sysv_shm, time, user,
     xattr,
 };
 use crate::arch::aarch64::entry::{NOT_YET, UserContext, vigil_el0_no_fast_call, vigil_el0_sigreturn};
@@ -292,6 +292,14 @@ calls! {
     semop: slow sysv_sem::semop;
     semtimedop: slow sysv_sem::semtimedop;
     semctl: slow sysv_sem::semctl;
+    msgget: slow sysv_msg::msgget;
+    msgsnd: slow sysv_msg::msgsnd;
+    msgrcv: slow sysv_msg::msgrcv;
+    msgctl: slow sysv_msg::msgctl;
+    shmget: slow sysv_shm::shmget;
+    shmat: slow sysv_shm::shmat;
+    shmdt: slow sysv_shm::shmdt;
+    shmctl: slow sysv_shm::shmctl;
     // Time.
     clock_gettime: sync time::clock_gettime;
     clock_settime: sync time::clock_settime;

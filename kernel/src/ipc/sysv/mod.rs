@@ -4,17 +4,21 @@
 //! |---|---|
 //! | [`numbers`], [`registry`] | which objects there are |
 //! | [`perm`] | whose they are |
-//! | [`sem`] | semaphores |
+//! | [`sem`], [`msg`], [`shm`] | semaphores, message queues, shared memory |
 //! | [`tables`] | `/proc/sysvipc`, `/proc/sys/kernel` |
 
 #[cfg_attr(not(any(test, target_os = "none")), expect(dead_code, reason = "only the tests use it on a host"))]
 pub(crate) mod numbers;
+#[cfg(target_os = "none")]
+pub mod msg;
 #[cfg(target_os = "none")]
 pub mod perm;
 #[cfg(target_os = "none")]
 pub mod registry;
 #[cfg(target_os = "none")]
 pub mod sem;
+#[cfg(target_os = "none")]
+pub mod shm;
 #[cfg(target_os = "none")]
 pub mod tables;
 

@@ -1,6 +1,7 @@
 //! Whose a System V object is, and who may do what to it (Linux: ipcperms, ipcctl_obtain_check).
 
 use crate::task::thread::Thread;
+use core::sync::atomic::{AtomicI32, Ordering::Relaxed};
 use vigil_abi::Errno;
 use vigil_abi::ipc::IpcPerm;
 use vigil_abi::process::{CAP_IPC_OWNER, CAP_SYS_ADMIN};
@@ -16,7 +17,8 @@ pub const WRITE: u32 = 0o222;
 /// Owner and mode of an object.
 pub struct Perm {
     /// The key; 0 for IPC_PRIVATE.
-    pub key: i32,
+    key: AtomicI32,
+    id: AtomicI32,
     fields: SpinLock<IpcPerm>,
 }
 
@@ -25,7 +27,7 @@ impl Perm {
     pub fn new(thread: &Thread, key: i32, flags: u32) -> Result<Perm, Errno> {
         let cred = thread.cred()?;
         let fields = IpcPerm { key, uid: cred.euid, gid: cred.egid, cuid: cred.euid, cgid: cred.egid, mode: flags & 0o777, ..IpcPerm::default() };
-        Ok(Perm { key, fields: SpinLock::new(lock_class!("ipc_perm"), fields) })
+        Ok(Perm { key: AtomicI32::new(key), id: AtomicI32::new(-1), fields: SpinLock::new(lock_class!("ipc_perm"), fields) })
     }
 
     /// As programs see it.
@@ -33,8 +35,25 @@ impl Perm {
         *self.fields.lock()
     }
 
+    /// The key; 0 for IPC_PRIVATE.
+    pub fn key(&self) -> i32 {
+        self.key.load(Relaxed)
+    }
+
+    /// Nobody finds the object by its key any more.
+    pub fn forget_key(&self) {
+        self.key.store(0, Relaxed);
+        self.fields.lock().key = 0;
+    }
+
+    /// The number of its object; -1 while it has none.
+    pub fn id(&self) -> i32 {
+        self.id.load(Relaxed)
+    }
+
     /// Tells it the number of its object.
     pub(super) fn set_id(&self, id: i32) {
+        self.id.store(id, Relaxed);
         self.fields.lock().seq = (id >> 15) as u16;
     }
 
@@ -76,8 +95,9 @@ impl Perm {
         Ok(())
     }
 
-    /// Changes the bits of the mode above the permissions, and the key that is shown.
-    pub fn change(&self, f: impl FnOnce(&mut IpcPerm)) {
-        f(&mut self.fields.lock());
+    /// Sets or clears bits of the mode above the permissions.
+    pub fn mark(&self, bits: u32, on: bool) {
+        let mut fields = self.fields.lock();
+        fields.mode = if on { fields.mode | bits } else { fields.mode & !bits };
     }
 }

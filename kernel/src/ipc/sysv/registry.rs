@@ -70,7 +70,7 @@ impl<T: Object> Registry<T> {
         let mut new: Option<KArc<T>> = None;
         loop {
             let mut table = self.table.lock();
-            let found = table.iter().find(|(_, object)| key != 0 && object.perm().key == key).cloned();
+            let found = table.iter().find(|(_, object)| key != 0 && object.perm().key() == key).cloned();
             if let Some((id, object)) = found {
                 drop(table);
                 if flags & (IPC_CREAT | IPC_EXCL) == IPC_CREAT | IPC_EXCL {

@@ -172,6 +172,7 @@ fn maps(a: &mut Calls) {
         sys!(prlimit64, 0, libc::RLIMIT_MEMLOCK, &[0u64, 0], 0);
         as_user(|| sys!(mmap, 0, PAGE, RW, ANON | libc::MAP_LOCKED, -1, 0))
     })
+    .ok("low-address-of-root", || (sys!(mmap, PAGE, PAGE, RW, ANON | MAP_FIXED, -1, 0), sys!(mremap, pages(1), PAGE, PAGE, 3, 2 * PAGE)))
     .err("EPERM-low-address", || as_user(|| sys!(mmap, 0, PAGE, RW, ANON | MAP_FIXED, -1, 0)))
     .err("EPERM-sealed", || {
         let fd = sys!(memfd_create, c"m", libc::MFD_ALLOW_SEALING);

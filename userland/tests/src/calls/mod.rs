@@ -23,9 +23,11 @@ mod rw;
 mod sched;
 mod semaphore;
 mod sendmsg;
+mod sharedmem;
 mod signal;
 mod socket;
 mod system;
+mod sysvmsg;
 mod time;
 mod vector;
 mod wait;
@@ -65,6 +67,8 @@ pub fn all() -> Calls {
     sendmsg::add(&mut all);
     mqueue::add(&mut all);
     semaphore::add(&mut all);
+    sysvmsg::add(&mut all);
+    sharedmem::add(&mut all);
     all
 }
 
@@ -72,6 +76,8 @@ pub fn all() -> Calls {
 pub fn sweep() {
     mqueue::sweep();
     semaphore::sweep();
+    sysvmsg::sweep();
+    sharedmem::sweep();
 }
 
 /// What this program does when a case has executed it: gives the exit status.
