@@ -91,7 +91,7 @@ fn gets(a: &mut Calls) {
     })
     .err("EINVAL", || {
         let made = sys!(shmget, KEY, 5000, IPC_CREAT | 0o600);
-        let r = (sys!(shmget, IPC_PRIVATE, 4096, 0o4600), sys!(shmget, KEY, 5001, 0), sys!(shmget, IPC_PRIVATE, 0, 0o600), sys!(shmget, IPC_PRIVATE, -1, 0o600));
+        let r = (sys!(shmget, KEY, 5001, 0), sys!(shmget, IPC_PRIVATE, 0, 0o600), sys!(shmget, IPC_PRIVATE, -1, 0o600));
         sys!(shmctl, made, IPC_RMID, 0);
         r
     })
