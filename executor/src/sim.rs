@@ -249,7 +249,7 @@ impl Sim {
 
     /// Makes a group.
     pub fn group(&mut self, parent: Option<GroupId>) -> GroupId {
-        let group = OwnedGroup::try_new(parent.map(|p| &*self.groups[p]), self.cpus.len()).expect("memory for a group");
+        let group = OwnedGroup::try_new(parent.map(|p| &*self.groups[p]), self.cpus.len(), |_| {}).expect("memory for a group");
         self.groups.push(group);
         self.groups.len() - 1
     }

@@ -37,6 +37,7 @@ pub fn cases() -> Vec<Case> {
         script("cgroup/v1", include_str!("cgroup/v1.sh"), include_str!("cgroup/v1.out")),
         script("cgroup/cpu", include_str!("cgroup/cpu.sh"), include_str!("cgroup/cpu.out")),
         script("cgroup/cpu-v1", include_str!("cgroup/cpu-v1.sh"), include_str!("cgroup/cpu-v1.out")),
+        Case { options: vec!["--smp".to_string(), "4".to_string()], ..script("cgroup/slack", include_str!("cgroup/slack.sh"), include_str!("cgroup/slack.out")) },
         hogs("cgroup/shares", SHARES, "within 1 %\n"),
         hogs("cgroup/quota", QUOTA, "within 1 %\n100 99\n"),
     ]

@@ -59,7 +59,7 @@ pub mod weight;
 pub use deadline::reservation::{DlParams, Reservation};
 pub use entity::{Entity, Stats};
 pub use fair::group::{OwnedGroup, TaskGroup};
-pub use fair::group::bandwidth::Bandwidth;
+pub use fair::group::bandwidth::{Bandwidth, SLACK as BANDWIDTH_SLACK, SLICE as BANDWIDTH_SLICE};
 pub use features::Features;
 pub use params::{Class, Params, Policy, Rank, Scaling, Tunables, Urgency};
 pub use runqueue::RunQueue;

@@ -1,11 +1,16 @@
 //! Groups of tasks that share the CPUs by weight (Linux: task_group): making, changing, entering them.
 
-use super::{EXEC, ask_for_choice, with_entity};
-use crate::class::{Bandwidth, OwnedGroup};
+use super::{DUE_TICK, EXEC, ask_for_choice, with_entity};
+use crate::class::{BANDWIDTH_SLACK, Bandwidth, OwnedGroup};
 use crate::context::PreemptGuard;
+use crate::cpu::{CpuId, CpuMask, MAX_CPUS, PerCpu};
+use crate::platform;
 use crate::task::Task;
 use crate::time::{self, Nanos};
+use crate::timer::Timer;
+use core::pin::Pin;
 use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU64, Ordering::*};
 
 /// A group. It is dropped when no task is in it and no group below it.
 pub struct Group(OwnedGroup);
@@ -14,7 +19,7 @@ impl Group {
     /// A group of weight 1024 below `parent`, which must outlive it, or below the root, for the first `nr_cpus` CPUs. `None`: no
     /// memory.
     pub fn try_new(parent: Option<&Group>, nr_cpus: usize) -> Option<Group> {
-        OwnedGroup::try_new(parent.map(|p| &*p.0), nr_cpus).map(Group)
+        OwnedGroup::try_new(parent.map(|p| &*p.0), nr_cpus, hand_out_later).map(Group)
     }
 
     /// Its weight.
@@ -57,6 +62,39 @@ impl Drop for Group {
     fn drop(&mut self) {
         for cpu in self.0.cpus() {
             EXEC.of(cpu).rq.lock_irq().group_ends(&self.0);
+        }
+    }
+}
+
+/// A CPU on which run time was given back, until those that wait for some are told.
+struct Slack {
+    timer: Timer,
+    /// Who.
+    to: AtomicU64,
+}
+
+static SLACK: PerCpu<Slack> = PerCpu::new([const { Slack { timer: Timer::new(hand_out), to: AtomicU64::new(0) } }; MAX_CPUS]);
+
+/// Some run time of a group is in its pool again: the CPUs `to` look for it after a while. Under a run queue's lock.
+fn hand_out_later(to: CpuMask) {
+    let slack = SLACK.of(CpuId::current());
+    if slack.to.fetch_or(to.0, AcqRel) == 0 {
+        Pin::static_ref(&slack.timer).start(time::now().saturating_add(BANDWIDTH_SLACK), 0);
+    }
+}
+
+/// Hard interrupt (Linux: do_sched_cfs_slack_timer). What is in the pool goes to whoever comes first.
+fn hand_out(timer: &Timer) {
+    let here = CpuId::current();
+    // SAFETY: every timer with this function is that of a `Slack`, which is static.
+    let slack = unsafe { &*core::ptr::from_ref(timer).byte_sub(core::mem::offset_of!(Slack, timer)).cast::<Slack>() };
+    let to = CpuMask(slack.to.swap(0, AcqRel));
+    for cpu in to.iter() {
+        EXEC.of(cpu).due.fetch_or(DUE_TICK, Release);
+        if cpu != here
+            && let Some(p) = platform::get()
+        {
+            p.send_reschedule(cpu);
         }
     }
 }

@@ -4,6 +4,7 @@ use super::sysctl::{line, value};
 use crate::syscall::sched::{PERIOD_MAX_US, PERIOD_MIN_US};
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use vigil_abi::Errno;
+use vigil_executor::class::BANDWIDTH_SLICE;
 use vigil_executor::executor;
 use vigil_executor::time::{MSEC, Nanos, USEC};
 use vigil_fs::vnode::StaticDir;
@@ -26,6 +27,10 @@ pub(super) fn init(sys: &StaticDir) -> Result<(), Errno> {
         let ms = value(d, i32::MIN.into(), i32::MAX.into())?;
         let ms = if ms <= 0 { RR_TIMESLICE_MS } else { ms } as u64;
         executor::tune(|t| t.rr_timeslice = ms * MSEC);
+        Ok(())
+    })?;
+    sys.add_file_rw("kernel/sched_cfs_bandwidth_slice_us", 0o644, |o| line(o, BANDWIDTH_SLICE.load(Relaxed) / USEC), |d| {
+        BANDWIDTH_SLICE.store(value(d, 1, u32::MAX.into())? as u64 * USEC, Relaxed);
         Ok(())
     })?;
     sys.add_file_rw("kernel/sched_deadline_period_max_us", 0o644, |o| line(o, PERIOD_MAX_US.load(Relaxed)), |d| {

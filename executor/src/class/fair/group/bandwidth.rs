@@ -1,12 +1,18 @@
 //! The limit of a group: so much run time in each period, for all CPUs together (Linux: cfs_bandwidth).
 //!
-//! CPUs take slices from a pool; the pool is filled when somebody looks at it in a new period. There is no timer of its own:
-//! a CPU that holds a group back has the end of the period among its next events.
+//! CPUs take slices from a pool; the pool is filled when somebody looks at it in a new period. There is no timer of its own for that:
+//! a CPU that holds a group back has the end of the period among its next events. When a CPU gives back what it does not need,
+//! those that hold the group back are told a little later ([`SLACK`]): by then others may have given something, too.
 
 use crate::time::{MSEC, Nanos};
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// What a CPU takes at a time (`sched_cfs_bandwidth_slice_us`).
-pub const SLICE: Nanos = 5 * MSEC;
+/// What a CPU takes at a time, ns (`sched_cfs_bandwidth_slice_us`).
+pub static SLICE: AtomicU64 = AtomicU64::new(5 * MSEC);
+/// So much later what was given back is handed out (Linux: cfs_bandwidth_slack_period),
+pub const SLACK: Nanos = 5 * MSEC;
+/// unless the pool is filled that soon after it (Linux: min_bandwidth_expiration).
+const NEAR_FILL: Nanos = 2 * MSEC;
 /// What a CPU keeps when its last task of the group sleeps (Linux: min_cfs_rq_runtime).
 pub const KEEP: Nanos = MSEC;
 
@@ -27,7 +33,7 @@ pub struct Bandwidth {
     /// Somebody took from the pool in this period.
     used: bool,
     /// CPUs that hold the group back.
-    pub(super) held: u32,
+    pub(super) held: u64,
     /// Periods in which it ran.
     pub nr_periods: u64,
     /// Those in which it was held back.
@@ -107,12 +113,15 @@ impl Bandwidth {
         got
     }
 
-    /// Gives back what a CPU does not need.
-    pub(super) fn give(&mut self, unused: Nanos, now: Nanos) {
-        if let Some(quota) = self.quota {
-            self.roll(now);
-            self.pool = self.pool.saturating_add(unused).min(quota.saturating_add(self.burst));
-        }
+    /// Gives back what a CPU does not need. The CPUs that are to be told after [`SLACK`] that there is something for them
+    /// (Linux: __return_cfs_rq_runtime, start_cfs_slack_bandwidth).
+    #[must_use = "who waits for it must be told"]
+    pub(super) fn give(&mut self, unused: Nanos, now: Nanos) -> u64 {
+        let Some(quota) = self.quota else { return 0 };
+        self.roll(now);
+        self.pool = self.pool.saturating_add(unused).min(quota.saturating_add(self.burst));
+        let worth_it = self.pool > SLICE.load(Relaxed) && self.next_fill() > now.saturating_add(SLACK + NEAR_FILL);
+        if worth_it { self.held } else { 0 }
     }
 
     /// When the pool is filled next.
@@ -138,11 +147,11 @@ mod tests {
         b.set(Some(25 * MSEC), 100 * MSEC, 0, 0);
         let mut got = 0;
         for _ in 0..10 {
-            got += b.take(SLICE, 50 * MSEC);
+            got += b.take(5 * MSEC, 50 * MSEC);
         }
         assert_eq!(got, 25 * MSEC);
-        assert_eq!(b.take(SLICE, 99 * MSEC), 0);
-        assert_eq!(b.take(SLICE, 100 * MSEC), SLICE);
+        assert_eq!(b.take(5 * MSEC, 99 * MSEC), 0);
+        assert_eq!(b.take(5 * MSEC, 100 * MSEC), 5 * MSEC);
         // Unused time is not saved without a burst.
         assert_eq!(b.take(SEC_LONG, 350 * MSEC), 25 * MSEC);
         assert_eq!(b.nr_periods, 2);
@@ -161,11 +170,23 @@ mod tests {
     }
 
     #[test]
+    fn who_is_held_back_is_told_of_a_slice_and_more_unless_the_period_ends_soon() {
+        let mut b = Bandwidth::new();
+        b.set(Some(20 * MSEC), 100 * MSEC, 0, 0);
+        assert_eq!(b.take(20 * MSEC, 1), 20 * MSEC);
+        assert_eq!(b.give(MSEC, 2), 0, "nobody is held back");
+        b.held = 0b100;
+        assert_eq!(b.give(4 * MSEC, 2), 0, "a slice, no more");
+        assert_eq!(b.give(1, 92 * MSEC), 0b100);
+        assert_eq!(b.give(MSEC, 93 * MSEC), 0);
+    }
+
+    #[test]
     fn what_is_given_back_can_be_taken() {
         let mut b = Bandwidth::new();
         b.set(Some(10 * MSEC), 100 * MSEC, 0, 0);
         assert_eq!(b.take(10 * MSEC, 1), 10 * MSEC);
-        b.give(4 * MSEC, 2);
+        assert_eq!(b.give(4 * MSEC, 2), 0);
         assert_eq!(b.take(10 * MSEC, 3), 4 * MSEC);
     }
 }

@@ -26,7 +26,7 @@ use super::FairRq;
 use crate::class::entity::Entity;
 use crate::class::params::{Params, Tunables};
 use crate::class::pelt::Avg;
-use crate::cpu::{CpuId, MAX_CPUS};
+use crate::cpu::{CpuId, CpuMask, MAX_CPUS};
 use crate::lock_class;
 use crate::sync::SpinLock;
 use crate::time::Nanos;
@@ -70,6 +70,8 @@ pub struct TaskGroup {
     /// Whether `bandwidth` limits it.
     limited: AtomicBool,
     bandwidth: SpinLock<Bandwidth>,
+    /// Tells CPUs, [`bandwidth::SLACK`] later, that there is run time for those that they hold back. Under a run queue's lock.
+    slack: fn(CpuMask),
 }
 
 // SAFETY: each `GroupCpu` is guarded by its CPU's run queue, but for `published`, which is atomic; the rest is atomic or locked.
@@ -94,7 +96,8 @@ unsafe impl Sync for OwnedGroup {}
 
 impl OwnedGroup {
     /// A group below `parent`, or below the root, for `nr_cpus` CPUs. `parent` must outlive it. `None`: no memory.
-    pub fn try_new(parent: Option<&TaskGroup>, nr_cpus: usize) -> Option<OwnedGroup> {
+    /// `slack` tells CPUs to look at their queues after [`bandwidth::SLACK`]; it is called under a run queue's lock.
+    pub fn try_new(parent: Option<&TaskGroup>, nr_cpus: usize, slack: fn(CpuMask)) -> Option<OwnedGroup> {
         // SAFETY: the layout is not empty.
         let raw = unsafe { alloc(Layout::new::<TaskGroup>()) }.cast::<TaskGroup>();
         let group = NonNull::new(raw)?;
@@ -106,6 +109,7 @@ impl OwnedGroup {
                 idle: AtomicBool::new(false),
                 limited: AtomicBool::new(false),
                 bandwidth: SpinLock::new(lock_class!("cfs_bandwidth"), Bandwidth::new()),
+                slack,
             });
         }
         // From here on a failure frees what there is.

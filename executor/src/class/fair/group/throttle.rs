@@ -2,11 +2,13 @@
 
 use super::GroupCpu;
 use super::bandwidth::{KEEP, SLICE};
+use core::sync::atomic::Ordering::Relaxed;
 use super::levels::{place_entity, queue_of, take_entity};
 use super::shares::reweigh;
 use crate::class::Enqueue;
 use crate::class::entity::Place;
 use crate::class::fair::FairRq;
+use crate::cpu::CpuMask;
 use crate::time::Nanos;
 use core::ptr::NonNull;
 
@@ -18,7 +20,7 @@ impl GroupCpu {
         if !group.is_limited() || self.remaining > 0 {
             return false;
         }
-        let wanted = (SLICE as i64).saturating_sub(self.remaining).max(0) as u64;
+        let wanted = (SLICE.load(Relaxed) as i64).saturating_sub(self.remaining).max(0) as u64;
         let got = group.with_bandwidth(|b| b.take(wanted, now));
         self.remaining = self.remaining.saturating_add(got as i64);
         self.remaining <= 0
@@ -36,7 +38,11 @@ impl GroupCpu {
         if unused > 0 && self.is_limited() {
             self.remaining = KEEP as i64;
             // SAFETY: as above.
-            unsafe { self.group.as_ref() }.with_bandwidth(|b| b.give(unused as u64, now));
+            let group = unsafe { self.group.as_ref() };
+            let to = group.with_bandwidth(|b| b.give(unused as u64, now));
+            if to != 0 {
+                (group.slack)(CpuMask(to));
+            }
         }
     }
 }
@@ -53,7 +59,7 @@ pub(super) unsafe fn throttle(root: *mut FairRq, level: NonNull<GroupCpu>, queue
         (*l).throttled = true;
         (*l).throttled_at = now;
         (*l).next_throttled = (*root).throttled.replace(level);
-        (*l).group.as_ref().with_bandwidth(|b| b.held += 1);
+        (*l).group.as_ref().with_bandwidth(|b| b.held |= 1 << (*root).cpu);
         if !queued {
             return;
         }
@@ -94,7 +100,7 @@ unsafe fn unthrottle(root: *mut FairRq, level: NonNull<GroupCpu>) {
         (*l).throttled = false;
         let held = now.saturating_sub((*l).throttled_at);
         (*l).group.as_ref().with_bandwidth(|b| {
-            b.held -= 1;
+            b.held &= !(1 << (*root).cpu);
             b.throttled_time = b.throttled_time.saturating_add(held);
         });
         let tasks = (*l).tasks;
