@@ -10,8 +10,10 @@
 
 use crate::arch;
 use crate::task::Task;
+use crate::trace::{KEY_SWITCH, Role};
 use core::cell::Cell;
 use core::marker::PhantomData;
+use core::mem::offset_of;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU16, AtomicU32, AtomicUsize, Ordering::Relaxed, compiler_fence};
 
 /// One preempt-off section.
@@ -70,6 +72,11 @@ pub struct Context {
     pub(crate) held_len: Cell<usize>,
 }
 
+/// How the store of the current task is traced.
+const CURRENT: u32 = Role::Current as u32;
+const TRACED: u32 = KEY_SWITCH;
+const CURRENT_AT: usize = offset_of!(Context, current);
+
 // SAFETY: the cells are touched only by the flow on this stack (or, while it is parked, by nobody).
 unsafe impl Sync for Context {}
 
@@ -110,8 +117,8 @@ impl Context {
     #[inline(always)]
     pub fn add(&self, offset: u32) {
         // A load and a store, not an atomic add: only this flow writes, and an interrupt between restores the value.
-        self.preempt_count.store(self.preempt_count.load(Relaxed).wrapping_add(offset), Relaxed);
-        compiler_fence(core::sync::atomic::Ordering::SeqCst);
+        // A compiler barrier.
+        arch::store_count(&self.preempt_count, self.preempt_count.load(Relaxed).wrapping_add(offset));
     }
 
     /// Takes `offset` off the count; what is left.
@@ -119,7 +126,7 @@ impl Context {
     pub fn sub(&self, offset: u32) -> u32 {
         compiler_fence(core::sync::atomic::Ordering::SeqCst);
         let left = self.preempt_count.load(Relaxed).wrapping_sub(offset);
-        self.preempt_count.store(left, Relaxed);
+        arch::store_count(&self.preempt_count, left);
         left
     }
 
@@ -176,7 +183,7 @@ impl Context {
 
     /// Whether the executor loop on this stack is in `arch::take_interrupt`: for the flow, that is a call.
     #[inline(always)]
-    pub(crate) fn is_resting(&self) -> bool {
+    pub fn is_resting(&self) -> bool {
         self.resting.load(Relaxed)
     }
 
@@ -192,7 +199,7 @@ impl Context {
         self.preempt_count.store(0, Relaxed);
         self.clear_resched();
         self.yield_kind.store(0, Relaxed);
-        self.set_current(core::ptr::null());
+        self.current.store(core::ptr::null_mut(), Relaxed);
         self.held_len.set(0);
     }
 
@@ -211,7 +218,15 @@ impl Context {
     /// Sets the task whose poll runs here.
     #[inline(always)]
     pub fn set_current(&self, task: *const Task) {
-        self.current.store(task.cast_mut(), Relaxed);
+        // SAFETY: the field is an atomic pointer of this block.
+        unsafe { arch::store_traced::<CURRENT, TRACED, CURRENT_AT>(core::ptr::from_ref(self).cast(), task.cast_mut().cast()) };
+    }
+
+    /// No task's poll runs here any more.
+    #[inline(always)]
+    pub fn clear_current(&self) {
+        // SAFETY: as above.
+        unsafe { arch::clear_traced::<CURRENT, TRACED, CURRENT_AT>(core::ptr::from_ref(self).cast()) };
     }
 
     /// Whether a softirq runs in this flow, or it has bottom halves off.

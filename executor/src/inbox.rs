@@ -60,7 +60,7 @@ impl Inbox {
     #[inline(always)]
     pub fn push_here(&self, task: NonNull<Task>) {
         // SAFETY: as in `push`.
-        unsafe { task.as_ref().link.store(self.own.load(Ordering::Relaxed), Ordering::Relaxed) };
+        unsafe { task.as_ref() }.link_here(self.own.load(Ordering::Relaxed));
         self.own.store(task.as_ptr(), Ordering::Relaxed);
     }
 

@@ -31,6 +31,7 @@
 //! | [`preempt`] | parking a poll and resuming it |
 //! | `stamps` | where the time of an event goes (feature `stamps`) |
 //! | [`timer`] | high-resolution timers |
+//! | [`trace`] | where tracers look |
 //! | [`wait`] | wait queues and the modes of a wait |
 //! | [`sync`] | spin locks with lock classes, async locks, RCU |
 //! | [`work`] | work queues |
@@ -68,6 +69,7 @@ pub mod sync;
 pub mod task;
 pub mod time;
 pub mod timer;
+pub mod trace;
 pub mod wait;
 #[cfg(not(loom))]
 pub mod work;

@@ -3,6 +3,7 @@
 use crate::context::Context;
 use crate::cpu::{CpuId, CpuMask};
 use crate::task::Task;
+use crate::trace::Event;
 use core::sync::atomic::{AtomicPtr, Ordering};
 use core::ptr::NonNull;
 
@@ -36,6 +37,8 @@ pub trait Platform: Sync {
     fn cpu_dying(&self) {}
     /// Powers this CPU off; returns when it has been started anew. Interrupts masked before and after, in the stop task.
     fn power_off(&self) {}
+    /// A tracer wanted to know. Interrupts masked; may not wake anybody.
+    fn trace(&self, _event: Event<'_>) {}
     /// Wakes everything in `mask` that waits in `wait_for_event`; used for stop and RCU expedited requests.
     fn send_reschedule_mask(&self, mask: CpuMask) {
         for cpu in mask.iter() {

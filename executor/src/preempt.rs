@@ -38,6 +38,7 @@ use crate::executor::EXEC;
 use crate::task::Task;
 use crate::time;
 use crate::timer;
+use crate::trace::{self, KEY_SWITCH};
 use core::ptr::{NonNull, null_mut};
 #[cfg(target_os = "none")]
 use core::ptr::null;
@@ -275,6 +276,9 @@ pub(crate) fn resume(exec: &CpuExec, task: &Task) {
         here.set_home_cpu(home);
     }
     task.switch_in();
+    if arch::is_traced::<KEY_SWITCH>() {
+        trace::tell(trace::Event::Resumed(task));
+    }
     #[cfg(target_os = "none")]
     {
         let mut never_used = 0;

@@ -25,6 +25,7 @@
 //! | [`ipc`] | futexes, message queues, System V IPC |
 //! | [`net`] | sockets |
 //! | `tty`, `dev`, `procfs` | terminals, devices, `/proc` |
+//! | [`trace`] | tracers, and their files |
 //! | [`random`], [`uts`] | random bytes, names |
 //! | `selftest` | tests inside the running kernel (feature `selftest`) |
 #![no_std]
@@ -43,6 +44,7 @@ pub mod random;
 pub mod net;
 pub mod task;
 pub mod time;
+pub mod trace;
 pub mod uts;
 
 #[cfg(target_os = "none")]

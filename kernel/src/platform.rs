@@ -14,6 +14,7 @@ use vigil_executor::executor::pool;
 use vigil_executor::platform::{self, Platform};
 use vigil_executor::stack::{CONTEXT_SIZE, STACK_ALIGN, STACK_SIZE};
 use vigil_executor::task::Task;
+use vigil_executor::trace::Event;
 use vigil_mem::{Gfp, page_alloc, slab, vmalloc};
 
 struct Kernel;
@@ -61,6 +62,10 @@ impl Platform for Kernel {
 
     fn run_softirqs(&self) {
         softirq::run_if_pending();
+    }
+
+    fn trace(&self, event: Event<'_>) {
+        crate::trace::hooks::executor(event);
     }
 }
 

@@ -6,7 +6,7 @@
 //! (DESIGN.md rule 1). It is never full, because a CPU has one call under way at a time.
 
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicUsize, Ordering::*};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::*};
 use crossbeam_queue::ArrayQueue;
 use spin::Once;
 use vigil_drivers::irq::{Ipi, send_ipi};
@@ -36,12 +36,18 @@ pub fn init_cpu(cpu: CpuId) {
 /// Runs `f(argument)` in a hard interrupt on every other online CPU and waits until all have (Linux:
 /// smp_call_function). Interrupts must be on, or two callers could wait for each other.
 pub fn call_others(f: fn(usize), argument: usize) {
+    call_others_and(f, argument, |_| {});
+}
+
+/// [`call_others`]; calls `meanwhile` with their number when all were asked.
+fn call_others_and(f: fn(usize), argument: usize, meanwhile: impl FnOnce(usize)) {
     debug_assert!(!arch::irqs_disabled());
     let guard = PreemptGuard::new();
     let others = CpuMask(ONLINE.load().0 & !CpuMask::of(CpuId::current()).0);
     // All who are online have one.
     let mailboxes = || others.iter().filter_map(|cpu| MAILBOXES.of(cpu).get());
-    let left = AtomicUsize::new(mailboxes().count());
+    let count = mailboxes().count();
+    let left = AtomicUsize::new(count);
     let call = Call { function: f, argument, left: NonNull::from(&left) };
     for mailbox in mailboxes() {
         while arch::without_irqs(|| mailbox.push(call)).is_err() {
@@ -51,10 +57,42 @@ pub fn call_others(f: fn(usize), argument: usize) {
     if others.0 != 0 {
         send_ipi(others, Ipi::CallFunction);
     }
+    meanwhile(count);
     while left.load(Acquire) != 0 {
         arch::relax();
     }
     drop(guard);
+}
+
+/// The other CPUs, while they are held.
+struct Held {
+    arrived: AtomicUsize,
+    go_on: AtomicBool,
+}
+
+/// Waits until it may go on, and then fetches its instructions anew.
+fn hold(held: usize) {
+    // SAFETY: the caller of `stop_others_while` keeps it until all have returned.
+    let held = unsafe { &*(held as *const Held) };
+    held.arrived.fetch_add(1, Release);
+    while !held.go_on.load(Acquire) {
+        arch::relax();
+    }
+    // SAFETY: a barrier: what was changed meanwhile is what is executed from here on.
+    unsafe { core::arch::asm!("isb", options(nostack, preserves_flags)) };
+}
+
+/// Runs `f` with interrupts masked while all other online CPUs wait in a hard interrupt (Linux: stop_machine). Interrupts must be on.
+/// One at a time: the caller holds a lock for it, with interrupts on.
+pub fn stop_others_while(f: impl FnOnce()) {
+    let held = Held { arrived: AtomicUsize::new(0), go_on: AtomicBool::new(false) };
+    call_others_and(hold, &raw const held as usize, |count| {
+        while held.arrived.load(Acquire) != count {
+            arch::relax();
+        }
+        arch::without_irqs(f);
+        held.go_on.store(true, Release);
+    });
 }
 
 /// Makes the calls that are in this CPU's mailbox; hard interrupt.

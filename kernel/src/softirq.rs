@@ -10,6 +10,7 @@
 //! the interrupt wakes a future, which is the bottom half.
 
 use crate::task::kthread;
+use crate::trace::{event, hooks};
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering::*};
 use vigil_drivers::irq::{Ipi, send_ipi};
 use vigil_executor::arch;
@@ -20,6 +21,7 @@ use vigil_executor::executor::{YieldKind, yield_now};
 use vigil_executor::sync::rcu;
 use vigil_executor::task::SpawnError;
 use vigil_executor::time::{self, MSEC};
+use vigil_executor::trace::KEY_SOFTIRQ;
 use vigil_executor::wait::{WaitMode, WaitQueue};
 use vigil_executor::wait_site;
 
@@ -118,6 +120,9 @@ pub fn raise(softirq: Softirq, mask: CpuMask) {
 /// Marks `softirq` pending on this CPU. Interrupts masked.
 #[inline]
 pub fn raise_here(softirq: Softirq) {
+    if arch::is_traced::<KEY_SOFTIRQ>() {
+        hooks::softirq(event::SOFTIRQ_RAISE, softirq as u32);
+    }
     local().softirq_pending.fetch_or(1 << softirq as u32, Release);
     if !in_interrupt() {
         Context::here().set_need_resched();
@@ -183,11 +188,17 @@ fn run() {
         while let Some(i) = lowest(rest) {
             rest &= rest - 1;
             cpu.counts[i].fetch_add(1, Relaxed);
+            if arch::is_traced::<KEY_SOFTIRQ>() {
+                hooks::softirq(event::SOFTIRQ_ENTRY, i as u32);
+            }
             let handler = HANDLERS[i].load(Acquire);
             if !handler.is_null() {
                 // SAFETY: only `open` stores here, and it stores a `fn()`.
                 let handler: fn() = unsafe { core::mem::transmute::<*mut (), fn()>(handler) };
                 handler();
+            }
+            if arch::is_traced::<KEY_SOFTIRQ>() {
+                hooks::softirq(event::SOFTIRQ_EXIT, i as u32);
             }
         }
         arch::irq_disable();

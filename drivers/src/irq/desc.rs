@@ -4,9 +4,11 @@
 use super::domain::{Flow, IrqDomain};
 use super::{IrqAction, NR_IRQS, Trigger, Virq};
 use core::ptr::null_mut;
-use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, Ordering::Relaxed};
+use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, Ordering::{Acquire, Relaxed}};
+use vigil_executor::arch::store_counter;
 use vigil_executor::cpu::{CpuId, CpuMask, MAX_CPUS};
 use vigil_executor::sync::{LockClass, SpinLock};
+use vigil_executor::trace::{KEY_LINES, Role};
 
 /// A line.
 #[repr(C, align(64))]
@@ -73,8 +75,18 @@ impl IrqDesc {
     #[inline(always)]
     pub(super) fn count(&self) {
         let slot = &self.counts[CpuId::current().index() % MAX_CPUS];
-        slot.store(slot.load(Relaxed).wrapping_add(1), Relaxed);
+        store_counter::<LINE, KEY_LINES>(slot, slot.load(Relaxed).wrapping_add(1));
     }
+}
+
+/// How the count is traced.
+const LINE: u32 = Role::Line as u32;
+
+/// The line whose counter is at `counter`, and the name of its first handler: for tracers.
+pub fn line_of_counter(counter: usize) -> Option<(Virq, &'static str)> {
+    let at = counter.checked_sub((&raw const DESCS) as usize)? / size_of::<IrqDesc>();
+    let d = DESCS.get(at)?;
+    Some((Virq::new(at as u32)?, d.first(Acquire).map_or("", |a| a.name)))
 }
 
 pub(super) static DESCS: [IrqDesc; NR_IRQS] = [const { IrqDesc::new() }; NR_IRQS];

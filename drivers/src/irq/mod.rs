@@ -30,7 +30,7 @@ mod tests;
 
 
 pub use action::{IrqAction, IrqFlags, IrqReturn};
-pub use desc::{IrqInfo, for_each_desc, spurious_count};
+pub use desc::{IrqInfo, for_each_desc, line_of_counter, spurious_count};
 pub use domain::{Flow, IrqChip, IrqDomain, map_dt, register_domain};
 pub use flow::handle_domain_irq;
 pub(crate) use flow::{handle_root, note_spurious};

@@ -8,7 +8,29 @@ use super::IrqState;
 use crate::context::Context;
 use crate::cpu::CpuLocal;
 use crate::stack::context_at;
+use crate::trace::{KEY_IRQS, KEY_PREEMPT, Role};
 use core::arch::asm;
+use core::sync::atomic::AtomicU32;
+
+/// An `asm!` whose instruction behind the label `771` is a trap site (`crate::trace`): the section `.trace_sites` holds a record
+/// for each, of the place relative to the record, the role and the keys.
+macro_rules! site {
+    ($role:expr, $keys:expr, [$($code:literal),*], [$($operands:tt)*]) => {
+        asm!(
+            $($code,)*
+            ".pushsection .trace_sites, \"a\"",
+            ".balign 4",
+            ".long 771b - .",
+            ".long {trace_role}",
+            ".long {trace_keys}",
+            ".popsection",
+            $($operands)*
+            trace_role = const $role as u32,
+            trace_keys = const $keys,
+            options(nostack, preserves_flags)
+        )
+    };
+}
 
 /// DAIF.I, the interrupt mask bit.
 const DAIF_I: u64 = 1 << 7;
@@ -18,7 +40,7 @@ const DAIF_I: u64 = 1 << 7;
 pub fn irq_save() -> IrqState {
     let daif: u64;
     // SAFETY: reads DAIF and sets DAIF.I; masking interrupts breaks no memory-safety rule. Not `nomem`: a barrier.
-    unsafe { asm!("mrs {}, daif", "msr daifset, #2", out(reg) daif, options(nostack, preserves_flags)) };
+    unsafe { site!(Role::Mask, KEY_IRQS, ["mrs {}, daif", "771: msr daifset, #2"], [out(reg) daif,]) };
     IrqState(daif)
 }
 
@@ -26,6 +48,22 @@ pub fn irq_save() -> IrqState {
 #[inline(always)]
 pub fn irq_restore(state: IrqState) {
     // SAFETY: `state` was read from DAIF by `irq_save`. Not `nomem`: a barrier.
+    unsafe { site!(Role::Mask, KEY_IRQS, ["771: msr daif, {}"], [in(reg) state.0,]) };
+}
+
+/// [`irq_save`] for tracers: nobody is told.
+#[inline(always)]
+pub fn irq_save_untraced() -> IrqState {
+    let daif: u64;
+    // SAFETY: as in `irq_save`.
+    unsafe { asm!("mrs {}, daif", "msr daifset, #2", out(reg) daif, options(nostack, preserves_flags)) };
+    IrqState(daif)
+}
+
+/// [`irq_restore`] for tracers.
+#[inline(always)]
+pub fn irq_restore_untraced(state: IrqState) {
+    // SAFETY: as in `irq_restore`.
     unsafe { asm!("msr daif, {}", in(reg) state.0, options(nostack, preserves_flags)) };
 }
 
@@ -42,14 +80,78 @@ pub fn irqs_disabled() -> bool {
 #[inline(always)]
 pub fn irq_enable() {
     // SAFETY: clears DAIF.I; every caller is at a point where its own state allows an interrupt. A compiler barrier.
-    unsafe { asm!("msr daifclr, #2", options(nostack, preserves_flags)) };
+    unsafe { site!(Role::Mask, KEY_IRQS, ["771: msr daifclr, #2"], []) };
 }
 
 /// Masks interrupts.
 #[inline(always)]
 pub fn irq_disable() {
     // SAFETY: sets DAIF.I. A compiler barrier.
-    unsafe { asm!("msr daifset, #2", options(nostack, preserves_flags)) };
+    unsafe { site!(Role::Mask, KEY_IRQS, ["771: msr daifset, #2"], []) };
+}
+
+/// Whether a tracer wants one of `KEYS`: a NOP while none does.
+#[inline(always)]
+pub fn is_traced<const KEYS: u32>() -> bool {
+    let mut on = false;
+    // SAFETY: a NOP, or a branch to the label.
+    unsafe {
+        asm!(
+            "771: nop",
+            ".pushsection .trace_sites, \"a\"",
+            ".balign 4",
+            ".long 771b - .",
+            ".long {target} - .",
+            ".long {keys}",
+            ".popsection",
+            target = label { on = true },
+            keys = const KEYS,
+            options(nomem, nostack, preserves_flags),
+        )
+    };
+    on
+}
+
+/// Stores the preempt count. A compiler barrier.
+#[inline(always)]
+pub(crate) fn store_count(at: &AtomicU32, count: u32) {
+    // SAFETY: a relaxed store to a word that may be written.
+    unsafe { site!(Role::Count, KEY_PREEMPT, ["771: str {1:w}, [{0}]"], [in(reg) at.as_ptr(), in(reg) count,]) };
+}
+
+/// Stores a word of `base`, `OFFSET` bytes behind its start, at a site for `KEYS` of role `ROLE`. Relaxed; a compiler barrier.
+///
+/// # Safety
+/// There is an aligned word that may be written atomically.
+#[inline(always)]
+pub(crate) unsafe fn store_traced<const ROLE: u32, const KEYS: u32, const OFFSET: usize>(base: *const (), value: *mut ()) {
+    // SAFETY: by the caller's contract.
+    unsafe {
+        site!(
+            ROLE, KEYS, ["771: str {1}, [{0}, #{offset}]"],
+[in(reg) base, in(reg) value, offset = const OFFSET,])
+    };
+}
+
+/// As [`store_traced`], of zero.
+///
+/// # Safety
+/// As there.
+#[inline(always)]
+pub(crate) unsafe fn clear_traced<const ROLE: u32, const KEYS: u32, const OFFSET: usize>(base: *const ()) {
+    // SAFETY: by the caller's contract.
+    unsafe {
+        site!(
+            ROLE, KEYS, ["771: str xzr, [{0}, #{offset}]"],
+[in(reg) base, offset = const OFFSET,])
+    };
+}
+
+/// Stores `value` in a counter, at a site for `KEYS` of role `ROLE`. Relaxed; a compiler barrier.
+#[inline(always)]
+pub fn store_counter<const ROLE: u32, const KEYS: u32>(counter: &AtomicU32, value: u32) {
+    // SAFETY: a relaxed store to a word that may be written.
+    unsafe { site!(ROLE, KEYS, ["771: str {1:w}, [{0}]"], [in(reg) counter.as_ptr(), in(reg) value,]) };
 }
 
 /// The context block of the stack that this code runs on: found by masking SP, so it stays right across a migration.
@@ -149,7 +251,7 @@ pub fn stop_timer() {
 #[inline(always)]
 pub fn wait_for_interrupt() {
     // SAFETY: DSB so that our stores are seen before we stop; WFI only waits.
-    unsafe { asm!("dsb sy", "wfi", options(nostack, preserves_flags)) };
+    unsafe { site!(Role::Rest, KEY_IRQS, ["dsb sy", "771: wfi"], []) };
 }
 
 /// Takes the interrupt that is pending, if there is one, through its vector (Arm ARM D1.3.6: before the ISB is done). Interrupts

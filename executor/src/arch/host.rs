@@ -8,6 +8,7 @@ use crate::context::{Context, StackKind};
 use crate::cpu::CpuLocal;
 use core::cell::Cell;
 use core::ptr;
+use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering::{Relaxed, SeqCst}, compiler_fence};
 use std::time::Instant;
 
 std::thread_local! {
@@ -27,6 +28,53 @@ pub fn irq_save() -> IrqState {
 #[inline(always)]
 pub fn irq_restore(state: IrqState) {
     MASKED.set(state.0 != 0);
+}
+
+/// As [`irq_save`]: nothing is traced on a host.
+pub fn irq_save_untraced() -> IrqState {
+    irq_save()
+}
+
+/// As [`irq_restore`].
+pub fn irq_restore_untraced(state: IrqState) {
+    irq_restore(state);
+}
+
+/// No.
+#[inline(always)]
+pub fn is_traced<const KEYS: u32>() -> bool {
+    false
+}
+
+/// Stores the preempt count. A compiler barrier.
+#[inline(always)]
+pub(crate) fn store_count(at: &AtomicU32, count: u32) {
+    at.store(count, Relaxed);
+    compiler_fence(SeqCst);
+}
+
+/// Stores the word `OFFSET` bytes behind `base`. Relaxed.
+///
+/// # Safety
+/// There is an aligned word that may be written atomically.
+pub(crate) unsafe fn store_traced<const ROLE: u32, const KEYS: u32, const OFFSET: usize>(base: *const (), value: *mut ()) {
+    // SAFETY: by the caller's contract.
+    unsafe { AtomicPtr::from_ptr(base.byte_add(OFFSET).cast_mut().cast::<*mut ()>()) }.store(value, Relaxed);
+}
+
+/// As [`store_traced`], of zero.
+///
+/// # Safety
+/// As there.
+pub(crate) unsafe fn clear_traced<const ROLE: u32, const KEYS: u32, const OFFSET: usize>(base: *const ()) {
+    // SAFETY: by the caller's contract.
+    unsafe { store_traced::<ROLE, KEYS, OFFSET>(base, ptr::null_mut()) };
+}
+
+/// Stores `value` in a counter.
+#[inline(always)]
+pub fn store_counter<const ROLE: u32, const KEYS: u32>(counter: &AtomicU32, value: u32) {
+    counter.store(value, Relaxed);
 }
 
 /// Whether this thread's simulated interrupts are masked.

@@ -40,6 +40,7 @@ pub use yielding::{YieldKind, YieldNow, cond_resched, yield_now};
 pub(crate) use yielding::give_way;
 
 use self::rq_lock::RqLock;
+use crate::arch;
 use crate::balance::spread::Periodic;
 use crate::balance;
 use crate::class::{Enqueue, Entity, Params, PickLimit, Rank, RunQueue};
@@ -50,7 +51,9 @@ use crate::platform;
 use crate::sync::rt_mutex;
 use crate::task::{Task, TaskRef};
 use crate::time::{self, Nanos};
+use crate::trace::{self, KEY_SWITCH, KEY_WAKE, Role};
 use core::cell::Cell;
+use core::mem::offset_of;
 use core::ptr::{NonNull, null};
 use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::*, fence};
 
@@ -119,6 +122,14 @@ impl CpuExec {
     pub(crate) fn this() -> &'static CpuExec {
         local().exec
     }
+
+    /// It has nothing to do since `since`. Its own CPU, interrupts masked.
+    #[inline(always)]
+    fn idles_since(&self, since: Nanos) {
+        const AT: usize = offset_of!(CpuExec, idle_since);
+        // SAFETY: the field is an atomic word of this structure.
+        unsafe { arch::store_traced::<{ Role::Idle as u32 }, KEY_SWITCH, AT>(core::ptr::from_ref(self).cast(), core::ptr::without_provenance_mut(since as usize)) };
+    }
 }
 
 /// The slice timer has fired.
@@ -167,6 +178,9 @@ pub(crate) fn push_to(task: &Task, cpu: CpuId, here: CpuId, _irq: &IrqGuard) {
         return push_here(task, here);
     }
     let exec = EXEC.of(cpu);
+    if arch::is_traced::<KEY_WAKE>() {
+        trace::tell(trace::Event::Woken(task, cpu));
+    }
     if exec.inbox.push(NonNull::from(task))
         && let Some(p) = platform::get()
     {

@@ -63,7 +63,7 @@ pub(crate) fn run_abandoned() -> ! {
     let Some(task) = NonNull::new(ctx.current().cast_mut()) else { run() };
     // SAFETY: a task is alive as long as it is current.
     unsafe { task.as_ref() }.switch_out();
-    ctx.set_current(core::ptr::null());
+    ctx.clear_current();
     run_after(Left::Abandoned(task))
 }
 
@@ -267,7 +267,7 @@ fn poll_task(ctx: &'static Context, ptr: NonNull<Task>) -> Left {
     debug_check(ctx);
     arch::irq_disable();
     task.switch_out();
-    ctx.set_current(core::ptr::null());
+    ctx.clear_current();
     match result {
         Poll::Ready(()) => Left::Dead(ptr),
         Poll::Pending => Left::Pending(ptr),
@@ -292,7 +292,7 @@ fn idle(exec: &CpuExec, since: Nanos) {
     }
     #[cfg(feature = "audit")]
     balance::audit::look(here);
-    exec.idle_since.store(since, Relaxed);
+    exec.idles_since(since);
     rcu::idle_enter(here);
     // The idle bit is set before this look, and a waker pushes before it looks at the bit (both SeqCst): whoever comes
     // second sees the other. An IPI that arrives now is pending and ends the WFI although it is masked.

@@ -22,7 +22,7 @@ mod spawn;
 pub mod state;
 pub mod waker;
 
-pub use header::{INTERRUPT_KILL, INTERRUPT_SIGNAL, Hooks, Task, TaskRef};
+pub use header::{Coming, INTERRUPT_KILL, INTERRUPT_SIGNAL, Hooks, Task, TaskRef};
 pub use spawn::{SpawnError, Spawned};
 pub use state::State;
 

@@ -75,6 +75,10 @@ pub struct Params<'a> {
     pub nokaslr: bool,
     /// `norandmaps`: user address spaces are not randomised.
     pub norandmaps: bool,
+    /// `trace_event=`: events that are traced from the start, separated by commas.
+    pub trace_event: Option<&'a [u8]>,
+    /// `ftrace=`: the tracer that is current from the start.
+    pub ftrace: Option<&'a [u8]>,
     /// `vigil.semihosting`: the kernel may end the emulator.
     pub semihosting: bool,
     /// Arguments for init.
@@ -295,6 +299,8 @@ const TABLE: &[(&str, Set)] = &[
         p.norandmaps = true;
         true
     }),
+    ("trace_event", |p, v| take(&mut p.trace_event, v)),
+    ("ftrace", |p, v| take(&mut p.ftrace, v)),
     ("vigil.semihosting", |p, v| set_switch(&mut p.semihosting, v)),
 ];
 
@@ -353,6 +359,8 @@ impl<'a> Params<'a> {
             ssbd: None,
             nokaslr: false,
             norandmaps: false,
+            trace_event: None,
+            ftrace: None,
             semihosting: false,
             init_args: List { items: [&[]; INIT_LIMIT], len: 0 },
             init_env: EnvList { items: [(&[], &[]); INIT_LIMIT], len: 0 },

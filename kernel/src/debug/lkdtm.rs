@@ -1,7 +1,7 @@
 //! `/sys/kernel/debug/provoke-crash`: lets root break the kernel in ways that the oops policy answers (Linux: drivers/misc/lkdtm).
 //!
 //! `DIRECT` does it in the writer's own system call, `INT_HARDWARE_ENTRY` in a timer's hard interrupt shortly after. Reading
-//! either lists the types. Names and meanings are Linux's.
+//! either lists the types. Names and meanings are Linux's; `SPIN_*`, which break nothing, are for trying tracers.
 
 use core::fmt::Write;
 use core::pin::Pin;
@@ -26,6 +26,9 @@ const CRASHES: &[Crash] = &[
     ("EXHAUST_STACK", || {
         exhaust(usize::MAX);
     }),
+    ("SPIN_IRQS_OFF", spin_irqs_off),
+    ("SPIN_PREEMPT_OFF", spin_preempt_off),
+    ("SPIN_POLL", spin),
     ("SPINLOCKED_EXCEPTION", || {
         let _held = vigil_executor::context::PreemptGuard::new();
         store(0);
@@ -36,6 +39,32 @@ const CRASHES: &[Crash] = &[
 fn store(at: usize) {
     // SAFETY: none: the fault is the purpose, and only root can ask for it.
     unsafe { core::arch::asm!("str wzr, [{}]", in(reg) at, options(nostack)) };
+}
+
+/// How long the spins take: longer than anything else takes, shorter than what a watchdog would mind.
+const SPIN: u64 = 20 * MSEC;
+
+/// Uses the CPU without giving way: something for tracers to find.
+#[inline(never)]
+fn spin() {
+    let end = time::now().saturating_add(SPIN);
+    while time::now() < end {
+        core::hint::spin_loop();
+    }
+}
+
+/// [`spin`] with interrupts masked.
+#[inline(never)]
+fn spin_irqs_off() {
+    vigil_executor::arch::without_irqs(spin);
+}
+
+/// [`spin`] with preemption off.
+#[inline(never)]
+fn spin_preempt_off() {
+    let held = vigil_executor::context::PreemptGuard::new();
+    spin();
+    drop(held);
 }
 
 /// Goes to an address that is data.

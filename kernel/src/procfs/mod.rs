@@ -76,6 +76,7 @@ pub fn init() -> Result<(), Errno> {
     crate::cgroup::init()?;
     crate::debug::lkdtm::init()?;
     crate::debug::sysrq::init()?;
+    crate::trace::init()?;
     crate::debug::report_tasks::init()
 }
 

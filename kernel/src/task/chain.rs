@@ -38,20 +38,24 @@ pub fn mode_name(mode: WaitMode) -> &'static str {
 /// Calls `line` with each line of the chain of `task`, innermost first, without the mark that stands before each.
 /// Nothing for a task that runs in EL0 or is runnable without a parked poll.
 pub fn each(task: &Task, line: &mut dyn FnMut(Arguments<'_>)) {
-    let thread = Thread::of_task(task);
     if let Some(sp) = task.parked_frame() {
         backtrace::walk(sp, |ret| line(format_args!("{}", Symbol(ret.wrapping_sub(4)))));
         return;
     }
-    if !task.is_sleeping() {
-        return;
+    if task.is_sleeping() && task.waiting_at().is_some() {
+        awaits(task, true, line);
     }
-    let Some((site, mode)) = task.waiting_at() else { return };
-    line(format_args!("{} ({}:{}, {})", site.wchan, site.file, site.line, mode_name(mode)));
-    for WaitSite { wchan, file, line: at } in task.stages() {
-        line(format_args!("{wchan} ({file}:{at})"));
+}
+
+/// The chain of `task` as far as it is one of awaits, whatever it does at the moment: without its wait unless it `waits`.
+pub fn awaits(task: &Task, waits: bool, line: &mut dyn FnMut(Arguments<'_>)) {
+    if waits && let Some((site, mode)) = task.waiting_at() {
+        line(format_args!("{} ({}:{}, {})", site.wchan, site.file, site.line, mode_name(mode)));
+        for WaitSite { wchan, file, line: at } in task.stages() {
+            line(format_args!("{wchan} ({file}:{at})"));
+        }
     }
-    if let Some(thread) = thread {
+    if let Some(thread) = Thread::of_task(task) {
         line(format_args!("{}", Entered(thread)));
     }
 }

@@ -17,13 +17,16 @@ use crate::arch::aarch64::fpsimd;
 use crate::cgroup::membership;
 use crate::ipc::sysv::sem::undo;
 use crate::syscall;
+use crate::trace::hooks;
 use core::sync::atomic::Ordering::*;
 use vigil_abi::Errno;
 use vigil_abi::process::*;
+use vigil_executor::arch;
 use vigil_executor::stage;
 use vigil_executor::class::{Params, Policy};
 use vigil_executor::executor;
 use vigil_executor::task::Spawned;
+use vigil_executor::trace::KEY_PROCESS;
 use vigil_executor::wait::WaitMode;
 use vigil_executor::wait_site;
 use vigil_fs::{File, Reserved};
@@ -185,6 +188,9 @@ pub async fn clone(parent: &Thread, request: CloneRequest) -> Result<u32, Errno>
         }
     }
     rttime::begins(&thread);
+    if arch::is_traced::<KEY_PROCESS>() {
+        hooks::process_fork(parent, &thread);
+    }
     spawned.start();
     // A thread of the caller's own process has no end of its own to wait for.
     if flags & (CLONE_VFORK | CLONE_THREAD) == CLONE_VFORK {

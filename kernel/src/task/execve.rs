@@ -11,13 +11,16 @@ use super::thread::Thread;
 use crate::arch::aarch64::{features, fpsimd};
 use crate::syscall::prctl_spec;
 use crate::syscall::user;
+use crate::trace::hooks;
 use core::sync::atomic::Ordering::*;
 use vigil_abi::Errno;
 use vigil_abi::fcntl::{AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW};
 use vigil_abi::process::wait_signaled;
+use vigil_executor::arch;
 use vigil_executor::balance;
 use vigil_executor::executor::{YieldKind, yield_now};
 use vigil_executor::stage;
+use vigil_executor::trace::KEY_PROCESS;
 use vigil_executor::wait::WaitMode;
 use vigil_executor::wait_site;
 use vigil_fs::vfs::cred::secure;
@@ -80,6 +83,7 @@ pub async fn run(t: &Thread, file: ExecFile, path: &[u8], args: Args) -> Result<
     let cred = t.share_cred().ok_or(Errno::EPERM)?;
     let ctx = Ctx { fs: &fs, cred: &cred, fsize_limit: u64::MAX };
     let stack_limit = t.process.limits.soft(limits::STACK);
+    let old = t.tid();
     let program = stage!("search_binary_handler", KBox::try_pin(exec::prepare(&ctx, path, file, args, stack_limit))?).await?;
     let (new_cred, secure) = credentials(t, &cred, program.file())?;
     let facts = facts(t, &new_cred, secure)?;
@@ -94,6 +98,12 @@ pub async fn run(t: &Thread, file: ExecFile, path: &[u8], args: Args) -> Result<
         }
     };
     stage!("begin_new_exec", commit(t, image, fresh, secure)).await;
+    if let Some(task) = t.task() {
+        task.set_number(t.tid(), true);
+    }
+    if arch::is_traced::<KEY_PROCESS>() {
+        hooks::process_exec(t, path, old);
+    }
     Ok(0)
 }
 

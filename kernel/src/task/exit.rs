@@ -15,10 +15,13 @@ use crate::cgroup::membership;
 use crate::ipc::futex;
 use crate::ipc::sysv::sem::undo;
 use crate::mm::Mm;
+use crate::trace::hooks;
 use core::sync::atomic::Ordering::*;
 use vigil_abi::process::wait_exited;
+use vigil_executor::arch;
 use vigil_executor::stage;
 use vigil_executor::task::{INTERRUPT_KILL, INTERRUPT_SIGNAL};
+use vigil_executor::trace::KEY_PROCESS;
 use vigil_fs::FdTable;
 use vigil_mem::KArc;
 
@@ -68,6 +71,9 @@ fn kick(thread: &Thread) {
 /// The end: called once, last, by the thread's own future.
 pub async fn finish(thread: KArc<Thread>) {
     thread.finishing.store(true, Relaxed);
+    if arch::is_traced::<KEY_PROCESS>() {
+        hooks::process_exit(&thread);
+    }
     let process = thread.process.clone();
     if process.running_threads.fetch_sub(1, AcqRel) == 1 && !process.is_exiting() {
         // The process ends with its last thread, and by its status: nobody is left who could end it otherwise.

@@ -220,6 +220,7 @@ impl Thread {
 
     /// Ties the thread to its task, once.
     pub fn set_task(&self, task: TaskRef) {
+        task.set_number(self.tid(), self.tid() == self.process.pid);
         self.task.call_once(|| task);
     }
 

@@ -20,6 +20,7 @@ use core::cell::Cell;
 use core::mem::offset_of;
 use core::sync::atomic::AtomicU32;
 use vigil_executor::stack::{CONTEXT_SIZE, STACK_SIZE};
+use vigil_executor::trace::{KEY_HARDIRQ, KEY_USER, Role};
 
 /// What a fast call returns when it would have to wait. No system call's result has this value.
 pub const NOT_YET: i64 = i64::MIN;
@@ -184,6 +185,18 @@ const KERNEL_FRAME: usize = 96;
 
 global_asm!(
     r#"
+    // An instruction at which tracers can look, see `vigil_executor::trace`.
+    .macro user_site role, instruction
+772:
+    \instruction
+    .pushsection .trace_sites, "a"
+    .balign 4
+    .long   772b - .
+    .long   \role
+    .long   {KEY_USER}
+    .popsection
+    .endm
+
     .macro save_caller_saved stamp=0
         stp     x0, x1, [sp, #0]
         .if \stamp
@@ -252,10 +265,10 @@ vigil_el0_sync:
     add     x10, x10, :lo12:{TABLE}
     ldr     x10, [x10, x9, lsl #3]
     mov     x6, x19
-    msr     daifclr, #2
+    user_site {USER_IN} "msr daifclr, #2"
     blr     x10
     cmp     x0, #1                              // overflows for one value only: NOT_YET
-    msr     daifset, #2
+    user_site {USER_OUT} "msr daifset, #2"
     b.vs    el0_slow_syscall
     ldr     x9, [x19, #{CONTEXT}]
     mov     x12, #{QUIET}
@@ -285,9 +298,9 @@ el0_work:
     stp     x26, x27, [x19, #208]
     str     x28, [x19, #224]
     mov     x0, x19
-    msr     daifclr, #2
+    user_site {USER_IN} "msr daifclr, #2"
     bl      {WORK_HERE}
-    msr     daifset, #2
+    user_site {USER_OUT} "msr daifset, #2"
     cbz     w0, el0_give_way
 
 el0_check_and_restore_sp:
@@ -299,7 +312,7 @@ el0_check_and_restore_sp:
 vigil_el0_sigreturn:
     mov     x0, x19
     bl      {SIGRETURN}
-    msr     daifset, #2
+    user_site {USER_OUT} "msr daifset, #2"
     cbz     w0, el0_slow_syscall
     ldp     x20, x21, [x19, #160]
     ldp     x22, x23, [x19, #176]
@@ -325,9 +338,9 @@ el0_other:
     stp     x13, x2, [x19, #{ESR}]
     mov     x0, x19
     mov     x1, x13
-    msr     daifclr, #2
+    user_site {USER_IN} "msr daifclr, #2"
     bl      {FAULT}
-    msr     daifset, #2
+    user_site {USER_OUT} "msr daifset, #2"
     cbnz    w0, el0_check_and_restore
     mov     x0, #{TRAP_EXCEPTION}
     b       el0_to_future
@@ -341,7 +354,14 @@ vigil_el0_irq:
     mov     sp, x9
     mov     x29, x12
     mov     x0, x12
+773:
     bl      {IRQ}
+    .pushsection .trace_sites, "a"
+    .balign 4
+    .long   773b - .
+    .long   {IRQ_TRACED} - .
+    .long   {KEY_HARDIRQ}
+    .popsection
     ldr     x12, [x19, #{KSP}]
     mov     sp, x12
 
@@ -386,7 +406,7 @@ el0_to_future:
     ldp     x25, x26, [sp, #64]
     ldp     x27, x28, [sp, #80]
     add     sp, sp, #{KERNEL_FRAME}
-    msr     daifclr, #2
+    user_site {USER_IN} "msr daifclr, #2"
     ret
 
     // u64 vigil_enter_user(UserContext *)
@@ -399,7 +419,7 @@ vigil_enter_user:
     stp     x23, x24, [sp, #48]
     stp     x25, x26, [sp, #64]
     stp     x27, x28, [sp, #80]
-    mov     x9, sp
+    user_site {USER_OUT} "mov x9, sp"
     orr     x10, x9, #{STACK_MASK}
     sub     x10, x10, #{CONTEXT_SIZE} - 1
     stp     x9, x10, [x0, #{KSP}]
@@ -447,6 +467,11 @@ vigil_enter_user:
     WORK_HERE = sym super::trap::vigil_el0_work,
     SIGRETURN = sym super::trap::vigil_el0_sigreturn_handler,
     IRQ = sym super::trap::vigil_el0_irq_handler,
+    IRQ_TRACED = sym super::trap::vigil_el0_irq_traced,
+    KEY_HARDIRQ = const KEY_HARDIRQ,
+    KEY_USER = const KEY_USER,
+    USER_IN = const Role::UserIn as u32,
+    USER_OUT = const Role::UserOut as u32,
 );
 
 const _: () = {

@@ -235,7 +235,7 @@ fn phys_to_kimage(pa: u64) -> usize {
 /// Maps the page at `phys` (rounded down) in `slot`; returns the virtual address of `phys` itself.
 ///
 /// # Safety
-/// While the boot CPU is alone. What the slot mapped before is gone; the caller must be the slot's only user, and `phys`
+/// While the boot CPU is alone, or other CPUs are held ([`FixSlot::Text`]). What the slot mapped before is gone; the caller must be the slot's only user, and `phys`
 /// must be something that may be accessed with `prot`.
 pub unsafe fn set_fixmap(slot: FixSlot, phys: u64, prot: Prot) -> usize {
     let entry = phys & ADDR_MASK | prot.bits() | 3;
@@ -252,6 +252,19 @@ pub unsafe fn set_fixmap(slot: FixSlot, phys: u64, prot: Prot) -> usize {
     }
     tlb_kernel::publish();
     slot.addr() + (phys as usize & (PAGE_SIZE - 1))
+}
+
+/// Maps nothing in `slot` any more.
+///
+/// # Safety
+/// As [`set_fixmap`]; nobody uses what it maps.
+pub unsafe fn clear_fixmap(slot: FixSlot) {
+    // SAFETY: as in `set_fixmap`.
+    unsafe {
+        let p = (phys_to_kimage(FIXMAP_TABLE.load(Relaxed)) as *mut u64).add((slot.addr() - FIXMAP_BASE) / PAGE_SIZE);
+        p.write_volatile(0);
+    }
+    tlb_kernel::flush_page(slot.addr());
 }
 
 /// Maps the 4 MiB around the device tree at `dtb` read-only in the fixmap; returns the tree's virtual address.

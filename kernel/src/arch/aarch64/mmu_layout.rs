@@ -43,6 +43,8 @@ pub enum FixSlot {
     Scratch = 1,
     /// The early console's registers.
     Earlycon = 2,
+    /// A page of the kernel's text that is being changed.
+    Text = 3,
 }
 
 /// Where the trampoline is, in the kernel's tables and in those that EL0 runs with: slots 16 and following of the fixmap.

@@ -13,6 +13,7 @@
 //! | `selftest` | proof that nothing is writable and executable | boot CPU |
 //! | `early` | what is decided before the tables are made: KASLR, KPTI | boot CPU |
 //! | `alternative` | branches that are decided at boot | boot CPU |
+//! | `jump_label` | trace sites, switched in the running text | |
 //! | `hardening` | speculation mitigations: each CPU's, the system's state | |
 //! | `hardened_vectors`, `kpti` | vectors and tables of machines that need them | |
 //! | [`features`], [`features_mitigation`] | HWCAP, emulated ID registers, speculation mitigations | pure, host-tested |
@@ -46,6 +47,8 @@ pub mod hardening;
 mod head;
 #[cfg(target_os = "none")]
 mod head_vectors;
+#[cfg(target_os = "none")]
+pub mod jump_label;
 #[cfg(target_os = "none")]
 pub mod kaslr;
 #[cfg(target_os = "none")]

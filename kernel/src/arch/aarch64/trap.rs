@@ -1,19 +1,21 @@
 //! What the vectors call: interrupts, aborts, and everything that should not have happened.
 
 use super::entry::{UserContext, WORK_SIGNAL};
-use super::uaccess;
+use super::{jump_label, uaccess};
 use super::vectors::ExceptionFrame;
 use crate::debug::oops;
 use crate::irq;
 use crate::mm::{Access, FaultStop};
 use crate::task::signal;
 use crate::task::thread::Thread;
+use crate::trace::hooks;
 use core::ptr::null_mut;
 use vigil_executor::arch;
 use vigil_executor::context::Context;
 use vigil_executor::executor::{self, Stopped};
 use vigil_executor::preempt;
 use vigil_executor::stack::context_at;
+use vigil_executor::trace::KEY_IRQS;
 
 /// Exception classes of ESR_ELx.EC (Arm ARM D17.2.37).
 pub mod ec {
@@ -140,7 +142,12 @@ pub const RETURN: usize = 2;
 
 /// An interrupt from EL1, likewise.
 pub extern "C" fn vigil_el1_irq(sp: usize) -> AfterIrq {
-    match interrupt(sp, false) {
+    after(interrupt(sp, false))
+}
+
+#[inline(always)]
+fn after(stopped: Stopped) -> AfterIrq {
+    match stopped {
         Stopped::No => AfterIrq { what: 0, save: null_mut() },
         Stopped::Park => AfterIrq { what: PARK, save: null_mut() },
         Stopped::Return => AfterIrq { what: RETURN, save: null_mut() },
@@ -151,6 +158,7 @@ pub extern "C" fn vigil_el1_irq(sp: usize) -> AfterIrq {
 /// The poll that was left at an interrupt is entered again: on its own stack, interrupts masked.
 pub extern "C" fn vigil_resumed() {
     preempt::finish_switch();
+    resumed();
 }
 
 /// The hard interrupt, its bottom halves, and whether what was interrupted gives way.
@@ -163,9 +171,38 @@ fn interrupt(sp: usize, from_el0: bool) -> Stopped {
     executor::irq_exit(here, interrupted, from_el0)
 }
 
+/// [`interrupt`] while somebody traces interrupts: what calls the other two is patched to call these (`jump_label`).
+fn traced(sp: usize, from_el0: bool) -> Stopped {
+    // SAFETY: as in `interrupt`.
+    let interrupted: &'static Context = unsafe { &*(context_at(sp) as *const Context) };
+    hooks::hardirq_enter(sp, interrupted, from_el0);
+    let stopped = interrupt(sp, from_el0);
+    hooks::hardirq_exit(interrupted, from_el0 || stopped == Stopped::No);
+    stopped
+}
+
+/// [`vigil_el0_irq_handler`], traced.
+pub extern "C" fn vigil_el0_irq_traced(sp: usize) {
+    let _ = traced(sp, true);
+}
+
+/// [`vigil_el1_irq`], traced.
+pub extern "C" fn vigil_el1_irq_traced(sp: usize) -> AfterIrq {
+    after(traced(sp, false))
+}
+
 /// Parks the interrupted poll: on its own stack, interrupts masked. Returns when it is resumed.
 pub extern "C" fn vigil_preempt_irq() {
     preempt::preempt_irq();
+    resumed();
+}
+
+/// A poll that an interrupt has stopped is about to go on.
+#[inline(always)]
+fn resumed() {
+    if arch::is_traced::<KEY_IRQS>() {
+        hooks::irqs_on_at_exit();
+    }
 }
 
 /// A synchronous exception at EL1. A fault of a user access goes on at its fix-up; anything else is a bug.
@@ -174,6 +211,9 @@ pub extern "C" fn vigil_el1_sync(frame: &mut ExceptionFrame) {
         && let Some(fixup) = uaccess::fixup(frame.pc)
     {
         frame.pc = fixup;
+        return;
+    }
+    if class(frame.esr) == ec::BRK64 && jump_label::trap(frame, hooks::trap) {
         return;
     }
     oops::el1_exception(frame);

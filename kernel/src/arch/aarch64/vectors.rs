@@ -12,6 +12,7 @@ use core::arch::global_asm;
 use core::mem::{offset_of, size_of};
 use vigil_executor::cpu::CpuLocal;
 use vigil_executor::stack::STACK_SIZE;
+use vigil_executor::trace::KEY_HARDIRQ;
 
 /// What an exception at EL1 saves on the stack that it interrupted. `fp` and `pc` first: they are the frame record
 /// {x29, return address} of the AAPCS64, so a back-trace goes from the handler on into what was interrupted.
@@ -184,7 +185,14 @@ el1_irq:
     cbz     x10, 1f                             // a softirq was interrupted: already on the IRQ stack
     mov     sp, x9
 1:  mov     x0, x19
+773:
     bl      {EL1_IRQ}
+    .pushsection .trace_sites, "a"
+    .balign 4
+    .long   773b - .
+    .long   {EL1_IRQ_TRACED} - .
+    .long   {KEY_HARDIRQ}
+    .popsection
     mov     sp, x19
     cbnz    x0, 3f
 2:  restore_low
@@ -264,6 +272,8 @@ bad_exception:
     VECTOR_STAMP = const super::entry::VECTOR_STAMP,
     EL1_SYNC = sym super::trap::vigil_el1_sync,
     EL1_IRQ = sym super::trap::vigil_el1_irq,
+    EL1_IRQ_TRACED = sym super::trap::vigil_el1_irq_traced,
+    KEY_HARDIRQ = const KEY_HARDIRQ,
     PREEMPT = sym super::trap::vigil_preempt_irq,
     PARK_BIT = const super::trap::PARK.trailing_zeros(),
     SWITCH_FRAME = const super::switch::SWITCH_FRAME,

@@ -1,0 +1,152 @@
+//! What user space has asked for, and its consequences: rings, and sites that are on.
+//!
+//! Everything here runs in a task. One change at a time is made, under [`CHANGE`], which is let go of before anything waits.
+
+use super::event::EVENTS;
+use super::latency::Tracer;
+use super::ring::{Ring, SLOT_SIZE, Slot};
+use super::{report, runqueue, state};
+use crate::arch::aarch64::jump_label;
+use crate::smp;
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use vigil_abi::Errno;
+use vigil_executor::cpu::{CpuId, CpuMask};
+use vigil_executor::lock_class;
+use vigil_executor::sync::SpinLock;
+use vigil_executor::trace::{KEY_HARDIRQ, KEY_IRQS, KEY_PREEMPT, KEY_SWITCH, KEY_USER, KEY_WAKE};
+use vigil_mem::{Gfp, KBox, VirtAddr, vmalloc};
+
+/// Held over a change of what is on. Polls only.
+static CHANGE: SpinLock<()> = SpinLock::new(lock_class!("trace_change"), ());
+/// KiB of each CPU's ring.
+static SIZE: AtomicUsize = AtomicUsize::new(1408);
+/// Whether there are rings.
+static EXPANDED: AtomicBool = AtomicBool::new(false);
+
+/// What must be traced for what is asked for.
+fn wanted() -> u32 {
+    let events = state::ENABLED.load(Relaxed);
+    let mut keys = EVENTS.iter().enumerate().filter(|(i, _)| events & 1 << i != 0).fold(0, |keys, (_, e)| keys | e.keys);
+    keys |= match state::tracer() {
+        Tracer::Nop => 0,
+        Tracer::IrqsOff => KEY_IRQS | KEY_HARDIRQ | KEY_SWITCH,
+        Tracer::PreemptOff => KEY_PREEMPT | KEY_SWITCH,
+        Tracer::PreemptIrqsOff => KEY_IRQS | KEY_HARDIRQ | KEY_PREEMPT | KEY_SWITCH,
+        Tracer::Wakeup | Tracer::WakeupRt | Tracer::WakeupDl => KEY_WAKE | KEY_SWITCH,
+        Tracer::Poll => KEY_SWITCH | KEY_USER | KEY_HARDIRQ,
+    };
+    if runqueue::COUNTING.load(Relaxed) {
+        keys |= KEY_WAKE | KEY_SWITCH;
+    }
+    keys
+}
+
+/// Makes `change`, and switches the sites accordingly. If that fails it is taken back by `undo`.
+fn apply(change: impl FnOnce(), undo: impl FnOnce()) -> Result<(), Errno> {
+    let guard = CHANGE.lock();
+    change();
+    let result = jump_label::set(wanted());
+    if result.is_err() {
+        undo();
+    }
+    drop(guard);
+    result
+}
+
+/// Turns the events of `mask` (a bit for each of [`EVENTS`]) on or off. ENOMEM.
+pub fn enable(mask: u32, on: bool) -> Result<(), Errno> {
+    if on {
+        expand()?;
+    }
+    let before = state::ENABLED.load(Relaxed);
+    let after = if on { before | mask } else { before & !mask };
+    apply(|| state::ENABLED.store(after, Relaxed), || state::ENABLED.store(before, Relaxed))
+}
+
+/// Makes `tracer` the current one. ENOMEM.
+pub fn set_tracer(tracer: Tracer) -> Result<(), Errno> {
+    let before = state::tracer();
+    report::clear();
+    state::LONGEST.store(0, Relaxed);
+    apply(|| state::set_tracer(tracer), || state::set_tracer(before))?;
+    // What was measured while only a part of the sites was on.
+    state::forget_sections();
+    super::sampling::follow(tracer == Tracer::Poll);
+    Ok(())
+}
+
+/// Turns the counting of `runqueue_latency` on or off. ENOMEM.
+pub fn count_runqueues(on: bool) -> Result<(), Errno> {
+    let before = runqueue::COUNTING.load(Relaxed);
+    apply(|| runqueue::COUNTING.store(on, Relaxed), || runqueue::COUNTING.store(before, Relaxed))
+}
+
+/// KiB of each CPU's ring, and whether they exist already.
+pub fn size() -> (usize, bool) {
+    (SIZE.load(Relaxed), EXPANDED.load(Relaxed))
+}
+
+/// Gives each CPU a ring, if it has none. ENOMEM.
+pub fn expand() -> Result<(), Errno> {
+    if EXPANDED.load(Relaxed) { Ok(()) } else { resize(SIZE.load(Relaxed)) }
+}
+
+/// Gives each CPU an empty ring of `kib` KiB. EINVAL: 0; ENOMEM.
+pub fn resize(kib: usize) -> Result<(), Errno> {
+    let slots = kib.checked_mul(1024).ok_or(Errno::ENOMEM)? / SLOT_SIZE;
+    if slots == 0 {
+        return Err(Errno::EINVAL);
+    }
+    // Also for those that are offline: they may come.
+    for cpu in crate::procfs::possible_cpus().iter() {
+        replace(cpu, slots)?;
+    }
+    SIZE.store(kib, Relaxed);
+    EXPANDED.store(true, Relaxed);
+    Ok(())
+}
+
+/// Held by readers while they use rings, and over their replacement. Polls only.
+static READERS: SpinLock<()> = SpinLock::new(lock_class!("trace_readers"), ());
+
+/// Runs `f`, while which no ring goes away. `f` may not wait.
+pub fn reading<R>(f: impl FnOnce() -> R) -> R {
+    let guard = READERS.lock();
+    let r = f();
+    drop(guard);
+    r
+}
+
+fn replace(cpu: CpuId, slots: usize) -> Result<(), Errno> {
+    let new = KBox::into_raw(KBox::try_new(Ring::new(new_slots(slots)?))?);
+    let mut old = core::ptr::null_mut();
+    // Writers are in the middle of an entry only with interrupts masked: not while they are held.
+    reading(|| smp::stop_others_while(|| old = state::of(cpu).set_ring(new)));
+    if !old.is_null() {
+        // SAFETY: made by this function, and nobody has it any more.
+        unsafe {
+            let ring = KBox::from_raw(old);
+            vmalloc::vfree(VirtAddr::from_ptr(ring.slots().as_ptr()));
+        }
+    }
+    Ok(())
+}
+
+/// Slots of a new ring. ENOMEM.
+fn new_slots(n: usize) -> Result<&'static [Slot], Errno> {
+    let first = vmalloc::vmalloc(n * SLOT_SIZE, Gfp::KERNEL).ok_or(Errno::ENOMEM)?.as_ptr::<Slot>();
+    for i in 0..n {
+        // SAFETY: the area holds `n` slots, which are initialised one after the other.
+        unsafe { first.add(i).write(Slot::new()) };
+    }
+    // SAFETY: initialised above, aligned to a page, and its only user's.
+    Ok(unsafe { core::slice::from_raw_parts(first, n) })
+}
+
+/// Empties the rings of `cpus`; forgets the report, if these are all.
+pub fn clear_of(cpus: CpuMask) {
+    reading(|| cpus.iter().filter_map(|cpu| state::of(cpu).ring()).for_each(Ring::clear));
+    if cpus == CpuMask::ALL {
+        report::clear();
+    }
+}

@@ -1,0 +1,53 @@
+//! Tracing: events in per-CPU rings, the longest sections, run-queue latency; read and steered by files (docs/tracing.md).
+//!
+//! ```text
+//!   site (vigil_executor::trace) ── on? ──► hooks ──► ring of this CPU ──► trace, trace_pipe
+//!         ▲                                   ├─────► latency: open section ──► report ──► trace, tracing_max_latency
+//!         │ jump_label::set                   └─────► runqueue: stamps, histograms ──► runqueue_latency
+//!      control ◄── files
+//! ```
+//!
+//! While nothing is asked for, no code of this directory runs. Whatever runs at a site may be in the middle of anything: see [`state`].
+//!
+//! | file | what |
+//! |---|---|
+//! | [`event`] | the events, their bodies and texts |
+//! | [`ring`] | a CPU's entries |
+//! | [`latency`] | tracers; sections that open and end |
+//! | [`stamps`] | when tasks were woken; histograms |
+//! | [`text`] | lines |
+//! | `state` | what is known of each CPU |
+//! | `hooks` | what sites tell |
+//! | `runqueue`, `report`, `text_chain`, `sampling` | waits for the CPU; the longest section and what it was in |
+//! | `control` | what is asked for: rings and sites |
+//! | `read`, `files`, `events` | the files |
+
+pub mod event;
+pub mod latency;
+pub mod ring;
+pub mod stamps;
+pub mod text;
+
+#[cfg(target_os = "none")]
+mod control;
+#[cfg(target_os = "none")]
+mod events;
+#[cfg(target_os = "none")]
+mod files;
+#[cfg(target_os = "none")]
+pub mod hooks;
+#[cfg(target_os = "none")]
+mod read;
+#[cfg(target_os = "none")]
+mod report;
+#[cfg(target_os = "none")]
+mod runqueue;
+#[cfg(target_os = "none")]
+mod sampling;
+#[cfg(target_os = "none")]
+mod state;
+#[cfg(target_os = "none")]
+mod text_chain;
+
+#[cfg(target_os = "none")]
+pub use files::init;

@@ -1,0 +1,284 @@
+//! `trace` and `trace_pipe`: the entries of all CPUs, or of one, by their times.
+//!
+//! `trace` shows what is there and leaves it there. `trace_pipe` takes it out, and waits when there is nothing. Entries are written in
+//! the middle of anything, where nobody may be woken: while a pipe is open a timer looks whether there is something for it.
+
+use super::ring::{MAX_BODY, Missing, Ring};
+use super::{control, event, report, state, text};
+use crate::trace::latency::Tracer;
+use core::fmt::Write;
+use core::pin::Pin;
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use vigil_abi::Errno;
+use vigil_abi::fcntl::O_TRUNC;
+use vigil_abi::poll::POLLIN;
+use vigil_abi::stat::S_IFREG;
+use vigil_executor::cpu::{CpuId, CpuMask, MAX_CPUS, ONLINE};
+use vigil_executor::lock_class;
+use vigil_executor::sync::SpinLock;
+use vigil_executor::time::{self, MSEC};
+use vigil_executor::timer::Timer;
+use vigil_executor::wait::WaitQueue;
+use vigil_fs::vnode::{Node, SeqBuf};
+use vigil_fs::{File, FileOps, OpResult, Opened, PollEvents, PollTable};
+use vigil_mem::{IoBuf, IoBufMut, KArc, KBox, KVec, unsize};
+
+/// How much text is made at once.
+const CHUNK: usize = 4096;
+
+/// Where readers of pipes wait.
+static WAIT: WaitQueue = WaitQueue::new();
+/// Open pipes.
+static PIPES: AtomicUsize = AtomicUsize::new(0);
+static TIMER: Timer = Timer::new(look);
+
+fn look(_: &Timer) {
+    if PIPES.load(Relaxed) == 0 {
+        return;
+    }
+    if WAIT.has_waiters() && has_entries(CpuMask::ALL) {
+        WAIT.wake(POLLIN, 0);
+    }
+    Pin::static_ref(&TIMER).start(time::now() + 10 * MSEC, MSEC);
+}
+
+fn ring_of(cpu: CpuId) -> Option<&'static Ring<'static>> {
+    state::of(cpu).ring()
+}
+
+fn has_entries(cpus: CpuMask) -> bool {
+    cpus.iter().filter_map(ring_of).any(|ring| ring.readable() != 0)
+}
+
+/// Where a reader is.
+struct Reader {
+    /// The next entry of each CPU; `None` at the start.
+    next: Option<[u64; MAX_CPUS]>,
+    /// The end as it was at the start.
+    end: [u64; MAX_CPUS],
+    /// Text that is made and not read yet.
+    text: KVec<u8>,
+    at: usize,
+    /// Something was read.
+    began: bool,
+}
+
+/// An open file of either kind, for the CPUs of `cpus`.
+struct TraceFile {
+    cpus: CpuMask,
+    consumes: bool,
+    reader: SpinLock<Option<KBox<Reader>>>,
+    drained: AtomicBool,
+}
+
+impl TraceFile {
+    fn new(cpus: CpuMask, consumes: bool) -> Result<TraceFile, Errno> {
+        let reader = Reader { next: None, end: [0; MAX_CPUS], text: KVec::new(), at: 0, began: false };
+        let reader = SpinLock::new(lock_class!("trace_reader"), Some(KBox::try_new(reader)?));
+        Ok(TraceFile { cpus, consumes, reader, drained: AtomicBool::new(false) })
+    }
+
+    /// What stands above the entries.
+    fn begin(&self, reader: &mut Reader, out: &mut SeqBuf) {
+        let (mut next, mut readable, mut written) = ([0; MAX_CPUS], 0, 0);
+        for cpu in self.cpus.iter() {
+            if let Some(ring) = ring_of(cpu) {
+                next[cpu.index()] = ring.start();
+                reader.end[cpu.index()] = if self.consumes { u64::MAX } else { ring.next() };
+                readable += ring.readable();
+                written += ring.entries();
+            }
+        }
+        reader.next = Some(next);
+        if self.consumes {
+            return;
+        }
+        let tracer = state::tracer();
+        if tracer != Tracer::Nop {
+            let _ = report::show(tracer, out);
+        }
+        if tracer == Tracer::Nop || readable != 0 {
+            let _ = text::header(tracer.name(), readable, written, ONLINE.load().0.count_ones(), out);
+        }
+    }
+
+    /// Makes the next text. False: there is none.
+    fn make(&self, reader: &mut Reader) -> Result<bool, Errno> {
+        let mut out = SeqBuf::new();
+        if reader.next.is_none() {
+            self.begin(reader, &mut out);
+        }
+        let mut bodies = KBox::try_new(([0; MAX_BODY], [0; MAX_BODY]))?;
+        let (body, best_body) = &mut *bodies;
+        let Some(mut next) = reader.next else { return Ok(false) };
+        let end = reader.end;
+        control::reading(|| {
+            while out.as_bytes().len() < CHUNK {
+                let mut best: Option<(usize, _, usize, u64)> = None;
+                for cpu in self.cpus.iter() {
+                    let i = cpu.index();
+                    let Some(ring) = ring_of(cpu) else { continue };
+                    let found = loop {
+                        if next[i] >= end[i] {
+                            break None;
+                        }
+                        match ring.read(next[i], body) {
+                            Ok(found) => break Some(found),
+                            Err(Missing::NotYet) => break None,
+                            Err(Missing::Part(n)) => next[i] = n,
+                            Err(Missing::Lost(n)) => {
+                                if self.consumes {
+                                    let _ = writeln!(out, "CPU:{i} [LOST {} EVENTS]", n - next[i]);
+                                }
+                                next[i] = n;
+                            }
+                        }
+                    };
+                    if let Some((head, length, after)) = found
+                        && best.as_ref().is_none_or(|(_, b, ..): &(_, super::ring::Head, _, _)| head.time < b.time)
+                    {
+                        core::mem::swap(body, best_body);
+                        best = Some((i, head, length, after));
+                    }
+                }
+                let Some((cpu, head, length, after)) = best else { break };
+                let _ = text::line(cpu, &head, &best_body[..length], &mut out);
+                next[cpu] = after;
+                if self.consumes
+                    && let Some(ring) = CpuId::new(cpu).and_then(ring_of)
+                {
+                    ring.consume_to(after);
+                }
+            }
+        });
+        out.finish()?;
+        reader.next = Some(next);
+        reader.text.clear();
+        reader.text.try_extend_from_slice(out.as_bytes())?;
+        reader.at = 0;
+        Ok(!reader.text.is_empty())
+    }
+
+    fn read_text<'a>(&'a self, file: &'a File, reader: &mut Reader, buf: &mut IoBufMut<'_>) -> OpResult<'a, usize> {
+        if reader.at == reader.text.len() && !self.make(reader)? {
+            let is_over = !self.consumes || !state::TRACING.load(Relaxed) && reader.began;
+            return if is_over { Ok(0) } else { Err(file.would_block(&WAIT, POLLIN)) };
+        }
+        let n = buf.copy_out(&reader.text[reader.at..])?;
+        reader.at += n;
+        reader.began = true;
+        Ok(n)
+    }
+}
+
+impl FileOps for TraceFile {
+    /// EBUSY: another thread reads by the same open file at this moment.
+    fn read<'a>(&'a self, file: &'a File, buf: &mut IoBufMut<'_>, pos: &mut u64) -> OpResult<'a, usize> {
+        let mut reader = self.reader.lock().take().ok_or(Errno::EBUSY)?;
+        if *pos == 0 && !self.consumes && reader.began {
+            // From the start: the text is made anew.
+            (reader.next, reader.at, reader.began) = (None, 0, false);
+            reader.text.clear();
+        }
+        let result = self.read_text(file, &mut reader, buf);
+        *self.reader.lock() = Some(reader);
+        if let Ok(n) = &result {
+            *pos += *n as u64;
+        }
+        result
+    }
+
+    /// Ignored, as on Linux: what clears is the opening with O_TRUNC.
+    fn write<'a>(&'a self, _: &'a File, buf: &mut IoBuf<'_>, pos: &mut u64) -> OpResult<'a, usize> {
+        let n = buf.remaining();
+        buf.skip(n);
+        *pos += n as u64;
+        Ok(n)
+    }
+
+    fn can_poll(&self) -> bool {
+        self.consumes
+    }
+
+    fn poll(&self, _: &File, table: &mut PollTable<'_>) -> PollEvents {
+        table.add(&WAIT);
+        if has_entries(self.cpus) { PollEvents::IN | PollEvents::RDNORM } else { PollEvents::empty() }
+    }
+
+    fn llseek(&self, _: &File, pos: u64, offset: i64, whence: u32) -> Result<u64, Errno> {
+        if self.consumes {
+            return Err(Errno::ESPIPE);
+        }
+        vigil_fs::vfs::seek::in_size(pos, offset, whence, 0, i64::MAX as u64)
+    }
+
+    fn release(&self, _: &File) {
+        if self.consumes && !self.drained.swap(true, Relaxed) {
+            PIPES.fetch_sub(1, Relaxed);
+        }
+    }
+}
+
+/// `trace` or `trace_pipe` of all CPUs, or of one.
+pub struct TraceNode {
+    /// Of which.
+    pub cpus: CpuMask,
+    /// `trace_pipe`.
+    pub consumes: bool,
+}
+
+impl Node for TraceNode {
+    fn mode(&self) -> u32 {
+        S_IFREG | if self.consumes { 0o440 } else { 0o640 }
+    }
+
+    fn open(&self, flags: u32) -> Result<Option<Opened>, Errno> {
+        if flags & O_TRUNC != 0 && !self.consumes {
+            control::clear_of(self.cpus);
+        }
+        let file = KArc::try_new(TraceFile::new(self.cpus, self.consumes)?)?;
+        if self.consumes && PIPES.fetch_add(1, Relaxed) == 0 {
+            Pin::static_ref(&TIMER).start(time::now() + 10 * MSEC, MSEC);
+        }
+        Ok(Some(Opened::Own(unsize!(KArc, file => dyn FileOps))))
+    }
+}
+
+/// `trace_marker`: what is written becomes an entry.
+pub struct MarkNode;
+
+/// Longest text of one entry (Linux: TRACE_BUF_SIZE): of a longer one so much is written.
+const MARK_MAX: usize = MAX_BODY;
+
+struct MarkFile;
+
+impl FileOps for MarkFile {
+    /// EBADF: tracing is off; ENOMEM.
+    fn write<'a>(&'a self, _: &'a File, buf: &mut IoBuf<'_>, pos: &mut u64) -> OpResult<'a, usize> {
+        let n = buf.remaining().min(MARK_MAX);
+        let mut bytes = KVec::new();
+        bytes.try_resize(n, 0)?;
+        control::expand()?;
+        if !state::TRACING.load(Relaxed) {
+            return Err(Errno::EBADF.into());
+        }
+        let mut at = 0;
+        while at < n {
+            at += buf.copy_in(&mut bytes[at..])?;
+        }
+        let _ = state::enter(|cpu| state::write(cpu, event::MARK, false, &bytes));
+        *pos += n as u64;
+        Ok(n)
+    }
+}
+
+impl Node for MarkNode {
+    fn mode(&self) -> u32 {
+        S_IFREG | 0o220
+    }
+
+    fn open(&self, _: u32) -> Result<Option<Opened>, Errno> {
+        let file = KArc::try_new(MarkFile)?;
+        Ok(Some(Opened::Own(unsize!(KArc, file => dyn FileOps))))
+    }
+}
