@@ -15,6 +15,7 @@ mod programs;
 mod sched;
 mod shell;
 mod smp;
+mod trace;
 
 pub use case::{Ability, Case, Fixture, How, Input, Output};
 pub use debian::RT_TESTS;
@@ -37,6 +38,7 @@ pub fn cases() -> Vec<Case> {
     all.extend(cgroup::cases());
     all.extend(smp::cases());
     all.extend(sched::cases());
+    all.extend(trace::cases());
     all
 }
 

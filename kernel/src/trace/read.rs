@@ -81,10 +81,14 @@ impl TraceFile {
     /// What stands above the entries.
     fn begin(&self, reader: &mut Reader, out: &mut SeqBuf) {
         let (mut next, mut readable, mut written) = ([0; MAX_CPUS], 0, 0);
+        // Of a pipe also that of rings that are made later.
+        reader.end = [if self.consumes { u64::MAX } else { 0 }; MAX_CPUS];
         for cpu in self.cpus.iter() {
             if let Some(ring) = ring_of(cpu) {
                 next[cpu.index()] = ring.start();
-                reader.end[cpu.index()] = if self.consumes { u64::MAX } else { ring.next() };
+                if !self.consumes {
+                    reader.end[cpu.index()] = ring.next();
+                }
                 readable += ring.readable();
                 written += ring.entries();
             }
@@ -118,6 +122,10 @@ impl TraceFile {
                 for cpu in self.cpus.iter() {
                     let i = cpu.index();
                     let Some(ring) = ring_of(cpu) else { continue };
+                    if next[i] > ring.next() || self.consumes && next[i] < ring.start() && ring.overrun() == 0 {
+                        // Another ring than before, or it was cleared.
+                        next[i] = ring.start();
+                    }
                     let found = loop {
                         if next[i] >= end[i] {
                             break None;

@@ -1,0 +1,65 @@
+//! Tracing: what `sched_switch` says of a known load, what latency tracers make of planted sections, and switching sites under load.
+use crate::{Case, Input, Output};
+
+/// A script in tracefs, which prints `expected`.
+fn script(name: &str, text: &str, expected: &str) -> Case {
+    let text = format!("mkdir -p /tmp/t; mount -t tracefs t /tmp/t; cd /tmp/t\n{text}");
+    Case::program(name, vec!["sh", "-c", Box::leak(text.into_boxed_str())], 0)
+        .streams(Input::Empty, Output::Exact(expected.to_string()), Output::Empty)
+}
+
+/// Two shells that answer each other through FIFOs on one CPU: each switch begins with whom the one before ended, and both are
+/// switched to in turns.
+const PING_PONG: &str = r#"mkfifo /tmp/a /tmp/b
+echo 1 > events/sched/sched_switch/enable
+sh -c 'printf ping > /proc/$$/comm; exec 3<>/tmp/a 4<>/tmp/b; for i in $(seq 50); do echo x >&3; read l <&4; done' &
+sh -c 'printf pong > /proc/$$/comm; exec 3<>/tmp/a 4<>/tmp/b; for i in $(seq 50); do read l <&3; echo x >&4; done' &
+wait
+echo 0 > tracing_on
+sed -n 's/.*: sched_switch: prev_comm=\(.*\) prev_pid=\([0-9]*\) .*next_comm=\(.*\) next_pid=\([0-9]*\) .*/\2 \4 \1 \3/p' trace > /tmp/s
+awk 'NR > 1 && $1 != last { bad++ } { last = $2 } $3 == "ping" && $4 == "pong" { a++ } $3 == "pong" && $4 == "ping" { b++ }
+END { print "torn", bad + 0; print "to pong", (a >= 45); print "to ping", (b >= 45) }' /tmp/s"#;
+
+/// What is written to the marker comes out of a pipe that waits for it, and is gone from the ring then.
+const PIPE: &str = r#"cat trace_pipe > /tmp/out & P=$!
+sleep 0.2; echo ready > trace_marker; echo steady > trace_marker; sleep 0.5; kill $P
+sed 's/.*: tracing_mark_write: //' /tmp/out; grep -c tracing_mark_write trace; echo left"#;
+
+/// Sites change while four CPUs come by them.
+const UNDER_LOAD: &str = r#"for i in 1 2 3 4; do (while [ ! -e /tmp/stop ]; do echo x | cat > /dev/null; (exit 0); done) & done
+for i in 1 2; do
+for t in irqsoff preemptoff preemptirqsoff wakeup poll nop; do
+echo $t > current_tracer; echo 1 > events/enable; echo 1 > runqueue_latency; cat trace > /dev/null; echo 0 > events/enable; echo 0 > runqueue_latency
+done; done
+touch /tmp/stop; wait; cat current_tracer events/enable; grep -q 'class fair: count [1-9]' runqueue_latency && echo counted"#;
+
+/// A session on one CPU in virtual time, in which `tracer` looks at `crash`.
+fn planted(tracer: &'static str, crash: &'static str, finds: Vec<(&'static str, &'static str)>) -> Case {
+    let typed = format!("echo {tracer} > current_tracer; sleep 0.2; ls -lR /proc/1 > /tmp/ls 2>&1; echo before $(($(cat tracing_max_latency) < 10000))");
+    let plant = format!("echo {crash} > /sys/kernel/debug/provoke-crash/DIRECT; echo max $(($(cat tracing_max_latency) / 1000)) ms");
+    let mut lines: Vec<(&'static str, &'static str)> = vec![
+        ("mkdir -p /sys; mount -t sysfs sysfs /sys; cd /sys/kernel/tracing; cat current_tracer", "nop\r\n"),
+        (Box::leak(typed.into_boxed_str()), "before 1\r\n"),
+        (Box::leak(plant.into_boxed_str()), "max 20 ms\r\n"),
+    ];
+    lines.extend(finds);
+    lines.push(("exit", ""));
+    Case::session(&format!("trace/{tracer}-finds-it"), lines).options(&["--smp", "1", "--icount"])
+}
+
+/// The cases.
+pub fn cases() -> Vec<Case> {
+    let started = |says| ("grep -F 'started at' trace", says);
+    vec![
+        script("trace/switches-of-a-ping-pong", PING_PONG, "torn 0\nto pong 1\nto ping 1\n").options(&["--smp", "1"]),
+        script("trace/pipe-waits", PIPE, "ready\nsteady\n0\nleft\n").options(&["--smp", "2"]),
+        script("trace/sites-change-under-load", UNDER_LOAD, "nop\n0\ncounted\n").options(&["--smp", "4"]),
+        planted("irqsoff", "SPIN_IRQS_OFF", vec![started("lkdtm::spin_irqs_off+0x")]),
+        planted("preemptoff", "SPIN_PREEMPT_OFF", vec![started("lkdtm::spin_preempt_off+0x")]),
+        planted(
+            "poll",
+            "SPIN_POLL",
+            vec![("grep -A2 -F '<interrupted at>' trace", "lkdtm::spin+0x"), ("grep -A9 -F '<await chain>' trace", "__arm64_sys_write")],
+        ),
+    ]
+}
