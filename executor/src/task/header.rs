@@ -6,7 +6,6 @@ use crate::atomic;
 use crate::class::{Enqueue, Entity, Params, Policy, Rank};
 use crate::context::{Context, IrqGuard, MaskGuard};
 use crate::cpu::{CpuId, CpuMask};
-use crate::trace::{KEY_WAKE, Role};
 use crate::wait::{Stages, WaitMode, WaitSite};
 use alloc::alloc::dealloc;
 use core::alloc::Layout;
@@ -39,22 +38,11 @@ impl Hooks {
 }
 
 /// `Task::arrival`: it was woken.
-const ARRIVE_WAKEUP: u32 = 0;
+pub(super) const ARRIVE_WAKEUP: u32 = 0;
 /// It was never on a queue.
-const ARRIVE_NEW: u32 = 1;
+pub(super) const ARRIVE_NEW: u32 = 1;
 /// It was taken off another queue.
-const ARRIVE_MIGRATED: u32 = 2;
-
-/// Why a task comes to a run queue.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Coming {
-    /// It was woken.
-    Woken,
-    /// It was never on one.
-    New,
-    /// It was taken off another one.
-    Migrated,
-}
+pub(super) const ARRIVE_MIGRATED: u32 = 2;
 
 /// What depends on the type of a task's future.
 pub(super) struct VTable {
@@ -75,15 +63,15 @@ pub struct Task {
     /// The CPU on whose queue it is, or last was. Written by the enqueuer under that queue's lock.
     cpu: AtomicU32,
     /// Why it comes to a run queue next (`ARRIVE_*`). Written by its maker, or by whoever took it off a queue.
-    arrival: AtomicU32,
+    pub(super) arrival: AtomicU32,
     /// Taken while its run queue changes, and by those who look at its entity: inside a run queue's lock, a leaf.
     moving: AtomicBool,
     interrupt: atomic::AtomicU32,
     affinity: AtomicU64,
     /// Its rank, as a waker on its CPU may read it without the queue's lock, and [`URGENCY_STAYS`].
-    urgency: AtomicU32,
+    pub(super) urgency: AtomicU32,
     /// The kernel's number for it, 0 while it has none, and below it whether it is also its process's: for tracers.
-    number: AtomicU32,
+    pub(super) number: AtomicU32,
     /// The place in its class. Touched only under the lock of the run queue of `cpu`.
     pub(crate) entity: UnsafeCell<Entity>,
     /// The context block of the stack on which its poll is parked.
@@ -98,7 +86,7 @@ pub struct Task {
     pub(crate) pi: AtomicPtr<crate::sync::rt_mutex::PiTask>,
     /// The kernel's own object (a thread), opaque here.
     owner: AtomicUsize,
-    hooks: &'static Hooks,
+    pub(super) hooks: &'static Hooks,
     name: [core::sync::atomic::AtomicU8; 16],
     #[cfg(feature = "stamps")]
     stamps: crate::stamps::TaskStamps,
@@ -113,17 +101,13 @@ unsafe impl Send for Task {}
 const URGENCY_STAYS: u32 = 1 << 8;
 
 /// Where Linux's priority (`Params::prio`) is in [`Task::urgency`], for tracers.
-const URGENCY_PRIO_SHIFT: u32 = 16;
+pub(super) const URGENCY_PRIO_SHIFT: u32 = 16;
 
 /// The rank, [`URGENCY_STAYS`], and the priority.
 fn urgency_of(params: &Params) -> u32 {
     let stays = matches!(params.policy, Policy::Fifo | Policy::Stop);
     u32::from(params.rank().0) | if stays { URGENCY_STAYS } else { 0 } | u32::from(params.prio() as u16) << URGENCY_PRIO_SHIFT
 }
-
-/// How the push on its CPU's own inbox is traced.
-const WAKE: u32 = Role::Wake as u32;
-const LINK_AT: usize = offset_of!(Task, link);
 
 impl Task {
     /// The header of a new task: NOTIFIED, for whoever starts it pushes it.
@@ -239,52 +223,6 @@ impl Task {
     #[inline(always)]
     pub(crate) fn outranks(&self, other: &Task) -> bool {
         (self.urgency.load(Relaxed) as u8) < other.urgency.load(Relaxed) as u8
-    }
-
-    /// Its priority as Linux shows it (`Params::prio`), read without a lock: for tracers.
-    pub fn prio(&self) -> i16 {
-        (self.urgency.load(Relaxed) >> URGENCY_PRIO_SHIFT) as i16
-    }
-
-    /// The kernel's number for it, below 2^31; 0: it has none.
-    pub fn number(&self) -> u32 {
-        self.number.load(Relaxed) >> 1
-    }
-
-    /// Whether its number is also that of its process.
-    pub fn leads(&self) -> bool {
-        self.number.load(Relaxed) & 1 != 0
-    }
-
-    /// Gives it a number, and says whether that is also its process's.
-    pub fn set_number(&self, number: u32, leads: bool) {
-        self.number.store(number << 1 | u32::from(leads), Relaxed);
-    }
-
-    /// Whether its futures belong to user space: the executor enters and leaves it by hooks.
-    pub fn has_hooks(&self) -> bool {
-        self.hooks.switch_in.is_some()
-    }
-
-    /// Links it before `next` in its CPU's own inbox.
-    #[inline(always)]
-    pub(crate) fn link_here(&self, next: *mut Task) {
-        // SAFETY: the field is an atomic pointer of this header.
-        unsafe { crate::arch::store_traced::<WAKE, KEY_WAKE, LINK_AT>(core::ptr::from_ref(self).cast(), next.cast()) };
-    }
-
-    /// What becomes of it when its poll ends now, as far as can be seen in that poll: whether it is runnable at once.
-    pub fn is_runnable_again(&self) -> bool {
-        self.state.is_notified()
-    }
-
-    /// Why it comes to a run queue next: for tracers.
-    pub fn coming(&self) -> Coming {
-        match self.arrival.load(Relaxed) {
-            ARRIVE_WAKEUP => Coming::Woken,
-            ARRIVE_NEW => Coming::New,
-            _ => Coming::Migrated,
-        }
     }
 
     /// Polls the future once.

@@ -20,11 +20,13 @@ mod header;
 pub mod reaper;
 mod spawn;
 pub mod state;
+mod traced;
 pub mod waker;
 
-pub use header::{Coming, INTERRUPT_KILL, INTERRUPT_SIGNAL, Hooks, Task, TaskRef};
+pub use header::{INTERRUPT_KILL, INTERRUPT_SIGNAL, Hooks, Task, TaskRef};
 pub use spawn::{SpawnError, Spawned};
 pub use state::State;
+pub use traced::Coming;
 
 use crate::context::Context;
 

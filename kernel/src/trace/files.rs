@@ -1,6 +1,6 @@
 //! tracefs: the files by which tracing is steered (Linux: Documentation/trace/ftrace.rst).
 //!
-//! The tree is under `/sys/kernel/tracing` and `/sys/kernel/debug/tracing`, and is what the file-system type `tracefs` mounts.
+//! The tree is under `/sys/kernel/tracing` and in debugfs' `tracing`, and is what the file-system type `tracefs` mounts.
 
 use super::events::{self, enable_at_boot, switch};
 use super::latency::Tracer;
@@ -198,9 +198,8 @@ pub fn init() -> Result<(), Errno> {
     let info = SuperInfo { fstype: "tracefs", magic: TRACEFS_MAGIC, flags, max_bytes: i64::MAX as u64 };
     *SUPER.lock() = Some(vnode::make_super(info, root.node())?);
     superblock::register(FsType { name: "tracefs", needs_device: false, user_mount: true, mount })?;
-    let sys = vigil_fs::proc::sys_root()?;
-    sys.add("kernel/tracing", root.node())?;
-    sys.add("kernel/debug/tracing", root.node())?;
+    vigil_fs::proc::sys_root()?.add("kernel/tracing", root.node())?;
+    vigil_fs::debug::root()?.add("tracing", root.node())?;
     if let Some(info) = crate::boot::info() {
         if let Some(list) = info.params.trace_event {
             enable_at_boot(list)?;

@@ -1,0 +1,70 @@
+//! What tracers see of a task, without a lock.
+
+use super::Task;
+use super::header::{ARRIVE_NEW, ARRIVE_WAKEUP, URGENCY_PRIO_SHIFT};
+use crate::trace::{KEY_WAKE, Role};
+use core::mem::offset_of;
+use core::sync::atomic::Ordering::Relaxed;
+
+/// Why a task comes to a run queue.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Coming {
+    /// It was woken.
+    Woken,
+    /// It was never on one.
+    New,
+    /// It was taken off another one.
+    Migrated,
+}
+
+/// How the push on its CPU's own inbox is traced.
+const WAKE: u32 = Role::Wake as u32;
+const LINK_AT: usize = offset_of!(Task, link);
+
+impl Task {
+    /// Its priority as Linux shows it (`Params::prio`), read without a lock: for tracers.
+    pub fn prio(&self) -> i16 {
+        (self.urgency.load(Relaxed) >> URGENCY_PRIO_SHIFT) as i16
+    }
+
+    /// The kernel's number for it, below 2^31; 0: it has none.
+    pub fn number(&self) -> u32 {
+        self.number.load(Relaxed) >> 1
+    }
+
+    /// Whether its number is also that of its process.
+    pub fn leads(&self) -> bool {
+        self.number.load(Relaxed) & 1 != 0
+    }
+
+    /// Gives it a number, and says whether that is also its process's.
+    pub fn set_number(&self, number: u32, leads: bool) {
+        self.number.store(number << 1 | u32::from(leads), Relaxed);
+    }
+
+    /// Whether its futures belong to user space: the executor enters and leaves it by hooks.
+    pub fn has_hooks(&self) -> bool {
+        self.hooks.switch_in.is_some()
+    }
+
+    /// Links it before `next` in its CPU's own inbox.
+    #[inline(always)]
+    pub(crate) fn link_here(&self, next: *mut Task) {
+        // SAFETY: the field is an atomic pointer of this header.
+        unsafe { crate::arch::store_traced::<WAKE, KEY_WAKE, LINK_AT>(core::ptr::from_ref(self).cast(), next.cast()) };
+    }
+
+    /// What becomes of it when its poll ends now, as far as can be seen in that poll: whether it is runnable at once.
+    pub fn is_runnable_again(&self) -> bool {
+        self.state.is_notified()
+    }
+
+    /// Why it comes to a run queue next: for tracers.
+    pub fn coming(&self) -> Coming {
+        match self.arrival.load(Relaxed) {
+            ARRIVE_WAKEUP => Coming::Woken,
+            ARRIVE_NEW => Coming::New,
+            _ => Coming::Migrated,
+        }
+    }
+}
