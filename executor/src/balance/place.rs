@@ -29,21 +29,25 @@ fn place_slow(task: &Task, prev: CpuId, here: CpuId) -> CpuId {
     if task.rank() == Rank::STOP {
         return prev;
     }
-    let active = usable(task);
-    let stays = active.contains(prev);
-    if stays && !has_others(prev) {
-        return prev;
-    }
     // What a deadline task has of its reservation is kept where it was last, also while it sleeps: a CPU on its way out sends it on.
     if task.is_deadline() && task.affinity().contains(prev) && ONLINE.load().contains(prev) {
         return prev;
     }
+    let active = usable(task);
+    if active.contains(prev) && !has_others(prev) {
+        return prev;
+    }
+    place_among(task, active, prev, here)
+}
+
+/// The CPU of `active` that suits it.
+fn place_among(task: &Task, active: CpuMask, prev: CpuId, here: CpuId) -> CpuId {
     let cpus = Cpus { here };
     let allowed = |cpu: usize| CpuId::new(cpu).is_some_and(|c| active.contains(c));
     let chosen = woken(&cpus, task.rank(), prev.index(), here.index(), allowed);
     match chosen.and_then(CpuId::new) {
         Some(cpu) => cpu,
-        None if stays => prev,
+        None if active.contains(prev) => prev,
         // Isolated CPUs only.
         None => active.first().unwrap_or(here),
     }
@@ -51,7 +55,7 @@ fn place_slow(task: &Task, prev: CpuId, here: CpuId) -> CpuId {
 
 /// The CPU for a task that has to leave `here`, this CPU, which is on its way out.
 pub(crate) fn place_evicted(task: &Task, here: CpuId) -> CpuId {
-    place_slow(task, here, here)
+    place_among(task, usable(task), here, here)
 }
 
 /// The CPUs on which `task` may run now.
