@@ -8,6 +8,7 @@ mod cgroup;
 mod chaos;
 mod crash;
 mod debian;
+pub mod hotplug;
 mod matrix;
 mod memory;
 mod pipes;
@@ -37,6 +38,7 @@ pub fn cases() -> Vec<Case> {
     all.extend(chaos::cases());
     all.extend(cgroup::cases());
     all.extend(smp::cases());
+    all.extend(hotplug::cases());
     all.extend(sched::cases());
     all.extend(trace::cases());
     all
