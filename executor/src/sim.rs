@@ -154,6 +154,20 @@ impl Sim {
         Some(id)
     }
 
+    /// Makes a task that sleeps until `at`, and is on no queue before; with a reservation if it is given one, which must be
+    /// admitted.
+    pub fn spawn_asleep(&mut self, cpu: usize, params: Params, dl: Option<DlParams>, behaviour: Behaviour, at: Nanos) -> TaskId {
+        let id = self.make(cpu, params, behaviour);
+        if let Some(dl) = dl {
+            assert!(self.set_deadline(id, dl), "not admitted");
+        }
+        // SAFETY: tasks live as long as the simulator.
+        let task = unsafe { self.tasks[id].as_mut() };
+        (task.wakes_at, task.released) = (Some(at), at);
+        self.cpus[cpu].sleepers.push(Reverse((at, id)));
+        id
+    }
+
     fn make(&mut self, cpu: usize, params: Params, behaviour: Behaviour) -> TaskId {
         let id = self.tasks.len();
         let mut task = SimTask {

@@ -408,16 +408,15 @@ fn the_interval_that_user_space_is_told() {
 }
 
 #[test]
-fn a_hog_that_is_a_slice_ahead_may_finish_only_the_minimal_granularity() {
+fn a_hog_that_gets_company_goes_on_till_the_next_tick() {
     let rq = queue(1);
     let (hog, waiter) = (sleeper(rq, Params::DEFAULT), sleeper(rq, batch()));
     let _ = wake(rq, hog, 0);
     assert_eq!(pick(rq, 0), Some(hog));
-    assert_eq!(wake(rq, waiter, SEC), Preempt::No);
-    let event = rq.next_event(SEC).expect("two compete");
-    assert!(event.abs_diff(SEC + 750 * USEC) < 10, "{event}");
-    assert!(!rq.tick(SEC + 700 * USEC));
-    assert!(rq.tick(event));
+    assert_eq!(wake(rq, waiter, SEC + MSEC), Preempt::No);
+    assert_eq!(rq.next_event(SEC + MSEC), Some(SEC + 4 * MSEC));
+    assert!(!rq.tick(SEC + 3 * MSEC));
+    assert!(rq.tick(SEC + 4 * MSEC));
 }
 
 #[test]

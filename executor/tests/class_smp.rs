@@ -137,6 +137,43 @@ fn no_task_is_lost() {
 }
 
 #[test]
+fn no_task_is_lost_on_any_number_of_cpus() {
+    for cpus in [1, 2, 7, 64, 333, 1024] {
+        let mut random = Random(7 + cpus as u64);
+        let mut smp = Smp::new(&places(cpus, 2, 8, 8));
+        let runs: Vec<Nanos> = (0..cpus * 3 + 5).map(|_| 1 + random.below(3 * MSEC)).collect();
+        let ids: Vec<_> = runs
+            .iter()
+            .map(|run| {
+                let params = if random.below(8) == 0 { Params::fifo(10) } else { Params::normal(random.below(10) as i8) };
+                smp.spawn(random.below(cpus as u64) as usize, params, ANYWHERE, Behaviour::Once { run: *run })
+            })
+            .collect();
+        smp.run(5 * SEC, |_| {});
+        for (id, run) in ids.into_iter().zip(runs) {
+            assert!(smp.is_dead(id), "{cpus} CPUs, task {id}");
+            assert_eq!(smp.runtime(id), run);
+        }
+        assert!((0..cpus).all(|cpu| smp.nr_running(cpu) == 0));
+    }
+}
+
+#[test]
+fn two_hogs_for_each_cpu_share_alike_however_many_cpus() {
+    for cpus in [1, 2, 8, 64, 256] {
+        let mut smp = Smp::new(&places(cpus, 1, 4, 4));
+        let ids: Vec<_> = (0..2 * cpus).map(|_| smp.spawn(0, Params::DEFAULT, ANYWHERE, Behaviour::Hog)).collect();
+        smp.run(2 * SEC, |_| {});
+        let sum: Nanos = ids.into_iter().map(|id| {
+            let had = smp.runtime(id) as f64 / SEC as f64;
+            assert!((0.9..=1.1).contains(&had), "{cpus} CPUs: {had:.3} s of 1");
+            smp.runtime(id)
+        }).sum();
+        assert_eq!(sum, cpus as u64 * 2 * SEC, "no CPU idled");
+    }
+}
+
+#[test]
 fn the_most_urgent_run_on_as_many_cpus_as_there_are() {
     let mut smp = Smp::new(&flat(3));
     let ids: Vec<_> = [10, 20, 30, 40].map(|p| smp.spawn(0, Params::fifo(p), ANYWHERE, Behaviour::Hog)).into();

@@ -20,6 +20,7 @@ mod selftest;
 mod setup;
 mod streams;
 mod test;
+mod trace;
 mod ui;
 mod userland;
 
@@ -57,6 +58,12 @@ enum Cmd {
     Accept(accept::AcceptArgs),
     /// Measure instructions per operation under Debian's Linux and under Vigil, and show them side by side
     Bench(bench::BenchArgs),
+    /// Record what Debian's Linux schedules, for the simulator's tests: one load or all, into tests/traces
+    TraceLinux {
+        /// Names of loads
+        #[arg(value_name = "LOAD")]
+        loads: Vec<String>,
+    },
     /// Make a root file system of Debian arm64 packages with their dependencies, without touching this machine
     Rootfs {
         /// Debian package names
@@ -91,6 +98,7 @@ fn main_result(cli: Cli) -> Result<i32> {
         Cmd::Test(args) => test::test(&ctx, &args),
         Cmd::Bench(args) => bench::bench(&ctx, &args),
         Cmd::Accept(args) => accept::accept(&ctx, &args),
+        Cmd::TraceLinux { loads } => trace::trace(&ctx, &loads),
         Cmd::Rootfs { packages, out } => apt::rootfs(&ctx, &packages, &out).map(|()| 0),
     }
 }

@@ -19,42 +19,57 @@ struct Attr {
     period: u64,
 }
 
-/// How a hog is scheduled.
+/// How a task is scheduled.
 #[derive(Clone, Copy)]
-enum Way {
+pub enum Way {
+    /// SCHED_OTHER with this nice value.
     Nice(i32),
+    /// SCHED_BATCH, the same.
+    Batch(i32),
+    /// SCHED_FIFO with this priority.
     Fifo(u32),
+    /// SCHED_RR, the same.
+    RoundRobin(u32),
     /// Run time and period.
     Deadline(u64, u64),
 }
 
 impl Way {
     /// Makes the caller so; 0, or the number of the error.
-    fn take(self) -> i32 {
+    pub fn take(self) -> i32 {
+        self.take_for(0)
+    }
+
+    /// Makes `pid` so.
+    pub fn take_for(self, pid: libc::pid_t) -> i32 {
         let mut attr = Attr { size: size_of::<Attr>() as u32, ..Attr::default() };
         match self {
             Way::Nice(nice) => attr.nice = nice,
+            Way::Batch(nice) => (attr.policy, attr.nice) = (libc::SCHED_BATCH as u32, nice),
             Way::Fifo(priority) => (attr.policy, attr.priority) = (libc::SCHED_FIFO as u32, priority),
+            Way::RoundRobin(priority) => (attr.policy, attr.priority) = (libc::SCHED_RR as u32, priority),
             Way::Deadline(runtime, period) => {
                 (attr.policy, attr.runtime, attr.deadline, attr.period) = (SCHED_DEADLINE, runtime, period, period);
             }
         }
         // SAFETY: the structure says its size and lives through the call.
-        match unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attr, 0) } {
+        match unsafe { libc::syscall(libc::SYS_sched_setattr, pid, &raw const attr, 0) } {
             0 => 0,
             _ => Error::last_os_error().raw_os_error().unwrap_or(libc::EINVAL),
         }
     }
 }
 
-fn clock(id: libc::clockid_t) -> u64 {
+/// Nanoseconds of a clock.
+pub fn clock(id: libc::clockid_t) -> u64 {
     let mut t = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the structure lives through the call.
     unsafe { libc::clock_gettime(id, &raw mut t) };
     t.tv_sec as u64 * 1_000_000_000 + t.tv_nsec as u64
 }
 
-fn sleep_until(at: u64) {
+/// Sleeps until CLOCK_MONOTONIC shows `at`.
+pub fn sleep_until(at: u64) {
     let until = libc::timespec { tv_sec: (at / 1_000_000_000) as i64, tv_nsec: (at % 1_000_000_000) as i64 };
     // SAFETY: the structure lives through the call; an early return is a signal's, of which there are none.
     unsafe { libc::clock_nanosleep(libc::CLOCK_MONOTONIC, libc::TIMER_ABSTIME, &raw const until, std::ptr::null_mut()) };
@@ -80,7 +95,8 @@ fn used(pid: libc::pid_t) -> u64 {
     clock(!pid << 3 | 2)
 }
 
-fn end(pid: libc::pid_t) -> Result<i32, String> {
+/// Kills a child and waits for it.
+pub fn end(pid: libc::pid_t) -> Result<i32, String> {
     // SAFETY: takes integers.
     unsafe { libc::kill(pid, libc::SIGKILL) };
     sys::wait(pid)

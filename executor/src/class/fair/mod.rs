@@ -48,6 +48,9 @@ pub(super) struct FairRq {
     terms: Terms,
     /// What [`SchedClass::next_event`] answered last.
     event: Nanos,
+    /// Till when who was alone may go on, see [`FairRq::note_company`]; who that is, and its `prev_sum_exec` in that stay.
+    grace: Nanos,
+    grace_of: Option<(NonNull<Entity>, Nanos)>,
     /// The CPU whose queue it is.
     pub(super) cpu: u32,
     /// Runnable tasks of groups; and entities of groups that are on this queue for them.
@@ -87,6 +90,8 @@ impl FairRq {
             parked: List::new(),
             terms: Terms::of(t),
             event: 0,
+            grace: 0,
+            grace_of: None,
             cpu: 0,
             grouped: 0,
             group_entities: 0,
@@ -230,14 +235,7 @@ impl SchedClass for FairRq {
         unsafe {
             self.adopt(e);
             self.place(e, why, now);
-            if self.nr == 1
-                && let Some(curr) = self.curr
-            {
-                // Its slice begins now: alone it had none to use up. Otherwise a wakee that may not preempt (BATCH,
-                // or too little behind) would get the CPU all the same, for Linux only at its next tick.
-                let curr = curr.as_ptr();
-                (*curr).prev_sum_exec = (*curr).sum_exec;
-            }
+            self.note_company(now);
             self.account_enqueue(e);
             self.insert(e);
         }

@@ -133,6 +133,27 @@ impl FairRq {
         unsafe { (*e.as_ptr()).vruntime = if long || before(own, floor) { floor } else { own } };
     }
 
+    /// Somebody is about to be queued. If the current entity was alone, its stay may have been longer than the slice that it has in
+    /// company; Linux sees that at its next tick, and till then it goes on. (Else a wakee that may not preempt, because it is BATCH or
+    /// too little behind, would do so all the same.)
+    ///
+    /// # Safety
+    /// Under the queue's lock; the current entity is charged.
+    #[inline(always)]
+    pub(super) unsafe fn note_company(&mut self, now: Nanos) {
+        if self.nr == 1
+            && let Some(curr) = self.curr
+        {
+            // SAFETY: the current entity is valid, and only read.
+            let (sum, prev) = unsafe { ((*curr.as_ptr()).sum_exec, (*curr.as_ptr()).prev_sum_exec) };
+            // No slice is shorter.
+            if sum.wrapping_sub(prev) >= self.terms.shortest {
+                self.grace = tick_after(now.saturating_add(1));
+                self.grace_of = Some((curr, prev));
+            }
+        }
+    }
+
     /// How much longer the current entity may run (0: its time is up), by the two rules of Linux's
     /// `check_preempt_tick`, exact instead of at the next tick; `None` when it is alone.
     ///
@@ -171,6 +192,7 @@ impl FairRq {
             .min_granularity
             .saturating_sub(ran)
             .max(until(lead.saturating_add_unsigned(slice)));
-        Some(by_slice.min(by_lead))
+        let time = by_slice.min(by_lead);
+        Some(if time == 0 && self.grace_of == Some((curr, c.prev_sum_exec)) { self.grace.saturating_sub(c.exec_start) } else { time })
     }
 }

@@ -67,12 +67,7 @@ pub(super) unsafe fn place_entity(root: *mut FairRq, level: Level, e: NonNull<En
         let q = queue_of(root, level);
         (*q).adopt(e);
         (*q).place(e, why, now);
-        if (*q).nr == 1
-            && let Some(curr) = (*q).curr
-        {
-            // As in `FairRq::enqueue_task`.
-            (*curr.as_ptr()).prev_sum_exec = (*curr.as_ptr()).sum_exec;
-        }
+        (*q).note_company(now);
         (*q).account_enqueue(e);
         (*q).tree.insert(e);
         note_place(root, level, e, Place::Queued);
