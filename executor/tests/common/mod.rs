@@ -1,6 +1,8 @@
 //! What the loom tests share: a waker that loom understands, and bounded models.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub mod world;
+
 use loom::sync::{Condvar, Mutex};
 use std::future::Future;
 use std::pin::{Pin, pin};
