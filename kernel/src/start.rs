@@ -7,7 +7,7 @@ use crate::arch::aarch64::{features, fpsimd, smp as bringup, switch, uaccess};
 use crate::boot::BootInfo;
 use crate::debug::{panic, report};
 use crate::{irq, platform, pr_err, pr_info, random, softirq, task, time};
-use vigil_drivers::dt::{NO_CLUSTER, Tree, cpu_map};
+use vigil_drivers::dt::{NO_CLUSTER, Tree, cpu_capacities, cpu_map};
 use vigil_executor::balance::{self, topology::Place};
 use vigil_executor::class::Params;
 use vigil_executor::context::StackKind;
@@ -80,11 +80,18 @@ fn start_devices(info: &BootInfo) {
             balance::set_place(id, Place { core: i as u16, cluster: NO_CLUSTER, ..Place::default() });
         }
     }
+    let by_mpidr = |mpidr: u64| info.cpus().position(|cpu| cpu.mpidr == mpidr).and_then(CpuId::new);
     cpu_map(&tree, |mpidr, place| {
-        if let Some(id) = info.cpus().position(|cpu| cpu.mpidr == mpidr).and_then(CpuId::new) {
+        if let Some(id) = by_mpidr(mpidr) {
             balance::set_place(id, place);
         }
     });
+    cpu_capacities(&tree, |mpidr, capacity| {
+        if let Some(id) = by_mpidr(mpidr) {
+            balance::set_capacity(id, capacity);
+        }
+    });
+    vigil_executor::work::set_unbound_cpus(crate::boot::info::unbound_work_cpus());
     if let Err(e) = irq::init(&tree) {
         panic!("no usable interrupt controller or timer: {}", e.name());
     }

@@ -31,6 +31,19 @@ const TOPOLOGY: &str = "cd /sys/devices/system/cpu/cpu1/topology; grep . *";
 const TOLD: &str = "cluster_cpus:f\ncluster_cpus_list:0-3\ncluster_id:0\ncore_cpus:2\ncore_cpus_list:1\ncore_id:1\ncore_siblings:f
 core_siblings_list:0-3\npackage_cpus:f\npackage_cpus_list:0-3\nphysical_package_id:0\nthread_siblings:2\nthread_siblings_list:1\n";
 
+/// Two hogs on the threads of one core, let loose: one of them must leave for a core that idles, and the other one stay.
+const CORES: &str = "for i in 1 2; do taskset 3 sh -c 'while :; do :; done' & P=\"$P $!\"; done
+sleep 1
+for p in $P; do taskset -p ff $p >/dev/null; done
+sleep 3
+for p in $P; do set -- $(cat /proc/$p/stat); shift 38; echo $(($1 / 2)); done | uniq | wc -l
+kill -9 $P";
+
+/// What keeps the kernel's own tasks off which CPU, as Debian's Linux has it.
+const FREED: &str = "cd /sys/devices/system/cpu; cat nohz_full isolated cpu0/cpu_capacity
+for p in /proc/[0-9]*; do read name <$p/comm; case $name in kthreadd|khungtaskd|init) echo $name $(grep Cpus_allowed_list $p/status);; esac; done | sort -u";
+const FREED_SAYS: &str = "2-3\n1\n1024\ninit Cpus_allowed_list: 0,2-3\nkhungtaskd Cpus_allowed_list: 0-1\nkthreadd Cpus_allowed_list: 0-1\n";
+
 /// The cases. Bare names are busybox applets.
 pub fn cases() -> Vec<Case> {
     let case = |name: &str, cpus, script, out: &str| {
@@ -42,6 +55,8 @@ pub fn cases() -> Vec<Case> {
         case("smp/hogs-spread", "4", HOGS, "4\n"),
         case("smp/released-hogs-spread", "2", RELEASED, "0 0 2\n"),
         case("smp/topology", "4", TOPOLOGY, TOLD),
+        case("smp/threads-of-a-core", "8", CORES, "2\n").options(&["--qemu-arg=-smp", "--qemu-arg=8,sockets=1,clusters=1,cores=4,threads=2"]),
+        case("smp/nohz-full", "4", FREED, FREED_SAYS).options(&["--append", "nohz_full=2-3 isolcpus=managed_irq,domain,1"]),
         // As many digits as eight CPUs take.
         case("smp/masks", "8", "taskset 1 grep Cpus_allowed: /proc/self/status", "Cpus_allowed:\t01\n"),
         case("smp/taskset-moves", "4", MOVED, &"0123".repeat(5)),

@@ -5,7 +5,7 @@
 //! a gap; a leaf names its CPU by the property `cpu`. Clusters of clusters count as those that contain them, as in Linux 6.1.
 
 use super::{Node, Tree};
-use vigil_executor::balance::topology::Place;
+use vigil_executor::balance::topology::{CAPACITY, Place};
 
 /// The cluster of cores that are in none.
 pub const NO_CLUSTER: u16 = u16::MAX;
@@ -51,8 +51,30 @@ fn cluster(node: Node<'_>, at: Place, depth: u16, found: &mut dyn FnMut(u64, Pla
 
 fn leaf(node: Node<'_>, place: Place, found: &mut dyn FnMut(u64, Place)) {
     let cpu = node.prop_u32("cpu").and_then(|phandle| node.tree().by_phandle(phandle));
-    if let Some(reg @ ([_, _, _, _] | [_, _, _, _, _, _, _, _])) = cpu.and_then(|cpu| cpu.prop("reg")) {
-        found(reg.iter().fold(0, |n, b| n << 8 | u64::from(*b)), place);
+    if let Some(reg) = cpu.and_then(affinity) {
+        found(reg, place);
+    }
+}
+
+fn affinity(cpu: Node<'_>) -> Option<u64> {
+    let reg = cpu.prop("reg").filter(|reg| matches!(reg.len(), 4 | 8))?;
+    Some(reg.iter().fold(0, |n, b| n << 8 | u64::from(*b)))
+}
+
+/// Calls `found` with the affinity of each CPU and its capacity, of [`CAPACITY`] for the strongest, by `capacity-dmips-mhz`. No call if one
+/// has none (Linux: topology_parse_cpu_capacity).
+pub fn cpu_capacities<'a>(tree: &'a Tree<'a>, mut found: impl FnMut(u64, u32)) {
+    let Some(cpus) = tree.find("/cpus") else { return };
+    let all = || cpus.children().filter(|cpu| cpu.name() == "cpu");
+    let raw = |cpu: Node<'_>| cpu.prop_u32("capacity-dmips-mhz").unwrap_or(0);
+    let (least, most) = all().map(raw).fold((u32::MAX, 0), |(least, most), c| (least.min(c), most.max(c)));
+    if least == 0 || most == 0 {
+        return;
+    }
+    for cpu in all() {
+        if let Some(reg) = affinity(cpu) {
+            found(reg, (u64::from(raw(cpu)) * u64::from(CAPACITY) / u64::from(most)) as u32);
+        }
     }
 }
 
@@ -92,6 +114,26 @@ mod tests {
         });
         let blob = blob.finish();
         assert_eq!(places(blob.bytes()), [(0, (0, 0, 0, 0)), (1, (0, 0, 0, 1)), (0x100, (1, NO_CLUSTER, 0, 0))]);
+    }
+
+    #[test]
+    fn capacities_are_shares_of_the_largest() {
+        let capacities = |second: &[u32]| {
+            let blob = Blob::new().node("", |b| {
+                b.node("cpus", |b| {
+                    b.cells("#address-cells", &[1])
+                        .node("cpu@0", |b| b.cells("reg", &[0]).cells("capacity-dmips-mhz", &[446]))
+                        .node("cpu@100", |b| b.cells("reg", &[0x100]).cells("capacity-dmips-mhz", second))
+                })
+            });
+            let blob = blob.finish();
+            let tree = Tree::unflatten(&validate(blob.bytes()).unwrap()).unwrap();
+            let mut all = Vec::new();
+            cpu_capacities(&tree, |reg, capacity| all.push((reg, capacity)));
+            all
+        };
+        assert_eq!(capacities(&[892]), [(0, 512), (0x100, 1024)]);
+        assert_eq!(capacities(&[0]), [], "all or none");
     }
 
     #[test]

@@ -30,7 +30,7 @@ pub(crate) mod testblob;
 #[cfg(test)]
 mod tests;
 
-pub use cpu_map::{NO_CLUSTER, cpu_map};
+pub use cpu_map::{NO_CLUSTER, cpu_capacities, cpu_map};
 pub use interrupts::{IrqSpec, MAX_IRQ_CELLS};
 pub use tree::{Node, Tree};
 pub use validate::{Dtb, validate};

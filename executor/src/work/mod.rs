@@ -20,6 +20,7 @@ mod worker;
 
 pub use delayed::DelayedWork;
 pub use item::{AsyncWork, Work, WorkRef};
+pub use pool::set_unbound_cpus;
 
 use crate::atomic::{AtomicU32, AtomicUsize, Ordering, fence};
 use crate::cpu::{CpuId, MAX_CPUS, ONLINE, PerCpu};

@@ -10,6 +10,7 @@ use crate::platform;
 use crate::sync::{LockClass, SpinLock};
 use crate::task::{Hooks, SpawnError, Spawned};
 use core::ptr::{self, NonNull, null};
+use core::sync::atomic::AtomicU64;
 
 static WORK_POOL: LockClass = LockClass::new("work_pool");
 
@@ -27,6 +28,21 @@ pub(super) struct Pool {
     items: SpinLock<Items>,
     /// How many workers were made.
     workers: AtomicU32,
+}
+
+/// See [`set_unbound_cpus`]; 0: all.
+static UNBOUND_CPUS: AtomicU64 = AtomicU64::new(0);
+
+/// Workers that belong to no CPU, and are made from now on, run on those of `mask` (Linux: wq_unbound_cpumask).
+pub fn set_unbound_cpus(mask: CpuMask) {
+    UNBOUND_CPUS.store(mask.0, Ordering::Relaxed);
+}
+
+fn unbound_cpus() -> CpuMask {
+    match UNBOUND_CPUS.load(Ordering::Relaxed) {
+        0 => CpuMask::ALL,
+        mask => CpuMask(mask),
+    }
 }
 
 impl Pool {
@@ -137,9 +153,7 @@ impl Pool {
         let made = Spawned::new(Worker::new(queue, self, cpu), params, &name, &Hooks::NONE, null());
         match made {
             Ok(spawned) => {
-                if let Some(cpu) = cpu {
-                    spawned.task().set_affinity(CpuMask::of(cpu));
-                }
+                spawned.task().set_affinity(cpu.map_or_else(unbound_cpus, CpuMask::of));
                 if let Some(platform) = platform::get() {
                     platform.kernel_task(spawned.task());
                 }

@@ -4,7 +4,7 @@ use super::params::Params;
 use core::ops::Range;
 use vigil_drivers::dt::Dtb;
 use vigil_drivers::dt::early::EnableMethod;
-use vigil_executor::cpu::MAX_CPUS;
+use vigil_executor::cpu::{CpuId, CpuMask, MAX_CPUS};
 use vigil_mem::PhysAddr;
 
 /// One CPU of the device tree.
@@ -59,4 +59,21 @@ pub fn get() -> Option<&'static BootInfo> {
 /// The command line's parameters; `None` only in code that runs before they are known.
 pub fn params() -> Option<&'static Params<'static>> {
     INFO.get().map(|i| &i.params)
+}
+
+/// The CPUs that nothing keeps the kernel off; the boot CPU, if there is none (Linux: housekeeping_cpumask).
+fn housekeeping(kept_free: impl Fn(&Params<'_>) -> u64) -> CpuMask {
+    let Some(info) = get() else { return CpuMask::ALL };
+    let mask = CpuMask(CpuMask::ALL.0 & !kept_free(&info.params));
+    if mask.iter().any(|cpu| cpu.index() < info.cpus().count()) { mask } else { CpuMask::of(CpuId::BOOT) }
+}
+
+/// Where kernel tasks run that belong to no CPU (Linux: HK_TYPE_KTHREAD): not on those of `nohz_full=`.
+pub fn kthread_cpus() -> CpuMask {
+    housekeeping(|p| p.nohz_full)
+}
+
+/// Where work is done that belongs to no CPU (Linux: wq_unbound_cpumask): not on those of `isolcpus=`, either.
+pub fn unbound_work_cpus() -> CpuMask {
+    housekeeping(|p| p.nohz_full | p.isolcpus)
 }

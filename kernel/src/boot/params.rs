@@ -55,6 +55,8 @@ pub struct Params<'a> {
     /// `isolcpus=`, as a mask: the CPUs on which init, and so what it starts, does not run unless it asks to. Only the
     /// `domain` kind, which is also what is meant without a word before the list.
     pub isolcpus: u64,
+    /// `nohz_full=`, and `isolcpus=` of the kind `nohz`: CPUs that are kept free of the kernel's own tasks.
+    pub nohz_full: u64,
     /// `mem=`: bytes of memory that are used at most.
     pub mem: Option<u64>,
     /// `panic=`: seconds until a reboot; 0 never, negative at once.
@@ -271,8 +273,14 @@ const TABLE: &[(&str, Set)] = &[
     }),
     ("isolcpus", |p, v| {
         let isolates = |v: &[u8]| v.first().is_some_and(u8::is_ascii_digit) || v.split(|b| *b == b',').any(|w| w == b"domain");
-        v.and_then(|v| cpu_list(v).map(|mask| p.isolcpus = if isolates(v) { mask } else { 0 })).is_some()
+        let Some((v, mask)) = v.and_then(|v| Some((v, cpu_list(v)?))) else { return false };
+        p.isolcpus = if isolates(v) { mask } else { 0 };
+        if v.split(|b| *b == b',').any(|w| w == b"nohz") {
+            p.nohz_full |= mask;
+        }
+        true
     }),
+    ("nohz_full", |p, v| v.and_then(cpu_list).map(|mask| p.nohz_full |= mask).is_some()),
     ("mem", |p, v| v.and_then(memparse).filter(|m| *m != 0).map(|m| p.mem = Some(m)).is_some()),
     ("panic", |p, v| take_number(&mut p.panic_timeout, v)),
     ("oops", |p, v| {
@@ -315,7 +323,7 @@ pub enum Complaint {
 
 /// Words that ask for what does not exist here: they are named in the log.
 const UNSUPPORTED: &[&str] = &[
-    "threadirqs", "sysrq_always_enabled", "initcall_debug", "nohz_full", "rcu_nocbs", "irqaffinity", "hugepages", "init_on_alloc", "init_on_free",
+    "threadirqs", "sysrq_always_enabled", "initcall_debug", "rcu_nocbs", "irqaffinity", "hugepages", "init_on_alloc", "init_on_free",
     "crashkernel", "page_poison", "slub_debug",
 ];
 
@@ -349,6 +357,7 @@ impl<'a> Params<'a> {
             maxcpus: None,
             nr_cpus: None,
             isolcpus: 0,
+            nohz_full: 0,
             mem: None,
             panic_timeout: 0,
             panic_on_oops: false,
@@ -429,6 +438,8 @@ mod tests {
         let p = Params::parse(b"threadirqs init-on-alloc=1 nowatchdog isolcpus=nohz,1", |why, n| bad.push((why, n.to_vec())));
         assert_eq!(bad, [(Complaint::Unsupported, b"threadirqs".to_vec()), (Complaint::Unsupported, b"init-on-alloc".to_vec())]);
         assert_eq!((p.isolcpus, p.init_args.iter().count(), p.init_env.iter().count()), (0, 0, 0));
+        assert_eq!(p.nohz_full, 0b10);
+        assert_eq!(Params::parse(b"nohz_full=2-3", |_, _| {}).nohz_full, 0b1100);
         assert_eq!(Params::parse(b"isolcpus=managed_irq,domain,1-2", |_, _| {}).isolcpus, 0b110);
         assert_eq!(Params::parse(b"isolcpus=3", |_, _| {}).isolcpus, 0b1000);
     }

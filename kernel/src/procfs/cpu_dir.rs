@@ -26,12 +26,13 @@ pub(super) fn init(cpus: &StaticDir) -> Result<(), Errno> {
         let _ = writeln!(out, "{:3}: offline\n{ONLINE_STATE:3}: online", 0);
         Ok(())
     })?;
-    for (cpu, files) in possible().iter().zip(topology::FILES) {
+    for ((cpu, files), capacity) in possible().iter().zip(topology::FILES).zip(topology::CAPACITIES) {
         let topology = StaticDir::try_new(0o555)?;
         for (name, show) in files {
             topology.add_file(name, 0o444, *show)?;
         }
         let always = StaticDir::try_new(0o555)?;
+        always.add_file("cpu_capacity", 0o444, *capacity)?;
         for (path, kind) in [("online", Kind::Online), ("hotplug/state", Kind::State), ("hotplug/target", Kind::Target)] {
             always.add(path, Switch::node(cpu, kind)?)?;
         }

@@ -72,5 +72,8 @@ pub(super) fn init() -> Result<(), Errno> {
     cpus.add_file("isolated", 0o444, |out| {
         show(CpuMask(crate::boot::info().map_or(0, |i| i.params.isolcpus) & possible().0), out)
     })?;
+    cpus.add_file("nohz_full", 0o444, |out| {
+        show(CpuMask(crate::boot::info().map_or(0, |i| i.params.nohz_full) & possible().0), out)
+    })?;
     cpu_dir::init(&cpus)
 }

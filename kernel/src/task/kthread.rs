@@ -32,7 +32,7 @@ pub const KTHREADD: u32 = 2;
 static NEW: SpinLock<KVec<TaskRef>> = SpinLock::new(lock_class!("kthreads"), KVec::new());
 static WAIT: WaitQueue = WaitQueue::new();
 
-/// Makes a kernel task and starts it; with `cpu` it stays on that one. ENOMEM.
+/// Makes a kernel task and starts it; with `cpu` it stays on that one, otherwise it keeps off those of `nohz_full=`. ENOMEM.
 pub fn spawn(
     future: impl Future<Output = ()> + Send + 'static,
     params: Params,
@@ -40,9 +40,7 @@ pub fn spawn(
     cpu: Option<CpuId>,
 ) -> Result<(), SpawnError> {
     let made = Spawned::new(future, params, name, const { &Hooks::NONE }, core::ptr::null())?;
-    if let Some(cpu) = cpu {
-        made.task().set_affinity(CpuMask::of(cpu));
-    }
+    made.task().set_affinity(cpu.map_or_else(crate::boot::info::kthread_cpus, CpuMask::of));
     announce(made.task());
     drop(made.start());
     Ok(())
@@ -59,6 +57,7 @@ pub fn announce(task: &Task) {
 pub fn start(root: Path) -> Result<(), Errno> {
     let made = Spawned::new(kthreadd(), Params::DEFAULT, b"kthreadd", const { &Hooks::NONE }, core::ptr::null());
     let made = made.map_err(|_| Errno::ENOMEM)?;
+    made.task().set_affinity(crate::boot::info::kthread_cpus());
     let common = Common {
         actions: KArc::try_new(SigHand::new())?,
         files: KArc::try_new(FdTable::try_new()?)?,
