@@ -29,9 +29,9 @@ pub trait Platform: Sync {
     /// The reservation of `task` was not enough, and it wants to be told ([`DlParams::overrun`](crate::class::DlParams)). In a hard
     /// interrupt or with interrupts masked, under the lock of a run queue.
     fn budget_overrun(&self, _task: &Task) {}
-    /// No CPU on which `task` may run is there any more: a task of user space may run on all from now on
-    /// ([`Task::set_affinity`]), and is told of. Any context, with locks held; lock-free.
-    fn affinity_lost(&self, _task: &Task) {}
+    /// No CPU of `mask`, on which `task` may run, is there any more: a task of user space may run on all from now on
+    /// ([`Task::lose_affinity`]), and is told of. Any context, with locks held; lock-free.
+    fn affinity_lost(&self, _task: &Task, _mask: CpuMask) {}
     /// This CPU is about to be powered off, and everybody has left it: what the kernel keeps for it alone goes back. Interrupts
     /// masked, in the stop task.
     fn cpu_dying(&self) {}

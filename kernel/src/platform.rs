@@ -42,10 +42,11 @@ impl Platform for Kernel {
         }
     }
 
-    fn affinity_lost(&self, task: &Task) {
-        if let Some(thread) = Thread::of_task(task) {
+    fn affinity_lost(&self, task: &Task, mask: CpuMask) {
+        if let Some(thread) = Thread::of_task(task)
+            && task.lose_affinity(mask)
+        {
             // It says so itself, on its way to EL0: here locks may be held.
-            task.set_affinity(CpuMask::ALL);
             thread.set_work(WORK_UNAFFINE << task.cpu().index());
         }
     }

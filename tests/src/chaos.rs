@@ -18,6 +18,10 @@ pub fn cases() -> Vec<Case> {
             .streams(crate::Input::Empty, Output::Contains("leaking 0"), Output::Any)
             .with(&[Fixture::Own("stress", "vigil-stress")])
             .options(&["--smp", "2"]),
+        Case::program("chaos/forked-beside-faults", vec!["./stress", "faults", "60"], 0)
+            .streams(crate::Input::Empty, Output::Contains("lost 0"), Output::Any)
+            .with(&[Fixture::Own("stress", "vigil-stress")])
+            .options(&["--smp", "4", "--timeout", "120"]),
         contract("chaos/each-allocation-fails", "--nth", &["pipe2/", "mkdirat/", "umount2/", "execve/success", "clone/thread"]),
         contract("chaos/each-wait-dropped", "--drop", &["read/", "wait4/", "futex/", "execve/"]),
         contract("chaos/each-wait-killed", "--kill", &["read/", "wait4/", "futex/", "execve/"]),

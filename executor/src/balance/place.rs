@@ -61,17 +61,18 @@ pub(crate) fn place_evicted(task: &Task, here: CpuId) -> CpuId {
 /// The CPUs on which `task` may run now.
 #[inline(always)]
 fn usable(task: &Task) -> CpuMask {
-    let active = task.affinity().0 & ACTIVE.load().0;
-    if active != 0 { CpuMask(active) } else { fall_back(task) }
+    let mask = task.affinity();
+    let active = mask.0 & ACTIVE.load().0;
+    if active != 0 { CpuMask(active) } else { fall_back(task, mask) }
 }
 
-/// No CPU on which `task` may run is there: it may run on all (Linux: select_fallback_rq). A task of the kernel keeps its mask, and
+/// No CPU of `mask`, on which `task` may run, is there: it may run on all (Linux: select_fallback_rq). A task of the kernel keeps its mask, and
 /// goes back when its CPU comes.
 #[cold]
 #[inline(never)]
-fn fall_back(task: &Task) -> CpuMask {
+fn fall_back(task: &Task, mask: CpuMask) -> CpuMask {
     if let Some(p) = platform::get() {
-        p.affinity_lost(task);
+        p.affinity_lost(task, mask);
     }
     ACTIVE.load()
 }

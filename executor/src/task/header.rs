@@ -350,6 +350,11 @@ impl Task {
         true
     }
 
+    /// It may run on all CPUs, because those of `mask` are gone; `false` when it was given others meanwhile. Lock-free.
+    pub fn lose_affinity(&self, mask: CpuMask) -> bool {
+        self.affinity.compare_exchange(mask.0, CpuMask::ALL.0, Relaxed, Relaxed).is_ok()
+    }
+
     /// Sets interrupt flags (`INTERRUPT_*`) and wakes it if its wait ends by them.
     pub fn interrupt(&self, flags: u32) {
         self.interrupt.fetch_or(flags, SeqCst);
