@@ -5,7 +5,7 @@ use super::ready::Links;
 use crate::vfs::file::File;
 use crate::vfs::poll::{PollSink, PollTable};
 use core::pin::Pin;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::*};
 use vigil_abi::Errno;
 use vigil_abi::poll::{EPOLLERR, EPOLLET, EPOLLEXCLUSIVE, EPOLLHUP, EPOLLIN, EPOLLONESHOT, EPOLLOUT, EPOLLWAKEUP, EpollEvent};
 use vigil_executor::sync::{LockClass, SpinLock};
@@ -80,12 +80,13 @@ impl Item {
     /// What it waits for and how, from epoll_ctl: errors and hang-ups always.
     pub(super) fn set(&self, event: EpollEvent) {
         self.data.store(event.data, Relaxed);
-        self.events.store(event.events | EPOLLERR | EPOLLHUP, Relaxed);
+        // Release, and Acquire where it is read: the word is that of these events.
+        self.events.store(event.events | EPOLLERR | EPOLLHUP, Release);
     }
 
     /// What it waits for and how.
     pub(super) fn events(&self) -> u32 {
-        self.events.load(Relaxed)
+        self.events.load(Acquire)
     }
 
     /// The caller's word.
@@ -93,9 +94,14 @@ impl Item {
         self.data.load(Relaxed)
     }
 
-    /// EPOLLONESHOT: nothing more until the next EPOLL_CTL_MOD.
-    pub(super) fn disable(&self) {
-        self.events.fetch_and(PRIVATE, Relaxed);
+    /// EPOLLONESHOT: nothing more until the next EPOLL_CTL_MOD. `false`, and nothing done, when there was one since it had `events`.
+    pub(super) fn disable(&self, events: u32) -> bool {
+        self.events.compare_exchange(events, events & PRIVATE, Acquire, Relaxed).is_ok()
+    }
+
+    /// What was disabled has not been given out: it has `events` again, unless there was an EPOLL_CTL_MOD.
+    pub(super) fn enable(&self, events: u32) {
+        let _ = self.events.compare_exchange(events & PRIVATE, events, Relaxed, Relaxed);
     }
 
     /// The file, unless its last reference has gone.

@@ -1,7 +1,8 @@
 //! epoll_wait(2) (Linux: ep_poll, ep_send_events).
 
 use super::Epoll;
-use super::item::PRIVATE;
+use super::item::{Item, PRIVATE};
+use crate::vfs::file::File;
 use crate::vfs::poll::PollTable;
 use vigil_abi::Errno;
 use vigil_abi::poll::{EPOLLET, EPOLLONESHOT, EpollEvent};
@@ -9,6 +10,18 @@ use vigil_executor::time::Nanos;
 use vigil_executor::wait::{WaitMode, Waited};
 use vigil_executor::wait_site;
 use vigil_mem::{Fault, UserPtr};
+
+/// What `item` waits for, and what of that is ready of `file`, which is the item's. One with EPOLLONESHOT is disabled then, before
+/// anybody is told: an EPOLL_CTL_MOD by whoever takes the event, or beside that, is not undone.
+fn claim(item: &Item, file: &File) -> (u32, u32) {
+    loop {
+        let events = item.events();
+        let ready = item.poll(file, &mut PollTable::none()) & events;
+        if ready == 0 || events & EPOLLONESHOT == 0 || item.disable(events) {
+            return (events, ready);
+        }
+    }
+}
 
 impl Epoll {
     /// Gives out up to `max` events. `Err`: the buffer faulted at the first one, which is still on the list.
@@ -19,20 +32,18 @@ impl Epoll {
         while count < max {
             let Some(item) = self.ready.pop_for(scan) else { break };
             let Some(file) = item.file() else { continue };
-            let events = item.events();
-            let ready = item.poll(&file, &mut PollTable::none()) & events;
+            let (events, ready) = claim(&item, &file);
             if ready == 0 {
                 continue;
             }
             if let Err(fault) = to.index(count).write(&EpollEvent { events: ready, __pad: 0, data: item.data() }) {
+                item.enable(events);
                 self.ready.push_front(&item);
                 result = Err(fault);
                 break;
             }
             count += 1;
-            if events & EPOLLONESHOT != 0 {
-                item.disable();
-            } else if events & EPOLLET == 0 && events & !PRIVATE != 0 {
+            if events & (EPOLLONESHOT | EPOLLET) == 0 && events & !PRIVATE != 0 {
                 // Level-triggered: the next call asks again.
                 self.ready.push_back(&item);
             }

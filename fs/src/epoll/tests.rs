@@ -6,6 +6,9 @@ use crate::eventfd::eventfd;
 use crate::vfs::tests::{now, root};
 use std::vec::Vec;
 use vigil_abi::fcntl::EFD_NONBLOCK;
+use vigil_abi::poll::EPOLLONESHOT;
+use vigil_mem::UserPtr;
+use vigil_mem::buf::host::FakeUser;
 
 const EVENT: EpollEvent = EpollEvent { events: EPOLLIN, __pad: 0, data: 7 };
 
@@ -80,4 +83,63 @@ fn chains_are_short_and_circles_refused() {
     add(&chain[1], 9, &file).unwrap();
     bump(&file);
     assert!(is_ready(&chain[0]) && is_ready(&chain[1]));
+}
+
+/// A file that is always ready, and whose epoll gets an EPOLL_CTL_MOD the first time that it is asked: as by another thread.
+struct Meddler {
+    epoll: KArc<File>,
+    this: SpinLock<Option<KWeak<File>>>,
+    meddles: AtomicU32,
+}
+
+impl FileOps for Meddler {
+    fn poll(&self, _: &File, _: &mut PollTable<'_>) -> PollEvents {
+        if self.meddles.swap(0, Relaxed) == 1 {
+            let this = self.this.lock().as_ref().and_then(KWeak::upgrade).unwrap();
+            now(control(&self.epoll, EPOLL_CTL_MOD, 3, &this, once(EPOLLOUT, 8))).unwrap();
+        }
+        PollEvents::IN | PollEvents::OUT
+    }
+
+    fn can_poll(&self) -> bool {
+        true
+    }
+
+    fn as_any(&self) -> Option<&dyn core::any::Any> {
+        Some(self)
+    }
+}
+
+fn once(events: u32, data: u64) -> EpollEvent {
+    EpollEvent { events: events | EPOLLONESHOT, __pad: 0, data }
+}
+
+/// The events of one look, and their data.
+fn given(watcher: &KArc<File>) -> Vec<(u32, u64)> {
+    let user = FakeUser::new(1);
+    let to = UserPtr::<EpollEvent>::new(user.addr());
+    let n = now(of(watcher).unwrap().wait(to, 4, Some(0), 0)).unwrap().unwrap();
+    (0..n).map(|i| to.index(i).read().map(|e| (e.events, e.data)).unwrap()).collect()
+}
+
+#[test]
+fn one_shot_armed_anew_while_its_event_is_given_out_stays_armed() {
+    root();
+    let watcher = epoll().unwrap();
+    let ops = KArc::try_new(Meddler { epoll: watcher.clone(), this: SpinLock::new(&ITEMS, None), meddles: AtomicU32::new(0) }).unwrap();
+    let meddler = ops.clone();
+    let file = anon_file(b"meddler", vigil_mem::unsize!(KArc, ops => dyn FileOps), O_RDWR).unwrap();
+    *meddler.this.lock() = Some(KArc::downgrade(&file));
+    now(control(&watcher, EPOLL_CTL_ADD, 3, &file, once(EPOLLIN, 7))).unwrap();
+    meddler.meddles.store(1, Relaxed);
+    // Either the event was given out before the change, and the change gives another one, or after it.
+    let mut all = given(&watcher);
+    all.extend(given(&watcher));
+    assert_eq!(all.last(), Some(&(EPOLLOUT, 8)), "the change was undone: {all:?}");
+    assert_eq!(given(&watcher), []);
+    drop(meddler);
+    // A buffer that faults takes nothing.
+    now(control(&watcher, EPOLL_CTL_MOD, 3, &file, once(EPOLLIN, 9))).unwrap();
+    assert!(now(of(&watcher).unwrap().wait(UserPtr::new(8), 4, Some(0), 0)).unwrap().is_err());
+    assert_eq!(given(&watcher), [(EPOLLIN, 9)]);
 }
