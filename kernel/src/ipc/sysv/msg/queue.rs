@@ -120,13 +120,17 @@ impl State {
     /// Takes the message that is wanted; E2BIG when it is too long.
     fn take(&mut self, reception: &Reception) -> Result<Option<KBox<Message>>, Errno> {
         let too_long = |message: &Message| message.payload.len() > reception.room && !reception.cuts;
-        if self.returned.as_ref().is_some_and(|m| reception.wanted.matches(m.kind)) {
-            if self.returned.as_ref().is_some_and(|m| too_long(m)) {
-                return Err(Errno::E2BIG);
-            }
-            let mut message = self.returned.take();
-            self.returned = message.as_mut().and_then(|m| m.next.take());
-            return Ok(message);
+        let mut back = &mut self.returned;
+        while back.as_ref().is_some_and(|m| !reception.wanted.matches(m.kind)) {
+            let Some(other) = back else { break };
+            back = &mut other.next;
+        }
+        if back.as_ref().is_some_and(|m| too_long(m)) {
+            return Err(Errno::E2BIG);
+        }
+        if let Some(mut message) = back.take() {
+            *back = message.next.take();
+            return Ok(Some(message));
         }
         let mut found: Option<(usize, i64)> = None;
         for (at, message) in self.messages.iter().enumerate() {

@@ -103,12 +103,6 @@ impl Segment {
         Ok(())
     }
 
-    /// One more mapping, or one that is about to be made.
-    fn add(&self) {
-        let mut state = self.state.lock();
-        state.attached += 1;
-    }
-
     fn sub(&self) {
         let mut state = self.state.lock();
         state.attached = state.attached.saturating_sub(1);
@@ -122,8 +116,8 @@ pub struct Attaching(KArc<Segment>);
 impl Attaching {
     /// EIDRM.
     pub fn new(segment: KArc<Segment>) -> Result<Attaching, Errno> {
-        drop(segment.lock()?);
-        segment.add();
+        // In one section: it cannot go in between.
+        segment.lock()?.attached += 1;
         Ok(Attaching(segment))
     }
 
