@@ -75,7 +75,7 @@ const CORE: &[Check] = &[
 
 const SCHED: &[Check] = &[
     Check { id: "sched-contract", target: "every scheduling call with every errno as on Linux", run: sched::contract_tests },
-    Check { id: "sched-smp", target: "8 CPUs: no movable waiter when a CPU idles", run: sched_smp::check },
+    Check { id: "sched-smp", target: "8 CPUs: no movable waiter when a CPU idles; ten minutes of hotplug lose nothing", run: sched_smp::check },
     Check { id: "sched-shares", target: "hogs of every policy get what Linux promises", run: sched::shares },
     Check { id: "sched-cost", target: "wake, pick and poll ≤ 1.5 × the best of the others at 1 and 100 tasks, ≤ 3 × at 10 000", run: cost::cost },
     Check { id: "sched-latency", target: "cyclictest avg ≤ 2, max ≤ 4 µs; ≤ 8 beside hackbench, forks, faults, a 64 MiB copy", run: rt::latency },

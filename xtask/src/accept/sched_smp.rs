@@ -1,10 +1,11 @@
-//! Check of several CPUs: nobody waits who could run on a CPU that idles.
+//! Check of several CPUs: nobody waits who could run on a CPU that idles; nothing is lost when CPUs go and come.
 use super::Verdict::NotYet;
 use super::{Bed, Verdict, judge, value};
 use crate::run::KernelChoice;
 use crate::{build, cases, selftest};
 use anyhow::{Context, Result};
 use std::path::Path;
+use vigil_tests::hotplug;
 
 /// The loads are programs of these.
 const PACKAGES: &[&str] = &["bash", "coreutils", "rt-tests", "util-linux"];
@@ -59,10 +60,23 @@ pub(super) fn check(bed: &Bed) -> Result<Verdict> {
         good &= value(&figures, load)? == 0;
     }
     let (entries, waiters) = counted(&std::fs::read_to_string(&log)?).context("the kernel counted nothing")?;
+    let (lost_nothing, said) = hotplug(bed)?;
     judge(
-        good && entries >= ENTRIES && waiters == 0,
-        format!("{entries} idle entries looked at, {waiters} movable waiters{}", if good { "" } else { "; a load FAILED" }),
+        good && entries >= ENTRIES && waiters == 0 && lost_nothing,
+        format!("{entries} idle entries looked at, {waiters} movable waiters{}; {said}", if good { "" } else { "; a load FAILED" }),
     )
+}
+
+/// CPUs 1 to 7 go and come for ten minutes beside hackbench, sleepers, hogs, and a group that is held back.
+fn hotplug(bed: &Bed) -> Result<(bool, String)> {
+    let root = cases::root_file_system(bed.ctx, hotplug::PACKAGES)?.display().to_string();
+    let options = ["--smp", "8", "--mem", "1G", "--timeout", "1800", "--rootfs", &root];
+    let figures = bed.figures(Path::new("bash"), &options, &["-c", hotplug::LOAD, "load", "600"])?;
+    let late = figures.iter().filter(|(name, _)| name.starts_with("late_")).map(|(_, late)| *late).max().unwrap_or(i64::MAX);
+    let [rounds, runs, lost, leak] = ["rounds", "runs", "lost", "leak"].map(|name| value(&figures, name));
+    let (rounds, runs, lost, leak) = (rounds?, runs?, lost?, leak?);
+    let good = rounds > 0 && runs > 0 && lost == 0 && late < hotplug::LATE && leak <= hotplug::LEAK;
+    Ok((good, format!("CPUs 1-7 went and came {rounds} times: {runs} hackbench runs, {lost} failed, {leak} KiB less, sleepers at most {} ms late", late / 1000)))
 }
 
 /// Idle entries, and who waited at them, by the last line of a log that counts both.
