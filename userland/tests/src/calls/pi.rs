@@ -64,6 +64,32 @@ fn locker(at: usize, priority: i32, then: impl FnOnce() -> i32) -> i32 {
     p
 }
 
+fn pin(pid: i32, cpu: usize) {
+    sys!(sched_setaffinity, pid, 8, &(1u64 << cpu));
+}
+
+/// A child that holds these, on CPU 0 alone and for long without it: another one spins there at FIFO 50. Gives both: what is lent
+/// shows by the first one's doing its work while the second still spins.
+fn starved_holder(words: &[usize], then: impl FnOnce() -> i32) -> (i32, i32) {
+    let (p, fd) = holder(words, then);
+    pin(p, 0);
+    let hog = child(|| {
+        pin(0, 0);
+        sys!(sched_setscheduler, 0, libc::SCHED_FIFO, &50i32);
+        let until = now_ms() + 900;
+        while now_ms() < until {}
+        0
+    });
+    pin(0, 1);
+    sleep_ms(30);
+    go(fd);
+    (p, hog)
+}
+
+fn still_runs(pid: i32) -> bool {
+    sys!(wait4, pid, 0, libc::WNOHANG, 0) == 0
+}
+
 /// What the process runs with: field 18 of its stat.
 fn priority(pid: i32) -> i32 {
     let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
@@ -234,6 +260,37 @@ fn lending(a: &mut Calls) {
         let after = (priority(first), priority(second));
         go(fd);
         (during.0, during.1, rr, still, after.0, after.1, wait(first), wait(second))
+    })
+    .ok("pi-lends-along-a-chain-across-cpus", || {
+        let (x, y) = (shared_word(), shared_word());
+        let (first, hog) = starved_holder(&[x], move || -unlock(x) as i32);
+        let (second, fd) = holder(&[y], move || {
+            let r = lock(x);
+            unlock(y);
+            unlock(x);
+            -r as i32
+        });
+        go(fd);
+        sleep_ms(30);
+        let starved = (still_runs(first), still_runs(second));
+        sys!(sched_setscheduler, 0, libc::SCHED_FIFO, &60i32);
+        let r = (lock(y), still_runs(hog));
+        unlock(y);
+        end(hog);
+        (starved, r, wait(first), wait(second))
+    })
+    .ok("pi-lends-a-reservation-to-another-cpu", || {
+        let w = shared_word();
+        let (owner, hog) = starved_holder(&[w], move || -unlock(w) as i32);
+        let waits = child(|| {
+            sys!(sched_setaffinity, 0, 8, &3u64);
+            let (policy, budget, period) = (6u64, 5_000_000u64, 50_000_000u64);
+            let set = sys!(sched_setattr, 0, &[48 | policy << 32, 0, 0, budget, period, period], 0);
+            if set != 0 { 99 } else { -(lock(w) + unlock(w)) as i32 }
+        });
+        let r = (wait(waits), still_runs(hog));
+        end(hog);
+        (r, wait(owner))
     })
     .ok("pi-most-urgent-first", || {
         let (w, order) = (shared_word(), pipe());
