@@ -5,6 +5,11 @@ use crate::{Ability, Case, Input, Output};
 pub const RT_TESTS: &[&str] = &["bash", "coreutils", "mount", "rt-tests"];
 const PYTHON: &[&str] = &["python3-minimal"];
 const STRESS: &[&str] = &["stress-ng"];
+/// What stress-ng calls the classes scheduler and interrupt, two seconds of each at once.
+const STRESSORS: &[&str] = &[
+    "stress-ng", "--fork", "1", "--switch", "1", "--sleep", "1", "--timer", "1", "--hrtimers", "1", "--cyclic", "1", "--schedpolicy", "1", "--yield", "1",
+    "--affinity", "1", "--futex", "1", "--mq", "1", "--sem", "1", "--sem-sysv", "1", "--verify", "--timeout", "2",
+];
 
 const BASH: &str = r#"
 a=(1 2 3); echo "${a[@]/2/x}"
@@ -80,5 +85,6 @@ pub fn cases() -> Vec<Case> {
             Output::Any,
             Output::Contains("successful run completed"),
         ),
+        program("debian/stress-ng-sched", STRESSORS, 0).on(STRESS).streams(Input::Empty, Output::Any, Output::Contains("successful run completed")),
     ]
 }

@@ -1,5 +1,70 @@
 //! Scheduling as hogs see it, on one CPU in virtual time. The figures themselves are checked by `accept sched`.
-use crate::{Case, Fixture, Output};
+use crate::{Case, Fixture, Input, Output, RT_TESTS};
+
+/// What takes over 8 µs to wake anybody is a stretch that nobody can preempt: a fork once held a page table's lock for 50 µs.
+const LATENCY: &str = r#"t=$(cyclictest -q -m -p95 -i1000 -l400 2>/dev/null); echo "$t"; (( ${t##*Max:} <= 8 ))"#;
+
+/// Each ends with 0, or the line with its name is printed.
+const PROGRAMS: &str = r#"
+try() { timeout 60 "$@" >/tmp/out 2>&1 || { echo "$? from $*"; cat /tmp/out; }; }
+try pi_stress -q --duration 1 --groups 1
+try pip_stress
+try rt-migrate-test -l 3
+try sigwaittest -q -p 90 -l 20
+try sigwaittest -q -f -p 90 -l 20
+try ptsematest -q -p 90 -l 20 -a -t
+try /usr/bin/svsematest -q -p 90 -l 20
+try /usr/bin/svsematest -q -f -p 90 -l 20
+try pmqtest -q -S -p 90 -l 20
+try signaltest -q -p 90 -l 20 -t 4
+try cyclictest -q -m -S -p 90 -i 1000 -l 50
+try cyclicdeadline -q -D 1 -i 10000
+"#;
+
+/// The tools by which users choose policies, priorities and CPUs.
+const POLICIES: &str = r#"
+sleep 1000 & p=$!
+say() { chrt -p $p | sed "s/.*current //"; }
+chrt -f -p 10 $p; say
+chrt -R -r -p 20 $p; say
+chrt -b -p 0 $p; say
+chrt -i -p 0 $p; say
+chrt -d -T 1000000 -D 5000000 -P 10000000 -p 0 $p; say
+chrt -a -o -p 0 $p; say
+chrt -f 50 chrt -r 7 chrt -p 0 | sed "s/.*current //"
+chrt -f -p 100 $p 2>/dev/null || echo refused
+taskset -cp 0 $p >/dev/null; taskset -cp $p | sed "s/.*current //"
+taskset -cp 77 $p >/dev/null 2>&1 || echo refused
+taskset 2 taskset -p $p | sed "s/.*current //"
+schedtool -R -p 30 -a 0x3 $p; schedtool $p | sed "s/^PID *[0-9]*: //"
+schedtool -N -n 7 $p; schedtool $p | sed "s/^PID *[0-9]*: //"
+kill $p
+"#;
+
+/// What they say, on both kernels.
+const TOOLS_SAY: &str = "\
+scheduling policy: SCHED_FIFO\n\
+scheduling priority: 10\n\
+scheduling policy: SCHED_RR|SCHED_RESET_ON_FORK\n\
+scheduling priority: 20\n\
+scheduling policy: SCHED_BATCH\n\
+scheduling priority: 0\n\
+scheduling policy: SCHED_IDLE\n\
+scheduling priority: 0\n\
+scheduling policy: SCHED_DEADLINE\n\
+scheduling priority: 0\n\
+runtime/deadline/period parameters: 1000000/5000000/10000000\n\
+scheduling policy: SCHED_OTHER\n\
+scheduling priority: 0\n\
+scheduling policy: SCHED_RR\n\
+scheduling priority: 7\n\
+refused\n\
+affinity list: 0\n\
+refused\n\
+affinity mask: 1\n\
+PRIO  30, POLICY R: SCHED_RR      , NICE   0, AFFINITY 0x3\n\
+PRIO   0, POLICY N: SCHED_NORMAL  , NICE   7, AFFINITY 0x3\n\
+";
 
 fn shares(name: &str, what: &'static str, n: &'static str, says: &'static str) -> Case {
     Case::program(name, vec!["./stress", "shares", what, n], 0)
@@ -15,5 +80,16 @@ pub fn cases() -> Vec<Case> {
         shares("sched/deadline-hog", "deadline", "5000", "percent_0 10\n"),
         shares("sched/deadline-among-hogs", "reservation", "100", "missed 0"),
         shares("sched/fifo-leaves-some", "fifo", "5000", "percent_1 5\n"),
+        // Linux fails this one: it needs up to 1 ms.
+        Case::program("sched/latency-beside-faults", vec!["./stress", "beside", "faults", "bash", "-c", LATENCY], 0)
+            .with(&[Fixture::Own("stress", "vigil-stress")])
+            .on(RT_TESTS)
+            .options(&["--icount"]),
+        Case::program("sched/rt-tests", vec!["bash", "-c", PROGRAMS], 0).streams(Input::Empty, Output::Empty, Output::Any).on(RT_TESTS),
+        Case::program("sched/policies-by-tools", vec!["sh", "-c", POLICIES], 0).on(&["coreutils", "schedtool", "sed", "util-linux"]).streams(
+            Input::Empty,
+            Output::Exact(TOOLS_SAY.to_string()),
+            Output::Any,
+        ),
     ]
 }

@@ -35,32 +35,38 @@ pub(super) fn latency(bed: &Bed) -> Result<Verdict> {
     judge(good, format!("min/avg/max µs at shift=0: {}", figures.join(", ")))
 }
 
-/// The programs and their arguments. What each prints is compared without its numbers.
-const REPORTS: &[(&str, &str)] = &[
+/// The programs and their arguments, by the number of CPUs. What each prints is compared without its numbers.
+const ON_ONE: &[(&str, &str)] = &[
     ("cyclicdeadline", "cyclicdeadline -q -D 2 -i 10000"),
     ("cyclicdeadline-1ms", "cyclicdeadline -q -D 2"),
-    ("deadline_test", "deadline_test -t 2 -i 100000 -p 20"),
-    ("pi_stress", "pi_stress -q --duration 2 --groups 2"),
+    ("deadline_test", "deadline_test -t 1 -i 100000 -p 20 -P 90"),
     ("pip_stress", "pip_stress"),
-    ("rt-migrate-test", "rt-migrate-test -l 10"),
     ("sigwaittest", "sigwaittest -q -p 90 -l 100"),
     ("sigwaittest-fork", "sigwaittest -q -f -p 90 -l 100"),
-    ("ptsematest", "ptsematest -q -p 90 -l 100 -a -t"),
     ("svsematest", "/usr/bin/svsematest -q -p 90 -l 100"),
     ("svsematest-fork", "/usr/bin/svsematest -q -f -p 90 -l 100"),
     ("pmqtest", "pmqtest -q -p 90 -l 100"),
+];
+const ON_FOUR: &[(&str, &str)] = &[
+    ("pi_stress", "pi_stress -q --duration 2 --groups 2"),
+    ("rt-migrate-test", "rt-migrate-test -l 10"),
+    ("ptsematest", "ptsematest -q -p 90 -l 100 -a -t"),
     ("pmqtest-smp", "pmqtest -q -S -p 90 -l 100"),
 ];
-/// Four CPUs, 4 ns an instruction: no host's load makes a task late.
-const FOUR: &[&str] = &[
-    "--smp", "4", "--mem", "1G", "--append", LEAN, "--timeout", "900", "--qemu-arg=-icount", "--qemu-arg=shift=2,sleep=off", "--qemu-arg=-seed", "--qemu-arg=1",
-    "--qemu-arg=-rtc", "--qemu-arg=base=2024-01-01,clock=vm",
-];
+/// Four CPUs at the host's pace. Under `-icount` QEMU 7.2 gives a CPU no turn beside one that spins in user space without a timer.
+const FOUR: &[&str] = &["--smp", "4", "--mem", "1G", "--append", LEAN, "--timeout", "900"];
 /// Groups of 40 processes or threads; seconds of guest time on Linux 6.1, where the issue states them.
 const HACKBENCH: &[(&str, Option<f64>)] = &[("", Some(0.507)), ("-T", None), ("-p", None), ("-p -T", Some(0.227))];
 
-/// A line's shape: numbers, colours and widths of columns say nothing.
+/// A line's shape: numbers, colours and widths of columns say nothing, but for what was missed. How often a program corrected its
+/// own measuring is not its report.
 fn shape(line: &str) -> String {
+    if line.starts_with("missed") {
+        return line.to_string();
+    }
+    if line.starts_with("# adjustments") {
+        return String::new();
+    }
     let (mut out, mut chars) = (String::new(), line.chars().peekable());
     while let Some(c) = chars.next() {
         match c {
@@ -98,35 +104,37 @@ pub(super) fn reports(bed: &Bed) -> Result<Verdict> {
         let root = root.display().to_string();
         Bed { ctx: bed.ctx, kernel }.output(&bash, &[options, &["--rootfs", &root]].concat(), &["-c", script])
     };
-    let mut script = "mkdir -p /sys/kernel/debug; mount -t debugfs none /sys/kernel/debug\n".to_string();
-    for (name, command) in REPORTS {
-        script.push_str(&format!("echo '== {name}'; timeout 60 {command} 2>/dev/null; s=$?; echo; echo \"== status $s\"\n"));
-    }
-    ui::say("rt-tests on Linux and on the kernel, 4 CPUs, -icount shift=2");
-    let (linux, ours) = (of(KernelChoice::Linux, FOUR, &script)?, of(bed.kernel, FOUR, &script)?);
-    let mut same = 0;
-    for (name, command) in REPORTS {
-        let (theirs, mine) = (report(&linux, name)?, report(&ours, name)?);
-        if theirs == mine {
-            same += 1;
-            continue;
+    let (mut same, count) = (0, ON_ONE.len() + ON_FOUR.len());
+    for (programs, options, how) in [(ON_ONE, EXACT, "1 CPU, -icount shift=0"), (ON_FOUR, FOUR, "4 CPUs")] {
+        ui::say(&format!("rt-tests on Linux and on the kernel, {how}"));
+        let mut script = "mkdir -p /sys/kernel/debug; mount -t debugfs none /sys/kernel/debug\n".to_string();
+        for (name, command) in programs {
+            script.push_str(&format!("echo '== {name}'; timeout 60 {command} 2>/dev/null; s=$?; echo; echo \"== status $s\"\n"));
         }
-        println!("{command}: status {} on Linux, {} here", theirs.1, mine.1);
-        theirs.0.difference(&mine.0).for_each(|line| println!("    on Linux only: {line}"));
-        mine.0.difference(&theirs.0).for_each(|line| println!("    here only:     {line}"));
+        let (linux, ours) = (of(KernelChoice::Linux, options, &script)?, of(bed.kernel, options, &script)?);
+        for (name, command) in programs {
+            let (theirs, mine) = (report(&linux, name)?, report(&ours, name)?);
+            if theirs == mine {
+                same += 1;
+                continue;
+            }
+            println!("{command}: status {} on Linux, {} here", theirs.1, mine.1);
+            theirs.0.difference(&mine.0).for_each(|line| println!("    on Linux only: {line}"));
+            mine.0.difference(&theirs.0).for_each(|line| println!("    here only:     {line}"));
+        }
     }
     let script: String = HACKBENCH.iter().map(|(way, _)| format!("hackbench {way} -g 4 -l 50\n")).collect();
     ui::say("hackbench -g 4 -l 50 on Linux and on the kernel, 1 CPU, -icount shift=0");
     let times = |text: &str| -> Vec<f64> { text.lines().filter_map(|l| l.strip_prefix("Time: ")?.trim().parse().ok()).collect() };
     let (theirs, mine) = (times(&of(KernelChoice::Linux, EXACT, &script)?), times(&of(bed.kernel, EXACT, &script)?));
-    let mut good = same == REPORTS.len() && theirs.len() == HACKBENCH.len() && mine.len() == HACKBENCH.len();
+    let mut good = same == count && theirs.len() == HACKBENCH.len() && mine.len() == HACKBENCH.len();
     let mut figures = Vec::new();
     for (((way, stated), linux), ours) in HACKBENCH.iter().zip(&theirs).zip(&mine) {
         // The issue's figure where there is one, and never more than half of Linux's in this run.
         good &= *ours <= 0.5 * stated.unwrap_or(*linux).min(*linux);
         figures.push(format!("{}{ours:.3} s ({:.2} × Linux's {linux:.3})", if way.is_empty() { String::new() } else { format!("{way} ") }, ours / linux));
     }
-    judge(good, format!("{same} of {} report as on Linux; hackbench {}", REPORTS.len(), figures.join(", ")))
+    judge(good, format!("{same} of {count} report as on Linux; hackbench {}", figures.join(", ")))
 }
 
 #[cfg(test)]
@@ -137,6 +145,7 @@ mod tests {
     fn lines_with_other_numbers_have_the_same_shape() {
         assert_eq!(shape("#1 -> #0, Min   60, Cur  672, Avg  127.5, Max -4"), shape("\u{1b}[2A#1 -> #0, Min 1, Cur 2, Avg 3, Max 4259"));
         assert_ne!(shape("No inversion incurred"), shape("Inversion incurred"));
+        assert_ne!(shape("missed deadlines  = 0"), shape("missed deadlines  = 1"));
     }
 
     #[test]
