@@ -5,6 +5,7 @@ use super::latency::Tracer;
 use super::report::{self, Note};
 use super::state::{self, CpuTrace, SAMPLE, Who, emit, enter};
 use super::{runqueue, text_chain};
+use crate::arch::aarch64::entry::vigil_el0_call;
 use crate::arch::aarch64::jump_label::{DAIF, Doing};
 use crate::arch::aarch64::trap::vigil_el1_irq_traced;
 use crate::arch::aarch64::vectors::ExceptionFrame;
@@ -54,7 +55,11 @@ fn told(cpu: &CpuTrace, now: u64, role: Role, frame: &ExceptionFrame, doing: Doi
         (Role::Wake, Doing::Store { base, .. }) => woken(cpu, now, unsafe { &*(base as *const Task) }, CpuId::current()),
         (Role::Line, Doing::Store { base, .. }) => line(cpu, base),
         (Role::Idle, _) => switch(cpu, Who::idle(CpuId::current()), true),
-        (Role::UserIn, _) if state::tracer() == Tracer::Poll => cpu.with_section(|s| s.begin(now, pc)),
+        (Role::UserIn, _) if state::tracer() == Tracer::Poll => {
+            cpu.call.set((pc == vigil_el0_call as *const () as usize).then_some(frame.x[8] as usize));
+            cpu.sample.set([0; SAMPLE]);
+            cpu.with_section(|s| s.begin(now, pc));
+        }
         (Role::UserOut, _) if state::tracer() == Tracer::Poll => poll_ends(cpu, now, None, pc, fp),
         _ => {}
     }
@@ -189,7 +194,7 @@ fn poll_ends(cpu: &CpuTrace, now: u64, ended: Option<&Task>, pc: usize, fp: usiz
         // SAFETY: the current task of this stack is alive.
         let task = ended.or_else(|| unsafe { Context::here().current().as_ref() });
         if let Some(task) = task {
-            text_chain::write(task, ended.is_some(), note);
+            text_chain::write(task, ended.is_some(), cpu.call.get().filter(|_| ended.is_none()), note);
         }
     };
     report::note(Tracer::Poll, length, cpu.runs(), pc, fp, cpu.sample.get(), chain);

@@ -60,6 +60,8 @@ pub struct CpuTrace {
     pub line: Cell<Option<Virq>>,
     /// When the hard interrupt began.
     pub irq_since: Cell<u64>,
+    /// The system call that the vector serves without the thread's future, if that is what the kernel was entered for.
+    pub call: Cell<Option<usize>>,
     /// Where the last interrupt found the poll that is measured.
     pub sample: Cell<[usize; SAMPLE]>,
     ring: AtomicPtr<Ring<'static>>,
@@ -78,6 +80,7 @@ impl CpuTrace {
             generation: Cell::new(0),
             line: Cell::new(None),
             irq_since: Cell::new(0),
+            call: Cell::new(None),
             sample: Cell::new([0; SAMPLE]),
             ring: AtomicPtr::new(core::ptr::null_mut()),
         }

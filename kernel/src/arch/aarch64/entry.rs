@@ -147,6 +147,8 @@ unsafe extern "C" {
     fn vigil_enter_user(ctx: *mut UserContext) -> u64;
     /// The entry of the vector's table for a call without a fast form. Not a function: only the vector may go there.
     pub fn vigil_el0_no_fast_call(a: u64, b: u64, c: u64, d: u64, e: u64, f: u64, context: *const UserContext) -> i64;
+    /// Where the vector goes into a fast call. Not a function: its address is compared with.
+    pub fn vigil_el0_call();
     /// The entry of rt_sigreturn, which replaces all registers. Not a function, either.
     pub fn vigil_el0_sigreturn(a: u64, b: u64, c: u64, d: u64, e: u64, f: u64, context: *const UserContext) -> i64;
 }
@@ -265,6 +267,8 @@ vigil_el0_sync:
     add     x10, x10, :lo12:{TABLE}
     ldr     x10, [x10, x9, lsl #3]
     mov     x6, x19
+    .global vigil_el0_call
+vigil_el0_call:                                 // x8: the number, for tracers
     user_site {USER_IN} "msr daifclr, #2"
     blr     x10
     cmp     x0, #1                              // overflows for one value only: NOT_YET
