@@ -1,6 +1,6 @@
 //! Several CPUs: who runs where.
 
-use crate::{Ability, Case, Input, Output};
+use crate::{Case, Input, Output};
 
 /// Four hogs that one shell starts must each have had most of a CPU for four seconds: on fewer CPUs than four they have not. Where
 /// they are when somebody looks says less: who looks takes a CPU, too.
@@ -44,10 +44,6 @@ const FREED: &str = "cd /sys/devices/system/cpu; cat nohz_full isolated cpu0/cpu
 for p in /proc/[0-9]*; do read name <$p/comm; case $name in kthreadd|khungtaskd|init) echo $name $(grep Cpus_allowed_list $p/status);; esac; done | sort -u";
 const FREED_SAYS: &str = "2-3\n1\n1024\ninit Cpus_allowed_list: 0,2-3\nkhungtaskd Cpus_allowed_list: 0-1\nkthreadd Cpus_allowed_list: 0-1\n";
 
-/// Beside an isolated CPU a reservation is one on all others, and there one on it alone.
-const ISOLATED: &str = "d='chrt -d -T 1000000 -D 10000000 -P 10000000 0'; $d true; echo $?
-taskset -c 1 $d true; echo $?; taskset -c 0 $d true; echo $?; $d taskset -c 0 true; echo $?; $d taskset -c 0,2,3 true; echo $?";
-
 /// The cases. Bare names are busybox applets.
 pub fn cases() -> Vec<Case> {
     let case = |name: &str, cpus, script, out: &str| {
@@ -61,11 +57,6 @@ pub fn cases() -> Vec<Case> {
         case("smp/topology", "4", TOPOLOGY, TOLD),
         case("smp/threads-of-a-core", "8", CORES, "2\n").options(&["--qemu-arg=-smp", "--qemu-arg=8,sockets=1,clusters=1,cores=4,threads=2"]),
         case("smp/nohz-full", "4", FREED, FREED_SAYS).options(&["--append", "nohz_full=2-3 isolcpus=managed_irq,domain,1"]),
-        case("smp/deadline-beside-isolated", "4", ISOLATED, "0\n0\n1\n1\n0\n")
-            .options(&["--append", "isolcpus=1"])
-            .on(&["util-linux"])
-            .needs(Ability::Dynamic)
-            .streams(Input::Empty, Output::Exact("0\n0\n1\n1\n0\n".to_string()), Output::Any),
         // As many digits as eight CPUs take.
         case("smp/masks", "8", "taskset 1 grep Cpus_allowed: /proc/self/status", "Cpus_allowed:\t01\n"),
         case("smp/taskset-moves", "4", MOVED, &"0123".repeat(5)),

@@ -48,7 +48,7 @@ pub(crate) use idle::pull;
 pub use place::exec;
 pub(crate) use place::{place_evicted, place_new, place_woken};
 
-use crate::cpu::{AtomicCpuMask, CpuId, CpuMask, ONLINE};
+use crate::cpu::{AtomicCpuMask, CpuId, CpuMask};
 use crate::executor::{EXEC, IDLE};
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
@@ -72,13 +72,6 @@ pub(crate) fn are_many() -> bool {
 /// Whether `cpu` idles, and nobody is on the way to it.
 fn is_idle_now(cpu: CpuId) -> bool {
     IDLE.load().contains(cpu) && EXEC.of(cpu).inbox.is_empty()
-}
-
-/// The CPUs on which a deadline task that is on `cpu` must be able to run: those in the scheduling domains, or those that are not
-/// (Linux: the span of a root domain).
-pub fn span(cpu: CpuId) -> CpuMask {
-    let domain = DOMAIN.load();
-    if domain.contains(cpu) { domain } else { CpuMask(ONLINE.load().0 & !domain.0) }
 }
 
 /// Whether there is anybody to whom `here` could give something.

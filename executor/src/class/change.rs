@@ -27,6 +27,15 @@ impl RunQueue {
             let this = e.as_ptr();
             let (old, place) = ((*this).params, (*this).place);
             let (old_class, new_class) = ((*this).class, (*this).class_with(&params));
+            if old.class() != params.class() {
+                // Averages are of the time in the fair class; the rest counts as sleep.
+                if old.class() == Class::Fair {
+                    (*this).avg = (*this).averaged(now, self.fair.util(now));
+                } else {
+                    let (ran, waited) = ((*this).sum_exec, (*this).stats.run_delay);
+                    (*this).avg.skip(ran, waited);
+                }
+            }
             if place == Place::Off {
                 if old_class != new_class {
                     of_class!(self, old_class, c => c.disown(e));

@@ -5,6 +5,7 @@ use super::deadline::reservation::Reservation;
 use super::fair::group::{GroupCpu, TaskGroup};
 use super::list::Links;
 use super::params::{Class, Params, Policy, Rank, Urgency};
+use super::task_avg::{Averages, State, TaskAvg};
 use super::tree::{Member, Node};
 use super::weight::{self, LoadWeight};
 use crate::time::{MSEC, Nanos};
@@ -74,6 +75,7 @@ pub struct Entity {
     /// The deadline class's part. Made when it is first needed, and the entity's from then on.
     pub(super) reservation: Option<NonNull<Reservation>>,
     pub(super) stats: Stats,
+    pub(super) avg: TaskAvg,
     /// Its neighbours hold pointers to it.
     _linked: PhantomPinned,
 }
@@ -125,6 +127,7 @@ impl Entity {
                 migrations: 0,
                 last_queued: 0,
             },
+            avg: TaskAvg::NEW,
             _linked: PhantomPinned,
         };
         this.apply(params);
@@ -260,6 +263,26 @@ impl Entity {
         self.sum_exec.saturating_sub(self.prev_sum_exec).saturating_add(now.saturating_sub(self.exec_start))
     }
 
+    /// Its averages brought up to `now`; while it runs it has been charged. `util`: how much of its CPU is used, in 1024.
+    pub(super) fn averaged(&self, now: Nanos, util: u64) -> TaskAvg {
+        let (state, waits) = match self.place {
+            Place::Current => (State::Runs, 0),
+            Place::Queued => (State::Waits, now.saturating_sub(self.stats.last_queued)),
+            Place::Off => (State::Sleeps, 0),
+        };
+        let mut avg = self.avg;
+        avg.advance(now, self.sum_exec, self.stats.run_delay.wrapping_add(waits), state, util);
+        avg
+    }
+
+    /// Its averages by the fair class at `now`; those of one that sleeps are shown, as by Linux, as they were when it went to sleep. If
+    /// it runs, [`super::RunQueue::update_current`] comes first.
+    pub fn averages(&self, now: Nanos) -> Averages {
+        let now = if self.place == Place::Off { now.min(self.exec_start) } else { now };
+        let avg = if self.class() == Class::Fair { self.averaged(now, 0) } else { self.avg };
+        avg.averages(self.load.weight)
+    }
+
     /// How often it got the CPU from another entity or from idle (schedstat's third figure).
     #[inline]
     pub fn timeslices(&self) -> u64 {
@@ -330,9 +353,11 @@ impl Stats {
         }
     }
 
-    /// A wait for the CPU ends.
+    /// A wait for the CPU ends; how long it was.
     #[inline(always)]
-    pub(super) fn waited_until(&mut self, now: Nanos) {
-        self.run_delay = self.run_delay.wrapping_add(now.saturating_sub(self.last_queued));
+    pub(super) fn waited_until(&mut self, now: Nanos) -> Nanos {
+        let waited = now.saturating_sub(self.last_queued);
+        self.run_delay = self.run_delay.wrapping_add(waited);
+        waited
     }
 }

@@ -7,7 +7,7 @@
 pub struct Features(u32);
 
 /// Names in the order of Linux's list.
-const NAMES: [(&str, Features); 9] = [
+const NAMES: [(&str, Features); 11] = [
     ("GENTLE_FAIR_SLEEPERS", Features::GENTLE_FAIR_SLEEPERS),
     ("START_DEBIT", Features::START_DEBIT),
     ("NEXT_BUDDY", Features::NEXT_BUDDY),
@@ -15,6 +15,8 @@ const NAMES: [(&str, Features); 9] = [
     ("WAKEUP_PREEMPTION", Features::WAKEUP_PREEMPTION),
     ("HRTICK", Features::HRTICK),
     ("HRTICK_DL", Features::HRTICK_DL),
+    ("UTIL_EST", Features::UTIL_EST),
+    ("UTIL_EST_FASTUP", Features::UTIL_EST_FASTUP),
     ("ALT_PERIOD", Features::ALT_PERIOD),
     ("BASE_SLICE", Features::BASE_SLICE),
 ];
@@ -39,6 +41,11 @@ impl Features {
     /// Slices are no shorter than the minimum.
     pub const BASE_SLICE: Features = Features(1 << 8);
 
+    /// What a task needs is estimated when it goes to sleep.
+    pub const UTIL_EST: Features = Features(1 << 9);
+    /// The estimate grows at once.
+    pub const UTIL_EST_FASTUP: Features = Features(1 << 10);
+
     /// Linux's defaults, but for the two that make ends exact: a CPU has no periodic tick here, so they cost nothing.
     pub const DEFAULT: Features = Features::GENTLE_FAIR_SLEEPERS
         .with(Features::START_DEBIT)
@@ -46,6 +53,8 @@ impl Features {
         .with(Features::WAKEUP_PREEMPTION)
         .with(Features::HRTICK)
         .with(Features::HRTICK_DL)
+        .with(Features::UTIL_EST)
+        .with(Features::UTIL_EST_FASTUP)
         .with(Features::ALT_PERIOD)
         .with(Features::BASE_SLICE);
 

@@ -16,7 +16,7 @@
 //! | [`deadline`] | SCHED_DEADLINE: reservations, earliest deadline first |
 //! | [`realtime`](self) | SCHED_FIFO and SCHED_RR: bitmap, quantum, bandwidth |
 //! | [`fair`](self) | SCHED_OTHER, SCHED_BATCH, SCHED_IDLE: CFS as in Linux 6.1 |
-//! | [`pelt`] | averages of load over time |
+//! | [`pelt`], [`task_avg`](self) | averages of load over time, and those of a task |
 //! | [`runqueue`] | the classes put together: enqueue, dequeue, pick, put_prev |
 //! | [`events`](self) | ticks, the next event, wake-up preemption |
 //! | [`waiting`](self) | who waits for the CPU, for balancing |
@@ -51,6 +51,7 @@ mod realtime;
 pub mod runqueue;
 mod sched_class;
 mod stop;
+mod task_avg;
 mod timeline;
 mod tree;
 mod waiting;
@@ -61,6 +62,7 @@ pub use entity::{Entity, Stats};
 pub use fair::group::{OwnedGroup, TaskGroup};
 pub use fair::group::bandwidth::{Bandwidth, SLACK as BANDWIDTH_SLACK, SLICE as BANDWIDTH_SLICE};
 pub use features::Features;
+pub use task_avg::Averages;
 pub use params::{Class, Params, Policy, Rank, Scaling, Tunables, Urgency};
 pub use runqueue::RunQueue;
 

@@ -58,6 +58,16 @@ impl Avg {
         Avg { last_update: now >> 10, load_sum: 0, runnable_sum: 0, util_sum: 0, period_contrib: 0, load: 0, runnable: 0, util: 0 }
     }
 
+    /// Averages of nothing but sums, for somebody who keeps no more: `at` in units of 1.024 µs.
+    pub(super) const fn from_parts(at: u64, [load_sum, runnable_sum, util_sum]: [u64; 3], period_contrib: u32) -> Avg {
+        Avg { last_update: at, load_sum, runnable_sum, util_sum, period_contrib, load: 0, runnable: 0, util: 0 }
+    }
+
+    /// The opposite.
+    pub(super) const fn parts(&self) -> (u64, [u64; 3], u32) {
+        (self.last_update, [self.load_sum, self.runnable_sum, self.util_sum], self.period_contrib)
+    }
+
     /// Counts the time up to `now`, in which the weight `load` and `runnable` tasks were runnable, and one was `running` or
     /// none. Whether a period ended, and with it the averages changed (Linux: ___update_load_sum, ___update_load_avg).
     pub fn update(&mut self, now: Nanos, load: u64, runnable: u64, running: bool) -> bool {

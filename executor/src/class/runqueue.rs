@@ -16,7 +16,9 @@ use core::sync::atomic::Ordering::Relaxed;
 ///
 /// The executor keeps it in a static, under a lock that masks interrupts. It may neither move nor be dropped as long
 /// as an entity lives that was ever on it: entities remember the clock of their queue.
+// In declared order: what every transition touches comes first, and near offsets take fewer instructions.
 #[derive(Debug)]
+#[repr(C)]
 pub struct RunQueue {
     pub(super) curr: Option<NonNull<Entity>>,
     /// The entity that the last `put_prev` requeued, until the next pick: picked again, it was not switched.
@@ -25,14 +27,16 @@ pub struct RunQueue {
     /// class takes it for its current one till then.
     parked_for_current: Option<NonNull<Entity>>,
     parked_since: Nanos,
+    nr_switches: u64,
+    /// 0 while stop and deadline have nobody. See [`RunQueue::count_above`].
+    pub(super) above: u32,
     pub(super) fair: FairRq,
     pub(super) stop: StopRq,
     pub(super) dl: DlRq,
     pub(super) rt: RtRq,
-    /// 0 while stop and deadline have nobody. See [`RunQueue::count_above`].
-    pub(super) above: u32,
     pub(super) tunables: Tunables,
-    nr_switches: u64,
+    /// How long entities have waited for this CPU, in sum.
+    run_delay: Nanos,
 }
 
 // SAFETY: its pointers lead to entities, which are `Send` and touched only under this queue's lock.
@@ -54,6 +58,7 @@ impl RunQueue {
             above: 0,
             tunables,
             nr_switches: 0,
+            run_delay: 0,
         }
     }
 
@@ -189,7 +194,7 @@ impl RunQueue {
                 c.disown(e);
             });
             (*this).place = Place::Off;
-            (*this).stats.waited_until(now);
+            self.run_delay = self.run_delay.wrapping_add((*this).stats.waited_until(now));
         }
     }
 
@@ -216,7 +221,7 @@ impl RunQueue {
                 (*this).exec_start = now;
                 self.curr = Some(e);
             } else {
-                (*this).stats.waited_until(now);
+                self.run_delay = self.run_delay.wrapping_add((*this).stats.waited_until(now));
                 (*this).begin_stay(now);
                 self.note_switch(e);
             }
@@ -377,6 +382,11 @@ impl RunQueue {
     #[inline]
     pub fn nr_switches(&self) -> u64 {
         self.nr_switches
+    }
+
+    /// How long entities have waited for the CPU, in sum, ns (`/proc/schedstat`).
+    pub fn run_delay(&self) -> Nanos {
+        self.run_delay
     }
 }
 

@@ -417,6 +417,10 @@ pub struct CpuStat {
     pub polls: u64,
     /// Polls parked in the middle.
     pub parks: u64,
+    /// How long tasks have waited for it, ns in sum, and how often one got it.
+    pub run_delay: Nanos,
+    /// See there.
+    pub switches: u64,
     /// Spare stacks in the pool now.
     pub spare_stacks: usize,
 }
@@ -428,11 +432,17 @@ pub fn stat(cpu: CpuId) -> CpuStat {
         0 => 0,
         since => time::now().saturating_sub(since),
     };
+    let (run_delay, switches) = {
+        let rq = exec.rq.lock_irq();
+        (rq.run_delay(), rq.nr_switches())
+    };
     CpuStat {
         idle: exec.idle_time.load(Relaxed).saturating_add(so_far),
         offline: hotplug::offline_time(cpu),
         polls: exec.polls.load(Relaxed),
         parks: exec.parks.load(Relaxed),
+        run_delay,
+        switches,
         spare_stacks: exec.pool.len(),
     }
 }

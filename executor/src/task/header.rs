@@ -72,8 +72,6 @@ pub struct Task {
     pub(super) urgency: AtomicU32,
     /// The kernel's number for it, 0 while it has none, and below it whether it is also its process's: for tracers.
     pub(super) number: AtomicU32,
-    /// The place in its class. Touched only under the lock of the run queue of `cpu`.
-    pub(crate) entity: UnsafeCell<Entity>,
     /// The context block of the stack on which its poll is parked.
     pub(crate) parked_on: AtomicPtr<Context>,
     wait_site: AtomicPtr<WaitSite>,
@@ -88,6 +86,9 @@ pub struct Task {
     owner: AtomicUsize,
     pub(super) hooks: &'static Hooks,
     name: [core::sync::atomic::AtomicU8; 16],
+    /// The place in its class. Touched only under the lock of the run queue of `cpu`.
+    // After all that is looked at on each poll: it is long, and near offsets take fewer instructions.
+    pub(crate) entity: UnsafeCell<Entity>,
     #[cfg(feature = "stamps")]
     stamps: crate::stamps::TaskStamps,
 }

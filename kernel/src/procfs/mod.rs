@@ -8,7 +8,8 @@
 //! |---|---|
 //! | `format` | texts that need nothing of the kernel |
 //! | `process` | which processes there are; the directories `/proc/PID` and `/proc/PID/task` |
-//! | `status` | `stat`, `status`, `statm`, `sched`, `schedstat` |
+//! | `status` | `stat`, `status`, `statm` |
+//! | `sched` | `sched`, `schedstat`; `/proc/schedstat` |
 //! | `space` | what is in or about an address space: `maps`, `smaps`, `cmdline`, `environ`, `auxv` |
 //! | `links` | `exe`, `cwd`, `root`, `fd`, `fdinfo` |
 //! | `inject` | `fail-nth`, `fail-await` |
@@ -42,6 +43,8 @@ mod space;
 #[cfg(target_os = "none")]
 mod status;
 #[cfg(target_os = "none")]
+mod sched;
+#[cfg(target_os = "none")]
 mod sched_debug;
 #[cfg(target_os = "none")]
 mod sysctl;
@@ -72,6 +75,7 @@ pub fn init() -> Result<(), Errno> {
     interrupts::init()?;
     sysctl::init()?;
     sysfs::init()?;
+    sched::init()?;
     sched_debug::init()?;
     crate::cgroup::init()?;
     crate::debug::lkdtm::init()?;

@@ -4,7 +4,7 @@
 //! use. The starting time tells a process from a later one with its number.
 
 use super::format::parse_number;
-use super::{inject, links, misc, space, status};
+use super::{inject, links, misc, space, sched, status};
 use crate::cgroup;
 use crate::task::process::{Process, find_process, find_thread, tasks};
 use crate::task::thread::Thread;
@@ -117,7 +117,7 @@ static ENTRIES: &[Entry] = &[
     both("status", 0o444, Kind::Text(status::status)),
     both("personality", 0o400, Kind::Private(misc::personality)),
     both("limits", 0o444, Kind::Text(misc::limits)),
-    both("sched", 0o644, Kind::Text(status::sched)),
+    both("sched", 0o644, Kind::Writable(sched::sched, sched::restart)),
     both("comm", 0o644, Kind::Writable(misc::comm, misc::set_comm)),
     both("cmdline", 0o444, Kind::Text(space::cmdline)),
     both("stat", 0o444, Kind::Text(status::stat)),
@@ -131,7 +131,7 @@ static ENTRIES: &[Entry] = &[
     both("smaps", 0o444, Kind::Private(space::smaps)),
     both("wchan", 0o444, Kind::Text(misc::wchan)),
     both("stack", 0o400, Kind::Private(misc::stack)),
-    both("schedstat", 0o444, Kind::Text(status::schedstat)),
+    both("schedstat", 0o444, Kind::Text(sched::schedstat)),
     both("oom_score", 0o444, Kind::Text(misc::oom_score)),
     both("oom_score_adj", 0o644, Kind::Writable(misc::oom_score_adj, misc::set_oom_score_adj)),
     both("fail-nth", 0o644, Kind::Injector(inject::Injector::Nth)),

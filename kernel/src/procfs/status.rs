@@ -1,4 +1,4 @@
-//! `stat`, `status`, `statm`, `sched`, `schedstat` of a process or thread (Linux: fs/proc/array.c, kernel/sched/debug.c).
+//! `stat`, `status`, `statm` of a process or thread (Linux: fs/proc/array.c, kernel/sched/debug.c).
 
 use super::misc::comm_of;
 use super::process::Who;
@@ -161,7 +161,7 @@ fn signals_of(target: &Target) -> Signals {
     }
 }
 
-const fn policy_number(policy: Policy) -> u32 {
+pub(super) const fn policy_number(policy: Policy) -> u32 {
     match policy {
         Policy::Normal => 0,
         Policy::Fifo | Policy::Stop => 1,
@@ -370,59 +370,3 @@ pub(super) fn statm(who: &Who, out: &mut SeqBuf) -> OpResult<'static, ()> {
     out.put(b"\n");
     Ok(())
 }
-
-/// `schedstat`: time on a CPU and time waiting for one in nanoseconds, and how often it ran.
-pub(super) fn schedstat(who: &Who, out: &mut SeqBuf) -> OpResult<'static, ()> {
-    let thread = who.thread()?;
-    let run = thread.run_time();
-    let (delay, slices) = thread.task().map_or((0, 0), |task| {
-        executor::with_entity(task, |_, entity, _| {
-            // SAFETY: the entity is read under its queue's lock.
-            let entity = unsafe { entity.as_ref() };
-            (entity.stats().run_delay, entity.timeslices())
-        })
-    });
-    let _ = writeln!(out, "{run} {delay} {slices}");
-    Ok(())
-}
-
-/// `sched`: what the scheduler knows (Linux: proc_sched_show_task).
-pub(super) fn sched(who: &Who, out: &mut SeqBuf) -> OpResult<'static, ()> {
-    let thread = who.thread()?;
-    let task = thread.task().ok_or(Errno::ESRCH)?;
-    let (exec_start, vruntime, stats, weight, budget) = executor::with_entity(task, |_, entity, _| {
-        // SAFETY: the entity is read under its queue's lock.
-        let entity = unsafe { entity.as_ref() };
-        let budget = entity.reservation().map(|r| (r.remaining(), r.absolute_deadline()));
-        (entity.exec_start(), entity.vruntime(), *entity.stats(), entity.weight(), budget)
-    });
-    let params = executor::params(task);
-    let threads = thread.process.relations(&tasks()).threads.len();
-    out.put(trimmed(&thread.comm()));
-    let _ = writeln!(out, " ({}, #threads: {threads})", thread.tid());
-    out.put(b"-------------------------------------------------------------------\n");
-    for (name, nanos) in [
-        ("se.exec_start", exec_start),
-        ("se.vruntime", vruntime),
-        ("se.sum_exec_runtime", thread.run_time()),
-    ] {
-        let _ = writeln!(out, "{name:<45}:{:>14}.{:06}", nanos / 1_000_000, nanos % 1_000_000);
-    }
-    let switches = stats.nvcsw.wrapping_add(stats.nivcsw);
-    for (name, value) in [
-        ("se.nr_migrations", stats.migrations),
-        ("nr_switches", switches),
-        ("nr_voluntary_switches", stats.nvcsw),
-        ("nr_involuntary_switches", stats.nivcsw),
-        ("se.load.weight", u64::from(weight) << 10),
-        ("policy", u64::from(policy_number(params.policy))),
-        ("prio", params.prio() as u64),
-    ] {
-        let _ = writeln!(out, "{name:<45}:{value:>21}");
-    }
-    if let (Policy::Deadline, Some((left, at))) = (params.policy, budget) {
-        let _ = writeln!(out, "{:<45}:{left:>21}\n{:<45}:{at:>21}", "dl.runtime", "dl.deadline");
-    }
-    Ok(())
-}
-

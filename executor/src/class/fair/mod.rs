@@ -12,10 +12,12 @@ mod slice;
 
 use group::levels::Grouped;
 use super::entity::Entity;
+use super::features::Features;
 use super::list::List;
 use super::params::{Class, Rank, Tunables};
 use slice::Terms;
 use super::sched_class::SchedClass;
+use super::task_avg::QueueUtil;
 use super::{Enqueue, PickLimit};
 use super::timeline::Timeline;
 use super::tree::before;
@@ -60,6 +62,7 @@ pub(super) struct FairRq {
     clock: Nanos,
     /// Groups that are held back on this CPU.
     throttled: Option<NonNull<group::GroupCpu>>,
+    util: QueueUtil,
     /// Other queues read `min_vruntime` while this one is borrowed mutably: such a borrow may not claim to be alone.
     _shared: PhantomPinned,
 }
@@ -89,6 +92,7 @@ impl FairRq {
             min_vruntime: AtomicU64::new(0),
             parked: List::new(),
             terms: Terms::of(t),
+            util: QueueUtil::NEW,
             event: 0,
             grace: 0,
             grace_of: None,
@@ -159,6 +163,31 @@ impl FairRq {
             (*this).vruntime = (*this).vruntime.wrapping_add(shift);
             (*this).home = Some(here);
         }
+    }
+
+    /// A period has ended since the averages of the current task `e`, which is charged, were brought up to date: they are now. It
+    /// `sleeps` after that, or stays.
+    ///
+    /// # Safety
+    /// `e` is valid, under the queue's lock; no reference to it is held.
+    #[cold]
+    #[inline(never)]
+    pub(super) unsafe fn average(&mut self, e: NonNull<Entity>, now: Nanos, sleeps: bool) {
+        // SAFETY: by the contract.
+        unsafe {
+            let this = e.as_ptr();
+            let mut avg = (*this).averaged(now, self.util.at(now));
+            self.util.replace(&(*this).avg, &mut avg, self.cpu);
+            if sleeps && self.terms.features.has(Features::UTIL_EST) {
+                avg.estimate(self.terms.features.has(Features::UTIL_EST_FASTUP));
+            }
+            (*this).avg = avg;
+        }
+    }
+
+    /// How much of the CPU the class uses, in 1024 (Linux: util_avg of its queue).
+    pub(super) fn util(&self, now: Nanos) -> u64 {
+        self.util.at(now)
     }
 
     /// Counts `e` in.
@@ -317,6 +346,9 @@ impl SchedClass for FairRq {
         unsafe {
             let this = e.as_ptr();
             (*this).vruntime = (*this).vruntime.wrapping_add(calc_delta_fair(now.wrapping_sub(start), (*this).load));
+            if now >= (*this).avg.next {
+                self.average(e, now, !stays);
+            }
         }
         // Otherwise `dequeue_current` moves the clock itself.
         if stays {

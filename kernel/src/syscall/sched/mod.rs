@@ -13,7 +13,6 @@ use crate::task::thread::Thread;
 use vigil_abi::process::*;
 use vigil_abi::time::Timespec;
 use vigil_abi::Errno;
-use vigil_executor::balance;
 use vigil_executor::class::{Params, Policy};
 use vigil_executor::context::Context;
 use vigil_executor::cpu::{CpuId, CpuMask, ONLINE};
@@ -99,9 +98,8 @@ pub async fn sched_setaffinity(t: &Thread, a: Args<'_>) -> Result<usize, Errno> 
         return Err(Errno::EPERM);
     }
     let allowed = CpuMask(mask & cpuset::cpus_allowed(&who).0);
-    // A reservation is one on all CPUs of its domain (Linux: dl_task_check_affinity).
-    let fits = || who.task().is_none_or(|task| balance::span(task.cpu()).0 & !allowed.0 == 0);
-    if params_of(&who)?.policy == Policy::Deadline && executor::rt_bandwidth().1.is_some() && !fits() {
+    // A reservation is one on all CPUs (Linux: dl_task_check_affinity).
+    if params_of(&who)?.policy == Policy::Deadline && executor::rt_bandwidth().1.is_some() && allowed != ONLINE.load() {
         return Err(Errno::EBUSY);
     }
     if allowed.0 == 0 {

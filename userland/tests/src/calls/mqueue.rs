@@ -260,14 +260,14 @@ fn unlinks(a: &mut Calls) {
 fn sends(a: &mut Calls) {
     a.call("mq_timedsend", "EAGAIN EBADF EINVAL EMSGSIZE ETIMEDOUT", "message timeout", true);
     a.ok("by-priority-then-age", || {
-        let fd = queue(O_NONBLOCK);
+        let fd = queue(0);
         for (text, priority) in [("a", 1), ("b", 5), ("c", 5), ("d", 0)] {
             send(fd, text, priority);
         }
         (receive(fd), receive(fd), receive(fd), receive(fd))
     })
     .ok("empty-and-largest", || {
-        let fd = queue(O_NONBLOCK);
+        let fd = queue(0);
         (send(fd, "", 32767), send(fd, "0123456789abcdef", 0), receive(fd), receive(fd))
     })
     .ok("waits-for-room", || {

@@ -159,12 +159,15 @@ impl SchedClass for Grouped<'_> {
 
     #[cold]
     #[inline(never)]
-    unsafe fn update_curr(&mut self, e: NonNull<Entity>, start: Nanos, now: Nanos, _: bool) {
+    unsafe fn update_curr(&mut self, e: NonNull<Entity>, start: Nanos, now: Nanos, stays: bool) {
         let root = self.root();
         let delta = now.wrapping_sub(start);
         // SAFETY: passed on; references end with their statements.
         unsafe {
             (*root).clock = now;
+            if now >= (*e.as_ptr()).avg.next {
+                (*root).average(e, now, !stays);
+            }
             for (at, level) in up(e, leaf(root, e)) {
                 let this = at.as_ptr();
                 if at != e {

@@ -1,0 +1,251 @@
+//! Averages of one entity (Linux: struct sched_avg of a task): how much of the recent past it was runnable, and ran.
+//!
+//! Linux brings them up to date at every transition of a task. Here that is done when the task is charged and a period of
+//! [`pelt`](super::pelt) has ended since the last time: until then its run time and its waiting time, which are kept anyway, say all
+//! that is to be known. What was in between is taken for one sleep, one wait and one stay, in this order: within a period the order
+//! makes no difference.
+
+use super::pelt::{Avg, SUM_MAX, decay};
+use crate::time::Nanos;
+
+/// What a utilisation that was estimated is marked with until it changes (Linux: UTIL_AVG_UNCHANGED).
+const UNCHANGED: u32 = 1 << 31;
+/// Estimates that differ by less than this are the same: 1 % (Linux: UTIL_EST_MARGIN).
+const MARGIN: i32 = 1024 / 100;
+/// A CPU's capacity.
+const CAPACITY: u32 = 1024;
+
+/// The averages, as they were when they were last brought up to date.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct TaskAvg {
+    /// When the period ends that was under way then; 0: there was no such time.
+    pub(super) next: Nanos,
+    /// Run time and waiting time by then.
+    seen: [Nanos; 2],
+    /// Sums of being runnable, twice by Linux's two scales, and of running.
+    sums: [u32; 3],
+    /// Part of the period that had gone by, in units of 1.024 µs.
+    contrib: u32,
+    /// What it needed when it last slept, and a moving average of that (Linux: util_est).
+    enqueued: u32,
+    ewma: u32,
+    /// One more than the number of the CPU whose [`QueueUtil`] has it.
+    counted_on: u32,
+}
+
+/// What `/proc/PID/sched` shows of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Averages {
+    /// Sums: load, runnable, util.
+    pub sums: [u64; 3],
+    /// Averages of the same.
+    pub load: u64,
+    /// 1024 for a task that was always runnable.
+    pub runnable: u64,
+    /// 1024 for one that always ran.
+    pub util: u64,
+    /// The time that they are of.
+    pub last_update: Nanos,
+    /// Utilisation estimated by its stays.
+    pub util_est_ewma: u32,
+    /// The last such, with bit 31 as long as it holds.
+    pub util_est_enqueued: u32,
+}
+
+impl TaskAvg {
+    pub(super) const NEW: TaskAvg = TaskAvg { next: 0, seen: [0; 2], sums: [0; 3], contrib: 0, enqueued: 0, ewma: 0, counted_on: 0 };
+
+    fn get(&self) -> Avg {
+        let at = (self.next >> 10).wrapping_sub(u64::from(1024 - self.contrib));
+        Avg::from_parts(at, self.sums.map(u64::from), self.contrib)
+    }
+
+    fn set(&mut self, avg: &Avg) {
+        let (at, sums, contrib) = avg.parts();
+        self.sums = sums.map(|s| s.min(u32::MAX.into()) as u32);
+        self.contrib = contrib;
+        self.next = at.wrapping_add(u64::from(1024 - contrib)) << 10;
+    }
+
+    /// It begins `at` this time (Linux: init_entity_runnable_average, post_init_entity_util_avg): taken to be runnable all the time, and
+    /// to run for half of what is left of a CPU that is used by `util` in 1024.
+    fn begin(&mut self, at: Nanos, util: u64) {
+        // All count periods by the same clock.
+        self.contrib = (at >> 10) as u32 % 1024;
+        self.next = ((at >> 20) + 1) << 20;
+        let divider = SUM_MAX - 1024 + self.contrib;
+        let half = CAPACITY.saturating_sub(util as u32) / 2;
+        self.sums = [divider, half * divider, half * divider];
+    }
+
+    /// Up to `now`, by which it has run for `ran` and waited for `waited`. `waits`: it waits at this moment, or it runs or sleeps.
+    pub(super) fn advance(&mut self, now: Nanos, ran: Nanos, waited: Nanos, state: State, util: u64) {
+        let since = [ran.wrapping_sub(self.seen[0]), waited.wrapping_sub(self.seen[1])];
+        self.seen = [ran, waited];
+        if self.next == 0 {
+            self.begin(now.saturating_sub(since[0]).saturating_sub(since[1]), util);
+        }
+        let mut avg = self.get();
+        let start = avg.parts().0 << 10;
+        let slept = now.saturating_sub(start).saturating_sub(since[0]).saturating_sub(since[1]);
+        let (run, wait, sleep) = ((since[0], 1, true), (since[1], 1, false), (slept, 0, false));
+        let parts = match state {
+            State::Runs => [sleep, wait, run],
+            State::Waits => [sleep, run, wait],
+            State::Sleeps => [wait, run, sleep],
+        };
+        let mut at = start;
+        for (length, on, runs) in parts {
+            at = at.saturating_add(length).min(now);
+            avg.update(at, on, on, runs);
+        }
+        self.set(&avg);
+    }
+
+    /// The time up to now is passed over as if it had slept: it was of another class, by then with so much run and waiting time.
+    pub(super) fn skip(&mut self, ran: Nanos, waited: Nanos) {
+        self.seen = [ran, waited];
+    }
+
+    fn divider(&self) -> u64 {
+        u64::from(SUM_MAX - 1024 + self.contrib)
+    }
+
+    fn util(&self) -> u32 {
+        (u64::from(self.sums[2]) / self.divider()) as u32
+    }
+
+    /// It goes to sleep (Linux: util_est_update): what it needed this time counts a quarter, all of it if it is more than before and
+    /// `fast_up`.
+    pub(super) fn estimate(&mut self, fast_up: bool) {
+        let before = (self.enqueued & !UNCHANGED) as i32;
+        let util = self.util();
+        self.enqueued = util | UNCHANGED;
+        if fast_up && self.ewma < util {
+            self.ewma = util;
+            return;
+        }
+        let diff = util as i32 - self.ewma as i32;
+        if diff.abs() < MARGIN && (before - util as i32).abs() < MARGIN || util > CAPACITY {
+            return;
+        }
+        if diff.abs() >= MARGIN {
+            self.ewma = ((self.ewma << 2) as i32 + diff) as u32 >> 2;
+        }
+    }
+
+    /// What is shown for an entity of `weight`.
+    pub(super) fn averages(&self, weight: u32) -> Averages {
+        let by = |sum: u32, factor: u64| factor * u64::from(sum) / self.divider();
+        Averages {
+            sums: self.sums.map(u64::from),
+            load: by(self.sums[0], weight.into()),
+            runnable: by(self.sums[1], 1),
+            util: by(self.sums[2], 1),
+            last_update: self.get().parts().0 << 10,
+            util_est_ewma: self.ewma,
+            util_est_enqueued: self.enqueued,
+        }
+    }
+}
+
+/// How much of a CPU the fair class's tasks use: the sum of their averages, each as it was when it was brought up to date last.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct QueueUtil {
+    period: u64,
+    sum: u64,
+}
+
+impl QueueUtil {
+    pub(super) const NEW: QueueUtil = QueueUtil { period: 0, sum: 0 };
+
+    /// Counts a task of `cpu` as it is now in place of as it was. What it was counted for elsewhere decays there by itself.
+    pub(super) fn replace(&mut self, before: &TaskAvg, now: &mut TaskAvg, cpu: u32) {
+        let period = now.next >> 20;
+        self.sum = decay(self.sum, period.saturating_sub(self.period));
+        self.period = self.period.max(period);
+        now.counted_on = cpu + 1;
+        if before.counted_on == now.counted_on {
+            let was = decay(before.sums[2].into(), period.saturating_sub(before.next >> 20));
+            self.sum = self.sum.saturating_sub(was);
+        }
+        self.sum = self.sum.saturating_add(now.sums[2].into());
+    }
+
+    /// In 1024, at `now`.
+    pub(super) fn at(&self, now: Nanos) -> u64 {
+        (decay(self.sum, ((now >> 20) + 1).saturating_sub(self.period)) / u64::from(SUM_MAX - 1024)).min(CAPACITY.into())
+    }
+}
+
+/// What an entity does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum State {
+    /// It is current.
+    Runs,
+    /// It is queued.
+    Waits,
+    /// It is off every queue.
+    Sleeps,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::MSEC;
+
+    const PERIOD: Nanos = 1 << 20;
+
+    /// One that has always run, or always slept, since the time 1.
+    fn after(periods: u64, runs: bool) -> TaskAvg {
+        let mut avg = TaskAvg::NEW;
+        avg.advance(PERIOD, 0, 0, State::Sleeps, 0);
+        let n = periods * PERIOD;
+        if runs { avg.advance(PERIOD + n, n, 0, State::Runs, 0) } else { avg.advance(PERIOD + n, 0, 0, State::Sleeps, 0) }
+        avg
+    }
+
+    #[test]
+    fn a_new_task_has_its_weight_and_half_a_cpu() {
+        let a = after(0, true).averages(335);
+        assert_eq!((a.load, a.runnable, a.util), (335, 512, 512));
+        assert_eq!(a.sums, [46718, 512 * 46718, 512 * 46718]);
+    }
+
+    #[test]
+    fn what_always_runs_has_a_whole_cpu_and_what_sleeps_loses_half_in_32_periods() {
+        // Linux's values: a half after 32 periods, and what is missing to 1024 is lost by rounding.
+        let a = after(32, true).averages(1024);
+        assert!(a.load >= 1022 && (766..=768).contains(&a.util), "{a:?}");
+        let a = after(345, true).averages(1024);
+        assert!(a.util >= 1022 && a.runnable == a.util, "{a:?}");
+        let a = after(32, false).averages(1024);
+        assert!(a.load.abs_diff(512) <= 1 && a.util.abs_diff(256) <= 1, "{a:?}");
+    }
+
+    #[test]
+    fn many_short_stays_are_one_long_one_of_the_same_share() {
+        // A quarter running, a quarter waiting: brought up to date each millisecond, or once.
+        let mut often = TaskAvg::NEW;
+        often.advance(PERIOD, 0, 0, State::Sleeps, 0);
+        for ms in 1..=400u64 {
+            often.advance(PERIOD + ms * MSEC, ms * MSEC / 4, ms * MSEC / 4, State::Runs, 0);
+        }
+        let a = often.averages(1024);
+        assert!(a.util.abs_diff(256) <= 6 && a.runnable.abs_diff(512) <= 12 && a.load.abs_diff(512) <= 12, "{a:?}");
+        assert!(PERIOD + 400 * MSEC - a.last_update < 1024);
+    }
+
+    #[test]
+    fn estimates_follow_up_at_once_and_down_by_quarters() {
+        let mut avg = after(345, true);
+        avg.estimate(true);
+        let full = avg.util();
+        assert_eq!((avg.ewma, avg.enqueued), (full, full | UNCHANGED));
+        avg.advance(avg.next + 31 * PERIOD, 345 * PERIOD, 0, State::Sleeps, 0);
+        avg.estimate(true);
+        let half = avg.util();
+        assert!(half.abs_diff(full / 2) <= 8);
+        assert_eq!(avg.ewma, (full * 3 + half) / 4);
+    }
+}

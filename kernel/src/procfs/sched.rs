@@ -1,0 +1,134 @@
+//! What the scheduler knows: `/proc/PID/{sched,schedstat}`, `/proc/schedstat` (Linux: kernel/sched/debug.c, kernel/sched/stats.c).
+
+use super::format::{put_mask, trimmed};
+use super::possible_cpus;
+use super::process::Who;
+use super::status::policy_number;
+use crate::task::process::tasks;
+use core::fmt::Write;
+use vigil_abi::Errno;
+use vigil_executor::balance::{place_of, topology::Level};
+use vigil_executor::class::{Policy, TICK};
+use vigil_executor::cpu::ONLINE;
+use vigil_executor::executor;
+use vigil_executor::time::{self, SEC};
+use vigil_fs::OpResult;
+use vigil_fs::vnode::SeqBuf;
+
+/// What Linux's tick counter begins with: five minutes before 32 bits overflow.
+const FIRST_TICK: u64 = (1 << 32) - 300 * SEC / TICK;
+/// Figures of a domain in version 15 of `/proc/schedstat`.
+const DOMAIN_FIGURES: usize = 36;
+
+/// `schedstat`: time on a CPU and time waiting for one in nanoseconds, and how often it ran.
+pub(super) fn schedstat(who: &Who, out: &mut SeqBuf) -> OpResult<'static, ()> {
+    let thread = who.thread()?;
+    let run = thread.run_time();
+    let (delay, slices) = thread.task().map_or((0, 0), |task| {
+        executor::with_entity(task, |_, entity, _| {
+            // SAFETY: the entity is read under its queue's lock.
+            let entity = unsafe { entity.as_ref() };
+            (entity.stats().run_delay, entity.timeslices())
+        })
+    });
+    let _ = writeln!(out, "{run} {delay} {slices}");
+    Ok(())
+}
+
+fn number(out: &mut SeqBuf, name: &str, value: impl core::fmt::Display) {
+    let _ = writeln!(out, "{name:<45}:{value:>21}");
+}
+
+/// `sched`: what the scheduler knows (Linux: proc_sched_show_task, without schedstats and NUMA balancing).
+pub(super) fn sched(who: &Who, out: &mut SeqBuf) -> OpResult<'static, ()> {
+    let thread = who.thread()?;
+    let task = thread.task().ok_or(Errno::ESRCH)?;
+    let (exec_start, vruntime, ran, stats, weight, avg, budget) = executor::with_entity(task, |rq, entity, now| {
+        if rq.current() == Some(entity) {
+            rq.update_current(now);
+        }
+        // SAFETY: the entity is read under its queue's lock.
+        let entity = unsafe { entity.as_ref() };
+        let budget = entity.reservation().map(|r| (r.remaining(), r.absolute_deadline()));
+        let ran = entity.sum_exec_runtime();
+        (entity.exec_start(), entity.vruntime(), ran, *entity.stats(), entity.weight(), entity.averages(now), budget)
+    });
+    let params = executor::params(task);
+    let threads = thread.process.relations(&tasks()).threads.len();
+    out.put(trimmed(&thread.comm()));
+    let _ = writeln!(out, " ({}, #threads: {threads})", thread.tid());
+    out.put(b"-------------------------------------------------------------------\n");
+    for (name, nanos) in [("se.exec_start", exec_start), ("se.vruntime", vruntime), ("se.sum_exec_runtime", ran)] {
+        let _ = writeln!(out, "{name:<45}:{:>14}.{:06}", nanos / 1_000_000, nanos % 1_000_000);
+    }
+    let [load_sum, runnable_sum, util_sum] = avg.sums;
+    for (name, value) in [
+        ("se.nr_migrations", stats.migrations),
+        ("nr_switches", stats.nvcsw.wrapping_add(stats.nivcsw)),
+        ("nr_voluntary_switches", stats.nvcsw),
+        ("nr_involuntary_switches", stats.nivcsw),
+        ("se.load.weight", u64::from(weight) << 10),
+        ("se.avg.load_sum", load_sum),
+        ("se.avg.runnable_sum", runnable_sum),
+        ("se.avg.util_sum", util_sum),
+        ("se.avg.load_avg", avg.load),
+        ("se.avg.runnable_avg", avg.runnable),
+        ("se.avg.util_avg", avg.util),
+        ("se.avg.last_update_time", avg.last_update),
+        ("se.avg.util_est.ewma", avg.util_est_ewma.into()),
+        ("se.avg.util_est.enqueued", avg.util_est_enqueued.into()),
+        ("policy", u64::from(policy_number(params.policy))),
+    ] {
+        number(out, name, value);
+    }
+    number(out, "prio", params.prio());
+    if let (Policy::Deadline, Some((left, at))) = (params.policy, budget) {
+        number(out, "dl.runtime", left);
+        number(out, "dl.deadline", at);
+    }
+    let start = time::now();
+    number(out, "clock-delta", time::now().saturating_sub(start));
+    Ok(())
+}
+
+/// A write to `sched` begins Linux's extended statistics anew, whatever it says. Nobody keeps them here.
+pub(super) fn restart(who: &Who, _: &[u8]) -> Result<(), Errno> {
+    who.thread()?;
+    Ok(())
+}
+
+/// `/proc/schedstat`, version 15. What Linux counts only with `kernel.sched_schedstats` is 0, as on a Linux without.
+fn show(out: &mut SeqBuf) -> Result<(), Errno> {
+    let now = time::now();
+    let _ = writeln!(out, "version 15\ntimestamp {}", FIRST_TICK + now / TICK);
+    let possible = possible_cpus();
+    let n = possible.0.count_ones() as usize;
+    let online = ONLINE.load();
+    for cpu in possible.iter().filter(|cpu| online.contains(*cpu)) {
+        let stat = executor::stat(cpu);
+        let busy = now.saturating_sub(stat.idle);
+        let _ = writeln!(out, "cpu{} 0 0 0 0 0 0 {busy} {} {}", cpu.index(), stat.run_delay, stat.switches);
+        let (mut below, mut domain) = (1 << cpu.index(), 0);
+        for level in Level::ALL {
+            let together = |other| place_of(cpu).level(place_of(other)) <= level;
+            let span = online.iter().filter(|other| together(*other)).fold(0u64, |mask, other| mask | 1 << other.index());
+            if span == below {
+                continue;
+            }
+            below = span;
+            let _ = write!(out, "domain{domain} ");
+            let _ = put_mask(span, n, out);
+            for _ in 0..DOMAIN_FIGURES {
+                out.put(b" 0");
+            }
+            out.put(b"\n");
+            domain += 1;
+        }
+    }
+    Ok(())
+}
+
+/// Adds `/proc/schedstat`.
+pub(super) fn init() -> Result<(), Errno> {
+    vigil_fs::proc::add_file("schedstat", 0o444, show)
+}
