@@ -1,4 +1,4 @@
-//! The task header and its reference-counted handle.
+//! The task header.
 
 use super::reaper;
 use super::state::{State, Wake};
@@ -457,47 +457,5 @@ impl Task {
         for (i, slot) in self.name.iter().enumerate() {
             slot.store(if i < 15 { name.get(i).copied().unwrap_or(0) } else { 0 }, Relaxed);
         }
-    }
-}
-
-/// A counted reference to a task.
-pub struct TaskRef(pub(super) NonNull<Task>);
-
-// SAFETY: the header is `Sync` and the count atomic.
-unsafe impl Send for TaskRef {}
-// SAFETY: as above.
-unsafe impl Sync for TaskRef {}
-
-impl TaskRef {
-    /// A reference to the task that runs now.
-    pub fn current() -> Option<TaskRef> {
-        super::current().map(TaskRef::from_task)
-    }
-
-    /// A reference to `task`.
-    pub fn from_task(task: &Task) -> TaskRef {
-        task.get();
-        TaskRef(NonNull::from(task))
-    }
-}
-
-impl Clone for TaskRef {
-    fn clone(&self) -> Self {
-        self.get();
-        TaskRef(self.0)
-    }
-}
-
-impl Drop for TaskRef {
-    fn drop(&mut self) {
-        self.put();
-    }
-}
-
-impl core::ops::Deref for TaskRef {
-    type Target = Task;
-    fn deref(&self) -> &Task {
-        // SAFETY: the count keeps it alive.
-        unsafe { self.0.as_ref() }
     }
 }

@@ -18,12 +18,14 @@
 
 mod header;
 pub mod reaper;
+mod reference;
 mod spawn;
 pub mod state;
 mod traced;
 pub mod waker;
 
-pub use header::{INTERRUPT_KILL, INTERRUPT_SIGNAL, Hooks, Task, TaskRef};
+pub use header::{INTERRUPT_KILL, INTERRUPT_SIGNAL, Hooks, Task};
+pub use reference::TaskRef;
 pub use spawn::{SpawnError, Spawned};
 pub use state::State;
 pub use traced::Coming;

@@ -1,6 +1,7 @@
 //! Making a task: the allocation that joins a header to a future, and the way from there onto a run queue.
 
-use super::header::{Hooks, Task, TaskRef, VTable};
+use super::header::{Hooks, Task, VTable};
+use super::reference::TaskRef;
 use crate::class::Params;
 use crate::context::MaskGuard;
 use alloc::alloc::alloc;

@@ -1,6 +1,7 @@
 //! Wakers: a pointer to the task and a count. Clone, wake and drop are lock-free and safe in a hard interrupt.
 
-use super::header::{Task, TaskRef};
+use super::header::Task;
+use super::reference::TaskRef;
 use core::mem::ManuallyDrop;
 use core::ptr::NonNull;
 use core::task::{RawWaker, RawWakerVTable, Waker};

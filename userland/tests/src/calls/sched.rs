@@ -1,4 +1,6 @@
 //! Scheduling: policies, priorities, reservations, CPUs.
+mod rttime;
+
 use super::futex::shared_word;
 use crate::case::Calls;
 use crate::help::*;
@@ -62,7 +64,7 @@ fn policies(a: &mut Calls) {
         })
         .err("ESRCH", || sys!(sched_setscheduler, NOBODY, SCHED_OTHER, &0))
         .bad("param", || sys!(sched_setscheduler, 0, SCHED_OTHER, BAD));
-    rttime(a);
+    rttime::rttime(a);
     a.call("sched_getscheduler", "EINVAL ESRCH", "", false).not("EPERM", "never on Linux");
     a.ok("default", || sys!(sched_getscheduler, 0)).ok("deadline", || (small(), sys!(sched_getscheduler, 0))).err("EINVAL", || sys!(sched_getscheduler, -1)).err("ESRCH", || sys!(sched_getscheduler, NOBODY));
     a.call("sched_setparam", "EINVAL EPERM ESRCH", "param", false);
@@ -108,54 +110,6 @@ fn policies(a: &mut Calls) {
     .err("EINVAL", || sys!(sched_rr_get_interval, -1, pages(1)))
     .err("ESRCH", || sys!(sched_rr_get_interval, NOBODY, pages(1)))
     .bad("tp", || sys!(sched_rr_get_interval, 0, BAD));
-}
-
-/// Limits the run time of real-time threads without a blocking call, µs, and becomes one.
-fn limited(soft: u64, hard: u64) -> (isize, isize) {
-    handle(libc::SIGXCPU, 0);
-    (sys!(prlimit64, 0, libc::RLIMIT_RTTIME, &[soft, hard], 0), sys!(sched_setscheduler, 0, SCHED_FIFO, &1))
-}
-
-/// Runs until `n` signals have come, or for two seconds; how long in ms.
-fn spin_until(n: i32) -> i64 {
-    let start = now_ms();
-    while caught() < n && now_ms() < start + 2000 {}
-    now_ms() - start
-}
-
-/// RLIMIT_RTTIME.
-fn rttime(a: &mut Calls) {
-    a.ok("rttime-soft", || {
-        let r = limited(100_000, u64::MAX);
-        let (first, mut now) = (spin_until(1), [0u64; 2]);
-        // The limit has grown by a second.
-        (r, (90..300).contains(&first), sys!(prlimit64, 0, libc::RLIMIT_RTTIME, 0, &mut now), now[0], (900..1900).contains(&spin_until(2)))
-    })
-    .ok("rttime-hard", || in_child(|| {
-        limited(50_000, 200_000);
-        spin_until(9) as i32
-    }))
-    .ok("rttime-sleeps-end-it", || {
-        limited(150_000, u64::MAX);
-        for _ in 0..10 {
-            let start = now_ms();
-            while now_ms() < start + 40 {}
-            sleep_ms(1);
-        }
-        caught()
-    })
-    .ok("rttime-of-others", || {
-        handle(libc::SIGXCPU, 0);
-        sys!(prlimit64, 0, libc::RLIMIT_RTTIME, &[50_000u64, 60_000], 0);
-        let start = now_ms();
-        while now_ms() < start + 150 {}
-        caught()
-    })
-    .ok("rttime-set-later", || {
-        let r = limited(u64::MAX, u64::MAX);
-        let set = sys!(prlimit64, 0, libc::RLIMIT_RTTIME, &[40_000, u64::MAX], 0);
-        (r, set, spin_until(1) < 400)
-    });
 }
 
 /// `struct sched_attr`, 56 bytes: size and policy, flags, nice and priority, runtime, deadline, period, clamps.

@@ -1,0 +1,50 @@
+//! RLIMIT_RTTIME.
+use super::*;
+
+/// Limits the run time of real-time threads without a blocking call, µs, and becomes one.
+fn limited(soft: u64, hard: u64) -> (isize, isize) {
+    handle(libc::SIGXCPU, 0);
+    (sys!(prlimit64, 0, libc::RLIMIT_RTTIME, &[soft, hard], 0), sys!(sched_setscheduler, 0, SCHED_FIFO, &1))
+}
+
+/// Runs until `n` signals have come, or for two seconds; how long in ms.
+fn spin_until(n: i32) -> i64 {
+    let start = now_ms();
+    while caught() < n && now_ms() < start + 2000 {}
+    now_ms() - start
+}
+
+/// RLIMIT_RTTIME.
+pub(super) fn rttime(a: &mut Calls) {
+    a.ok("rttime-soft", || {
+        let r = limited(100_000, u64::MAX);
+        let (first, mut now) = (spin_until(1), [0u64; 2]);
+        // The limit has grown by a second.
+        (r, (90..300).contains(&first), sys!(prlimit64, 0, libc::RLIMIT_RTTIME, 0, &mut now), now[0], (900..1900).contains(&spin_until(2)))
+    })
+    .ok("rttime-hard", || in_child(|| {
+        limited(50_000, 200_000);
+        spin_until(9) as i32
+    }))
+    .ok("rttime-sleeps-end-it", || {
+        limited(150_000, u64::MAX);
+        for _ in 0..10 {
+            let start = now_ms();
+            while now_ms() < start + 40 {}
+            sleep_ms(1);
+        }
+        caught()
+    })
+    .ok("rttime-of-others", || {
+        handle(libc::SIGXCPU, 0);
+        sys!(prlimit64, 0, libc::RLIMIT_RTTIME, &[50_000u64, 60_000], 0);
+        let start = now_ms();
+        while now_ms() < start + 150 {}
+        caught()
+    })
+    .ok("rttime-set-later", || {
+        let r = limited(u64::MAX, u64::MAX);
+        let set = sys!(prlimit64, 0, libc::RLIMIT_RTTIME, &[40_000, u64::MAX], 0);
+        (r, set, spin_until(1) < 400)
+    });
+}
