@@ -91,17 +91,27 @@ mod tests {
     #[test]
     fn numbers_come_again_late() {
         let mut slots = Slots::new();
-        let mut add = |slots: &mut Slots<i32>| slots.add(|id| id).unwrap().unwrap();
-        assert_eq!([add(&mut slots), add(&mut slots)], [0, 1]);
-        assert_eq!(slots.remove(0), Some(0));
-        for expected in 2..64 {
+        let add = |slots: &mut Slots<i32>| slots.add(|id| id).unwrap().unwrap();
+        // One object at a time: the indices are used in turn, and the second object at one has another number.
+        for expected in (0..64).chain([1 << 15, 1 << 15 | 1]) {
             assert_eq!(add(&mut slots), expected);
+            assert_eq!(slots.remove(index_of(expected)), Some(expected));
         }
-        // All but the first of the cycle are taken: its second object has another number.
-        assert_eq!(add(&mut slots), 1 << 15);
-        assert_eq!(slots.get(index_of(1 << 15)), Some(&(1 << 15)));
-        // With more in use the cycle is longer.
-        assert_eq!(add(&mut slots), 1 << 15 | 64);
-        assert_eq!((slots.in_use(), slots.highest()), (65, Some(64)));
+        // With more in use the cycle is longer: half as many again.
+        for expected in 2..80 {
+            assert_eq!(add(&mut slots), 1 << 15 | expected);
+        }
+        assert_eq!((slots.in_use(), slots.highest()), (78, Some(79)));
+        assert_eq!(slots.get(79), Some(&(1 << 15 | 79)));
+        assert_eq!(slots.iter().count(), 78);
+    }
+
+    #[test]
+    fn a_table_gives_its_memory_back_when_it_is_empty() {
+        let mut slots = Slots::new();
+        let id = slots.add(|id| id).unwrap().unwrap();
+        assert_eq!(slots.take_memory().len(), 0, "an object is there");
+        assert_eq!(slots.remove(index_of(id)), Some(id));
+        assert_eq!((slots.take_memory().len(), slots.in_use()), (1, 0));
     }
 }
