@@ -301,6 +301,7 @@ fn pass(seed: u64, count: u64) -> Result<u32, String> {
         std::thread::sleep(Duration::from_millis(2));
     }
     sweep()?;
+    crate::ipc::remove_all();
     drop(std::fs::remove_dir_all(HOME));
     // SAFETY: nobody uses it any more.
     unsafe { libc::munmap(shared.cast_mut().cast(), PAGE) };

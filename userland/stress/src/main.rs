@@ -9,6 +9,7 @@ mod beside;
 mod calls;
 mod faults;
 mod fuzz;
+mod ipc;
 mod memory;
 mod shares;
 mod sys;
