@@ -84,7 +84,7 @@ pub fn cases() -> Vec<Case> {
     vec![
         Case::program("sched/averages", vec!["sh", "-c", AVERAGES], 0)
             .streams(crate::Input::Empty, Output::Exact("busy\nheavy\nversion 15\n38\n".to_string()), Output::Empty)
-            .options(&["--smp", "2"]),
+            .options(&["--smp", "2", "--icount"]),
         shares("sched/deadline-admission", "admission", "0", "errno_951 16\nerrno_950 0"),
         shares("sched/deadline-hog", "deadline", "5000", "percent_0 10\n"),
         shares("sched/deadline-among-hogs", "reservation", "100", "missed 0"),

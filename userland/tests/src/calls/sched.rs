@@ -225,7 +225,7 @@ fn attributes(a: &mut Calls) {
 }
 
 /// How many CPUs there are.
-fn cpus() -> u32 {
+pub(super) fn cpus() -> u32 {
     let mut m = 0u64;
     sys!(sched_getaffinity, 1, 8, &mut m);
     m.count_ones()
