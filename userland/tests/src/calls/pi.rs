@@ -1,6 +1,6 @@
 //! Futexes that lend their owner the priority of those who wait; cases of the call that `futex` has begun.
-use super::sched::cpus;
 use super::futex::shared_word;
+use super::sched::cpus;
 use crate::case::Calls;
 use crate::help::*;
 use crate::sys;
