@@ -15,9 +15,15 @@ fn numbers(table: &str) -> Vec<i32> {
 pub fn remove_all() {
     // SAFETY: numbers; no buffer is given.
     unsafe {
-        numbers("msg").into_iter().for_each(|id| drop(libc::msgctl(id, libc::IPC_RMID, std::ptr::null_mut())));
-        numbers("sem").into_iter().for_each(|id| drop(libc::semctl(id, 0, libc::IPC_RMID)));
-        numbers("shm").into_iter().for_each(|id| drop(libc::shmctl(id, libc::IPC_RMID, std::ptr::null_mut())));
+        for id in numbers("msg") {
+            libc::msgctl(id, libc::IPC_RMID, std::ptr::null_mut());
+        }
+        for id in numbers("sem") {
+            libc::semctl(id, 0, libc::IPC_RMID);
+        }
+        for id in numbers("shm") {
+            libc::shmctl(id, libc::IPC_RMID, std::ptr::null_mut());
+        }
     }
     let directory = QUEUES.to_str().unwrap_or_default();
     drop(fs::create_dir(directory));
