@@ -158,6 +158,36 @@ fn an_item_may_await_another_of_its_queue() {
 }
 
 #[test]
+fn an_item_never_runs_twice_at_the_same_time() {
+    type Boxed = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+    static GO: Completion = Completion::new();
+    static BEGUN: AtomicU32 = AtomicU32::new(0);
+    static SEEN: AtomicU32 = AtomicU32::new(0);
+    static WAITS: AsyncWork<fn() -> Boxed, Boxed> = AsyncWork::new(|| {
+        BEGUN.fetch_add(1, SeqCst);
+        Box::pin(GO.wait(wait_site!("test")))
+    });
+    static AFTER: Work = Work::new(|_| SEEN.store(BEGUN.load(SeqCst), SeqCst));
+    static WQ: WorkQueue = WorkQueue::unbound("test_twice", 4);
+    run(async {
+        WQ.start().unwrap();
+        assert!(WQ.queue(WAITS.work()));
+        while BEGUN.load(SeqCst) == 0 {
+            yield_now(YieldKind::Yield).await;
+        }
+        assert!(WQ.queue(WAITS.work()), "it may be queued while it runs");
+        assert!(WQ.queue(&AFTER));
+        while SEEN.load(SeqCst) == 0 {
+            yield_now(YieldKind::Yield).await;
+        }
+        assert_eq!(SEEN.load(SeqCst), 1);
+        GO.complete_all();
+        WQ.flush().await;
+        assert_eq!(BEGUN.load(SeqCst), 2);
+    });
+}
+
+#[test]
 fn an_item_that_queues_itself_never_runs_twice_at_once() {
     static INSIDE: AtomicU32 = AtomicU32::new(0);
     static RAN: AtomicU32 = AtomicU32::new(0);

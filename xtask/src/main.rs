@@ -14,6 +14,7 @@ mod image;
 mod initramfs;
 mod linux;
 mod model;
+mod mutants;
 mod qemu;
 mod run;
 mod selftest;

@@ -2,7 +2,7 @@
 use crate::ctx::Ctx;
 use crate::run::KernelChoice;
 use crate::selftest::{self, Pace};
-use crate::{bench, build, cases, model, ui, userland};
+use crate::{bench, build, cases, model, mutants, ui, userland};
 use anyhow::Result;
 use clap::Args;
 use std::process::Command;
@@ -13,7 +13,8 @@ use vigil_tests::{ABILITIES, Ability, Case};
 #[derive(Args, Clone, Debug)]
 pub struct TestArgs {
     /// Only tests whose names contain this: host, loom, model, kernel, selftest, gate, qemu (all cases in the emulator), or a part
-    /// of a case's name, such as shell, run, boot; anything else is the name of a host test
+    /// of a case's name, such as shell, run, boot; mutant/NAME (planted bugs, only when asked for); anything else is the name of a
+    /// host test
     pub filter: Option<String>,
     /// The long ones, too
     #[arg(long)]
@@ -72,6 +73,12 @@ pub fn test(ctx: &Ctx, args: &TestArgs) -> Result<i32> {
         return Ok(0);
     }
     let mut tally = Tally::default();
+    if let Some(rest) = filter.and_then(|f| f.strip_prefix("mutant")) {
+        // Never part of a whole run: each is a build.
+        tally = mutants::check(ctx, rest.trim_start_matches('/'))?;
+        println!("{} passed, {} failed", tally.passed, tally.failed);
+        return Ok(i32::from(tally.failed > 0));
+    }
     let on_vigil = args.kernel == KernelChoice::Vigil;
     if on_vigil && group("host") {
         tally.add(host(ctx, None));
@@ -178,6 +185,7 @@ fn repeat_by(name: &str) -> String {
     match group {
         "linux" => format!("{rest} --kernel linux"),
         "boot" => format!("{name} --long"),
+        "mutant" => name.split(' ').next().unwrap_or(name).to_string(),
         group if GROUPS.contains(&group) => group.to_string(),
         _ => name.to_string(),
     }
@@ -245,5 +253,6 @@ mod tests {
         assert_eq!(repeat_by("linux/run/status-0"), "run/status-0 --kernel linux");
         assert_eq!(repeat_by("model/park-mutant-no-recheck"), "model");
         assert_eq!(repeat_by("selftest/parks"), "selftest");
+        assert_eq!(repeat_by("mutant/work-again (so it is)"), "mutant/work-again");
     }
 }

@@ -3,7 +3,7 @@ use super::Verdict::NotYet;
 use super::{Bed, Verdict, judge};
 use crate::run::KernelChoice;
 use crate::selftest::{self, Pace};
-use crate::{build, ui};
+use crate::{build, mutants, ui};
 use anyhow::{Context, Result};
 
 /// The most that 100 000 pending timers may slow one down beside 10.
@@ -23,4 +23,12 @@ pub(super) fn cost(bed: &Bed) -> Result<Verdict> {
     let flat = median(&stages, "timer_100000")? as f64 / median(&stages, "timer_10")? as f64;
     let (within, line) = selftest::stages(&stages).context("the kernel printed no stages")?;
     judge(within && flat <= FLAT, format!("{line}; timer {flat:.2} × from 10 to 100 000 pending; IPI → poll on another CPU {remote}"))
+}
+
+pub(super) fn guarantees(bed: &Bed) -> Result<Verdict> {
+    if bed.kernel == KernelChoice::Linux {
+        return Ok(NotYet("these tests are of Vigil's own parts".to_string()));
+    }
+    let tally = mutants::check(bed.ctx, "")?;
+    judge(tally.failed == 0, format!("{} of {} planted bugs noticed by the test of their guarantee", tally.passed, tally.passed + tally.failed))
 }

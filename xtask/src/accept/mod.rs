@@ -82,7 +82,10 @@ const SCHED: &[Check] = &[
     Check { id: "sched-rt-tests", target: "rt-tests report as on Linux; hackbench ≤ 0.5 × Linux's guest time", run: rt::reports },
 ];
 
-const IRQ: &[Check] = &[Check { id: "irq-cost", target: "interrupt 400, waker 200, poll 200, softirq 200, work 400, timer 200", run: irq::cost }];
+const IRQ: &[Check] = &[
+    Check { id: "irq-cost", target: "interrupt 400, waker 200, poll 200, softirq 200, work 400, timer 200", run: irq::cost },
+    Check { id: "irq-guarantees", target: "a test per guarantee, each fails on a planted bug", run: irq::guarantees },
+];
 
 /// The issues, by name and number, with their checks.
 const ISSUES: &[(&str, &str, &[Check])] = &[("core", "2", CORE), ("sched", "3", SCHED), ("irq", "4", IRQ)];
