@@ -17,12 +17,13 @@
 //! | [`dt`] | the device tree: validation, early facts, the unflattened tree |
 //! | [`model`] | register windows, drivers, probing |
 //! | [`irq`] | the interrupt core: domains, descriptors, actions, IPIs |
-//! | [`irqchip`] | GICv2, GICv3 |
+//! | [`irqchip`] | GICv2, GICv3, BCM2836 and BCM2835 |
 //! | [`timer`] | the architected timer |
 //! | [`rtc`] | PL031, the wall clock at boot |
 //! | [`serial`] | PL011, early console |
 //! | [`mod@char`] | what makes a file of a device |
 //! | [`tty`] | terminals and their line discipline |
+//! | [`watchdog`] | restart and power off by a watchdog |
 //! | [`virtio`] | virtio-mmio: console ports, entropy |
 #![no_std]
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests run on a host, with its std"))]
@@ -41,3 +42,4 @@ pub mod serial;
 pub mod timer;
 pub mod tty;
 pub mod virtio;
+pub mod watchdog;

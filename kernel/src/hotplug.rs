@@ -128,6 +128,9 @@ async fn wait_for(limit: Nanos, ready: impl Fn() -> bool) -> bool {
 }
 
 async fn take_down(cpu: CpuId) -> Result<(), Errno> {
+    if !firmware::can_power_off(cpu) {
+        return Err(Errno::EOPNOTSUPP);
+    }
     executor::deactivate(cpu).map_err(|executor::Needed| Errno::EBUSY)?;
     irq::leave_cpu();
     cpuset::cpu_changed(cpu);

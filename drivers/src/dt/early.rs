@@ -46,6 +46,16 @@ pub enum EnableMethod {
     Unknown,
 }
 
+impl EnableMethod {
+    /// The word of a spin table.
+    pub fn release_addr(self) -> Option<u64> {
+        match self {
+            EnableMethod::SpinTable { release_addr } => Some(release_addr),
+            _ => None,
+        }
+    }
+}
+
 /// A CPU of `/cpus`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct CpuNode {

@@ -1,9 +1,11 @@
-//! Interrupt controllers that are the root of a board: GICv2 and GICv3.
+//! Interrupt controllers of boards: GICv2 and GICv3, and the pair of a Raspberry Pi 3.
 //!
 //! [`init`] on the boot CPU finds the controller, sets its distributor and the CPU's own interface; [`init_cpu`] does
 //! the latter on every other CPU. From then on [`crate::irq::handle_irq`] and [`crate::irq::send_ipi`] work.
 //! Sources: Arm IHI 0048 (GICv2), IHI 0069 (GICv3).
 
+mod armctrl;
+mod bcm2836;
 mod gic;
 mod gicv2;
 mod gicv3;
@@ -15,6 +17,8 @@ mod gicv3_sysreg;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_bcm;
 
 use crate::dt::Tree;
 use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
@@ -56,6 +60,10 @@ pub fn init(tree: &Tree<'_>) -> Result<(), Errno> {
     }
     if let Some(node) = tree.compatible(gicv2::COMPATIBLE).next() {
         return gicv2::init(node);
+    }
+    if let Some(node) = tree.compatible(bcm2836::COMPATIBLE).next() {
+        bcm2836::init(node)?;
+        return tree.compatible(armctrl::COMPATIBLE).try_for_each(armctrl::init);
     }
     Err(Errno::ENODEV)
 }

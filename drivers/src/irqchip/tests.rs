@@ -59,7 +59,7 @@ fn count(_: Virq, _: *const ()) -> IrqReturn {
 }
 
 #[test]
-fn gicv2_then_gicv3() {
+fn gicv2_then_gicv3_then_a_raspberry_pi_3() {
     let dist = Registers::leak(false);
     let cpu = Registers::leak(true);
     dist.write(4, 4, 2); // 96 lines
@@ -137,6 +137,7 @@ fn gicv3() {
     assert!(irq::spurious_count() > spurious, "15 is no IPI of ours");
     irq::send_ipi(CpuMask::of(CpuId::BOOT), Ipi::Stop);
     assert_eq!(sysreg::take_log(), [("sgi", 2 << 24 | 1 << 16 | 1 << 2)]);
+    super::tests_bcm::raspberry_pi_3(&IPIS);
 }
 
 /// A redistributor in real memory, as the driver cuts its window in two.

@@ -65,6 +65,11 @@ pub fn fill(
             keep(memory.reserve(start, len));
         }
     }
+    // CPUs spin there until they are released, on code that is next to the word (booting.rst: it is reserved).
+    for word in early::cpus(dtb).filter_map(|cpu| cpu.enable.release_addr()) {
+        let (start, len) = touched(word, 8);
+        keep(memory.reserve(start, len));
+    }
     early::reserved_memory(dtb, |r| {
         let (start, len) = touched(r.region.base, r.region.size);
         // What the kernel itself is in cannot be unmapped.

@@ -3,12 +3,14 @@
 use crate::arch::aarch64::{cpu, psci};
 use crate::debug::console;
 use crate::pr_emerg;
+use vigil_drivers::watchdog;
 
 /// Turns the machine off; halts where the firmware cannot. The caller has stopped everything that matters.
 pub fn power_off() -> ! {
     pr_emerg!("reboot: Power down");
     console::flush_and_wait();
     psci::system_off();
+    watchdog::power_off();
     cpu::park()
 }
 
@@ -16,8 +18,14 @@ pub fn power_off() -> ! {
 pub fn restart() -> ! {
     pr_emerg!("reboot: Restarting system");
     console::flush_and_wait();
-    psci::system_reset();
+    reset();
     cpu::park()
+}
+
+/// Resets the machine by the firmware or, without one, by the watchdog; returns when nothing can. Any context.
+pub fn reset() {
+    psci::system_reset();
+    watchdog::restart();
 }
 
 /// Stops this CPU for ever with the machine on.

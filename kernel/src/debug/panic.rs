@@ -6,7 +6,8 @@
 //! ends with status 101 instead.
 
 use super::{backtrace, console, semihosting};
-use crate::arch::aarch64::{cpu, kaslr, mmu, psci};
+use crate::arch::aarch64::{cpu, kaslr, mmu};
+use crate::boot::power;
 use crate::{pr_crit, pr_emerg};
 use core::fmt::Arguments;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, Ordering::{Acquire, Relaxed, Release, SeqCst}};
@@ -95,7 +96,7 @@ fn finish() -> ! {
     semihosting::exit(semihosting::STATUS_PANIC);
     match timeout() {
         0 => {}
-        seconds if seconds < 0 => psci::system_reset(),
+        seconds if seconds < 0 => power::reset(),
         seconds => {
             pr_crit!("Rebooting in {seconds} seconds..");
             let freq = vigil_executor::arch::counter_frequency();
@@ -104,7 +105,7 @@ fn finish() -> ! {
             while vigil_executor::arch::counter().wrapping_sub(start) < wait {
                 vigil_executor::arch::relax();
             }
-            psci::system_reset();
+            power::reset();
         }
     }
     cpu::park()

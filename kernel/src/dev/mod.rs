@@ -15,13 +15,13 @@ pub mod vport;
 use crate::{pr_info, pr_warn};
 use vigil_abi::Errno;
 use vigil_drivers::dt::Tree;
-use vigil_drivers::{model, rtc, serial, virtio};
+use vigil_drivers::{model, rtc, serial, virtio, watchdog};
 use vigil_executor::time::SEC;
 
 /// Probes what the tree names: serial ports, the wall clock, virtio devices. The boot CPU, once, interrupts masked,
 /// controller and timer up. A device that fails is logged and left out.
 pub fn probe(tree: &Tree<'_>) {
-    let drivers = [&serial::PL011_DRIVER, &rtc::PL031_DRIVER, &virtio::MMIO_DRIVER];
+    let drivers = [&watchdog::BCM2835_PM_DRIVER, &serial::PL011_DRIVER, &rtc::PL031_DRIVER, &virtio::MMIO_DRIVER];
     if let Err(e) = model::probe_all(tree, &drivers) {
         pr_warn!("devices: probing ended early: {}", e.name());
     }

@@ -2,6 +2,7 @@
 
 use super::sysfs::possible;
 use super::topology;
+use crate::arch::aarch64::smp::can_power_off;
 use crate::hotplug::{self, Request};
 use core::fmt::Write;
 use vigil_abi::Errno;
@@ -34,6 +35,9 @@ pub(super) fn init(cpus: &StaticDir) -> Result<(), Errno> {
         let always = StaticDir::try_new(0o555)?;
         always.add_file("cpu_capacity", 0o444, *capacity)?;
         for (path, kind) in [("online", Kind::Online), ("hotplug/state", Kind::State), ("hotplug/target", Kind::Target)] {
+            if kind == Kind::Online && !can_power_off(cpu) {
+                continue;
+            }
             always.add(path, Switch::node(cpu, kind)?)?;
         }
         let dir = KArc::try_new(CpuDir { cpu, always, topology })?;

@@ -183,6 +183,12 @@ primary_entry:
     add     x0, x0, :lo12:BOOT_ARGS
     b       {high_start}
 
+// ---- spin_entry: where a CPU comes from that spun on a word of memory; its registers say nothing -------------------
+    .global spin_entry
+spin_entry:
+    adrp    x0, {secondary_data}
+    add     x0, x0, :lo12:{secondary_data}
+
 // ---- secondary_entry: x0 = physical address of a SecondaryData, written before and cleaned to the PoC --------------
     .global secondary_entry
 secondary_entry:
@@ -419,6 +425,7 @@ boot_emergency_stack:
     args_mode = const offset_of!(BootArgs, boot_el),
     args_phys = const offset_of!(BootArgs, image_phys),
     args_free = const offset_of!(BootArgs, idmap_free),
+    secondary_data = sym super::smp::DATA,
     sec_ttbr0 = const offset_of!(SecondaryData, ttbr0),
     sec_entry = const offset_of!(SecondaryData, entry),
     sec_arg = const offset_of!(SecondaryData, arg),

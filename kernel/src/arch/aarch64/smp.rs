@@ -1,4 +1,4 @@
-//! Starting the other CPUs by PSCI, one after the other, and powering them off.
+//! Starting the other CPUs by PSCI or spin tables, one after the other, and powering them off.
 //!
 //! A starting CPU runs `secondary_entry` with its MMU off: it loads [`SecondaryData`] by physical address, turns the MMU on with
 //! the identity map of that code, and jumps to `secondary_start` on its own stack, which hands over to
@@ -15,6 +15,8 @@ use vigil_drivers::dt::early::EnableMethod;
 use vigil_executor::arch::{counter, counter_frequency, relax, set_cpu_local};
 use vigil_executor::context::StackKind;
 use vigil_executor::cpu::{CpuId, MAX_CPUS, PerCpu, local_of};
+use vigil_mem::memblock::MEMBLOCK;
+use vigil_mem::{PhysAddr, phys_to_virt};
 
 /// What a starting CPU loads before its MMU is on; physical reads, so it is cleaned to the point of coherency.
 #[repr(C, align(64))]
@@ -32,12 +34,12 @@ pub struct SecondaryData {
     pub arg: u64,
 }
 
-struct Cell(UnsafeCell<SecondaryData>);
+pub(super) struct Cell(UnsafeCell<SecondaryData>);
 
 // SAFETY: written by the CPU that starts another one, and read by that one before it reports; never both at a time.
 unsafe impl Sync for Cell {}
 
-static DATA: Cell = Cell(UnsafeCell::new(SecondaryData { ttbr0: 0, ttbr1: 0, entry: 0, stack_top: 0, arg: 0 }));
+pub(super) static DATA: Cell = Cell(UnsafeCell::new(SecondaryData { ttbr0: 0, ttbr1: 0, entry: 0, stack_top: 0, arg: 0 }));
 /// No CPU.
 const NONE: u32 = u32::MAX;
 /// Logical number of the last CPU that reported.
@@ -51,6 +53,7 @@ static OFF: PerCpu<AtomicBool> = PerCpu::new([const { AtomicBool::new(false) }; 
 
 unsafe extern "C" {
     static secondary_entry: u8;
+    static spin_entry: u8;
 }
 
 /// Starts at most `limit` CPUs of `info`, the boot CPU among them; returns how many others came. Called once, by the boot CPU.
@@ -101,7 +104,7 @@ pub fn launch(id: CpuId, info: &BootInfo) -> Result<(), &'static str> {
     if !mmu::idmap_ready() {
         return Err("no identity map");
     }
-    if target.enable != EnableMethod::Psci {
+    if target.enable == EnableMethod::Unknown {
         return Err("its enable-method is not supported");
     }
     provide_stacks(id)?;
@@ -121,8 +124,32 @@ pub fn launch(id: CpuId, info: &BootInfo) -> Result<(), &'static str> {
         });
     }
     cache::clean_invalidate_poc(data as usize, size_of::<SecondaryData>());
+    if let Some(word) = target.enable.release_addr() {
+        return release(word);
+    }
     let entry = mmu::kimage_to_phys((&raw const secondary_entry) as usize);
     if psci::cpu_on(target.mpidr, entry, mmu::kimage_to_phys(data as usize)) { Ok(()) } else { Err("PSCI CPU_ON refused") }
+}
+
+/// Lets the CPU go that spins, with its caches off, until the word at `word` is not zero (booting.rst, "spin-table").
+fn release(word: u64) -> Result<(), &'static str> {
+    let phys = PhysAddr::new(word as usize);
+    let in_memory = MEMBLOCK.lock().memory().find(phys.get()).is_some_and(|r| phys.get() + 8 <= r.end());
+    if !in_memory || !word.is_multiple_of(8) {
+        return Err("its release address is not in memory");
+    }
+    let at = phys_to_virt(phys).get();
+    // SAFETY: the linear map covers the word, which the device tree says is for this; the firmware reserved its page.
+    unsafe { (at as *mut u64).write_volatile(mmu::kimage_to_phys((&raw const spin_entry) as usize)) };
+    cache::clean_invalidate_poc(at, 8);
+    // SAFETY: an event for those who wait; `clean_invalidate_poc` ends with the barrier that it needs before it.
+    unsafe { core::arch::asm!("sev", options(nostack, preserves_flags)) };
+    Ok(())
+}
+
+/// Whether CPU `id` can be powered off, and started again: a spin table knows no way back.
+pub fn can_power_off(id: CpuId) -> bool {
+    crate::boot::info().and_then(|i| i.cpus().nth(id.index())).is_none_or(|c| c.enable.release_addr().is_none())
 }
 
 /// Whether the CPU that was [launched](launch) last, `id`, runs.
