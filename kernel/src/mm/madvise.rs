@@ -13,7 +13,7 @@ use vigil_abi::mm::{
     MADV_POPULATE_WRITE, MADV_RANDOM, MADV_SEQUENTIAL, MADV_UNMERGEABLE, MADV_WILLNEED, MADV_WIPEONFORK,
 };
 use vigil_fs::File;
-use vigil_mem::{KArc, PAGE_SHIFT, PAGE_SIZE};
+use vigil_mem::{KArc, KBox, PAGE_SHIFT, PAGE_SIZE};
 
 /// A part of a range that one file backs, for MADV_REMOVE.
 pub struct Piece {
@@ -64,7 +64,8 @@ impl Mm {
             return Ok(());
         }
         match advice {
-            MADV_POPULATE_READ | MADV_POPULATE_WRITE => self.populate(start, end).await,
+            // Boxed: every thread's future has room for the largest call.
+            MADV_POPULATE_READ | MADV_POPULATE_WRITE => KBox::try_pin(self.populate(start, end))?.await,
             MADV_DONTNEED | MADV_DONTNEED_LOCKED | MADV_FREE => self.discard(start, end, advice).await,
             _ => self.advise_flags(start, end, advice).await,
         }

@@ -7,7 +7,7 @@ use crate::task::thread::Thread;
 use vigil_abi::Errno;
 use vigil_fs::{Ctx, File, FsStruct};
 use vigil_fs::Cred;
-use vigil_mem::{IoBufMut, KArc, UserPtr};
+use vigil_mem::{IoBufMut, KArc, KBox, UserPtr};
 
 /// What path and attribute calls need of the caller, held for the length of one call.
 pub(super) struct Caller {
@@ -73,7 +73,7 @@ pub async fn ftruncate(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
         return Err(Errno::EINVAL);
     }
     let (caller, file) = (Caller::of(t)?, file(t, a[0])?);
-    let result = vigil_fs::ftruncate(&caller.ctx(), &file, a[1]).await;
+    let result = KBox::try_pin(vigil_fs::ftruncate(&caller.ctx(), &file, a[1]))?.await;
     super::rw::size_signal(t, result).map(|()| 0)
 }
 
@@ -93,7 +93,7 @@ pub async fn fchmod(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
 /// fchown(fd, user, group)
 pub async fn fchown(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     let (caller, file) = (Caller::of(t)?, file(t, a[0])?);
-    vigil_fs::chown_path(&caller.ctx(), file.path(), a[1] as u32, a[2] as u32).await.map(|()| 0)
+    KBox::try_pin(vigil_fs::chown_path(&caller.ctx(), file.path(), a[1] as u32, a[2] as u32))?.await.map(|()| 0)
 }
 
 /// fchdir(fd)
