@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`numbers`], [`registry`] | which objects there are |
 //! | [`perm`] | whose they are |
+//! | [`total`] | what they hold together |
 //! | [`sem`], [`msg`], [`shm`] | semaphores, message queues, shared memory |
 //! | [`tables`] | `/proc/sysvipc`, `/proc/sys/kernel` |
 
@@ -21,6 +22,8 @@ pub mod sem;
 pub mod shm;
 #[cfg(target_os = "none")]
 pub mod tables;
+#[cfg(target_os = "none")]
+pub mod total;
 
 /// Seconds of the wall clock, as objects keep them.
 #[cfg(target_os = "none")]

@@ -1,11 +1,11 @@
 //! The objects of one kind, by number and by key (Linux: ipc/util.c).
 
 use super::numbers::{MAX_OBJECTS, Slots, index_of};
-use super::perm::Perm;
+use super::perm::{Perm, READ};
 use crate::task::thread::Thread;
 use core::sync::atomic::{AtomicI32, Ordering::Relaxed};
 use vigil_abi::Errno;
-use vigil_abi::ipc::{IPC_CREAT, IPC_EXCL};
+use vigil_abi::ipc::{IPC_CREAT, IPC_EXCL, IPC_STAT};
 use vigil_executor::sync::{LockClass, SpinLock};
 use vigil_mem::KArc;
 
@@ -37,16 +37,49 @@ impl<T: Object> Registry<T> {
         }
     }
 
+    /// The object numbered `id`, of which `thread` is the owner or the maker. EINVAL, EPERM.
+    pub fn find_owned(&self, thread: &Thread, id: i32) -> Result<KArc<T>, Errno> {
+        let object = self.find(id)?;
+        object.perm().check_owner(thread)?;
+        Ok(object)
+    }
+
+    /// The object that the command of a semctl(2) and its like asks about, and the call's result: for IPC_STAT the one numbered `id`,
+    /// otherwise the one at that index, its number being the result. All but the command `any` ask whether `thread` may read it.
+    /// EINVAL, EACCES.
+    pub fn asked(&self, thread: &Thread, id: i32, command: u32, any: u32) -> Result<(KArc<T>, usize), Errno> {
+        let (object, result) = if command == IPC_STAT {
+            (self.find(id)?, 0)
+        } else {
+            let (number, object) = self.find_index(id)?;
+            (object, number as usize)
+        };
+        if command != any {
+            object.perm().check(thread, READ)?;
+        }
+        Ok((object, result))
+    }
+
     /// The object at the index in `id`, and its number. EINVAL.
-    pub fn find_index(&self, id: i32) -> Result<(i32, KArc<T>), Errno> {
+    fn find_index(&self, id: i32) -> Result<(i32, KArc<T>), Errno> {
         if id < 0 {
             return Err(Errno::EINVAL);
         }
         self.table.lock().get(index_of(id)).cloned().ok_or(Errno::EINVAL)
     }
 
+    /// All objects with their numbers; the table is not locked between two of them.
+    pub fn objects(&self) -> impl Iterator<Item = (i32, KArc<T>)> + '_ {
+        let mut from = 0;
+        core::iter::from_fn(move || {
+            let (index, id, object) = self.next(from)?;
+            from = index + 1;
+            Some((id, object))
+        })
+    }
+
     /// The first object at an index of at least `from`: the index, the number, the object.
-    pub fn next(&self, from: usize) -> Option<(usize, i32, KArc<T>)> {
+    fn next(&self, from: usize) -> Option<(usize, i32, KArc<T>)> {
         let table = self.table.lock();
         (from..table.highest()? + 1).find_map(|at| table.get(at).map(|(id, object)| (at, *id, object.clone())))
     }

@@ -74,9 +74,7 @@ fn owners(perm: &IpcPerm) -> impl core::fmt::Display {
 
 fn show_sem(out: &mut SeqBuf) -> Result<(), Errno> {
     out.put(b"       key      semid perms      nsems   uid   gid  cuid  cgid      otime      ctime\n");
-    let mut at = 0;
-    while let Some((index, id, set)) = SETS.next(at) {
-        at = index + 1;
+    for (id, set) in SETS.objects() {
         let Ok((otime, ctime)) = set.lock().map(|state| (state.otime, state.ctime)) else { continue };
         let perm = set.perm.show();
         let _ = writeln!(
@@ -93,9 +91,7 @@ fn show_sem(out: &mut SeqBuf) -> Result<(), Errno> {
 
 fn show_msg(out: &mut SeqBuf) -> Result<(), Errno> {
     out.put(b"       key      msqid perms      cbytes       qnum lspid lrpid   uid   gid  cuid  cgid      stime      rtime      ctime\n");
-    let mut at = 0;
-    while let Some((index, id, queue)) = QUEUES.next(at) {
-        at = index + 1;
+    for (id, queue) in QUEUES.objects() {
         let perm = queue.perm.show();
         let Ok(q) = queue.lock() else { continue };
         let (bytes, count, sender, receiver) = (q.bytes, q.count, q.sender, q.receiver);
@@ -118,9 +114,7 @@ fn show_msg(out: &mut SeqBuf) -> Result<(), Errno> {
 fn show_shm(out: &mut SeqBuf) -> Result<(), Errno> {
     out.put(b"       key      shmid perms                  size  cpid  lpid nattch   uid   gid  cuid  cgid      atime      dtime      ctime ");
     out.put(b"                  rss                  swap\n");
-    let mut at = 0;
-    while let Some((index, id, segment)) = SEGMENTS.next(at) {
-        at = index + 1;
+    for (id, segment) in SEGMENTS.objects() {
         let perm = segment.perm.show();
         let Ok(s) = segment.lock() else { continue };
         let (attached, lpid, times) = (s.attached, s.lpid, (s.atime, s.dtime, s.ctime));

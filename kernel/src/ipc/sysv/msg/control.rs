@@ -1,23 +1,22 @@
 //! What msgctl(2) asks and changes.
 
 use super::{MSGMAX, MSGMNB, QUEUES};
-use crate::ipc::sysv::perm::READ;
 use crate::ipc::sysv::seconds;
 use crate::task::thread::Thread;
 use core::sync::atomic::Ordering::Relaxed;
 use vigil_abi::Errno;
-use vigil_abi::ipc::{IPC_STAT, MSG_STAT_ANY, Msginfo, MsqidDs};
+use vigil_abi::ipc::{MSG_STAT_ANY, Msginfo, MsqidDs};
 use vigil_abi::process::CAP_SYS_RESOURCE;
 
 /// IPC_INFO, or MSG_INFO when `in_use`; and the highest index.
 pub fn info(in_use: bool) -> (Msginfo, usize) {
     let (queues, highest) = QUEUES.count();
     let (mut bytes, mut messages) = (0usize, 0usize);
-    let mut at = 0;
-    while let Some((index, _, queue)) = QUEUES.next(at).filter(|_| in_use) {
-        at = index + 1;
-        if let Ok(state) = queue.lock() {
-            (bytes, messages) = (bytes.saturating_add(state.bytes), messages.saturating_add(state.count));
+    if in_use {
+        for (_, queue) in QUEUES.objects() {
+            if let Ok(state) = queue.lock() {
+                (bytes, messages) = (bytes.saturating_add(state.bytes), messages.saturating_add(state.count));
+            }
         }
     }
     let (pool, map, total) = if in_use { (queues as i32, messages as i32, bytes as i32) } else { (512_000, 16_384, 16_384) };
@@ -37,10 +36,7 @@ pub fn info(in_use: bool) -> (Msginfo, usize) {
 
 /// IPC_STAT, MSG_STAT, MSG_STAT_ANY: with the call's result. EINVAL, EACCES, EIDRM.
 pub fn stat(thread: &Thread, id: i32, command: u32) -> Result<(MsqidDs, usize), Errno> {
-    let (number, queue) = if command == IPC_STAT { (id, QUEUES.find(id)?) } else { QUEUES.find_index(id)? };
-    if command != MSG_STAT_ANY {
-        queue.perm.check(thread, READ)?;
-    }
+    let (queue, result) = QUEUES.asked(thread, id, command, MSG_STAT_ANY)?;
     let state = queue.lock()?;
     let ds = MsqidDs {
         msg_perm: queue.perm.show(),
@@ -54,13 +50,12 @@ pub fn stat(thread: &Thread, id: i32, command: u32) -> Result<(MsqidDs, usize), 
         msg_lrpid: state.receiver as i32,
         ..MsqidDs::default()
     };
-    Ok((ds, if command == IPC_STAT { 0 } else { number as usize }))
+    Ok((ds, result))
 }
 
 /// IPC_SET. EINVAL, EPERM also for more bytes than usual, EIDRM.
 pub fn set(thread: &Thread, id: i32, new: &MsqidDs) -> Result<(), Errno> {
-    let queue = QUEUES.find(id)?;
-    queue.perm.check_owner(thread)?;
+    let queue = QUEUES.find_owned(thread, id)?;
     if new.msg_qbytes > MSGMNB.load(Relaxed) as u64 && !thread.cred()?.capable(CAP_SYS_RESOURCE) {
         return Err(Errno::EPERM);
     }
@@ -77,8 +72,7 @@ pub fn set(thread: &Thread, id: i32, new: &MsqidDs) -> Result<(), Errno> {
 
 /// IPC_RMID. EINVAL, EPERM, EIDRM.
 pub fn remove(thread: &Thread, id: i32) -> Result<(), Errno> {
-    let queue = QUEUES.find(id)?;
-    queue.perm.check_owner(thread)?;
+    let queue = QUEUES.find_owned(thread, id)?;
     queue.kill()?;
     QUEUES.remove(id);
     Ok(())

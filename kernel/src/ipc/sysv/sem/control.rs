@@ -1,13 +1,13 @@
 //! What semctl(2) asks and changes.
 
 use super::set::Set;
-use super::{SEMMNS, SEMMSL, SEMOPM, SEMVMX, SETS, used};
+use super::{SEMMNS, SEMMSL, SEMOPM, SEMVMX, SETS, USED};
 use crate::ipc::sysv::perm::{READ, WRITE};
 use crate::ipc::sysv::seconds;
 use crate::task::thread::Thread;
 use core::sync::atomic::Ordering::Relaxed;
 use vigil_abi::Errno;
-use vigil_abi::ipc::{GETNCNT, GETPID, GETVAL, GETZCNT, IPC_STAT, IpcPerm, SEM_STAT_ANY, SemidDs, Seminfo};
+use vigil_abi::ipc::{GETNCNT, GETPID, GETVAL, GETZCNT, IpcPerm, SEM_STAT_ANY, SemidDs, Seminfo};
 use vigil_mem::{KArc, KVec};
 
 /// IPC_INFO, or SEM_INFO when `in_use`; and the highest index.
@@ -24,17 +24,14 @@ pub fn info(in_use: bool) -> (Seminfo, usize) {
         semume: 500,
         semusz: if in_use { sets as i32 } else { 20 },
         semvmx: SEMVMX,
-        semaem: if in_use { used() as i32 } else { super::SEMAEM },
+        semaem: if in_use { USED.get() as i32 } else { super::SEMAEM },
     };
     (info, highest)
 }
 
 /// IPC_STAT, SEM_STAT, SEM_STAT_ANY: with the call's result. EINVAL, EACCES, EIDRM.
 pub fn stat(thread: &Thread, id: i32, command: u32) -> Result<(SemidDs, usize), Errno> {
-    let (number, set) = if command == IPC_STAT { (id, SETS.find(id)?) } else { SETS.find_index(id)? };
-    if command != SEM_STAT_ANY {
-        set.perm.check(thread, READ)?;
-    }
+    let (set, result) = SETS.asked(thread, id, command, SEM_STAT_ANY)?;
     let state = set.lock()?;
     let ds = SemidDs {
         sem_perm: set.perm.show(),
@@ -43,7 +40,7 @@ pub fn stat(thread: &Thread, id: i32, command: u32) -> Result<(SemidDs, usize), 
         sem_nsems: set.nsems as u64,
         ..SemidDs::default()
     };
-    Ok((ds, if command == IPC_STAT { 0 } else { number as usize }))
+    Ok((ds, result))
 }
 
 /// Whether `thread` may read the set's semaphores, or change them. EACCES.
@@ -69,7 +66,7 @@ pub fn values(set: &Set) -> Result<KVec<u16>, Errno> {
 
 /// GETVAL, GETPID, GETNCNT, GETZCNT of one semaphore. EINVAL, EIDRM.
 pub fn value(set: &Set, number: i32, command: u32) -> Result<usize, Errno> {
-    let number = usize::try_from(number).ok().filter(|&n| n < set.nsems).ok_or(Errno::EINVAL)?;
+    let number = set.index(number)?;
     let state = set.lock()?;
     Ok(match command {
         GETVAL => state.sems[number].value as usize,
@@ -101,7 +98,7 @@ pub fn set_value(thread: &Thread, id: i32, number: i32, value: i32) -> Result<()
         return Err(Errno::ERANGE);
     }
     let set = SETS.find(id)?;
-    let number = usize::try_from(number).ok().filter(|&n| n < set.nsems).ok_or(Errno::EINVAL)?;
+    let number = set.index(number)?;
     set.perm.check(thread, WRITE)?;
     let mut state = set.lock()?;
     state.sems[number] = super::set::Sem { value, pid: thread.process.pid };
@@ -113,8 +110,7 @@ pub fn set_value(thread: &Thread, id: i32, number: i32, value: i32) -> Result<()
 
 /// IPC_SET. EINVAL, EPERM, EIDRM.
 pub fn set_perm(thread: &Thread, id: i32, new: &IpcPerm) -> Result<(), Errno> {
-    let set = SETS.find(id)?;
-    set.perm.check_owner(thread)?;
+    let set = SETS.find_owned(thread, id)?;
     let mut state = set.lock()?;
     set.perm.set(new)?;
     state.ctime = seconds();
@@ -123,8 +119,7 @@ pub fn set_perm(thread: &Thread, id: i32, new: &IpcPerm) -> Result<(), Errno> {
 
 /// IPC_RMID. EINVAL, EPERM, EIDRM.
 pub fn remove(thread: &Thread, id: i32) -> Result<(), Errno> {
-    let set = SETS.find(id)?;
-    set.perm.check_owner(thread)?;
+    let set = SETS.find_owned(thread, id)?;
     set.kill()?;
     SETS.remove(id);
     Ok(())

@@ -14,8 +14,9 @@ pub mod set;
 pub mod undo;
 
 use super::registry::{Object, Registry};
+use super::total::Total;
 use crate::task::thread::Thread;
-use core::sync::atomic::{AtomicI32, AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicI32, Ordering::Relaxed};
 use set::Set;
 use vigil_abi::Errno;
 use vigil_executor::lock_class;
@@ -36,35 +37,12 @@ pub static SEMOPM: AtomicI32 = AtomicI32::new(500);
 /// All sets.
 pub static SETS: Registry<Set> = Registry::new(lock_class!("sem_ids"), 32_000);
 /// Semaphores of all sets.
-static USED: AtomicU64 = AtomicU64::new(0);
+pub static USED: Total = Total::new();
 
 impl Object for Set {
     fn perm(&self) -> &super::perm::Perm {
         &self.perm
     }
-}
-
-/// The part of [`USED`] that a set's semaphores are.
-pub struct Used(u64);
-
-impl Used {
-    /// For a set of `n`. ENOSPC.
-    fn of(n: u64) -> Result<Used, Errno> {
-        let most = u64::try_from(SEMMNS.load(Relaxed)).unwrap_or(0);
-        let step = |used: u64| used.checked_add(n).filter(|&sum| sum <= most);
-        USED.fetch_update(Relaxed, Relaxed, step).map(|_| Used(n)).map_err(|_| Errno::ENOSPC)
-    }
-}
-
-impl Drop for Used {
-    fn drop(&mut self) {
-        USED.fetch_sub(self.0, Relaxed);
-    }
-}
-
-/// Semaphores of all sets.
-pub fn used() -> u64 {
-    USED.load(Relaxed)
 }
 
 /// semget(2). EINVAL, and what [`Registry::get`] answers.
@@ -78,7 +56,7 @@ pub fn get(thread: &Thread, key: i32, nsems: i32, flags: u32) -> Result<i32, Err
         if nsems == 0 {
             return Err(Errno::EINVAL);
         }
-        let used = Used::of(nsems as u64)?;
+        let used = USED.add(nsems as u64, u64::try_from(SEMMNS.load(Relaxed)).unwrap_or(0))?;
         Ok(KArc::try_new(Set::new(thread, key, nsems, flags, used)?)?)
     })
 }

@@ -1,7 +1,8 @@
 //! A set of semaphores and those who wait for it.
 
 use super::undo::Undo;
-use super::{SEMAEM, SEMVMX, Used};
+use super::{SEMAEM, SEMVMX};
+use crate::ipc::sysv::total::Part;
 use crate::ipc::hand::Hand;
 use crate::ipc::sysv::perm::Perm;
 use crate::ipc::sysv::seconds;
@@ -81,7 +82,7 @@ pub struct Set {
     /// How many there are.
     pub nsems: usize,
     state: SpinLock<State>,
-    _used: Used,
+    _used: Part,
 }
 
 impl State {
@@ -185,12 +186,17 @@ impl State {
 
 impl Set {
     /// A set of `nsems` semaphores of value 0. ENOMEM.
-    pub(super) fn new(thread: &Thread, key: i32, nsems: usize, flags: u32, used: Used) -> Result<Set, Errno> {
+    pub(super) fn new(thread: &Thread, key: i32, nsems: usize, flags: u32, used: Part) -> Result<Set, Errno> {
         let mut sems = KVec::new();
         sems.try_resize(nsems, Sem::default())?;
         let state =
             State { sems, waiters: [KVec::new(), KVec::new()], undos: KVec::new(), otime: 0, ctime: seconds(), removed: false };
         Ok(Set { perm: Perm::new(thread, key, flags)?, nsems, state: SpinLock::new(lock_class!("sem_array"), state), _used: used })
+    }
+
+    /// The index of its semaphore `number`. EINVAL.
+    pub fn index(&self, number: i32) -> Result<usize, Errno> {
+        usize::try_from(number).ok().filter(|&n| n < self.nsems).ok_or(Errno::EINVAL)
     }
 
     /// Its state. EIDRM when it was removed.

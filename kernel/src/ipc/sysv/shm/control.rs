@@ -2,13 +2,12 @@
 
 use super::segment::LOCKED;
 use super::{SEGMENTS, SHMALL, SHMMAX, TOTAL};
-use crate::ipc::sysv::perm::READ;
 use crate::ipc::sysv::seconds;
 use crate::task::limits;
 use crate::task::thread::Thread;
 use core::sync::atomic::Ordering::Relaxed;
 use vigil_abi::Errno;
-use vigil_abi::ipc::{IPC_STAT, IpcPerm, SHM_LOCKED, SHM_STAT_ANY, ShmUsage, ShmidDs, Shminfo};
+use vigil_abi::ipc::{IpcPerm, SHM_LOCKED, SHM_STAT_ANY, ShmUsage, ShmidDs, Shminfo};
 use vigil_abi::process::CAP_IPC_LOCK;
 use vigil_mem::PAGE_SHIFT;
 
@@ -29,20 +28,13 @@ pub fn info() -> (Shminfo, usize) {
 /// SHM_INFO, and the highest index.
 pub fn usage() -> (ShmUsage, usize) {
     let (used, highest) = SEGMENTS.count();
-    let (mut resident, mut at) = (0u64, 0);
-    while let Some((index, _, segment)) = SEGMENTS.next(at) {
-        at = index + 1;
-        resident += segment.resident();
-    }
-    (ShmUsage { used_ids: used as i32, shm_tot: TOTAL.load(Relaxed), shm_rss: resident, ..ShmUsage::default() }, highest)
+    let resident = SEGMENTS.objects().map(|(_, segment)| segment.resident()).sum();
+    (ShmUsage { used_ids: used as i32, shm_tot: TOTAL.get(), shm_rss: resident, ..ShmUsage::default() }, highest)
 }
 
 /// IPC_STAT, SHM_STAT, SHM_STAT_ANY: with the call's result. EINVAL, EACCES, EIDRM.
 pub fn stat(thread: &Thread, id: i32, command: u32) -> Result<(ShmidDs, usize), Errno> {
-    let (number, segment) = if command == IPC_STAT { (id, SEGMENTS.find(id)?) } else { SEGMENTS.find_index(id)? };
-    if command != SHM_STAT_ANY {
-        segment.perm.check(thread, READ)?;
-    }
+    let (segment, result) = SEGMENTS.asked(thread, id, command, SHM_STAT_ANY)?;
     let state = segment.lock()?;
     let ds = ShmidDs {
         shm_perm: segment.perm.show(),
@@ -55,13 +47,12 @@ pub fn stat(thread: &Thread, id: i32, command: u32) -> Result<(ShmidDs, usize), 
         shm_nattch: state.attached,
         ..ShmidDs::default()
     };
-    Ok((ds, if command == IPC_STAT { 0 } else { number as usize }))
+    Ok((ds, result))
 }
 
 /// IPC_SET. EINVAL, EPERM, EIDRM.
 pub fn set_perm(thread: &Thread, id: i32, new: &IpcPerm) -> Result<(), Errno> {
-    let segment = SEGMENTS.find(id)?;
-    segment.perm.check_owner(thread)?;
+    let segment = SEGMENTS.find_owned(thread, id)?;
     let mut state = segment.lock()?;
     segment.perm.set(new)?;
     state.ctime = seconds();
@@ -70,8 +61,7 @@ pub fn set_perm(thread: &Thread, id: i32, new: &IpcPerm) -> Result<(), Errno> {
 
 /// IPC_RMID. EINVAL, EPERM, EIDRM.
 pub fn remove(thread: &Thread, id: i32) -> Result<(), Errno> {
-    let segment = SEGMENTS.find(id)?;
-    segment.perm.check_owner(thread)?;
+    let segment = SEGMENTS.find_owned(thread, id)?;
     segment.kill()
 }
 

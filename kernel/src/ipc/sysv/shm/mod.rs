@@ -12,6 +12,7 @@ pub mod control;
 pub mod segment;
 
 use super::registry::{Object, Registry};
+use super::total::Total;
 use crate::task::thread::Thread;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use segment::Segment;
@@ -28,29 +29,11 @@ pub static SHMALL: AtomicU64 = AtomicU64::new(u64::MAX - (1 << 24));
 /// All segments.
 pub static SEGMENTS: Registry<Segment> = Registry::new(lock_class!("shm_ids"), 4096);
 /// Pages of all segments.
-static TOTAL: AtomicU64 = AtomicU64::new(0);
+static TOTAL: Total = Total::new();
 
 impl Object for Segment {
     fn perm(&self) -> &super::perm::Perm {
         &self.perm
-    }
-}
-
-/// The part of [`TOTAL`] that a segment is.
-pub struct Pages(u64);
-
-impl Pages {
-    /// For `n` pages. ENOSPC.
-    fn of(n: u64) -> Result<Pages, Errno> {
-        let most = SHMALL.load(Relaxed);
-        let step = |used: u64| used.checked_add(n).filter(|&sum| sum <= most);
-        TOTAL.fetch_update(Relaxed, Relaxed, step).map(|_| Pages(n)).map_err(|_| Errno::ENOSPC)
-    }
-}
-
-impl Drop for Pages {
-    fn drop(&mut self) {
-        TOTAL.fetch_sub(self.0, Relaxed);
     }
 }
 
@@ -63,7 +46,7 @@ pub fn get(thread: &Thread, key: i32, size: u64, flags: u32) -> Result<i32, Errn
             return Err(Errno::EINVAL);
         }
         let pages = size.checked_next_multiple_of(PAGE_SIZE as u64).ok_or(Errno::ENOSPC)? / PAGE_SIZE as u64;
-        let pages = Pages::of(pages)?;
+        let pages = TOTAL.add(pages, SHMALL.load(Relaxed))?;
         if flags & SHM_HUGETLB != 0 {
             return Err(Errno::EINVAL);
         }

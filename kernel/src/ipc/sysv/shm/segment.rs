@@ -1,6 +1,7 @@
 //! A segment of shared memory and its attachments.
 
-use super::{Pages, SEGMENTS};
+use super::SEGMENTS;
+use crate::ipc::sysv::total::Part;
 use crate::ipc::account::Account;
 use crate::ipc::sysv::perm::Perm;
 use crate::ipc::sysv::seconds;
@@ -45,15 +46,15 @@ pub struct Segment {
     /// Who made it.
     pub cpid: u32,
     file: KArc<File>,
-    pages: Pages,
+    pages: Part,
     state: SpinLock<State>,
 }
 
 impl Segment {
     /// A segment of zeros. ENOMEM also for more than there is memory.
-    pub(super) fn new(thread: &Thread, key: i32, size: u64, flags: u32, pages: Pages) -> Result<Segment, Errno> {
+    pub(super) fn new(thread: &Thread, key: i32, size: u64, flags: u32, pages: Part) -> Result<Segment, Errno> {
         let reserves = flags & SHM_NORESERVE == 0 || mm::overcommit_mode() == Overcommit::Never;
-        if reserves && mm::overcommit_mode() != Overcommit::Always && pages.0 > page_alloc::meminfo().total as u64 {
+        if reserves && mm::overcommit_mode() != Overcommit::Always && pages.amount() > page_alloc::meminfo().total as u64 {
             return Err(Errno::ENOMEM);
         }
         let file = shmem_file(try_format!("SYSV{key:08x}")?.as_str().as_bytes(), size)?;
@@ -70,7 +71,7 @@ impl Segment {
 
     /// Its pages.
     pub fn pages(&self) -> u64 {
-        self.pages.0
+        self.pages.amount()
     }
 
     /// Those that are in memory.
