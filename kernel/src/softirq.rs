@@ -96,7 +96,7 @@ pub fn open(softirq: Softirq, handler: fn()) {
 pub fn init() {
     open(Softirq::Rcu, || {
         if rcu::softirq() {
-            local().softirq_pending.fetch_or(1 << Softirq::Rcu as u32, Release);
+            raise_here(Softirq::Rcu);
         }
     });
 }

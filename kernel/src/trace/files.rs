@@ -7,7 +7,7 @@ use super::latency::Tracer;
 use super::read::{MarkNode, TraceNode};
 use super::{control, runqueue, state};
 use core::fmt::Write;
-use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use vigil_abi::Errno;
 use vigil_abi::stat::TRACEFS_MAGIC;
 use vigil_executor::cpu::{CpuId, CpuMask, ONLINE};
@@ -122,6 +122,17 @@ fn node(dir: &StaticDir, path: &str, node: impl Node + 'static) -> Result<(), Er
     dir.add(path, unsize!(KArc, KArc::try_new(node)? => dyn Node))
 }
 
+/// Shows a time in microseconds.
+fn show_micros(time: &AtomicU64, out: &mut SeqBuf) -> Result<(), Errno> {
+    put(out, format_args!("{}\n", time.load(Relaxed) / USEC))
+}
+
+/// Sets it. EINVAL.
+fn store_micros(time: &AtomicU64, data: &[u8]) -> Result<(), Errno> {
+    time.store(number(data)?.saturating_mul(USEC), Relaxed);
+    Ok(())
+}
+
 fn fill(root: &StaticDir) -> Result<(), Errno> {
     root.add_file("README", 0o440, |out| put(out, format_args!("{README}")))?;
     root.add_file("available_tracers", 0o440, tracers)?;
@@ -139,25 +150,9 @@ fn fill(root: &StaticDir) -> Result<(), Errno> {
     root.add_file_rw("trace_clock", 0o640, clocks, set_clock)?;
     root.add_file_rw("buffer_size_kb", 0o640, |out| sizes(1, out), set_size)?;
     root.add_file("buffer_total_size_kb", 0o440, |out| sizes(ONLINE.load().0.count_ones() as usize, out))?;
-    root.add_file_rw(
-        "tracing_max_latency",
-        0o640,
-        |out| put(out, format_args!("{}\n", state::LONGEST.load(Relaxed) / USEC)),
-        |data| {
-            state::LONGEST.store(number(data)?.saturating_mul(USEC), Relaxed);
-            Ok(())
-        },
-    )?;
+    root.add_file_rw("tracing_max_latency", 0o640, |out| show_micros(&state::LONGEST, out), |data| store_micros(&state::LONGEST, data))?;
     root.add_file("tracing_max_latency_ns", 0o440, |out| put(out, format_args!("{}\n", state::LONGEST.load(Relaxed))))?;
-    root.add_file_rw(
-        "tracing_thresh",
-        0o640,
-        |out| put(out, format_args!("{}\n", state::THRESHOLD.load(Relaxed) / USEC)),
-        |data| {
-            state::THRESHOLD.store(number(data)?.saturating_mul(USEC), Relaxed);
-            Ok(())
-        },
-    )?;
+    root.add_file_rw("tracing_thresh", 0o640, |out| show_micros(&state::THRESHOLD, out), |data| store_micros(&state::THRESHOLD, data))?;
     root.add_file_rw(
         "runqueue_latency",
         0o640,
