@@ -1,6 +1,7 @@
 //! A PL011 port on a register model, behind its terminal.
 
 use super::pl011::Pl011;
+use super::port::{Port, SerialPort};
 use crate::char::{CharStream, Stop};
 use crate::irq::IrqReturn;
 use crate::model::{FakeDevice, Mmio};
@@ -47,15 +48,15 @@ impl FakeDevice for Uart {
     }
 }
 
-fn setup(slow: bool) -> (&'static Uart, &'static Pl011, &'static Tty) {
+fn setup(slow: bool) -> (&'static Uart, &'static Port<Pl011>, &'static Tty) {
     let uart: &'static Uart = Box::leak(Box::new(Uart(Mutex::new(Model { ticks_per_char: slow, ..Model::default() }))));
-    let port: &'static Pl011 = Box::leak(Box::new(Pl011::try_new(Mmio::fake(uart, 0x1000), 24_000_000).unwrap()));
+    let port: &'static Port<Pl011> = Box::leak(Box::new(Port::try_new(Pl011::new(Mmio::fake(uart, 0x1000), 24_000_000)).unwrap()));
     let tty = Tty::try_new("ttyT0", port).unwrap();
     port.start(tty);
     (uart, port, tty)
 }
 
-fn type_in(uart: &Uart, port: &Pl011, text: &[u8]) {
+fn type_in(uart: &Uart, port: &Port<Pl011>, text: &[u8]) {
     uart.0.lock().unwrap().rx.extend(text.iter().map(|&b| u32::from(b)));
     assert_eq!(port.interrupt(), IrqReturn::Handled);
 }
@@ -134,4 +135,62 @@ fn a_full_ring_holds_the_line_up_and_loses_nothing() {
     assert_eq!(got, text);
     assert_eq!(port.overruns(), 0);
     assert_eq!(port.chars_in_buffer(), 0);
+}
+
+/// A mini UART: line status, interrupt identification, eight characters of FIFO.
+struct Mini(Mutex<Model>);
+
+impl FakeDevice for Mini {
+    fn read(&self, offset: usize, _: usize) -> u64 {
+        let mut m = self.0.lock().unwrap();
+        let ready = u32::from(!m.rx.is_empty());
+        let room = u32::from(m.fifo < 8);
+        let raised = (m.mask & 5 == 5 && ready == 1) || (m.mask & 2 != 0 && room == 1);
+        u64::from(match offset {
+            0x00 => m.rx.pop_front().unwrap_or(0),
+            0x04 => m.mask,
+            0x08 => 0xc0 | u32::from(!raised),
+            0x14 => ready | room << 5 | u32::from(m.fifo == 0) << 6,
+            _ => 0,
+        })
+    }
+
+    fn write(&self, offset: usize, _: usize, value: u64) {
+        let mut m = self.0.lock().unwrap();
+        match offset {
+            0x00 => {
+                m.line.push(value as u8);
+                m.fifo += usize::from(m.ticks_per_char);
+            }
+            0x04 => m.mask = value as u32,
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn a_mini_uart_echoes_sends_by_interrupt_and_says_what_it_cannot() {
+    let model = Model { ticks_per_char: true, ..Model::default() };
+    let uart: &'static Mini = Box::leak(Box::new(Mini(Mutex::new(model))));
+    let mini = super::miniuart::MiniUart::new(Mmio::fake(uart, 0x40), 250_000_000);
+    let port: &'static Port<_> = Box::leak(Box::new(Port::try_new(mini).unwrap()));
+    let tty = Tty::try_new("ttyT1", port).unwrap();
+    port.start(tty);
+    assert_eq!(port.interrupt(), IrqReturn::None);
+    uart.0.lock().unwrap().rx.extend(b"ok\r".iter().map(|&b| u32::from(b)));
+    assert_eq!(port.interrupt(), IrqReturn::Handled);
+    assert_eq!(read(tty, 10).unwrap(), b"ok\n");
+    assert_eq!(tty.try_write(&mut IoBuf::kernel(b"0123456789")).unwrap(), 10);
+    assert_eq!(uart.0.lock().unwrap().line, b"ok\r\n0123", "the FIFO is full");
+    uart.0.lock().unwrap().fifo = 0;
+    assert_eq!(port.interrupt(), IrqReturn::Handled);
+    assert_eq!(uart.0.lock().unwrap().line, b"ok\r\n0123456789");
+    uart.0.lock().unwrap().fifo = 0;
+    assert_eq!(port.interrupt(), IrqReturn::None, "nothing to send, nothing to say");
+    port.console_write(b"x\n");
+    assert!(uart.0.lock().unwrap().line.ends_with(b"9x\r\n"));
+    let mut termios = tty.settings().to_termios();
+    termios.c_cflag |= vigil_abi::termios::PARENB | vigil_abi::termios::CSTOPB;
+    tty.set_settings(tty.settings().with_termios(&termios)).unwrap();
+    assert_eq!(tty.settings().cflag() & (vigil_abi::termios::PARENB | vigil_abi::termios::CSTOPB), 0);
 }

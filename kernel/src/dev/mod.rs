@@ -21,7 +21,7 @@ use vigil_executor::time::SEC;
 /// Probes what the tree names: serial ports, the wall clock, virtio devices. The boot CPU, once, interrupts masked,
 /// controller and timer up. A device that fails is logged and left out.
 pub fn probe(tree: &Tree<'_>) {
-    let drivers = [&watchdog::BCM2835_PM_DRIVER, &serial::PL011_DRIVER, &rtc::PL031_DRIVER, &virtio::MMIO_DRIVER];
+    let drivers = [&watchdog::BCM2835_PM_DRIVER, &serial::PL011_DRIVER, &serial::MINIUART_DRIVER, &rtc::PL031_DRIVER, &virtio::MMIO_DRIVER];
     if let Err(e) = model::probe_all(tree, &drivers) {
         pr_warn!("devices: probing ended early: {}", e.name());
     }

@@ -1,6 +1,6 @@
 //! Open terminals.
 
-use super::{Terminal, by_dev, by_minor, console, ioctl, job};
+use super::{Terminal, by_dev, console, ioctl, job};
 use crate::dev::stream;
 use crate::task::process::tasks;
 use crate::task::thread::Thread;
@@ -12,7 +12,7 @@ use vigil_abi::signal::{SIGTTIN, SIGTTOU};
 use vigil_abi::termios::TOSTOP;
 use vigil_drivers::tty::Tty;
 use vigil_fs::vfs::fasync::FasyncList;
-use vigil_fs::vfs::stat::minor;
+use vigil_fs::vfs::stat::encode_dev;
 use vigil_fs::{File, FileOps, Inode, OpResult, Opened, PollEvents, PollTable, Stop};
 use vigil_mem::{IoBuf, IoBufMut, KArc, unsize};
 
@@ -104,7 +104,7 @@ fn open(terminal: &'static Terminal, flags: u32, console: bool) -> Result<Opened
 
 /// Opens a serial port. ENXIO: there is none of that number.
 pub(super) fn open_serial(inode: &Inode, flags: u32) -> Result<Opened, Errno> {
-    open(by_minor(minor(inode.rdev)).ok_or(Errno::ENXIO)?, flags, false)
+    open(by_dev(u64::from(encode_dev(inode.rdev))).ok_or(Errno::ENXIO)?, flags, false)
 }
 
 /// Opens `/dev/tty`: the caller's controlling terminal. ENXIO: it has none.

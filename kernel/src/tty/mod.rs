@@ -22,24 +22,30 @@ pub use job::leader_exit;
 use core::sync::atomic::{AtomicBool, AtomicU32};
 use vigil_abi::Errno;
 use vigil_abi::stat::S_IFCHR;
-use vigil_drivers::serial::{self, MAX_PORTS};
+use vigil_drivers::serial::{self, Family, MAX_PORTS};
 use vigil_drivers::tty::{Received, Tty, TtyEvents};
 use vigil_executor::work::{SYSTEM, Work};
 use vigil_fs::dev::{chrdev, devtmpfs};
 use vigil_fs::vfs::fasync::{Band, FasyncList};
 use vigil_fs::vfs::stat::{encode_dev, mkdev};
 
-/// Major number of PL011 ports (Linux: SERIAL_AMBA_MAJOR).
-const SERIAL_MAJOR: u32 = 204;
-/// Minor number of the first one (SERIAL_AMBA_MINOR).
-const SERIAL_MINOR: u32 = 64;
+/// The device numbers of a family's ports (Linux: SERIAL_AMBA_MAJOR and _MINOR, TTY_MAJOR).
+const fn numbers(family: Family) -> (u32, u32) {
+    match family {
+        Family::Ama => (204, 64),
+        Family::S => (4, 64),
+    }
+}
+
 /// Major number of `/dev/tty` and `/dev/console` (TTYAUX_MAJOR).
 const AUX_MAJOR: u32 = 5;
 
 /// A terminal with a place among the device numbers.
 pub struct Terminal {
-    /// Its number among the serial ports.
-    pub index: usize,
+    /// What kind of serial port it is.
+    family: Family,
+    /// Its number among those of its kind.
+    index: usize,
     /// Counts hang-ups: files opened before the last one are dead.
     generation: AtomicU32,
     /// TIOCEXCL: no further opens but the superuser's.
@@ -49,29 +55,34 @@ pub struct Terminal {
     fasync: FasyncList,
 }
 
-static TERMINALS: [Terminal; MAX_PORTS] =
-    [Terminal::new(0), Terminal::new(1), Terminal::new(2), Terminal::new(3)];
+static TERMINALS: [Terminal; 2 * MAX_PORTS] = {
+    use Family::{Ama, S};
+    [
+        Terminal::new(Ama, 0), Terminal::new(Ama, 1), Terminal::new(Ama, 2), Terminal::new(Ama, 3),
+        Terminal::new(S, 0), Terminal::new(S, 1), Terminal::new(S, 2), Terminal::new(S, 3),
+    ]
+};
 
 impl Terminal {
-    const fn new(index: usize) -> Self {
-        Terminal { index, generation: AtomicU32::new(0), exclusive: AtomicBool::new(false), breaking: ioctl::Break::new(), fasync: FasyncList::new() }
+    const fn new(family: Family, index: usize) -> Self {
+        Terminal { family, index, generation: AtomicU32::new(0), exclusive: AtomicBool::new(false), breaking: ioctl::Break::new(), fasync: FasyncList::new() }
+    }
+
+    /// Its name, without `/dev/`.
+    fn name(&self) -> &'static str {
+        self.family.names()[self.index]
     }
 
     /// The line discipline and the device; `None` while there is no such port.
     pub fn tty(&self) -> Option<&'static Tty> {
-        serial::port(self.index)?.tty()
+        serial::port(self.family, self.index)?.tty()
     }
 
     /// Its device number as user space sees it (`tty_nr` of `/proc/PID/stat`): never 0.
     pub fn dev(&self) -> u64 {
-        u64::from(encode_dev(mkdev(SERIAL_MAJOR, SERIAL_MINOR + self.index as u32)))
+        let (major, minor) = numbers(self.family);
+        u64::from(encode_dev(mkdev(major, minor + self.index as u32)))
     }
-}
-
-/// The terminal with minor number `minor` of the serial ports, if it is there.
-fn by_minor(minor: u32) -> Option<&'static Terminal> {
-    let terminal = TERMINALS.get(minor.checked_sub(SERIAL_MINOR)? as usize)?;
-    terminal.tty().map(|_| terminal)
 }
 
 /// The terminal whose device number is `dev`, as [`Terminal::dev`] gives it.
@@ -107,14 +118,18 @@ impl TtyEvents for Events {
 
 /// Registers the device files and takes over the ports' input. Once, in a task.
 pub(crate) fn init() -> Result<(), Errno> {
-    chrdev::register(SERIAL_MAJOR, SERIAL_MINOR, MAX_PORTS as u32, "ttyAMA", file::open_serial)?;
+    for (family, name) in [(Family::Ama, "ttyAMA"), (Family::S, "ttyS")] {
+        let (major, minor) = numbers(family);
+        chrdev::register(major, minor, MAX_PORTS as u32, name, file::open_serial)?;
+    }
     chrdev::register(AUX_MAJOR, 0, 1, "/dev/tty", file::open_current)?;
     chrdev::register(AUX_MAJOR, 1, 1, "/dev/console", file::open_console)?;
     devtmpfs::device_node("tty", S_IFCHR | 0o666, AUX_MAJOR, 0)?;
     devtmpfs::device_node("console", S_IFCHR | 0o600, AUX_MAJOR, 1)?;
     for terminal in terminals() {
         let Some(tty) = terminal.tty() else { continue };
-        devtmpfs::device_node(tty.name(), S_IFCHR | 0o600, SERIAL_MAJOR, SERIAL_MINOR + terminal.index as u32)?;
+        let (major, minor) = numbers(terminal.family);
+        devtmpfs::device_node(terminal.name(), S_IFCHR | 0o600, major, minor + terminal.index as u32)?;
         tty.set_events(&Events);
     }
     // What came in while nobody listened.
