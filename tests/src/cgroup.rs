@@ -33,6 +33,7 @@ fn hogs(name: &str, text: &str, expected: &'static str) -> Case {
 /// The cases.
 pub fn cases() -> Vec<Case> {
     vec![
+        script("cgroup/autogroup", include_str!("cgroup/autogroup.sh"), include_str!("cgroup/autogroup.out")),
         script("cgroup/v2", include_str!("cgroup/v2.sh"), include_str!("cgroup/v2.out")),
         script("cgroup/v1", include_str!("cgroup/v1.sh"), include_str!("cgroup/v1.out")),
         script("cgroup/cpu", include_str!("cgroup/cpu.sh"), include_str!("cgroup/cpu.out")),

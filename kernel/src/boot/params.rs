@@ -329,7 +329,7 @@ const UNSUPPORTED: &[&str] = &[
 
 /// Words that Linux consumes and that change nothing here: what they tune does not exist, or is always so.
 const CONSUMED: &[&str] = &[
-    "BOOT_IMAGE", "nowatchdog", "nosoftlockup", "initrd", "log_buf_len", "lpj", "nohz", "rcu_nocb_poll", "skew_tick", "clocksource", "cpuidle.off",
+    "BOOT_IMAGE", "noautogroup", "nowatchdog", "nosoftlockup", "initrd", "log_buf_len", "lpj", "nohz", "rcu_nocb_poll", "skew_tick", "clocksource", "cpuidle.off",
     "randomize_kstack_offset", "transparent_hugepage", "hugepagesz", "cma", "coherent_pool",
     "swiotlb", "hung_task_panic", "noresume", "resume", "reset_devices", "ramdisk_size", "vmalloc", "loops_per_jiffy",
     "net.ifnames", "splash", "nomodeset", "reboot", "idle", "cgroup_disable", "audit", "selinux", "apparmor",

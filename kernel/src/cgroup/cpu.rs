@@ -4,8 +4,9 @@
 
 use super::group::{Cgroup, Controller};
 use super::membership::CssSet;
-use super::{hierarchy, parse, time};
+use super::{autogroup, hierarchy, parse, time};
 use crate::procfs::possible_cpus;
+use crate::task::process::Tasks;
 use crate::task::thread::Thread;
 use core::fmt::Write;
 use vigil_abi::Errno;
@@ -48,11 +49,18 @@ pub(super) fn forget(group: &Cgroup) {
     }
 }
 
-/// `thread` is in the groups of `css` now.
-pub(super) fn attach(thread: &Thread, css: Option<&CssSet>) {
+/// `thread` is in the groups of `css` now. With the process tree locked, as its autogroup is found by that.
+pub(super) fn attach(thread: &Thread, css: Option<&CssSet>, guard: &Tasks) {
     if let Some(task) = thread.task() {
         let group = css.and_then(|css| css.with(Controller::Cpu)).map(|g| g.effective(Controller::Cpu));
-        set_group(task, group.and_then(part));
+        set_group(task, group.and_then(part).or_else(|| autogroup::part(thread, guard)));
+    }
+}
+
+/// `thread`, which ends, is in no group any more.
+pub(super) fn detach(thread: &Thread) {
+    if let Some(task) = thread.task() {
+        set_group(task, None);
     }
 }
 

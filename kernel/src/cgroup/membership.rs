@@ -8,7 +8,7 @@
 //! when it leaves them or ends; what living threads have used since is added by who reads.
 
 use super::group::{Cgroup, Controller};
-use super::{cpu, cpuset, freezer};
+use super::{autogroup, cpu, cpuset, freezer};
 use crate::task::process::Tasks;
 use crate::task::thread::Thread;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::*};
@@ -111,8 +111,11 @@ impl Default for Membership {
 
 /// Enters the new thread `child` into the groups of `parent`, or `into` instead of its group in that tree. Last before it is in the
 /// tables, with the process tree locked. EAGAIN: one of them has as many tasks as it may.
-pub fn fork(parent: &Thread, child: &Thread, into: Option<KArc<CssSet>>, _: &Tasks) -> Result<(), Errno> {
-    let Some(css) = into.or_else(|| parent.cgroup.css()) else { return Ok(()) };
+pub fn fork(parent: &Thread, child: &Thread, into: Option<KArc<CssSet>>, guard: &Tasks) -> Result<(), Errno> {
+    let Some(css) = into.or_else(|| parent.cgroup.css()) else {
+        autogroup::fork(child, guard);
+        return Ok(());
+    };
     if let Some(group) = css.with(Controller::Pids) {
         super::pids::may_fork(group)?;
     }
@@ -121,16 +124,16 @@ pub fn fork(parent: &Thread, child: &Thread, into: Option<KArc<CssSet>>, _: &Tas
         group.count_task(true, false);
     }
     freezer::update(child, &css);
-    cpu::attach(child, Some(&css));
+    cpu::attach(child, Some(&css), guard);
     *child.cgroup.css.lock() = Some(css);
     Ok(())
 }
 
 /// The thread ends: its groups have a living task less. With the process tree locked.
 pub fn exit(thread: &Thread, _: &Tasks) {
-    let Some(css) = thread.cgroup.css() else { return };
+    let Some(css) = thread.cgroup.css() else { return autogroup::exit(thread) };
     give_time(thread, &css);
-    cpu::attach(thread, None);
+    cpu::detach(thread);
     let frozen = thread.cgroup.frozen.swap(false, AcqRel);
     for group in css.groups() {
         group.count_task(false, frozen);
@@ -146,7 +149,7 @@ pub fn release(thread: &Thread) {
 
 /// Moves a living thread to `to`; `css` is [`CssSet::with_group`] of what it has. The old set is returned, to be dropped with
 /// nothing locked. With the trees and the process tree locked.
-pub fn attach(thread: &Thread, to: &KArc<Cgroup>, css: Option<KArc<CssSet>>, _: &Tasks) -> Option<KArc<CssSet>> {
+pub fn attach(thread: &Thread, to: &KArc<Cgroup>, css: Option<KArc<CssSet>>, guard: &Tasks) -> Option<KArc<CssSet>> {
     let old = thread.cgroup.css();
     match &old {
         Some(old) => give_time(thread, old),
@@ -165,7 +168,7 @@ pub fn attach(thread: &Thread, to: &KArc<Cgroup>, css: Option<KArc<CssSet>>, _: 
     let before = core::mem::replace(&mut *thread.cgroup.css.lock(), css.clone());
     freezer::update_moved(thread, css.as_deref());
     if to.root.mask.load(Relaxed) & Controller::Cpu.bit() != 0 {
-        cpu::attach(thread, css.as_deref());
+        cpu::attach(thread, css.as_deref(), guard);
     }
     cpuset::attach(thread, to, before.as_deref());
     before

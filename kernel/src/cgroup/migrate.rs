@@ -125,7 +125,10 @@ pub fn refresh(group: &KArc<Cgroup>, controller: Controller) {
         if let Some(css) = thread.cgroup.css()
             && css.in_tree(group.root.id).is_some_and(|g| g.root.mask.load(Relaxed) & controller.bit() != 0 && g.is_within(group))
         {
-            super::cpu::attach(thread, Some(&css));
+            let guard = tasks();
+            if !thread.is_gone() {
+                super::cpu::attach(thread, Some(&css), &guard);
+            }
         }
     });
 }

@@ -8,6 +8,7 @@
 //! | [`migrate`] | moving tasks by writing their numbers |
 //! | [`control`] | mkdir, rmdir, and the core's files of version 2; `v1`: of version 1 |
 //! | `nodes`, `tables`, `options`, `attr` | the file systems: directories and files, which there are, mount options, owners |
+//! | [`autogroup`] | groups of sessions, for who is in no other |
 //! | [`cpu`], [`cpuset`], [`freezer`], [`pids`], [`time`] | the controllers |
 //! | `parse` | numbers and lists |
 //!
@@ -19,6 +20,8 @@ pub mod parse;
 
 #[cfg(target_os = "none")]
 mod attr;
+#[cfg(target_os = "none")]
+pub mod autogroup;
 #[cfg(target_os = "none")]
 pub mod control;
 #[cfg(target_os = "none")]

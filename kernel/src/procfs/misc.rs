@@ -3,6 +3,7 @@
 use super::format::{number, trimmed};
 use super::links;
 use super::process::Who;
+use crate::cgroup::autogroup;
 use crate::task::chain;
 use crate::task::limits as numbers;
 use crate::task::thread::Thread;
@@ -39,6 +40,17 @@ pub(super) fn set_comm(who: &Who, data: &[u8]) -> Result<(), Errno> {
     let end = data.iter().position(|b| *b == 0).unwrap_or(data.len()).min(15);
     thread.task().ok_or(Errno::ESRCH)?.set_name(&data[..end]);
     Ok(())
+}
+
+/// `autogroup`
+pub(super) fn autogroup(who: &Who, out: &mut SeqBuf) -> OpResult<'static, ()> {
+    autogroup::show(&*who.process()?, out);
+    Ok(())
+}
+
+/// A write to it.
+pub(super) fn set_autogroup(who: &Who, data: &[u8]) -> Result<(), Errno> {
+    autogroup::store(&*who.process()?, data, Thread::current().ok_or(Errno::ESRCH)?)
 }
 
 /// `limits`

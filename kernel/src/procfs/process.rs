@@ -118,6 +118,7 @@ static ENTRIES: &[Entry] = &[
     both("personality", 0o400, Kind::Private(misc::personality)),
     both("limits", 0o444, Kind::Text(misc::limits)),
     both("sched", 0o644, Kind::Writable(sched::sched, sched::restart)),
+    group("autogroup", 0o644, Kind::Writable(misc::autogroup, misc::set_autogroup)),
     both("comm", 0o644, Kind::Writable(misc::comm, misc::set_comm)),
     both("cmdline", 0o444, Kind::Text(space::cmdline)),
     both("stat", 0o444, Kind::Text(status::stat)),

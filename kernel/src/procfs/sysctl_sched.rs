@@ -1,6 +1,7 @@
 //! `/proc/sys/kernel/sched_*`: how much real-time and deadline tasks may use, the quantum of SCHED_RR, bounds of periods.
 
 use super::sysctl::{line, value};
+use crate::cgroup::autogroup;
 use crate::syscall::sched::{PERIOD_MAX_US, PERIOD_MIN_US};
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use vigil_abi::Errno;
@@ -32,6 +33,9 @@ pub(super) fn init(sys: &StaticDir) -> Result<(), Errno> {
     sys.add_file_rw("kernel/sched_cfs_bandwidth_slice_us", 0o644, |o| line(o, BANDWIDTH_SLICE.load(Relaxed) / USEC), |d| {
         BANDWIDTH_SLICE.store(value(d, 1, u32::MAX.into())? as u64 * USEC, Relaxed);
         Ok(())
+    })?;
+    sys.add_file_rw("kernel/sched_autogroup_enabled", 0o644, |o| line(o, u8::from(autogroup::enabled())), |d| {
+        autogroup::set_enabled(value(d, 0, 1)? != 0)
     })?;
     sys.add_file_rw("kernel/sched_deadline_period_max_us", 0o644, |o| line(o, PERIOD_MAX_US.load(Relaxed)), |d| {
         set_bound(&PERIOD_MAX_US, d, PERIOD_MIN_US.load(Relaxed), u32::MAX)

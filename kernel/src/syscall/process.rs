@@ -1,6 +1,7 @@
 //! Processes: clone, exec, exit, wait, numbers, groups, limits, usage.
 
 use super::{Args, Stop, SysResult, user};
+use crate::cgroup::autogroup::{self, Autogroup};
 use crate::task::clone::{self, CloneRequest};
 use crate::task::limits::{self, INFINITY};
 use crate::task::process::{self, Process, tasks};
@@ -315,6 +316,8 @@ pub fn getsid(t: &Thread, a: Args) -> SysResult {
 /// setsid()
 pub fn setsid(t: &Thread, _: Args) -> SysResult {
     let pid = t.process.pid;
+    // Without memory the session has none, as on Linux.
+    let group = Autogroup::try_new().ok();
     let mut guard = tasks();
     // A group leader keeps its group: its number could otherwise name two groups.
     if guard.pids.processes().any(|p| p.relations(&guard).pgrp == pid) {
@@ -328,6 +331,12 @@ pub fn setsid(t: &Thread, _: Args) -> SysResult {
     for (new, old) in [(pid, pgrp), (pid, session)] {
         guard.pids.join(new);
         guard.pids.leave(old);
+    }
+    let old = autogroup::begin(&t.process, group.clone(), &mut guard);
+    drop(guard);
+    drop(old);
+    if let Some(group) = group {
+        group.follow_switch();
     }
     Ok(pid as usize)
 }

@@ -342,9 +342,9 @@ fn publish(parent: &Thread, request: &CloneRequest, thread: &KArc<Thread>) -> Re
         process.live_threads.fetch_add(1, Relaxed);
         process.running_threads.fetch_add(1, Relaxed);
     } else {
-        let (pgrp, session, tty, real_parent, own_signal) = {
+        let (pgrp, session, tty, real_parent, own_signal, autogroup) = {
             let relations = parent.process.relations(&guard);
-            (relations.pgrp, relations.session, relations.tty, relations.parent.clone(), relations.exit_signal)
+            (relations.pgrp, relations.session, relations.tty, relations.parent.clone(), relations.exit_signal, relations.autogroup.clone())
         };
         let parent_process = match real_parent {
             Some(p) if request.flags & CLONE_PARENT != 0 => p,
@@ -353,6 +353,7 @@ fn publish(parent: &Thread, request: &CloneRequest, thread: &KArc<Thread>) -> Re
                 None => return Err(Errno::ERESTARTNOINTR),
             },
         };
+        process.relations_mut(&mut guard).autogroup = autogroup;
         membership::fork(parent, thread, None, &guard)?;
         let relations = process.relations_mut(&mut guard);
         relations.pgrp = pgrp;

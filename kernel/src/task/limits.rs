@@ -80,6 +80,11 @@ impl Limits {
         self.hard.get(resource).map_or(0, |l| l.load(Relaxed))
     }
 
+    /// Whether RLIMIT_NICE allows `nice`: 20 less the lowest value is the limit.
+    pub fn allows_nice(&self, nice: i8) -> bool {
+        (20 - i64::from(nice)) as u64 <= self.soft(NICE)
+    }
+
     /// Sets both. The caller has checked soft ≤ hard and the right to raise the hard one.
     pub fn set(&self, resource: usize, soft: u64, hard: u64) {
         if let (Some(s), Some(h)) = (self.soft.get(resource), self.hard.get(resource)) {

@@ -11,6 +11,7 @@ use super::pid::PidTable;
 use super::signal::{ProcessSignals, SIGCHLD, SigHand};
 use super::thread::Thread;
 use super::usage::Used;
+use crate::cgroup::autogroup::Autogroup;
 use crate::mm::Mm;
 use crate::time::itimer::ProcessTimers;
 use core::cell::UnsafeCell;
@@ -58,6 +59,8 @@ pub struct Relations {
     pub pgrp: u32,
     /// Session.
     pub session: u32,
+    /// The group by which its session shares the CPUs; `None`: it is in no session that was begun by setsid(2).
+    pub autogroup: Option<KArc<Autogroup>>,
     /// The controlling terminal's device number; 0: none.
     pub tty: u64,
     /// Signal for the parent at the end (clone's low byte; SIGCHLD for fork); 0: none.
@@ -153,6 +156,7 @@ impl Process {
                 threads: KVec::new(),
                 pgrp: pid,
                 session: pid,
+                autogroup: None,
                 tty: 0,
                 exit_signal,
                 life: Life::Running,

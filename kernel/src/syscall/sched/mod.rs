@@ -7,7 +7,7 @@ pub use policy::*;
 
 use super::{Args, SysResult};
 use crate::cgroup::cpuset;
-use crate::task::{kthread, limits};
+use crate::task::kthread;
 use crate::task::process::{find_thread, tasks};
 use crate::task::thread::Thread;
 use vigil_abi::process::*;
@@ -63,11 +63,6 @@ fn same_owner(t: &Thread, who: &Thread) -> Result<bool, Errno> {
     let mine = t.cred()?;
     let theirs = who.share_cred().ok_or(Errno::ESRCH)?;
     Ok(mine.euid == theirs.euid || mine.euid == theirs.uid)
-}
-
-/// RLIMIT_NICE: 20 - nice is the highest allowed.
-fn nice_allowed(limit: u64, nice: i8) -> bool {
-    (20 - i64::from(nice)) as u64 <= limit
 }
 
 /// sched_rr_get_interval(pid, interval)
@@ -183,7 +178,7 @@ fn set_nice(t: &Thread, who: &Thread, nice: i8) -> Result<usize, Errno> {
     if !privileged && !same_owner(t, who)? {
         return Err(Errno::EPERM);
     }
-    if nice < old.nice && !privileged && !nice_allowed(who.process.limits.soft(limits::NICE), nice) {
+    if nice < old.nice && !privileged && !who.process.limits.allows_nice(nice) {
         return Err(Errno::EACCES);
     }
     executor::set_params(who.task().ok_or(Errno::ESRCH)?, Params { nice, ..old });

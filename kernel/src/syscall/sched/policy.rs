@@ -1,6 +1,6 @@
 //! Policies and their parameters: what is asked for, checked as Linux does (`__sched_setscheduler`), with the errors in its order.
 
-use super::{Target, nice_allowed, params_of, same_owner, target};
+use super::{Target, params_of, same_owner, target};
 use crate::syscall::{Args, SysResult};
 use crate::task::{limits, rttime};
 use crate::task::thread::Thread;
@@ -154,8 +154,7 @@ pub(super) fn set_scheduler(t: &Thread, who: &Thread, wanted: &Wanted) -> Result
 /// Whether a change from `old` to `new` takes CAP_SYS_NICE (Linux: `user_check_sched_setscheduler`).
 fn needs_privilege(t: &Thread, who: &Thread, old: &Params, new: &Params, reset: bool) -> Result<bool, Errno> {
     let limits = &who.process.limits;
-    let nice = limits.soft(limits::NICE);
-    if is_fair(new.policy) && new.nice < old.nice && !nice_allowed(nice, new.nice) {
+    if is_fair(new.policy) && new.nice < old.nice && !limits.allows_nice(new.nice) {
         return Ok(true);
     }
     if is_realtime(new.policy) {
@@ -165,7 +164,7 @@ fn needs_privilege(t: &Thread, who: &Thread, old: &Params, new: &Params, reset: 
         }
     }
     // Leaving SCHED_IDLE needs what the nice value would need.
-    let leaves_idle = old.policy == Policy::Idle && new.policy != Policy::Idle && !nice_allowed(nice, old.nice);
+    let leaves_idle = old.policy == Policy::Idle && new.policy != Policy::Idle && !limits.allows_nice(old.nice);
     Ok(new.policy == Policy::Deadline || leaves_idle || !same_owner(t, who)? || who.reset_on_fork.load(Relaxed) && !reset)
 }
 
