@@ -75,6 +75,12 @@ pub fn now() -> Nanos {
     ticks_to_nanos(crate::arch::counter().wrapping_sub(CLOCK.base.load(Relaxed)))
 }
 
+/// The same, but the read may be done earlier or later than what stands around it, by what the CPU has in flight.
+#[inline(always)]
+pub(crate) fn now_unordered() -> Nanos {
+    ticks_to_nanos(crate::arch::counter_unordered().wrapping_sub(CLOCK.base.load(Relaxed)))
+}
+
 /// Converts a count of counter ticks to nanoseconds.
 #[inline]
 pub fn ticks_to_nanos(ticks: u64) -> Nanos {
@@ -102,7 +108,7 @@ fn nanos_to_counter_slow(t: Nanos) -> u64 {
     let (mult, shift, _) = conversion();
     let mult = u128::from(mult.max(1));
     let ticks = ((t as u128) << shift).div_ceil(mult);
-    CLOCK.base.load(Relaxed).saturating_add(ticks.min(u64::MAX as u128) as u64)
+    CLOCK.base.load(Relaxed).saturating_add(ticks.min(i64::MAX as u128) as u64).min(i64::MAX as u64)
 }
 
 #[cfg(test)]

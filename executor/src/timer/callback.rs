@@ -26,6 +26,17 @@ impl Timer {
         }
     }
 
+    const_unless_loom! {
+        /// One that is only ever started by the base of `cpu` itself.
+        pub(super) fn of_cpu(function: fn(&Timer), cpu: u32) -> Timer {
+            Timer { entry: Entry::of_cpu(Action::Call(function), cpu) }
+        }
+    }
+
+    pub(super) fn entry(&self) -> &Entry {
+        &self.entry
+    }
+
     /// # Safety
     /// `entry` is the entry of a `Timer`.
     pub(super) unsafe fn of_entry(entry: &Entry) -> &Timer {

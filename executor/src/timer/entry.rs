@@ -1,15 +1,17 @@
-//! The entry of the tree, and the tree's ordering.
+//! The entry of the tree or of a bucket, and the tree's ordering.
 
 use super::callback::Timer;
+use super::wheel::Bucket;
 use crate::atomic::{AtomicU32, UnsafeCell, const_unless_loom};
 use crate::time::Nanos;
 use core::marker::PhantomPinned;
+use core::mem::ManuallyDrop;
 use core::task::Waker;
 use intrusive_collections::{KeyAdapter, RBTreeLink, UnsafeRef, intrusive_adapter};
 
 /// In no tree; never started, cancelled, or its callback was called.
 pub(super) const IDLE: u32 = 0;
-/// In the tree of its CPU.
+/// In the tree of its CPU, in front of it, or in a bucket.
 pub(super) const QUEUED: u32 = 1;
 /// Its sleeper was woken by it.
 pub(super) const FIRED: u32 = 2;
@@ -29,14 +31,31 @@ pub(super) enum Action {
 pub(super) struct Inner {
     pub(super) soft: Nanos,
     pub(super) hard: Nanos,
-    /// `hard` as a value of the counter.
+    /// `hard` as a value of the counter; [`IN_BUCKET`].
     pub(super) count: u64,
     pub(super) action: Action,
 }
 
+/// The count of an entry in a bucket, which no counter reaches.
+const IN_BUCKET: u64 = u64::MAX;
+
+/// Its neighbours in a bucket.
+#[derive(Clone, Copy)]
+pub(super) struct Ring {
+    pub(super) next: *const Entry,
+    pub(super) prev: *const Entry,
+    pub(super) bucket: Bucket,
+}
+
+/// What an entry hangs by: `ring` in a bucket, `tree` otherwise.
+union Link {
+    tree: ManuallyDrop<RBTreeLink>,
+    ring: Ring,
+}
+
 /// A pinned timer, whatever it does at expiry.
 pub(crate) struct Entry {
-    link: RBTreeLink,
+    link: core::cell::UnsafeCell<Link>,
     /// IDLE, QUEUED or FIRED; changes under the base's lock. FIRED is stored as the last thing done to the entry.
     pub(super) state: AtomicU32,
     /// The CPU whose base guards this entry, or MOVING.
@@ -54,13 +73,69 @@ unsafe impl Send for Entry {}
 impl Entry {
     const_unless_loom! {
         pub(super) fn new(action: Action) -> Entry {
+            Entry::of_cpu(action, 0)
+        }
+    }
+
+    const_unless_loom! {
+        /// One that the base of `cpu` guards from the beginning.
+        pub(super) fn of_cpu(action: Action, cpu: u32) -> Entry {
             Entry {
-                link: RBTreeLink::new(),
+                link: core::cell::UnsafeCell::new(Link { tree: ManuallyDrop::new(RBTreeLink::new()) }),
                 state: AtomicU32::new(IDLE),
-                cpu: AtomicU32::new(0),
+                cpu: AtomicU32::new(cpu),
                 inner: UnsafeCell::new(Inner { soft: 0, hard: 0, count: 0, action }),
                 _pin: PhantomPinned,
             }
+        }
+    }
+}
+
+impl Entry {
+    /// Whether it waits in a bucket.
+    ///
+    /// # Safety
+    /// The lock of its base is held.
+    #[inline(always)]
+    pub(super) unsafe fn is_in_bucket(&self) -> bool {
+        // SAFETY: by the contract.
+        self.inner.with(|p| unsafe { (*p).count }) == IN_BUCKET
+    }
+
+    /// Its neighbours in the bucket.
+    ///
+    /// # Safety
+    /// It is in one; the lock of its base is held, and no other reference to this is used beside this one.
+    #[inline(always)]
+    #[expect(clippy::mut_from_ref, reason = "guarded by the base's lock, as the contract says")]
+    pub(super) unsafe fn ring(&self) -> &mut Ring {
+        // SAFETY: by the contract.
+        unsafe { &mut (*self.link.get()).ring }
+    }
+
+    /// Stands between `next` and `prev`, perhaps itself, which do not know of it yet.
+    ///
+    /// # Safety
+    /// It is in no bucket or tree; the lock of its base is held.
+    #[inline(always)]
+    pub(super) unsafe fn enter_ring(&self, next: &Entry, prev: &Entry, bucket: Bucket) {
+        // SAFETY: by the contract nobody else looks at it.
+        unsafe {
+            (*self.link.get()).ring = Ring { next, prev, bucket };
+            self.inner.with_mut(|p| (*p).count = IN_BUCKET);
+        }
+    }
+
+    /// Its neighbours have forgotten it: it may enter the tree, or a ring.
+    ///
+    /// # Safety
+    /// As [`Entry::ring`].
+    #[inline(always)]
+    pub(super) unsafe fn leave_ring(&self) {
+        // SAFETY: by the contract nobody else looks at it.
+        unsafe {
+            (*self.link.get()).tree = ManuallyDrop::new(RBTreeLink::new());
+            self.inner.with_mut(|p| (*p).count = 0);
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::atomic::UnsafeCell;
 use crate::context::Context as Flow;
 use crate::cpu::{CpuId, CpuMask};
 use crate::platform::{self, Platform};
-use crate::time::Nanos;
+use crate::time::{Nanos, SEC, now};
 use core::cell::Cell;
 use core::mem::offset_of;
 use core::pin::Pin;
@@ -184,5 +184,30 @@ fn the_comparator_is_not_behind_what_is_started_after_another_cpu_has_cancelled_
         // Not LATER itself: another test may change where the counter begins.
         assert!(COMPARATOR.get() < 2 * LATER, "the comparator comes after what it is for");
         next.timer.cancel();
+    });
+}
+
+#[test]
+fn an_alarm_in_a_bucket_that_is_emptied_is_cancelled_or_fires() {
+    // Some buckets of 275 s away, so that it is in a bucket of that level for as long as the model takes.
+    let near = now() + 600 * SEC;
+    let far = ((now() >> 38) + 4 << 38) + SEC;
+    model(move || {
+        // One that comes before keeps the others out of the tree.
+        let sleeper = Sleeper::new();
+        let near = Owner::started(near);
+        let mut alarm = Box::pin(Alarm::new(Some(far), 0));
+        assert!(!polled(&mut alarm, &sleeper));
+        let beside = Owner::started(far);
+        let fires = fires_at(far);
+        alarm.stop();
+        // The owner's memory goes: loom reports who touches it still.
+        alarm.entry().inner.with_mut(|_| ());
+        fires.join().unwrap();
+        // It was moved into the tree in time, or had to wait for the next interrupt.
+        let _ = interrupt(far + SEC);
+        let _ = interrupt(far + SEC);
+        assert_eq!((near.calls(), beside.calls(), beside.timer.is_queued()), (1, 1, false));
+        assert!(sleeper.wakes() <= 1);
     });
 }

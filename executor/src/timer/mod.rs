@@ -9,7 +9,8 @@
 //!
 //! A timer has a soft expiry, from which it may fire, and a hard expiry = soft + slack, by which it should. The tree is
 //! ordered by hard expiry; an interrupt fires everything whose soft expiry has passed, so nearby timers share one
-//! interrupt (Linux: range timers). Entries are in the sleeping future or in the owner's object: starting allocates
+//! interrupt (Linux: range timers). Later ones wait, unordered, in the buckets of a [wheel] until their time comes near, so
+//! that a time-out which is cancelled costs the same however many others there are. Entries are in the sleeping future or in the owner's object: starting allocates
 //! nothing, dropping cancels. A base's lock is a leaf and is taken with interrupts masked.
 //!
 //! The comparator is programmed lazily: only when something earlier than what stands in it comes. An event that was
@@ -20,11 +21,17 @@ mod alarm;
 mod base;
 mod callback;
 mod entry;
+mod expire;
 #[cfg(all(test, loom))]
 mod loom_tests;
+mod pull;
+mod takeover;
+mod wheel;
 
 pub use alarm::{Alarm, SleepUntil, sleep_until};
-pub use base::{interrupt, next_event, reprogram, set_slice, take_over};
-#[cfg(not(loom))]
-pub(crate) use base::stop;
+pub use base::{next_event, reprogram, set_slice};
 pub use callback::Timer;
+pub use expire::interrupt;
+#[cfg(not(loom))]
+pub(crate) use takeover::stop;
+pub use takeover::take_over;

@@ -1,0 +1,131 @@
+//! The timer interrupt: what is due fires.
+
+use super::base::{Base, NEVER, Tree, bases};
+use super::callback::Timer;
+use super::entry::{Action, Entry, FIRED, IDLE};
+use crate::atomic::Ordering;
+use crate::task::waker::wake_in_lock;
+use crate::time::{Nanos, now};
+use core::ptr;
+
+/// How often one interrupt looks at the clock again before it lets other work run (Linux: hrtimer_interrupt, 3).
+const ROUNDS: u32 = 3;
+/// How far ahead the comparator is set when timers come due faster than they can be run.
+const HANG_DELAY: Nanos = 100 * crate::time::USEC;
+
+/// The timer interrupt of this CPU: fires everything that is due, programs the comparator, and says whether the
+/// executor's event ([`set_slice`]) was due; it is cleared then. Interrupts masked, in hard-interrupt context.
+#[inline]
+pub fn interrupt(now_at_entry: Nanos) -> bool {
+    let base = bases().this();
+    // Not only when the first one must fire: what may fire, its slack permitting, saves an interrupt.
+    if base.first.load(Ordering::Relaxed) != NEVER {
+        // What callbacks start is earlier than nothing that stands in the comparator: it is written once, below.
+        base.programmed.store(0, Ordering::Relaxed);
+        if expire(base, now_at_entry) {
+            // Functions take time. Where the next timer is far there is nothing to look for, and no storm to hold back.
+            let far = base.first.load(Ordering::Relaxed) > now_at_entry.saturating_add(HANG_DELAY);
+            let (t, not_before) = if far { (now_at_entry, 0) } else { expire_more(base, now_at_entry) };
+            return set_next(base, t, not_before);
+        }
+    }
+    let slice = base.slice.load(Ordering::Relaxed);
+    if slice <= now_at_entry {
+        return set_next(base, now_at_entry, 0);
+    }
+    base.program(base.first.load(Ordering::Relaxed).min(slice));
+    false
+}
+
+/// Programs the comparator of this CPU for what comes next, but not for a timer before `not_before`; whether the executor's event
+/// was due at `t`.
+#[inline(never)]
+fn set_next(base: &Base, t: Nanos, not_before: Nanos) -> bool {
+    let mut slice = base.slice.load(Ordering::Relaxed);
+    let due = slice <= t;
+    if due {
+        slice = NEVER;
+        base.slice.store(NEVER, Ordering::Relaxed);
+    }
+    base.program(base.first.load(Ordering::Relaxed).max(not_before).min(slice));
+    due
+}
+
+/// Callbacks have run, which takes time and may start timers: what came due meanwhile would only interrupt again. Returns
+/// the time at which there was nothing, or the patience over; and the time before which the comparator may not fire again.
+#[cold]
+#[inline(never)]
+fn expire_more(base: &Base, mut t: Nanos) -> (Nanos, Nanos) {
+    for _ in 1..ROUNDS {
+        t = now().max(t);
+        if base.first.load(Ordering::Relaxed) > t || !expire(base, t) {
+            break;
+        }
+    }
+    // Timers come due as fast as they run: leave the CPU to others for a moment.
+    let hang = base.first.load(Ordering::Relaxed) <= t;
+    (t, if hang { t.saturating_add(HANG_DELAY) } else { 0 })
+}
+
+/// Fires what may fire at `t`; whether functions were called, and not only sleepers woken.
+#[inline(always)]
+fn expire(base: &Base, t: Nanos) -> bool {
+    let mut tree = base.tree.lock_masked();
+    while let Some(entry) = tree.may_fire(t) {
+        // SAFETY: queued entries are alive, and we hold the lock.
+        if !unsafe { wake_sleeper(base, &mut tree, entry) } {
+            drop(tree);
+            expire_calls(base, t);
+            return true;
+        }
+    }
+    false
+}
+
+/// [`expire`] from the first function on.
+#[inline(never)]
+fn expire_calls(base: &Base, t: Nanos) {
+    let mut tree = base.tree.lock_masked();
+    while let Some(entry) = tree.may_fire(t) {
+        // SAFETY: queued entries are alive, and we hold the lock. After it is let go the entry may be gone.
+        unsafe {
+            if wake_sleeper(base, &mut tree, entry) {
+                continue;
+            }
+            let Action::Call(f) = (*entry).inner.with(|p| &(*p).action) else { continue };
+            let f = *f;
+            base.take(&mut tree, &*entry, Ordering::Relaxed);
+            (*entry).state.store(IDLE, Ordering::Relaxed);
+            tree.running = entry;
+            drop(tree);
+            // A cancel waits while `running` names the entry, so its owner is alive during the call; unless
+            // the call itself frees it, and it is not looked at afterwards.
+            f(Timer::of_entry(&*entry));
+            tree = base.tree.lock_masked();
+            tree.running = ptr::null();
+        }
+    }
+}
+
+/// Fires `entry` if a sleeper waits for it; whether one does.
+///
+/// # Safety
+/// `entry` is queued in `base`, whose lock is held. It may be gone afterwards.
+#[inline(always)]
+unsafe fn wake_sleeper(base: &Base, tree: &mut Tree, entry: *const Entry) -> bool {
+    // SAFETY: by the contract.
+    unsafe {
+        let waker = (*entry).inner.with_mut(|p| match &mut (*p).action {
+            Action::Call(_) => None,
+            Action::Wake(waker) => Some(waker.take()),
+        });
+        let Some(waker) = waker else { return false };
+        // It stays QUEUED until FIRED: an owner that read IDLE would free it without taking our lock. After that it may be gone.
+        base.take(tree, &*entry, Ordering::Relaxed);
+        (*entry).state.store(FIRED, Ordering::Release);
+        if let Some(waker) = waker {
+            wake_in_lock(waker);
+        }
+        true
+    }
+}
