@@ -64,6 +64,8 @@ pub trait Uart: Send + Sync + 'static {
 
 const RX_RING: usize = 4096;
 const TX_RING: usize = 4096;
+/// Characters sent at once: the deepest FIFO of a PL011.
+const TX_BURST: u32 = 32;
 /// Characters taken in one interrupt (Linux: 256).
 const RX_BUDGET: usize = 256;
 /// How often the console tries to get the port from whoever has it before it writes anyway.
@@ -250,9 +252,13 @@ impl<U: Uart> Port<U> {
         true
     }
 
-    /// Sends what fits into the FIFO, and has the interrupt go on with what does not.
+    /// Sends what fits into the FIFO, and has the interrupt go on with what does not. No more than [`TX_BURST`] characters, should
+    /// the FIFO never be full, as an emulator's: interrupts are masked.
     fn fill_fifo(&self, state: &mut State) {
-        while self.uart.can_send() {
+        for _ in 0..TX_BURST {
+            if !self.uart.can_send() {
+                break;
+            }
             let next = match state.priority.take() {
                 Some(c) => Some(c),
                 None if state.stopped => None,

@@ -23,8 +23,13 @@ pub struct AddressSpace {
     pages: SpinLock<Tree>,
     nr_pages: AtomicU64,
     seq: AtomicU32,
+    /// How often entries may have moved from one mapping to another. Under the lock of `mappings`.
+    moves: AtomicU32,
     mappings: SpinLock<KVec<KArc<dyn MmapHook>>>,
 }
+
+/// How often an unmap begins anew before it holds `i_mmap` for as long as it takes.
+const PATIENCE: u32 = 8;
 
 static PAGES_CLASS: LockClass = LockClass::new("i_pages");
 static MMAP_CLASS: LockClass = LockClass::new("i_mmap");
@@ -63,6 +68,7 @@ impl AddressSpace {
             pages: SpinLock::new(&PAGES_CLASS, Tree::new()),
             nr_pages: AtomicU64::new(0),
             seq: AtomicU32::new(0),
+            moves: AtomicU32::new(0),
             mappings: SpinLock::new(&MMAP_CLASS, KVec::new()),
         }
     }
@@ -148,13 +154,42 @@ impl AddressSpace {
     pub fn unmap(&self, first: u64, last: u64) {
         let mut next = Some(first);
         while let Some(from) = next {
-            next = self.mappings.lock().iter().filter_map(|hook| hook.unmap_some(from, last)).min();
+            // Elsewhere mappings come and go as fast as this looks at them: then all at once, which is what always ends.
+            next = (0..PATIENCE).find_map(|_| self.unmap_turn(from, last, 1)).or_else(|| self.unmap_turn(from, last, usize::MAX)).flatten();
         }
+    }
+
+    /// Takes pages from `first` on out of all mappings, `step` of them at a time under the lock; from where on there may be more.
+    /// `None`: entries may have moved from a mapping that was still to come to one that had been looked at. New mappings come
+    /// last: they are looked at.
+    fn unmap_turn(&self, first: u64, last: u64, step: usize) -> Option<Option<u64>> {
+        let (mut next, mut at, mut moves) = (None, 0usize, None);
+        loop {
+            let hooks = self.mappings.lock();
+            let now = self.moves.load(Relaxed);
+            if *moves.get_or_insert(now) != now {
+                return None;
+            }
+            let end = hooks.len().min(at.saturating_add(step));
+            let some = hooks.get(at..end).unwrap_or_default().iter().filter_map(|hook| hook.unmap_some(first, last));
+            next = some.chain(next).min();
+            at = end;
+            if at == hooks.len() {
+                return Some(next);
+            }
+        }
+    }
+
+    /// Entries may have moved between mappings, whose lock is held.
+    fn count_move(&self) {
+        self.moves.store(self.moves.load(Relaxed).wrapping_add(1), Relaxed);
     }
 
     /// Keeps removals of pages from walking the mappings, for as long as the result lives: a spin lock, `i_mmap`.
     pub fn hold_mappings(&self) -> MappingsHeld<'_> {
-        MappingsHeld { _guard: self.mappings.lock() }
+        let guard = self.mappings.lock();
+        self.count_move();
+        MappingsHeld { _guard: guard }
     }
 
     /// Whether somebody maps the file.
@@ -171,6 +206,8 @@ impl AddressSpace {
     pub fn unregister(&self, hook: *const ()) {
         let gone = {
             let mut list = self.mappings.lock();
+            // Another mapping may have taken its range over; and the last one takes its place.
+            self.count_move();
             let at = list.iter().rposition(|known| core::ptr::addr_eq(KArc::as_ptr(known), hook));
             at.and_then(|at| list.swap_remove(at))
         };

@@ -1,6 +1,7 @@
 //! Open files and directories of tmpfs.
 
 use super::STORE;
+use super::dir::DirTable;
 use super::inode::TmpDir;
 use crate::cache::file as cached;
 use crate::vfs::file::File;
@@ -9,6 +10,9 @@ use vigil_abi::Errno;
 use vigil_abi::fcntl::{F_SEAL_FUTURE_WRITE, F_SEAL_WRITE};
 use vigil_abi::stat::S_IFMT;
 use vigil_mem::{IoBuf, IoBufMut};
+
+/// Entries that a listing takes under the directory's lock at once.
+const TURN: usize = 16;
 
 /// A regular file.
 pub struct TmpFileOps;
@@ -78,14 +82,16 @@ impl FileOps for TmpDirFile {
         if emit_dots(file, pos, sink).is_none() {
             return Ok(());
         }
-        dir.with(|table| {
-            while let Some(entry) = table.next(*pos) {
-                if !sink.entry(entry.name, entry.inode.ino, dirent_type(entry.inode.mode()), entry.next) {
-                    return;
-                }
-                *pos = entry.next;
-            }
-        });
+        // Positions stay valid: the lock is let go of between a few entries and the next.
+        let mut some = |table: &mut DirTable| {
+            (0..TURN).all(|_| {
+                let Some(entry) = table.next(*pos) else { return false };
+                let taken = sink.entry(entry.name, entry.inode.ino, dirent_type(entry.inode.mode()), entry.next);
+                *pos = if taken { entry.next } else { *pos };
+                taken
+            })
+        };
+        while dir.with(&mut some) {}
         file.inode().touch_atime();
         Ok(())
     }

@@ -81,6 +81,8 @@ pub struct Params<'a> {
     pub trace_event: Option<&'a [u8]>,
     /// `ftrace=`: the tracer that is current from the start.
     pub ftrace: Option<&'a [u8]>,
+    /// `vigil.longest`: the machine's last lines say which sections the tracer of `ftrace=` found to be the longest.
+    pub longest: bool,
     /// `vigil.semihosting`: the kernel may end the emulator.
     pub semihosting: bool,
     /// Arguments for init.
@@ -309,6 +311,7 @@ const TABLE: &[(&str, Set)] = &[
     }),
     ("trace_event", |p, v| take(&mut p.trace_event, v)),
     ("ftrace", |p, v| take(&mut p.ftrace, v)),
+    ("vigil.longest", |p, v| set_switch(&mut p.longest, v)),
     ("vigil.semihosting", |p, v| set_switch(&mut p.semihosting, v)),
 ];
 
@@ -370,6 +373,7 @@ impl<'a> Params<'a> {
             norandmaps: false,
             trace_event: None,
             ftrace: None,
+            longest: false,
             semihosting: false,
             init_args: List { items: [&[]; INIT_LIMIT], len: 0 },
             init_env: EnvList { items: [(&[], &[]); INIT_LIMIT], len: 0 },

@@ -2,11 +2,16 @@
 
 use crate::arch::aarch64::{cpu, psci};
 use crate::debug::console;
+<<<<<<< HEAD
 use crate::pr_emerg;
 use vigil_drivers::watchdog;
+=======
+use crate::{pr_emerg, trace};
+>>>>>>> 00b149c (Longest sections by place; interrupts stay on while slabs are made, chains of priority inheritance walked, directories listed)
 
 /// Turns the machine off; halts where the firmware cannot. The caller has stopped everything that matters.
 pub fn power_off() -> ! {
+    trace::last_words();
     pr_emerg!("reboot: Power down");
     console::flush_and_wait();
     psci::system_off();
@@ -16,6 +21,7 @@ pub fn power_off() -> ! {
 
 /// Resets the machine; halts where the firmware cannot.
 pub fn restart() -> ! {
+    trace::last_words();
     pr_emerg!("reboot: Restarting system");
     console::flush_and_wait();
     reset();

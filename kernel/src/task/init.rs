@@ -248,6 +248,7 @@ impl core::fmt::Display for Name<'_> {
 /// here takes a lock.
 pub fn init_exited(status: i32) {
     if status & 0x7f == 0 && semihosting::enabled() {
+        crate::trace::last_words();
         semihosting::exit((status >> 8 & 0xff) as u32);
     }
     panic!("Attempted to kill init! exitcode=0x{status:08x}");

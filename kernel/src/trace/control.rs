@@ -5,7 +5,7 @@
 use super::event::EVENTS;
 use super::latency::Tracer;
 use super::ring::{Ring, SLOT_SIZE, Slot};
-use super::{report, runqueue, state};
+use super::{longest, report, runqueue, state};
 use crate::arch::aarch64::jump_label;
 use crate::smp;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
@@ -67,6 +67,7 @@ pub fn enable(mask: u32, on: bool) -> Result<(), Errno> {
 pub fn set_tracer(tracer: Tracer) -> Result<(), Errno> {
     let before = state::tracer();
     report::clear();
+    longest::clear();
     state::LONGEST.store(0, Relaxed);
     apply(|| state::set_tracer(tracer), || state::set_tracer(before))?;
     // What was measured while only a part of the sites was on.

@@ -1,10 +1,10 @@
 //! What the sites tell: traps, the executor's branches, and those of the kernel.
 
 use super::event::{self, Record};
-use super::latency::Tracer;
+use super::latency::{Ended, Tracer};
 use super::report::{self, Note};
 use super::state::{self, CpuTrace, SAMPLE, Who, emit, enter};
-use super::{runqueue, text_chain};
+use super::{longest, runqueue, text_chain};
 use crate::arch::aarch64::entry::vigil_el0_call;
 use crate::arch::aarch64::jump_label::{DAIF, Doing};
 use crate::arch::aarch64::trap::vigil_el1_irq_traced;
@@ -99,8 +99,15 @@ fn mask(cpu: &CpuTrace, now: u64, was: bool, is: bool, pc: usize, fp: usize) {
 
 fn section_ends(cpu: &CpuTrace, now: u64, pc: usize, fp: usize) {
     if let Some(ended) = cpu.with_section(|s| s.end(now)) {
-        report::note(state::tracer(), ended, cpu.runs(), pc, fp, [0; SAMPLE], |_| {});
+        noted(cpu, ended, pc, fp);
     }
+}
+
+/// A section of masked interrupts or of the preempt count has ended.
+fn noted(cpu: &CpuTrace, ended: Ended, pc: usize, fp: usize) {
+    let who = cpu.runs();
+    longest::note(ended, &who, pc, fp);
+    report::note(state::tracer(), ended, who, pc, fp, [0; SAMPLE], |_| {});
 }
 
 /// The preempt count of the block at `base` becomes `new`.
@@ -114,7 +121,7 @@ fn count(cpu: &CpuTrace, now: u64, base: usize, new: u32, frame: &ExceptionFrame
     let also_off = tracer.follows_irqs() && frame.pstate & MASKED != 0;
     let pc = frame.pc as usize;
     if let Some(ended) = cpu.with_section(|s| s.count(now, pc, base, (old, new), also_off)) {
-        report::note(tracer, ended, cpu.runs(), pc, frame.fp as usize, [0; SAMPLE], |_| {});
+        noted(cpu, ended, pc, frame.fp as usize);
     }
 }
 
@@ -145,7 +152,7 @@ fn polls(cpu: &CpuTrace, now: u64, task: &Task, resumed: Option<()>, irqs_off: b
     if let Some(waited) = runqueue::ran(task, now)
         && tracer_wants(tracer, task)
     {
-        let ended = super::latency::Ended { length: waited.length, from: waited.from };
+        let ended = Ended { length: waited.length, from: waited.from };
         report::note(tracer, ended, Who::of(task), pc, 0, [0; SAMPLE], |_| {});
     }
     if tracer == Tracer::Poll {

@@ -19,6 +19,7 @@
 //! | `state` | what is known of each CPU |
 //! | `hooks` | what sites tell |
 //! | `runqueue`, `report`, `text_chain`, `sampling` | waits for the CPU; the longest section and what it was in |
+//! | `longest` | the longest sections by place |
 //! | `control` | what is asked for: rings and sites |
 //! | `read`, `files`, `events` | the files |
 
@@ -37,6 +38,8 @@ mod files;
 #[cfg(target_os = "none")]
 pub mod hooks;
 #[cfg(target_os = "none")]
+mod longest;
+#[cfg(target_os = "none")]
 mod read;
 #[cfg(target_os = "none")]
 mod report;
@@ -51,3 +54,5 @@ mod text_chain;
 
 #[cfg(target_os = "none")]
 pub use files::init;
+#[cfg(target_os = "none")]
+pub use longest::last_words;

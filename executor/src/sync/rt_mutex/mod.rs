@@ -13,15 +13,16 @@
 //! over, to the most urgent waiter, the oldest of equals.
 //!
 //! **Lock.** One for all chains, `pi`: a walk along a chain crosses owners and mutexes in any order. It is a leaf but for
-//! run queues, interrupts masked. Nothing here is on the path of a lock without contention. Lists are kept in order of
-//! urgency, so a donation is found at the head; a walk takes a step per link.
+//! run queues, taken with bottom halves off; no interrupt takes it, and interrupts stay on over the links of a chain. Nothing
+//! here is on the path of a lock without contention. Lists are kept in order of urgency, so a donation is found at the head;
+//! a walk takes a step per link.
 //!
 //! A task that takes part has a [`PiTask`], which [`prepare`] allocates: nothing else here can fail for want of memory.
 
 mod ranked;
 
 use self::ranked::{FAIR, Links, NONE, Node, Ranked, Urgency};
-use super::spinlock::{SpinIrqGuard, SpinLock};
+use super::spinlock::{SpinBhGuard, SpinLock};
 use crate::class::deadline::domain::Overflow;
 use crate::class::{Class, DlParams, Params, Policy, Rank};
 use crate::executor;
@@ -38,7 +39,7 @@ use core::sync::atomic::{AtomicPtr, Ordering::*};
 static PI: SpinLock<()> = SpinLock::new(lock_class!("pi"), ());
 
 /// Proof that [`PI`] is held.
-type Held = SpinIrqGuard<'static, ()>;
+type Held = SpinBhGuard<'static, ()>;
 
 /// The task waits for itself, along a chain (EDEADLK).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -156,14 +157,14 @@ pub(crate) fn normal_params(task: &Task) -> Params {
     if pi.is_null() {
         return executor::effective_params(task);
     }
-    let _held = PI.lock_irq();
+    let _held = PI.lock_bh();
     // SAFETY: lives as long as the task; the lock is held.
     unsafe { (*pi).normal }.unwrap_or_else(|| executor::effective_params(task))
 }
 
 /// Gives `task` parameters of its own; what it runs with is more if something is lent to it.
 pub(crate) fn set_normal_params(task: &Task, params: Params) {
-    let held = PI.lock_irq();
+    let held = PI.lock_bh();
     set_own(task, params, &held);
     // Not before it is of another class: till then it runs by what it gives back here.
     if params.policy != Policy::Deadline && executor::deadline(task).is_some() {
@@ -173,7 +174,7 @@ pub(crate) fn set_normal_params(task: &Task, params: Params) {
 
 /// Gives `task`, which was prepared for it, a reservation and with it `params`.
 pub(crate) fn set_normal_deadline(task: &Task, params: Params, reservation: DlParams) -> Result<(), Overflow> {
-    let held = PI.lock_irq();
+    let held = PI.lock_bh();
     executor::reserve(task, reservation)?;
     set_own(task, params, &held);
     Ok(())
@@ -287,7 +288,7 @@ impl RtMutex {
 
     /// Makes `owner` the owner of a mutex that has none. It was [`prepare`]d.
     pub fn own(self: Pin<&Self>, owner: TaskRef) {
-        let held = PI.lock_irq();
+        let held = PI.lock_bh();
         // SAFETY: the lock is held; there was no owner, so the mutex is in no list.
         unsafe { self.give_to(owner, &held) };
     }
@@ -322,27 +323,27 @@ impl RtMutex {
 
     /// Whether `task` owns it.
     pub fn is_owned_by(&self, task: &Task) -> bool {
-        let _held = PI.lock_irq();
+        let _held = PI.lock_bh();
         core::ptr::eq(self.owner_ptr(), task)
     }
 
     /// Whether somebody waits.
     pub fn has_waiters(&self) -> bool {
-        let _held = PI.lock_irq();
+        let _held = PI.lock_bh();
         // SAFETY: the lock is held.
         !unsafe { (*self.state.get()).waiters.first }.is_null()
     }
 
     /// The waiter that is next. It stays alive as long as the caller keeps it from leaving.
     pub fn top(&self) -> Option<NonNull<RtWaiter>> {
-        let _held = PI.lock_irq();
+        let _held = PI.lock_bh();
         // SAFETY: the lock is held.
         NonNull::new(unsafe { (*self.state.get()).waiters.first }.cast_mut())
     }
 
     /// Enters `waiter`, which is `task`'s, who was [`prepare`]d. `Err` when the owner waits for `task`.
     pub fn enqueue(self: Pin<&Self>, waiter: Pin<&RtWaiter>, task: TaskRef) -> Result<(), Deadlock> {
-        let held = PI.lock_irq();
+        let held = PI.lock_bh();
         // SAFETY: the lock is held. Owners and the mutexes for which they wait are alive while they are linked; a task
         // waits for one thing at a time, and `waiter` is in no list.
         unsafe {
@@ -373,7 +374,7 @@ impl RtMutex {
     /// Makes the next waiter the owner and takes it off the list; the caller wakes it. `None`: nobody waits, and nobody
     /// owns it any more.
     pub fn hand_over(self: Pin<&Self>) -> Option<NonNull<RtWaiter>> {
-        let held = PI.lock_irq();
+        let held = PI.lock_bh();
         // SAFETY: the lock is held; a waiter in the list is alive.
         unsafe {
             let next = (*self.state.get()).waiters.first.as_ref();
@@ -387,7 +388,7 @@ impl RtMutex {
 
     /// Nobody owns it any more; nobody waits.
     pub fn disown(&self) {
-        self.take_away(&PI.lock_irq());
+        self.take_away(&PI.lock_bh());
     }
 
     /// A mutex with waiters that `task` owns. It stays alive as long as the caller keeps it from being disowned.
@@ -396,7 +397,7 @@ impl RtMutex {
         if pi.is_null() {
             return None;
         }
-        let _held = PI.lock_irq();
+        let _held = PI.lock_bh();
         // SAFETY: lives as long as the task; the lock is held.
         NonNull::new(unsafe { (*pi).owned.first }.cast_mut())
     }
@@ -438,7 +439,7 @@ impl RtWaiter {
 
     /// Gives the wait up. `false` when it was over: it got the mutex, or never waited.
     pub fn leave(&self) -> bool {
-        let held = PI.lock_irq();
+        let held = PI.lock_bh();
         // SAFETY: the lock is held; a mutex with waiters is alive, and so is its owner.
         unsafe {
             let mutex = (*self.state.get()).mutex;

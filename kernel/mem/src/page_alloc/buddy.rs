@@ -74,6 +74,10 @@ unsafe fn set_pageblock_type(pfn: usize, mt: MigrateType) {
     head.block_type.store(mt as u8 ^ 1, Relaxed);
 }
 
+/// A pageblock whose free pages lie in more blocks than that does not change its type as a whole: it would take too long with
+/// interrupts masked.
+const MOST_PIECES: usize = 32;
+
 struct FreeArea {
     lists: [PageList; MigrateType::COUNT],
     /// Blocks on all three lists.
@@ -245,36 +249,37 @@ impl Buddy {
         None
     }
 
-    /// Turns the pageblock of `page` over to `mt` if at least half of it is free; its free blocks change lists.
+    /// Turns the pageblock of `page` over to `mt` if at least half of it is free, in few enough pieces: its free blocks change lists.
     fn claim_block(&mut self, page: &'static Page, mt: MigrateType) -> bool {
         let first = page.pfn().get() & !((1 << PAGEBLOCK_ORDER) - 1);
         let (from, to) = (first.max(self.start), (first + (1 << PAGEBLOCK_ORDER)).min(self.end));
-        let free_heads = |f: &mut dyn FnMut(&'static Page, usize)| {
-            let mut pfn = from;
-            while pfn < to {
-                // SAFETY: inside of the zone.
-                let p = unsafe { page_at(pfn) };
-                if p.flags() == PageFlags::BUDDY {
-                    let order = p.order();
-                    f(p, order);
-                    pfn += 1 << order;
-                } else {
-                    pfn += 1;
+        let (mut heads, mut pieces, mut used) = ([from; MOST_PIECES], 0, (1 << PAGEBLOCK_ORDER) - (to - from));
+        let mut pfn = from;
+        while pfn < to {
+            // SAFETY: inside of the zone.
+            let p = unsafe { page_at(pfn) };
+            if p.flags() == PageFlags::BUDDY {
+                let Some(slot) = heads.get_mut(pieces) else { return false };
+                *slot = pfn;
+                pieces += 1;
+                pfn += 1 << p.order();
+            } else {
+                used += 1;
+                pfn += 1;
+                if used > 1 << (PAGEBLOCK_ORDER - 1) {
+                    return false;
                 }
             }
-        };
-        let mut free = 0;
-        free_heads(&mut |_, order| free += 1 << order);
-        if free < 1 << (PAGEBLOCK_ORDER - 1) {
-            return false;
         }
-        free_heads(&mut |p, order| {
+        for &pfn in &heads[..pieces] {
             // SAFETY: a free block on one of our lists, relinked to another list of its order.
             unsafe {
+                let p = page_at(pfn);
+                let order = p.order();
                 self.unlink(p, order);
                 self.link(p, order, mt, false);
             }
-        });
+        }
         // SAFETY: the pageblock has a descriptor: it contains `page`.
         unsafe { set_pageblock_type(first, mt) };
         true

@@ -17,9 +17,9 @@ use vigil_executor::cpu::MAX_CPUS;
 
 /// Pages moved at once. Linux: 63 for zones of 1 GiB and more; less here, to keep the longest section with interrupts
 /// masked short.
-const BATCH: usize = 31;
+const BATCH: usize = 16;
 /// Above it a batch is given back.
-const HIGH: usize = 6 * BATCH;
+const HIGH: usize = 186;
 
 /// One CPU's lists. Changed by its CPU under masked interrupts; `count` is read by anybody.
 struct Lists {

@@ -110,9 +110,9 @@ impl KmemCache {
         if !gfp.contains(Gfp::NOFAULT) && fault::should_fail() {
             return None;
         }
-        let obj = match self.take(gfp) {
+        let obj = match self.take() {
             Some(obj) => obj,
-            None => self.reclaim(gfp)?,
+            None => self.refill(gfp)?,
         };
         // SAFETY: an object of this cache, ours now.
         unsafe { check::on_alloc(self.name, &self.layout, obj, self.ctor.is_some()) };
@@ -124,23 +124,42 @@ impl KmemCache {
     }
 
     #[inline(always)]
-    fn take(&'static self, gfp: Gfp) -> Option<NonNull<u8>> {
-        self.cpu.with(|c| match NonNull::new(c.head.load(Relaxed)) {
-            Some(obj) => {
-                // SAFETY: an object on the list is free and its free pointer valid.
-                c.head.store(unsafe { self.next_of(obj).read() }, Relaxed);
-                c.count.store(c.count.load(Relaxed).wrapping_sub(1), Relaxed);
-                Some(obj)
-            }
-            None => self.refill(c, gfp),
-        })
+    fn take(&'static self) -> Option<NonNull<u8>> {
+        self.cpu.with(|c| self.take_from(c))
     }
 
-    /// There is no page for another slab: asks the shrinkers, outside of this CPU's list, if the caller's place allows.
+    /// Takes an object off this CPU's list.
+    #[inline(always)]
+    fn take_from(&self, c: &CpuList) -> Option<NonNull<u8>> {
+        let obj = NonNull::new(c.head.load(Relaxed))?;
+        // SAFETY: an object on the list is free and its free pointer valid.
+        c.head.store(unsafe { self.next_of(obj).read() }, Relaxed);
+        c.count.store(c.count.load(Relaxed).wrapping_sub(1), Relaxed);
+        Some(obj)
+    }
+
+    /// This CPU's list was empty: takes an object from it after filling it from partial slabs, from a new slab, or from what the
+    /// shrinkers, if the caller's place allows them, have left. A slab is made with interrupts as the caller has them: making it takes
+    /// long. Meanwhile others may have used it up.
     #[cold]
     #[inline(never)]
-    fn reclaim(&'static self, gfp: Gfp) -> Option<NonNull<u8>> {
-        let obj = page_alloc::shrink_here(gfp, || self.take(gfp));
+    fn refill(&'static self, gfp: Gfp) -> Option<NonNull<u8>> {
+        let take = || loop {
+            let filled = self.cpu.with(|c| {
+                if c.head.load(Relaxed).is_null() {
+                    c.count.store(self.take_from_partial(c), Relaxed);
+                }
+                self.take_from(c)
+            });
+            if filled.is_some() {
+                return filled;
+            }
+            self.grow(gfp)?;
+        };
+        if let Some(obj) = take() {
+            return Some(obj);
+        }
+        let obj = page_alloc::shrink_here(gfp, take);
         if obj.is_none() {
             page_alloc::warn_failed(self.layout.order, gfp);
         }
@@ -197,21 +216,6 @@ impl KmemCache {
     fn slab_of(&self, obj: NonNull<u8>) -> Option<&'static Page> {
         let base = align_down(obj.as_ptr() as usize, self.layout.slab_bytes());
         page_of_virt(VirtAddr::new(base))
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn refill(&'static self, c: &CpuList, gfp: Gfp) -> Option<NonNull<u8>> {
-        let mut got = self.take_from_partial(c);
-        if got == 0 {
-            self.grow(gfp)?;
-            got = self.take_from_partial(c);
-        }
-        let obj = NonNull::new(c.head.load(Relaxed))?;
-        // SAFETY: a free object on this CPU's list.
-        c.head.store(unsafe { self.next_of(obj).read() }, Relaxed);
-        c.count.store(got.saturating_sub(1), Relaxed);
-        Some(obj)
     }
 
     /// Moves up to a batch of objects from partial slabs to the empty list `c`; returns how many.
