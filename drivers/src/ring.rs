@@ -97,7 +97,13 @@ impl<const N: usize> ByteRing<N> {
 
     /// Adds as many of `bytes` as fit and returns how many.
     pub(crate) fn extend(&mut self, bytes: &[u8]) -> usize {
-        bytes.iter().take_while(|&&b| self.push(b)).count()
+        let n = bytes.len().min(self.room());
+        let start = self.head % N;
+        let (first, second) = bytes[..n].split_at(n.min(N - start));
+        self.bytes[start..start + first.len()].copy_from_slice(first);
+        self.bytes[..second.len()].copy_from_slice(second);
+        self.head = self.head.wrapping_add(n);
+        n
     }
 
     pub(crate) fn pop(&mut self) -> Option<u8> {
@@ -140,6 +146,9 @@ mod tests {
         assert_eq!((r.len(), r.room()), (5, 3));
         let all: std::vec::Vec<u8> = core::iter::from_fn(|| r.pop()).collect();
         assert_eq!(all, b"fgh12");
+        assert_eq!(r.extend(b"0123456789"), 8);
+        let all: std::vec::Vec<u8> = core::iter::from_fn(|| r.pop()).collect();
+        assert_eq!(all, b"01234567");
     }
 
     #[test]

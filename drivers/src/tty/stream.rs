@@ -90,10 +90,14 @@ impl Tty {
         let mut out = [0; PIECE + MAX_EXPANSION];
         let mut used = 0;
         let mut one = [0; MAX_EXPANSION];
-        for &c in bytes {
-            let len = ldisc.process_output(c, &mut one);
-            out[used..used + len].copy_from_slice(&one[..len]);
+        let mut rest = bytes;
+        while let Some(&c) = rest.first() {
+            let plain = ldisc.pass_plain(&rest[..rest.len().min(PIECE - used)]);
+            let (len, consumed) = if plain == 0 { (ldisc.process_output(c, &mut one), 1) } else { (plain, plain) };
+            let new = if plain == 0 { &one[..len] } else { &rest[..plain] };
+            out[used..used + len].copy_from_slice(new);
             used += len;
+            rest = &rest[consumed..];
             if used >= PIECE {
                 self.driver.write(&out[..used]);
                 used = 0;

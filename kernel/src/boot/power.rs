@@ -2,12 +2,8 @@
 
 use crate::arch::aarch64::{cpu, psci};
 use crate::debug::console;
-<<<<<<< HEAD
-use crate::pr_emerg;
-use vigil_drivers::watchdog;
-=======
 use crate::{pr_emerg, trace};
->>>>>>> 00b149c (Longest sections by place; interrupts stay on while slabs are made, chains of priority inheritance walked, directories listed)
+use vigil_drivers::watchdog;
 
 /// Turns the machine off; halts where the firmware cannot. The caller has stopped everything that matters.
 pub fn power_off() -> ! {

@@ -152,20 +152,8 @@ fn fill(root: &StaticDir) -> Result<(), Errno> {
     root.add_file("buffer_total_size_kb", 0o440, |out| sizes(ONLINE.load().0.count_ones() as usize, out))?;
     root.add_file_rw("tracing_max_latency", 0o640, |out| show_micros(&state::LONGEST, out), |data| store_micros(&state::LONGEST, data))?;
     root.add_file("tracing_max_latency_ns", 0o440, |out| put(out, format_args!("{}\n", state::LONGEST.load(Relaxed))))?;
-<<<<<<< HEAD
-    root.add_file_rw("tracing_thresh", 0o640, |out| show_micros(&state::THRESHOLD, out), |data| store_micros(&state::THRESHOLD, data))?;
-=======
     root.add_file("longest_sections", 0o440, |out| longest::show(out).map_err(|_| Errno::ENOMEM))?;
-    root.add_file_rw(
-        "tracing_thresh",
-        0o640,
-        |out| put(out, format_args!("{}\n", state::THRESHOLD.load(Relaxed) / USEC)),
-        |data| {
-            state::THRESHOLD.store(number(data)?.saturating_mul(USEC), Relaxed);
-            Ok(())
-        },
-    )?;
->>>>>>> 00b149c (Longest sections by place; interrupts stay on while slabs are made, chains of priority inheritance walked, directories listed)
+    root.add_file_rw("tracing_thresh", 0o640, |out| show_micros(&state::THRESHOLD, out), |data| store_micros(&state::THRESHOLD, data))?;
     root.add_file_rw(
         "runqueue_latency",
         0o640,

@@ -18,6 +18,17 @@ impl NTty {
         }
     }
 
+    /// How many of the first bytes of a program's output the device gets as they are; the cursor's column follows. With OPOST.
+    pub(in crate::tty) fn pass_plain(&mut self, bytes: &[u8]) -> usize {
+        if self.o(t::OLCUC) {
+            return 0;
+        }
+        let plain = bytes.iter().position(|&c| super::is_control(c)).unwrap_or(bytes.len());
+        let continuations = bytes[..plain].iter().filter(|&&c| self.is_continuation(c)).count();
+        self.column += plain - continuations;
+        plain
+    }
+
     /// Whether output goes through unchanged and without being looked at.
     pub(in crate::tty) fn output_is_raw(&self) -> bool {
         !self.o(t::OPOST)

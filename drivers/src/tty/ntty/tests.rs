@@ -212,6 +212,32 @@ fn flow_control() {
 }
 
 #[test]
+fn plain_stretches_come_out_as_their_bytes_would() {
+    use super::t::*;
+    let text = "plain, \u{e4}\ttab\x08\nline\r\x07end\t".as_bytes();
+    for (oflag, iflag) in [(OPOST, 0), (OPOST | ONLCR, IUTF8), (OPOST | OLCUC, 0), (OPOST | XTABS, IUTF8)] {
+        let fresh = || with(|t| (t.c_oflag, t.c_iflag) = (oflag, iflag));
+        let (mut by_byte, mut by_stretch) = (fresh(), fresh());
+        let (mut expected, mut got, mut one) = (Vec::new(), Vec::new(), [0; MAX_EXPANSION]);
+        for &c in text {
+            let n = by_byte.process_output(c, &mut one);
+            expected.extend_from_slice(&one[..n]);
+        }
+        let mut rest = text;
+        while let Some(&c) = rest.first() {
+            let plain = by_stretch.pass_plain(rest);
+            got.extend_from_slice(&rest[..plain]);
+            if plain == 0 {
+                let n = by_stretch.process_output(c, &mut one);
+                got.extend_from_slice(&one[..n]);
+            }
+            rest = &rest[plain.max(1)..];
+        }
+        assert_eq!((got, by_stretch.column), (expected, by_byte.column), "{oflag:o}");
+    }
+}
+
+#[test]
 fn output_processing() {
     use super::t::*;
     let out = |oflag: u32, text: &[u8]| {
