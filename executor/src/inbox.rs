@@ -87,7 +87,13 @@ impl Inbox {
     /// Whether `task`, which is the [`newest_own`](Inbox::newest_own), is the only one that waits.
     #[inline(always)]
     pub fn is_only(&self, task: &Task) -> bool {
-        task.link.load(Ordering::Relaxed).is_null() && self.others.load(Ordering::Relaxed).is_null()
+        self.besides(task) == 0
+    }
+
+    /// Not 0 if somebody waits besides `task`, which is the [`newest_own`](Inbox::newest_own).
+    #[inline(always)]
+    pub fn besides(&self, task: &Task) -> usize {
+        task.link.load(Ordering::Relaxed).addr() | self.others.load(Ordering::Relaxed).addr()
     }
 
     /// Takes out the task that [`Inbox::is_only`] was asked for.

@@ -166,7 +166,7 @@ pub struct Handover {
 #[inline(never)]
 pub(crate) fn hand_over(exec: &CpuExec, interrupted: &Context, current: &Task, task: &Task) -> Option<Handover> {
     let here = CpuId::current();
-    if !exec.inbox.is_only(task) || exec.is_due() || !task.is_woken() || !task.is_last_on(here) {
+    if !exec.inbox.is_only(task) || exec.is_due() || !task.is_woken_on(here) {
         return None;
     }
     let stack = exec.pool.pop_own()?;

@@ -9,16 +9,24 @@ use vigil_drivers::irq::{self, Ipi, IrqAction, IrqFlags, IrqReturn, Virq};
 use vigil_drivers::{irqchip, timer as comparator};
 use vigil_abi::Errno;
 use vigil_executor::context::{Context, HARDIRQ_OFFSET};
+use vigil_executor::executor::Stopped;
 use vigil_executor::{executor, time, timer};
 
-/// Acknowledges and handles what is pending, and runs the softirqs that it has raised if it is the outermost interrupt.
-/// Interrupts masked; `here` is the block of the stack that this runs on, `interrupted` that of the stack that was interrupted.
+/// Acknowledges and handles what is pending, runs the softirqs that it has raised if it is the outermost interrupt, and says whether
+/// what was interrupted gives way. Interrupts masked; `here` is the block of the stack that this runs on, `interrupted` that of the
+/// stack that was interrupted.
 #[inline(always)]
-pub fn handle(here: &Context, interrupted: &Context) {
+pub fn handle(here: &Context, interrupted: &Context, from_el0: bool) -> Stopped {
     here.add(HARDIRQ_OFFSET);
     irq::handle_irq();
     here.sub(HARDIRQ_OFFSET);
+    if interrupted.is_resting() {
+        // The loop of an idle CPU has called for it, and looks at everything.
+        softirq::idle_irq_exit();
+        return Stopped::Return;
+    }
     softirq::irq_exit(interrupted);
+    executor::irq_exit(here, interrupted, from_el0)
 }
 
 fn timer_interrupt(_: Virq, _: *const ()) -> IrqReturn {

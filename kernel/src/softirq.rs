@@ -153,6 +153,14 @@ pub fn irq_exit(interrupted: &Context) {
     }
 }
 
+/// [`irq_exit`] of an interrupt for which the executor's loop has called on an idle CPU: that says itself when it is quiescent.
+#[inline(always)]
+pub fn idle_irq_exit() {
+    if local().softirq_pending.load(Relaxed) != 0 {
+        run_unless_deferred();
+    }
+}
+
 /// Bottom halves are on again, or this is the executor loop: runs what became pending. Interrupts may be on.
 pub fn run_if_pending() {
     if local().softirq_pending.load(Relaxed) != 0 {

@@ -34,8 +34,6 @@ pub struct Stats {
     pub nvcsw: u64,
     /// How often it lost the CPU while runnable, sched_yield included (`nonvoluntary_ctxt_switches`).
     pub nivcsw: u64,
-    /// How often it was woken.
-    pub wakeups: u64,
     /// How often it came to another CPU.
     pub migrations: u64,
     /// Since when it waits for the CPU; meaningful while it is queued.
@@ -123,7 +121,6 @@ impl Entity {
                 run_delay: 0,
                 nvcsw: 0,
                 nivcsw: 0,
-                wakeups: 0,
                 migrations: 0,
                 last_queued: 0,
             },
@@ -343,13 +340,11 @@ impl Entity {
 }
 
 impl Stats {
-    /// It comes to a queue.
+    /// It comes to a queue. That it was woken needs no count of its own: it is so once for each time that it gave the CPU up.
     #[inline(always)]
     pub(super) fn count_arrival(&mut self, why: Enqueue) {
-        match why {
-            Enqueue::Wakeup => self.wakeups = self.wakeups.wrapping_add(1),
-            Enqueue::Migrated => self.migrations = self.migrations.wrapping_add(1),
-            Enqueue::New => {}
+        if why == Enqueue::Migrated {
+            self.migrations = self.migrations.wrapping_add(1);
         }
     }
 

@@ -86,9 +86,7 @@ impl RunQueue {
     /// `event`, or the end of a throttling if that comes before; not before `now`.
     #[inline(always)]
     pub(super) fn or_unthrottled(&self, mut event: Option<Nanos>, now: Nanos) -> Option<Nanos> {
-        in_order!(self, c => if let Some(at) = c.unthrottle_event() {
-            event = Some(event.map_or(at, |e| e.min(at)));
-        });
+        in_order!(self, c => event = c.or_unthrottled(event));
         event.map(|at| at.max(now))
     }
 

@@ -160,6 +160,7 @@ impl RtRq {
     /// Reckons `busy_until`, with everything charged up to `start`.
     #[inline(never)]
     fn reckon(&mut self, start: Nanos) {
+        self.roll(start);
         self.busy_until = if self.limit == Nanos::MAX {
             Nanos::MAX
         } else {
@@ -167,6 +168,15 @@ impl RtRq {
             // A new period comes first and forgives what was used in this one.
             if at > self.period_end { self.period_end.saturating_add(self.limit) } else { at }
         };
+    }
+
+    /// When the share may be used up, for a stay that begins at `start`.
+    #[inline(always)]
+    fn share_event(&mut self, start: Nanos) -> Option<Nanos> {
+        if self.busy_until <= start {
+            self.reckon(start);
+        }
+        if self.busy_until == Nanos::MAX { None } else { Some(self.busy_until) }
     }
 
     /// Charges a stay that ends a period or the share of it.
@@ -259,13 +269,15 @@ impl SchedClass for RtRq {
     }
 
     #[inline(always)]
-    unsafe fn enqueue_current(&mut self, _: NonNull<Entity>, _: Enqueue, now: Nanos) -> bool {
-        self.roll(now);
+    unsafe fn enqueue_current(&mut self, _: NonNull<Entity>, _: Enqueue, now: Nanos) -> Option<Option<Nanos>> {
         if self.throttled {
-            return false;
+            self.roll(now);
+            if self.throttled {
+                return None;
+            }
         }
         self.nr = self.nr.wrapping_add(1);
-        true
+        Some(self.share_event(now))
     }
 
     #[inline]
@@ -330,13 +342,11 @@ impl SchedClass for RtRq {
         unsafe {
             let this = curr.as_ptr();
             let start = (*this).exec_start;
-            if self.busy_until <= start {
-                self.reckon(start);
-            }
+            let event = self.share_event(start);
             if (*this).params.policy == Policy::RoundRobin && !self.is_alone(curr) {
                 return Some(start.saturating_add((*this).rr_left).min(self.busy_until));
             }
-            if self.busy_until == Nanos::MAX { None } else { Some(self.busy_until) }
+            event
         }
     }
 

@@ -106,7 +106,7 @@ impl RunQueue {
         let event = unsafe { self.class_takes(e, why, now) }?;
         self.requeued = None;
         self.note_switch(e);
-        Some(self.or_unthrottled(event, now))
+        Some(event)
     }
 
     /// [`RunQueue::enqueue_as_current`] while another entity, of a less urgent class, is current: its poll is parked, and it goes
@@ -123,7 +123,7 @@ impl RunQueue {
         self.parked_for_current = self.curr;
         self.parked_since = now;
         self.note_switch(e);
-        Some(self.or_unthrottled(event, now))
+        Some(event)
     }
 
     /// Puts back the entity whose poll was parked by [`RunQueue::park_current_for`], if it is still to be done. To be called
@@ -133,6 +133,11 @@ impl RunQueue {
         if let Some(e) = self.parked_for_current {
             self.put_back(e);
         }
+    }
+
+    /// Whether it is.
+    pub(crate) fn has_parked(&self) -> bool {
+        self.parked_for_current.is_some()
     }
 
     #[inline(never)]
@@ -164,12 +169,15 @@ impl RunQueue {
                     return None;
                 }
                 if c.class() == class {
-                    if !c.enqueue_current(e, why, now) {
-                        return None;
-                    }
+                    let event = c.enqueue_current(e, why, now)?;
                     (*this).stats.count_arrival(why);
                     (*this).begin_stay(now);
-                    return Some(c.next_event(e));
+                    // Its class is not throttled, and those above it have nobody: only those below may be.
+                    return Some(match class {
+                        Class::Fair => event,
+                        Class::Realtime => self.fair.or_unthrottled(event),
+                        _ => self.or_unthrottled(event, now),
+                    });
                 }
             });
             None

@@ -30,12 +30,12 @@ pub(super) trait SchedClass {
     unsafe fn enqueue_task(&mut self, e: NonNull<Entity>, why: Enqueue, now: Nanos);
 
     /// Takes in an entity that is off every queue and makes it current at once: what `enqueue_task` and `pick_next_task`
-    /// come to when nothing of this class or of a more urgent one is runnable, without a look at any list. `false`, and nothing
-    /// done, when the class cannot run now.
+    /// come to when nothing of this class or of a more urgent one is runnable, without a look at any list; answers what
+    /// [`SchedClass::next_event`] would of it, alone as it is. `None`, and nothing done, when the class cannot run now.
     ///
     /// # Safety
     /// As [`SchedClass::enqueue_task`]; nothing is current, and this class and those above it have nobody.
-    unsafe fn enqueue_current(&mut self, e: NonNull<Entity>, why: Enqueue, now: Nanos) -> bool;
+    unsafe fn enqueue_current(&mut self, e: NonNull<Entity>, why: Enqueue, now: Nanos) -> Option<Option<Nanos>>;
 
     /// Takes a queued entity off; it goes to another CPU.
     ///
@@ -118,6 +118,15 @@ pub(super) trait SchedClass {
     #[inline(always)]
     fn unthrottle_event(&self) -> Option<Nanos> {
         None
+    }
+
+    /// `event`, or that if it comes before.
+    #[inline(always)]
+    fn or_unthrottled(&self, event: Option<Nanos>) -> Option<Nanos> {
+        match self.unthrottle_event() {
+            Some(at) => Some(event.map_or(at, |e| e.min(at))),
+            None => event,
+        }
     }
 
     /// The most urgent rank that waits here, by the state of the last charge. The current entity may be counted if its rank is

@@ -42,10 +42,10 @@ impl SchedClass for StopRq {
 
     #[cold]
     #[inline(never)]
-    unsafe fn enqueue_current(&mut self, e: NonNull<Entity>, why: Enqueue, now: Nanos) -> bool {
+    unsafe fn enqueue_current(&mut self, e: NonNull<Entity>, why: Enqueue, now: Nanos) -> Option<Option<Nanos>> {
         // SAFETY: passed on. The current entity is in the list.
         unsafe { self.enqueue_task(e, why, now) };
-        true
+        Some(None)
     }
 
     #[cold]

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! * [`push_runnable`], [`push_new`]: the wake side. Lock-free.
-//! * [`run`]: the loop, in `run.rs`.
+//! * [`run`]: the loop, in `run.rs`; its short ways, in `usual.rs`.
 //! * [`pool`]: spare stacks.
 //! * [`yield_now`], [`cond_resched`]: points at which a poll gives way by itself.
 //! * `hotplug.rs`: CPUs that come and go.
@@ -24,6 +24,7 @@ mod rq_lock;
 mod run;
 mod told;
 mod tuning;
+mod usual;
 mod yielding;
 
 pub use affinity::{has_left, set_affinity};
@@ -249,7 +250,7 @@ fn choose(exec: &CpuExec, rq: &mut RunQueue, here: CpuId, now: Nanos) -> (Option
     {
         // SAFETY: as in `take_in`.
         let task = unsafe { task.as_ref() };
-        if task.is_woken() && is_at_home(task, here) {
+        if task.is_woken_on(here) && elsewhere(task, here).is_none() {
             let entity = task.entity_ptr();
             // SAFETY: as in `take_in`.
             unsafe {

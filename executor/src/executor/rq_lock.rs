@@ -37,6 +37,14 @@ impl RqLock {
         rq
     }
 
+    /// The same on the lock's own CPU, which idles: nobody was parked there since it was locked last.
+    #[inline(always)]
+    pub(crate) fn lock_idle(&self) -> SpinMaskedGuard<'_, RunQueue> {
+        let rq = self.0.lock_masked();
+        debug_assert!(!rq.has_parked());
+        rq
+    }
+
     /// As [`SpinLock::try_lock_irq`].
     #[inline(always)]
     pub(crate) fn try_lock_irq(&self) -> Option<SpinIrqGuard<'_, RunQueue>> {

@@ -1,6 +1,6 @@
 //! The loop of one CPU, and what an interrupt's exit asks of it.
 
-use super::{CpuExec, IDLE, choose, elsewhere, push_to, yielding::YieldKind};
+use super::{CpuExec, IDLE, choose, elsewhere, push_to, usual, yielding::YieldKind};
 use crate::arch;
 use crate::balance;
 use crate::class::{Enqueue, Preempt, PutPrev, RunQueue};
@@ -90,7 +90,7 @@ fn run_after(first: Left) -> ! {
         // Before the drain: a wake after it sets the flag again.
         ctx.clear_resched();
         rcu::quiescent_here();
-        let now = time::now();
+        let now = time::now_unordered();
         let (next, dead) = {
             let mut rq = exec.rq.lock_masked();
             let dead = match core::mem::replace(&mut left, Left::Nothing) {
@@ -135,7 +135,12 @@ fn run_after(first: Left) -> ! {
             // SAFETY: an entity in a run queue is that of a live task.
             Some(entity) => left = run_task(exec, ctx, unsafe { Task::of_entity(entity) }),
             None if is_untidy(here) => clean_up(),
-            None => idle(exec, now),
+            None => {
+                idle(exec, now);
+                if let Some(task) = usual::woken_alone(exec, here) {
+                    left = poll_task(ctx, task);
+                }
+            }
         }
     }
 }
@@ -217,10 +222,10 @@ fn requeue(ctx: &Context, rq: &mut RunQueue, here: CpuId, task: &Task, now: Nano
     // Taken also when it leaves: the next one on this stack must not be taken to have yielded.
     let kind = ctx.take_yield_kind();
     if let Some(cpu) = elsewhere_or_sent(task, here) {
-        // It may not stay here: it leaves through the other CPU's inbox.
-        rq.put_prev(PutPrev::Sleep, now);
-        // SAFETY: it has just been taken off this queue.
-        unsafe { rq.detach(task.entity_ptr()) };
+        // It may not stay here: it leaves through the other CPU's inbox. It has not given the CPU up itself.
+        rq.put_prev(PutPrev::Preempted, now);
+        // SAFETY: it has just been queued here, and is not current.
+        unsafe { rq.dequeue(task.entity_ptr(), now) };
         let _ = task.state.after_pending();
         task.set_migrating();
         return push_to(task, cpu, here, &IrqGuard::held());
@@ -329,13 +334,11 @@ pub enum Stopped {
 /// give way. Interrupts masked; `here` is the block of the interrupt stack that this runs on, `interrupted` that of the
 /// stack that was interrupted.
 ///
+/// Not for an interrupt that the loop has called for ([`Context::is_resting`]): it looks at everything itself.
+///
 /// EL0 is treated as a poll that gives way at its exit: the flags are set and the return path sees them.
 #[inline(always)]
 pub fn irq_exit(here: &Context, interrupted: &Context, from_el0: bool) -> Stopped {
-    if interrupted.is_resting() {
-        // The loop looks at everything.
-        return Stopped::Return;
-    }
     let exec = CpuExec::this();
     // The usual reason to park: who was woken in this interrupt outranks the poll, and mostly everybody else who waits: then he is
     // handed the CPU here. Not when stacks are short: a park that fails would leave the inbox as it is.

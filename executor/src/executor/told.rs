@@ -73,10 +73,16 @@ impl CpuExec {
         CpuId::new(self.send.swap(0, Relaxed).checked_sub(1)? as usize)
     }
 
+    /// What is to be asked of the classes.
+    #[inline(always)]
+    pub(crate) fn due(&self) -> u32 {
+        self.due.load(Relaxed)
+    }
+
     /// Whether there is something to ask the classes.
     #[inline(always)]
     pub(crate) fn is_due(&self) -> bool {
-        self.due.load(Relaxed) != 0
+        self.due() != 0
     }
 
     /// Takes what is to be asked.

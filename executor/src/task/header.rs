@@ -37,12 +37,10 @@ impl Hooks {
     pub const NONE: Hooks = Hooks { switch_in: None, switch_out: None };
 }
 
-/// `Task::arrival`: it was woken.
-pub(super) const ARRIVE_WAKEUP: u32 = 0;
-/// It was never on a queue.
-pub(super) const ARRIVE_NEW: u32 = 1;
+/// The upper half of `Task::place`: it was never on a queue. Nothing there: it was woken.
+const ARRIVE_NEW: u64 = 1 << 32;
 /// It was taken off another queue.
-pub(super) const ARRIVE_MIGRATED: u32 = 2;
+const ARRIVE_MIGRATED: u64 = 2 << 32;
 
 /// What depends on the type of a task's future.
 pub(super) struct VTable {
@@ -60,10 +58,9 @@ pub struct Task {
     /// The link of the inbox, and later of the reaper's list. Owned by whoever set NOTIFIED on an idle task.
     pub(crate) link: AtomicPtr<Task>,
     vtable: &'static VTable,
-    /// The CPU on whose queue it is, or last was. Written by the enqueuer under that queue's lock.
-    cpu: AtomicU32,
-    /// Why it comes to a run queue next (`ARRIVE_*`). Written by its maker, or by whoever took it off a queue.
-    pub(super) arrival: AtomicU32,
+    /// The CPU on whose queue it is, or last was, and why it comes to a run queue next (`ARRIVE_*`): together, as who comes home is
+    /// asked for both. Written by its maker, by whoever took it off a queue, and by its enqueuer, one after the other.
+    place: AtomicU64,
     /// Taken while its run queue changes, and by those who look at its entity: inside a run queue's lock, a leaf.
     moving: AtomicBool,
     interrupt: atomic::AtomicU32,
@@ -120,8 +117,7 @@ impl Task {
             refs: AtomicU32::new(2),
             link: AtomicPtr::new(core::ptr::null_mut()),
             vtable,
-            cpu: AtomicU32::new(CpuId::current().index() as u32),
-            arrival: AtomicU32::new(ARRIVE_NEW),
+            place: AtomicU64::new(CpuId::current().index() as u64 | ARRIVE_NEW),
             moving: AtomicBool::new(false),
             interrupt: atomic::AtomicU32::new(0),
             affinity: AtomicU64::new(CpuMask::ALL.0),
@@ -281,45 +277,55 @@ impl Task {
     /// The CPU on whose queue it is, or last was.
     #[inline]
     pub fn cpu(&self) -> CpuId {
-        CpuId::new(self.cpu.load(Relaxed) as usize).unwrap_or(CpuId::BOOT)
+        CpuId::new(self.place.load(Relaxed) as u32 as usize).unwrap_or(CpuId::BOOT)
     }
 
     /// Whether that is `cpu`.
     #[inline(always)]
     pub(crate) fn is_last_on(&self, cpu: CpuId) -> bool {
-        self.cpu.load(Relaxed) == cpu.index() as u32
+        self.place.load(Relaxed) as u32 == cpu.index() as u32
     }
 
     #[inline]
     pub(crate) fn set_cpu(&self, cpu: CpuId) {
-        self.cpu.store(cpu.index() as u32, Relaxed);
+        self.place.store(self.arrival() | cpu.index() as u64, Relaxed);
+    }
+
+    #[inline(always)]
+    fn arrival(&self) -> u64 {
+        self.place.load(Relaxed) >> 32 << 32
     }
 
     /// Why it comes to the queue on which it is about to be put: the first time because it is new, later because it was
     /// woken, unless [`Task::set_migrating`] has said otherwise.
     #[inline]
     pub(crate) fn take_arrival(&self) -> Enqueue {
-        match self.arrival.load(Relaxed) {
-            ARRIVE_WAKEUP => return Enqueue::Wakeup,
-            ARRIVE_NEW => self.arrival.store(ARRIVE_WAKEUP, Relaxed),
-            _ => {
-                self.arrival.store(ARRIVE_WAKEUP, Relaxed);
-                return Enqueue::Migrated;
-            }
+        let why = self.next_arrival();
+        if why != Enqueue::Wakeup {
+            self.place.store(self.place.load(Relaxed) as u32 as u64, Relaxed);
         }
-        Enqueue::New
+        why
     }
 
-    /// Whether it comes because it was woken.
+    /// What that will be.
+    pub(super) fn next_arrival(&self) -> Enqueue {
+        match self.arrival() {
+            0 => Enqueue::Wakeup,
+            ARRIVE_NEW => Enqueue::New,
+            _ => Enqueue::Migrated,
+        }
+    }
+
+    /// Whether it comes because it was woken, and was last on the queue of `cpu`.
     #[inline(always)]
-    pub(crate) fn is_woken(&self) -> bool {
-        self.arrival.load(Relaxed) == ARRIVE_WAKEUP
+    pub(crate) fn is_woken_on(&self, cpu: CpuId) -> bool {
+        self.place.load(Relaxed) == cpu.index() as u64
     }
 
     /// It was taken off a queue, still runnable, to go to another CPU. The caller pushes it there.
     #[inline]
     pub(crate) fn set_migrating(&self) {
-        self.arrival.store(ARRIVE_MIGRATED, Relaxed);
+        self.place.store(self.place.load(Relaxed) as u32 as u64 | ARRIVE_MIGRATED, Relaxed);
     }
 
     /// Keeps the task's run queue from changing. Interrupts masked; a run queue's lock is held, so the holder is brief.

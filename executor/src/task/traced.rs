@@ -1,7 +1,8 @@
 //! What tracers see of a task, without a lock.
 
 use super::Task;
-use super::header::{ARRIVE_NEW, ARRIVE_WAKEUP, URGENCY_PRIO_SHIFT};
+use super::header::URGENCY_PRIO_SHIFT;
+use crate::class::Enqueue;
 use crate::trace::{KEY_WAKE, Role};
 use core::mem::offset_of;
 use core::sync::atomic::Ordering::Relaxed;
@@ -61,10 +62,10 @@ impl Task {
 
     /// Why it comes to a run queue next: for tracers.
     pub fn coming(&self) -> Coming {
-        match self.arrival.load(Relaxed) {
-            ARRIVE_WAKEUP => Coming::Woken,
-            ARRIVE_NEW => Coming::New,
-            _ => Coming::Migrated,
+        match self.next_arrival() {
+            Enqueue::Wakeup => Coming::Woken,
+            Enqueue::New => Coming::New,
+            Enqueue::Migrated => Coming::Migrated,
         }
     }
 }

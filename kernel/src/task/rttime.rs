@@ -31,8 +31,8 @@ pub struct Watch {
     timer: Timer,
     /// The thread, which has this and stops the timer before it goes.
     thread: *const Thread,
-    /// How often it had been woken when it last looked, and what it had run then.
-    wakeups: AtomicU64,
+    /// How often it had slept when it last looked, and what it had run then.
+    sleeps: AtomicU64,
     looked_at: AtomicU64,
     /// What it had run when the stretch without a blocking call began.
     base: AtomicU64,
@@ -45,15 +45,15 @@ unsafe impl Sync for Watch {}
 
 impl Watch {
     fn try_new(thread: &Thread) -> Result<KBox<Watch>, AllocError> {
-        let (wakeups, looked_at, base) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
-        KBox::try_new(Watch { timer: Timer::new(fired), thread, wakeups, looked_at, base })
+        let (sleeps, looked_at, base) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
+        KBox::try_new(Watch { timer: Timer::new(fired), thread, sleeps, looked_at, base })
     }
 
-    /// Of a thread that has run for `ran`, was last picked after `picked` of that, and has been woken so often: how long it has run since
+    /// Of a thread that has run for `ran`, was last picked after `picked` of that, and has slept so often: how long it has run since
     /// it slept.
-    fn look(&self, ran: Nanos, picked: Nanos, wakeups: u64) -> Nanos {
+    fn look(&self, ran: Nanos, picked: Nanos, sleeps: u64) -> Nanos {
         let before = self.looked_at.swap(ran, Relaxed);
-        if self.wakeups.swap(wakeups, Relaxed) != wakeups {
+        if self.sleeps.swap(sleeps, Relaxed) != sleeps {
             self.base.store(before.max(picked), Relaxed);
         }
         ran.saturating_sub(self.base.load(Relaxed))
@@ -96,11 +96,11 @@ pub fn look(thread: &Thread) {
     let soft = limits.soft(RTTIME);
     let Some(task) = thread.task().filter(|_| soft != INFINITY) else { return };
     let now = now();
-    let (class, ran, picked, wakeups) = executor::with_entity(task, |rq, entity, now| {
+    let (class, ran, picked, sleeps) = executor::with_entity(task, |rq, entity, now| {
         rq.update_current(now);
         // SAFETY: the entity is read under its queue's lock.
         let entity = unsafe { entity.as_ref() };
-        (entity.class(), entity.sum_exec_runtime(), entity.picked_at_runtime(), entity.stats().wakeups)
+        (entity.class(), entity.sum_exec_runtime(), entity.picked_at_runtime(), entity.stats().nvcsw)
     });
     if class != Class::Realtime {
         return;
@@ -110,9 +110,9 @@ pub fn look(thread: &Thread) {
     let Ok(watch) = thread.rt_watch.try_call_once(|| Watch::try_new(thread)) else { return };
     if is_new {
         watch.base.store(ran, Relaxed);
-        watch.wakeups.store(wakeups, Relaxed);
+        watch.sleeps.store(sleeps, Relaxed);
     }
-    let used = watch.look(ran, picked, wakeups) / USEC;
+    let used = watch.look(ran, picked, sleeps) / USEC;
     let hard = limits.hard(RTTIME);
     if hard != INFINITY && used >= hard {
         let _ = signal::send_to_process(&thread.process, SigInfo::kernel(SIGKILL));

@@ -152,8 +152,8 @@ impl SchedClass for DlRq {
 
     /// Never so: what is enqueued may be throttled, and its place is in a tree in any case.
     #[inline(always)]
-    unsafe fn enqueue_current(&mut self, _: NonNull<Entity>, _: Enqueue, _: Nanos) -> bool {
-        false
+    unsafe fn enqueue_current(&mut self, _: NonNull<Entity>, _: Enqueue, _: Nanos) -> Option<Option<Nanos>> {
+        None
     }
 
     #[cold]

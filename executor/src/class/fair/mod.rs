@@ -271,7 +271,7 @@ impl SchedClass for FairRq {
     }
 
     #[inline(always)]
-    unsafe fn enqueue_current(&mut self, e: NonNull<Entity>, why: Enqueue, now: Nanos) -> bool {
+    unsafe fn enqueue_current(&mut self, e: NonNull<Entity>, why: Enqueue, now: Nanos) -> Option<Option<Nanos>> {
         // SAFETY: passed on.
         unsafe {
             self.adopt(e);
@@ -279,7 +279,7 @@ impl SchedClass for FairRq {
             self.account_enqueue(e);
         }
         self.curr = Some(e);
-        true
+        Some(None)
     }
 
     unsafe fn dequeue_task(&mut self, e: NonNull<Entity>) {

@@ -12,7 +12,7 @@ use crate::trace::hooks;
 use core::ptr::null_mut;
 use vigil_executor::arch;
 use vigil_executor::context::Context;
-use vigil_executor::executor::{self, Stopped};
+use vigil_executor::executor::Stopped;
 use vigil_executor::preempt;
 use vigil_executor::stack::context_at;
 use vigil_executor::trace::KEY_IRQS;
@@ -167,8 +167,7 @@ fn interrupt(sp: usize, from_el0: bool) -> Stopped {
     // SAFETY: the vectors pass an SP inside a kernel stack, which has an initialised context block at its top.
     let interrupted: &'static Context = unsafe { &*(context_at(sp) as *const Context) };
     let here = Context::here();
-    irq::handle(here, interrupted);
-    executor::irq_exit(here, interrupted, from_el0)
+    irq::handle(here, interrupted, from_el0)
 }
 
 /// [`interrupt`] while somebody traces interrupts: what calls the other two is patched to call these (`jump_label`).

@@ -63,8 +63,8 @@ impl SchedClass for Grouped<'_> {
 
     #[cold]
     #[inline(never)]
-    unsafe fn enqueue_current(&mut self, _: NonNull<Entity>, _: Enqueue, _: Nanos) -> bool {
-        false
+    unsafe fn enqueue_current(&mut self, _: NonNull<Entity>, _: Enqueue, _: Nanos) -> Option<Option<Nanos>> {
+        None
     }
 
     #[cold]
