@@ -3,11 +3,13 @@
 //! `vigil_drivers::irq` owns controllers, domains and actions; this file ties it to the executor: the comparator's
 //! interrupt expires timers and slices, the reschedule IPI makes a CPU drain its inbox at its interrupt exit.
 
+use crate::debug::backtrace::Symbol;
 use crate::softirq;
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use vigil_drivers::irq::{self, Ipi, IrqAction, IrqFlags, IrqReturn, Virq};
 use vigil_drivers::{irqchip, timer as comparator};
 use vigil_abi::Errno;
+use vigil_executor::cpu::CpuMask;
 use vigil_executor::context::{Context, HARDIRQ_OFFSET};
 use vigil_executor::executor::Stopped;
 use vigil_executor::{executor, time, timer};
@@ -45,15 +47,35 @@ static TIMER_IRQ: AtomicU32 = AtomicU32::new(0);
 fn ipi(kind: Ipi) {
     match kind {
         // The interrupt's exit drains the inbox: nothing else to do.
-        Ipi::Reschedule | Ipi::TimerBroadcast | Ipi::IrqWork => {}
+        Ipi::Reschedule | Ipi::TimerBroadcast | Ipi::IrqWork | Ipi::WakeUp => {}
         Ipi::CallFunction => crate::smp::run_calls(),
-        Ipi::Stop => crate::smp::stop_this_cpu(),
+        Ipi::Stop | Ipi::CrashStop => crate::smp::stop_this_cpu(),
     }
+}
+
+/// Nobody cares for a line, and it has been switched off (Linux: __report_bad_irq): which, who had it, and what ran.
+fn report_bad_irq(virq: Virq, handlers: &mut dyn Iterator<Item = &'static IrqAction>) {
+    crate::pr_err!("irq {}: nobody cared", virq.get());
+    crate::debug::backtrace::print(0, crate::debug::backtrace::frame_pointer());
+    crate::pr_err!("handlers:");
+    for action in handlers {
+        crate::pr_err!("[<0>] {} ({})", Symbol(action.handler_address()), action.name());
+    }
+    crate::pr_emerg!("Disabling IRQ #{}", virq.get());
 }
 
 /// Brings up the controller and the comparator's interrupt. The boot CPU, once.
 pub fn init(tree: &vigil_drivers::dt::Tree<'_>) -> Result<(), Errno> {
     irq::set_ipi_handler(ipi);
+    irq::set_reporter(report_bad_irq);
+    let params = crate::boot::params();
+    if params.is_some_and(|p| p.noirqdebug) {
+        irq::no_debug();
+        crate::pr_info!("IRQ lockup detection disabled");
+    }
+    if let Some(mask) = params.and_then(|p| p.irqaffinity) {
+        irq::set_first_affinity(CpuMask(mask));
+    }
     irqchip::init(tree)?;
     let virq = comparator::init(tree)?;
     irq::request_percpu_irq(virq, &TIMER)?;

@@ -9,6 +9,7 @@ mod chaos;
 mod crash;
 mod debian;
 pub mod hotplug;
+mod irq;
 mod matrix;
 mod memory;
 mod pipes;
@@ -39,6 +40,7 @@ pub fn cases() -> Vec<Case> {
     all.extend(cgroup::cases());
     all.extend(smp::cases());
     all.extend(hotplug::cases());
+    all.extend(irq::cases());
     all.extend(sched::cases());
     all.extend(trace::cases());
     all

@@ -45,6 +45,16 @@ unsafe impl Send for IrqAction {}
 unsafe impl Sync for IrqAction {}
 
 impl IrqAction {
+    /// Its name, as in `/proc/interrupts`.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// The address of the handler's code: for reports.
+    pub fn handler_address(&self) -> usize {
+        self.handler as *const () as usize
+    }
+
     /// A handler called `name`, not on any line yet.
     ///
     /// # Safety

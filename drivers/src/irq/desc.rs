@@ -4,7 +4,8 @@
 use super::domain::{Flow, IrqDomain};
 use super::{IrqAction, NR_IRQS, Trigger, Virq};
 use core::ptr::null_mut;
-use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, Ordering::{Acquire, Relaxed}};
+use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, Ordering::{Acquire, Relaxed, SeqCst}};
+use vigil_abi::Errno;
 use vigil_executor::arch::store_counter;
 use vigil_executor::cpu::{CpuId, CpuMask, MAX_CPUS};
 use vigil_executor::sync::{LockClass, SpinLock};
@@ -13,11 +14,14 @@ use vigil_executor::trace::{KEY_LINES, Role};
 /// A line.
 #[repr(C, align(64))]
 pub(super) struct IrqDesc {
-    /// First handler; null while the line is free. First field: a load-acquire takes no offset.
+    /// First handler that an interrupt calls: null while the line is free or disabled, so that who has disabled it and seen no
+    /// handler run knows that none begins. First field: a load-acquire takes no offset.
+    pub(super) live: AtomicPtr<IrqAction>,
+    /// First handler; null while the line is free.
     pub(super) action: AtomicPtr<IrqAction>,
     /// 0: no handler runs; 1: one runs; 2: one runs and must run again (edge flow). Not used by per-CPU lines.
     pub(super) running: AtomicU32,
-    /// Interrupts that nobody handled since `calls` was last reset.
+    /// Interrupts that nobody handled among the last hundred thousand: see [`super::spurious`].
     pub(super) unhandled: AtomicU32,
     pub(super) flow: AtomicU8,
     pub(super) hwirq: AtomicU32,
@@ -32,17 +36,36 @@ pub(super) struct DescState {
     /// How often the line was disabled; 0: on. A free line counts one.
     pub(super) depth: u32,
     pub(super) trigger: Trigger,
+    /// Where its interrupts may go.
     pub(super) affinity: CpuMask,
-    /// Interrupts seen since the last look at `unhandled`; counts only while there are unhandled ones.
-    pub(super) calls: u32,
+    /// `affinity` was asked for; else it follows the default at each request.
+    pub(super) affinity_set: bool,
+    /// Where the controller sends them; empty before it was first told.
+    pub(super) effective: CpuMask,
+    /// An edge came while the line was disabled: raised again when it is enabled.
+    pub(super) pending: bool,
+    /// It was switched off because nobody cared.
+    pub(super) shut: bool,
+    /// When an interrupt was last unhandled (monotonic nanoseconds); 0: never.
+    pub(super) last_unhandled: u64,
 }
 
 static DESC_CLASS: LockClass = LockClass::new("irq_desc");
 
 impl IrqDesc {
     const fn new() -> Self {
-        let state = DescState { depth: 1, trigger: Trigger::None, affinity: CpuMask::ALL, calls: 0 };
+        let state = DescState {
+            depth: 1,
+            trigger: Trigger::None,
+            affinity: CpuMask::ALL,
+            affinity_set: false,
+            effective: CpuMask(0),
+            pending: false,
+            shut: false,
+            last_unhandled: 0,
+        };
         IrqDesc {
+            live: AtomicPtr::new(null_mut()),
             action: AtomicPtr::new(null_mut()),
             running: AtomicU32::new(0),
             unhandled: AtomicU32::new(0),
@@ -64,11 +87,62 @@ impl IrqDesc {
         Flow::from_u8(self.flow.load(Relaxed))
     }
 
-    /// The first handler.
+    /// The first handler that an interrupt calls.
     #[inline(always)]
+    pub(super) fn first_live(&self, order: core::sync::atomic::Ordering) -> Option<&'static IrqAction> {
+        // SAFETY: the pointer is null or came from a `&'static IrqAction`.
+        unsafe { self.live.load(order).as_ref() }
+    }
+
+    /// The first handler.
     pub(super) fn first(&self, order: core::sync::atomic::Ordering) -> Option<&'static IrqAction> {
         // SAFETY: the pointer is null or came from a `&'static IrqAction`.
         unsafe { self.action.load(order).as_ref() }
+    }
+
+    /// Its handlers, whether they are called or not.
+    pub(super) fn handlers(&self) -> impl Iterator<Item = &'static IrqAction> + use<> {
+        following(self.first(SeqCst))
+    }
+
+    /// Switches it off, once more. Masked when it returns; a handler may run.
+    pub(super) fn disable(&self, state: &mut DescState) {
+        state.depth = state.depth.saturating_add(1);
+        if state.depth == 1 {
+            self.live.store(null_mut(), SeqCst);
+            self.mask();
+        }
+    }
+
+    /// Switches it on, whatever its depth; an edge that came meanwhile is raised again.
+    pub(super) fn enable(&self, state: &mut DescState) {
+        state.depth = 0;
+        state.shut = false;
+        self.live.store(self.action.load(Relaxed), SeqCst);
+        let (Some(domain), hwirq) = (self.domain(), self.hwirq.load(Relaxed)) else { return };
+        domain.chip().unmask(hwirq);
+        if core::mem::take(&mut state.pending) {
+            let _ = domain.chip().retrigger(hwirq);
+        }
+    }
+
+    /// Masks it at its controller.
+    pub(super) fn mask(&self) {
+        if let Some(domain) = self.domain() {
+            domain.chip().mask(self.hwirq.load(Relaxed));
+        }
+    }
+
+    /// Sends its interrupts to CPUs of `mask`. Errors: those of the controller.
+    pub(super) fn route(&self, state: &mut DescState, mask: CpuMask) -> Result<(), Errno> {
+        let domain = self.domain().ok_or(Errno::EINVAL)?;
+        state.effective = domain.chip().set_affinity(self.hwirq.load(Relaxed), mask)?;
+        Ok(())
+    }
+
+    /// How often it was raised.
+    pub(super) fn total(&self) -> u32 {
+        self.counts.iter().fold(0, |n, c| n.wrapping_add(c.load(Relaxed)))
     }
 
     /// Counts one interrupt on this CPU. Interrupts masked.
@@ -115,6 +189,16 @@ pub struct IrqInfo {
     pub chip: &'static str,
     /// What raises it.
     pub trigger: Trigger,
+    /// Where its interrupts may go.
+    pub affinity: CpuMask,
+    /// Where the controller sends them; empty while nothing has told it.
+    pub effective: CpuMask,
+    /// It can be sent to other CPUs.
+    pub movable: bool,
+    /// Interrupts that nobody handled among the last hundred thousand.
+    pub unhandled: u32,
+    /// When one was last unhandled (monotonic nanoseconds); 0: never.
+    pub last_unhandled: u64,
     /// How often it came, per CPU.
     pub counts: [u32; MAX_CPUS],
     first: Option<&'static IrqAction>,
@@ -123,27 +207,44 @@ pub struct IrqInfo {
 impl IrqInfo {
     /// The names of its handlers.
     pub fn actions(&self) -> impl Iterator<Item = &'static str> {
-        core::iter::successors(self.first, |a| {
-            // SAFETY: links are null or came from `&'static IrqAction`s.
-            unsafe { a.next.load(core::sync::atomic::Ordering::Acquire).as_ref() }
-        })
-        .map(|a| a.name)
+        following(self.first).map(|a| a.name)
     }
+}
+
+/// `first` and what is linked behind it.
+fn following(first: Option<&'static IrqAction>) -> impl Iterator<Item = &'static IrqAction> {
+    core::iter::successors(first, |a| {
+        // SAFETY: links are null or came from `&'static IrqAction`s.
+        unsafe { a.next.load(Acquire).as_ref() }
+    })
+}
+
+/// What there is to say about line `virq`; `None` if it is mapped to no controller.
+pub fn info(virq: Virq) -> Option<IrqInfo> {
+    let d = desc(virq);
+    let domain = d.domain()?;
+    let state = d.state.lock_irq();
+    Some(IrqInfo {
+        virq,
+        hwirq: d.hwirq.load(Relaxed),
+        chip: domain.chip().name(),
+        trigger: state.trigger,
+        affinity: state.affinity,
+        effective: state.effective,
+        movable: d.flow() != Flow::PerCpu,
+        unhandled: d.unhandled.load(Relaxed),
+        last_unhandled: state.last_unhandled,
+        counts: core::array::from_fn(|cpu| d.counts[cpu].load(Relaxed)),
+        first: d.first(Acquire),
+    })
 }
 
 /// Calls `f` for every line that has a handler, by ascending number. Takes each line's lock for a moment, never during
 /// a call.
 pub fn for_each_desc(mut f: impl FnMut(&IrqInfo)) {
-    for (n, d) in DESCS.iter().enumerate().skip(1) {
-        let (Some(domain), Some(first)) = (d.domain(), d.first(core::sync::atomic::Ordering::Acquire)) else { continue };
-        let trigger = d.state.lock_irq().trigger;
-        f(&IrqInfo {
-            virq: Virq(n as u32),
-            hwirq: d.hwirq.load(Relaxed),
-            chip: domain.chip().name(),
-            trigger,
-            counts: core::array::from_fn(|cpu| d.counts[cpu].load(Relaxed)),
-            first: Some(first),
-        });
+    for virq in (1..NR_IRQS as u32).filter_map(Virq::new) {
+        if let Some(info) = info(virq).filter(|i| i.first.is_some()) {
+            f(&info);
+        }
     }
 }

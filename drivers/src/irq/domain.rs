@@ -23,6 +23,8 @@ pub enum Flow {
     Level = 3,
     /// Acknowledged, handled; an edge that comes meanwhile runs the handlers once more.
     Edge = 4,
+    /// Handled, and nothing else: whoever calls does the rest.
+    Simple = 5,
 }
 
 impl Flow {
@@ -32,6 +34,7 @@ impl Flow {
             2 => Flow::FastEoi,
             3 => Flow::Level,
             4 => Flow::Edge,
+            5 => Flow::Simple,
             _ => Flow::None,
         }
     }
@@ -54,8 +57,12 @@ pub trait IrqChip: Sync {
     fn ack(&self, _hwirq: u32) {}
     /// Sets what raises it. Errors: EINVAL when the line cannot be raised so.
     fn set_type(&self, hwirq: u32, trigger: Trigger) -> Result<(), Errno>;
-    /// Sends the line's interrupts to one CPU of `mask`, which is not empty. Errors: EINVAL for a per-CPU line.
-    fn set_affinity(&self, _hwirq: u32, _mask: CpuMask) -> Result<(), Errno> {
+    /// Sends the line's interrupts to CPUs of `mask`, which is not empty; says to which. Errors: EINVAL for a per-CPU line.
+    fn set_affinity(&self, _hwirq: u32, _mask: CpuMask) -> Result<CpuMask, Errno> {
+        Err(Errno::EINVAL)
+    }
+    /// Raises the line as its device would, once. Errors: EINVAL when the controller cannot do that.
+    fn retrigger(&self, _hwirq: u32) -> Result<(), Errno> {
         Err(Errno::EINVAL)
     }
 }
@@ -92,7 +99,8 @@ impl IrqDomain {
 
     /// The number of line `hwirq`; gives it one if it has none, and sets its trigger.
     ///
-    /// Errors: EINVAL for a line or trigger that the controller does not have; ENOSPC when all numbers are in use.
+    /// Errors: EINVAL for a line or trigger that the controller does not have, or when the line has another trigger already;
+    /// ENOSPC when all numbers are in use.
     pub fn map(&'static self, hwirq: u32, trigger: Trigger) -> Result<Virq, Errno> {
         let slot = self.revmap.get(hwirq as usize).ok_or(Errno::EINVAL)?;
         let mut next = NEXT.lock_irq();
@@ -111,10 +119,16 @@ impl IrqDomain {
             }
         };
         if trigger != Trigger::None {
-            let mut state = desc(virq).state.lock_irq();
-            if state.trigger != trigger {
+            let d = desc(virq);
+            let mut state = d.state.lock_irq();
+            if state.trigger == Trigger::None {
                 self.chip.set_type(hwirq, trigger)?;
                 state.trigger = trigger;
+                // There are controllers whose lines are treated as they are triggered.
+                d.flow.store(self.chip.flow(hwirq)? as u8, Ordering::Relaxed);
+            } else if state.trigger != trigger {
+                log::warn!("type mismatch, failed to map hwirq-{hwirq} for {}!", self.chip.name());
+                return Err(Errno::EINVAL);
             }
         }
         Ok(virq)

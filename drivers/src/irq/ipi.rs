@@ -13,19 +13,30 @@ pub enum Ipi {
     CallFunction = 1,
     /// Stop, for good.
     Stop = 2,
+    /// Stop, so that the memory can be saved.
+    CrashStop = 3,
     /// A timer of yours expired, which another CPU watched for you.
-    TimerBroadcast = 3,
+    TimerBroadcast = 4,
     /// Run the work that was queued in an interrupt.
-    IrqWork = 4,
+    IrqWork = 5,
+    /// Leave the firmware's parking place.
+    WakeUp = 6,
 }
 
 /// How many kinds there are.
-const KINDS: usize = 5;
+const KINDS: usize = 7;
 
 impl Ipi {
     /// All of them, in the order of `/proc/interrupts`.
-    pub const ALL: [Ipi; KINDS] =
-        [Ipi::Reschedule, Ipi::CallFunction, Ipi::Stop, Ipi::TimerBroadcast, Ipi::IrqWork];
+    pub const ALL: [Ipi; KINDS] = [
+        Ipi::Reschedule,
+        Ipi::CallFunction,
+        Ipi::Stop,
+        Ipi::CrashStop,
+        Ipi::TimerBroadcast,
+        Ipi::IrqWork,
+        Ipi::WakeUp,
+    ];
 
     /// Its description in `/proc/interrupts`, as Linux has it.
     pub const fn description(self) -> &'static str {
@@ -33,6 +44,8 @@ impl Ipi {
             Ipi::Reschedule => "Rescheduling interrupts",
             Ipi::CallFunction => "Function call interrupts",
             Ipi::Stop => "CPU stop interrupts",
+            Ipi::CrashStop => "CPU stop (for crash dump) interrupts",
+            Ipi::WakeUp => "CPU wake-up interrupts",
             Ipi::TimerBroadcast => "Timer broadcast interrupts",
             Ipi::IrqWork => "IRQ work interrupts",
         }

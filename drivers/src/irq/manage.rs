@@ -4,16 +4,17 @@ use super::desc::{IrqDesc, desc};
 use super::domain::{Flow, IrqChip, IrqDomain};
 use super::{IrqAction, IrqFlags, Virq};
 use core::ptr::{from_ref, null_mut};
+use core::sync::atomic::AtomicU64;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use vigil_abi::Errno;
-use vigil_executor::cpu::{CpuMask, ACTIVE};
+use vigil_executor::cpu::{ACTIVE, CpuId, CpuMask};
 
 /// Puts `action` on line `virq`, and switches the line on unless [`IrqFlags::NO_AUTOEN`] is set.
 ///
 /// Errors: EINVAL when the line is mapped to no controller or is a per-CPU one; EBUSY when it has a handler and not
 /// both share, or when `action` is on a line already. Does not block; not for interrupt context.
 pub fn request_irq(virq: Virq, action: &'static IrqAction) -> Result<(), Errno> {
-    let (d, domain) = line(virq)?;
+    let (d, _) = line(virq)?;
     if d.flow() == Flow::PerCpu {
         return Err(Errno::EINVAL);
     }
@@ -31,14 +32,16 @@ pub fn request_irq(virq: Virq, action: &'static IrqAction) -> Result<(), Errno> 
     action.next.store(null_mut(), Relaxed);
     link.store(from_ref(action).cast_mut(), SeqCst);
     if first {
-        state.calls = 0;
-        d.unhandled.store(0, Relaxed);
-        let hwirq = d.hwirq.load(Relaxed);
+        // A line that nobody wanted elsewhere goes where lines go by now.
+        if !state.affinity_set {
+            state.affinity = CpuMask(DEFAULT_AFFINITY.load(Relaxed));
+        }
+        let mask = usable(state.affinity);
         // A controller that cannot move a line has it where it is.
-        let _ = domain.chip().set_affinity(hwirq, usable(state.affinity));
+        let _ = d.route(&mut state, mask);
+        state.pending = false;
         if !action.flags.contains(IrqFlags::NO_AUTOEN) {
-            state.depth = 0;
-            domain.chip().unmask(hwirq);
+            d.enable(&mut state);
         }
     }
     Ok(())
@@ -48,7 +51,7 @@ pub fn request_irq(virq: Virq, action: &'static IrqAction) -> Result<(), Errno> 
 ///
 /// Spins for as long as the handlers of the line run. Not for interrupt context. A handler that is on no line: nothing.
 pub fn free_irq(virq: Virq, action: &'static IrqAction) {
-    let Ok((d, domain)) = line(virq) else { return };
+    let Ok((d, _)) = line(virq) else { return };
     let mut state = d.state.lock_irq();
     let mut link = &d.action;
     // SAFETY: links are null or came from `&'static IrqAction`s.
@@ -59,9 +62,13 @@ pub fn free_irq(virq: Virq, action: &'static IrqAction) {
         }
         link = &other.next;
     }
+    if state.depth == 0 {
+        d.live.store(d.action.load(Relaxed), SeqCst);
+    }
     if d.first(Relaxed).is_none() {
         state.depth = 1;
-        domain.chip().mask(d.hwirq.load(Relaxed));
+        state.shut = false;
+        d.mask();
     }
     drop(state);
     synchronize_irq(virq);
@@ -83,26 +90,27 @@ pub fn disable_irq(virq: Virq) {
 
 /// Switches the line off, once more. Any context.
 pub fn disable_irq_nosync(virq: Virq) {
-    let Ok((d, domain)) = line(virq) else { return };
-    let mut state = d.state.lock_irq();
-    if state.depth == 0 {
-        domain.chip().mask(d.hwirq.load(Relaxed));
-    }
-    state.depth = state.depth.saturating_add(1);
+    let Ok((d, _)) = line(virq) else { return };
+    d.disable(&mut d.state.lock_irq());
 }
 
 /// Takes one [`disable_irq`] back; the last one switches the line on. Any context.
 pub fn enable_irq(virq: Virq) {
-    let Ok((d, domain)) = line(virq) else { return };
+    let Ok((d, _)) = line(virq) else { return };
     let mut state = d.state.lock_irq();
     match state.depth {
-        0 => log::warn!("irq {}: unbalanced enable", virq.get()),
-        1 => {
-            state.depth = 0;
-            domain.chip().unmask(d.hwirq.load(Relaxed));
-        }
+        0 => log::warn!("Unbalanced enable for IRQ {}", virq.get()),
+        1 => d.enable(&mut state),
         _ => state.depth -= 1,
     }
+}
+
+/// Raises line `virq` as its device would, once (Linux: irq_inject_interrupt). Any context.
+///
+/// Errors: EINVAL when it is mapped to no controller, or that one cannot.
+pub fn retrigger(virq: Virq) -> Result<(), Errno> {
+    let (d, domain) = line(virq)?;
+    domain.chip().retrigger(d.hwirq.load(Relaxed))
 }
 
 /// Puts `action` on the per-CPU line `virq`. Each CPU switches its own on by [`enable_percpu_irq`].
@@ -115,7 +123,9 @@ pub fn request_percpu_irq(virq: Virq, action: &'static IrqAction) -> Result<(), 
     }
     let _state = d.state.lock_irq();
     let new = from_ref(action).cast_mut();
-    d.action.compare_exchange(null_mut(), new, Release, Acquire).map(|_| ()).map_err(|_| Errno::EBUSY)
+    d.action.compare_exchange(null_mut(), new, Release, Acquire).map_err(|_| Errno::EBUSY)?;
+    d.live.store(new, Release);
+    Ok(())
 }
 
 /// Switches this CPU's line `virq` on.
@@ -134,18 +144,46 @@ fn percpu(virq: Virq, f: impl FnOnce(&dyn IrqChip, u32)) {
     f(domain.chip(), d.hwirq.load(Relaxed));
 }
 
-/// Sends the interrupts of line `virq` to one of the CPUs of `mask` from now on; kept for when it is requested.
+/// Where the lines go that nobody has sent elsewhere (`/proc/irq/default_smp_affinity`).
+static DEFAULT_AFFINITY: AtomicU64 = AtomicU64::new(CpuMask::ALL.0);
+
+/// Where lines go, from their request on, that nobody has sent elsewhere.
+pub fn default_affinity() -> CpuMask {
+    CpuMask(DEFAULT_AFFINITY.load(Relaxed))
+}
+
+/// Sets [`default_affinity`] at boot (`irqaffinity=`); the boot CPU is always in it.
+pub fn set_first_affinity(mask: CpuMask) {
+    DEFAULT_AFFINITY.store((mask.0 & CpuMask::ALL.0) | CpuMask::of(CpuId::BOOT).0, Relaxed);
+}
+
+/// Changes [`default_affinity`]. Errors: EINVAL when `mask` has no CPU that is active.
+pub fn set_default_affinity(mask: CpuMask) -> Result<(), Errno> {
+    if mask.0 & ACTIVE.load().0 == 0 {
+        return Err(Errno::EINVAL);
+    }
+    DEFAULT_AFFINITY.store(mask.0, Relaxed);
+    Ok(())
+}
+
+/// Sends the interrupts of line `virq` to CPUs of `mask` from now on, or from its request on.
 ///
-/// Errors: EINVAL when `mask` has no CPU that is active, or the line cannot be moved.
+/// Errors: EIO for a line that cannot be moved; EINVAL when `mask` has no CPU that is active.
 pub fn set_affinity(virq: Virq, mask: CpuMask) -> Result<(), Errno> {
-    let (d, domain) = line(virq)?;
+    let (d, _) = line(virq)?;
+    if d.flow() == Flow::PerCpu {
+        return Err(Errno::EIO);
+    }
     let online = CpuMask(mask.0 & ACTIVE.load().0);
     if online.0 == 0 {
         return Err(Errno::EINVAL);
     }
     let mut state = d.state.lock_irq();
-    domain.chip().set_affinity(d.hwirq.load(Relaxed), online)?;
+    if d.first(Relaxed).is_some() {
+        d.route(&mut state, online)?;
+    }
     state.affinity = mask;
+    state.affinity_set = true;
     Ok(())
 }
 
@@ -153,22 +191,30 @@ pub fn set_affinity(virq: Virq, mask: CpuMask) -> Result<(), Errno> {
 fn usable(mask: CpuMask) -> CpuMask {
     let active = ACTIVE.load();
     match mask.0 & active.0 {
-        0 if active.0 == 0 => CpuMask::of(vigil_executor::cpu::CpuId::BOOT),
+        0 if active.0 == 0 => CpuMask::of(CpuId::BOOT),
         0 => active,
         some => CpuMask(some),
     }
 }
 
-/// A CPU is not active any more: lines that all CPUs share go to others (Linux: irq_migrate_all_off_this_cpu). What one of them
-/// has raised by now is taken where it was raised.
+/// A CPU is not active any more: its lines go to others that they may go to, or, when there is none, anywhere, and may from
+/// then on (Linux: irq_migrate_all_off_this_cpu). What one of them has raised by now is taken where it was raised.
 pub fn leave_cpu() {
+    let active = ACTIVE.load();
     for d in super::desc::DESCS.iter().skip(1) {
-        let Some(domain) = d.domain().filter(|_| d.flow() != Flow::PerCpu) else { continue };
-        let state = d.state.lock_irq();
-        if d.first(Acquire).is_some() {
-            // A controller that cannot move a line has it where it is.
-            let _ = domain.chip().set_affinity(d.hwirq.load(Relaxed), usable(state.affinity));
+        if d.domain().is_none() || d.flow() == Flow::PerCpu {
+            continue;
         }
+        let mut state = d.state.lock_irq();
+        if d.first(Acquire).is_none() || state.effective.0 & active.0 != 0 {
+            continue;
+        }
+        if state.affinity.0 & active.0 == 0 {
+            state.affinity = active;
+        }
+        let mask = usable(state.affinity);
+        // A controller that cannot move a line has it where it is.
+        let _ = d.route(&mut state, mask);
     }
 }
 

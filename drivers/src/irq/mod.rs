@@ -4,7 +4,7 @@
 //!  vector ─► handle_irq() ─► root controller (irqchip): acknowledge; a GICv2 until spurious
 //!                              │ hwirq ─ IrqDomain::revmap ─► Virq ─ DESCS ─► IrqDesc
 //!                              ▼
-//!                            flow (per-CPU, fast EOI, level, edge) ─► IrqAction ─► IrqAction ─► …   handlers
+//!                            flow (per-CPU, fast EOI, level, edge, simple) ─► IrqAction ─► IrqAction ─► …   handlers
 //! ```
 //!
 //! | type | is |
@@ -24,22 +24,26 @@ mod domain;
 mod flow;
 mod ipi;
 mod manage;
+mod spurious;
 
 #[cfg(test)]
 mod tests;
-
+#[cfg(test)]
+mod tests_faults;
 
 pub use action::{IrqAction, IrqFlags, IrqReturn};
-pub use desc::{IrqInfo, for_each_desc, line_of_counter, spurious_count};
+pub use desc::{IrqInfo, for_each_desc, info, line_of_counter, spurious_count};
 pub use domain::{Flow, IrqChip, IrqDomain, map_dt, register_domain};
 pub use flow::handle_domain_irq;
-pub(crate) use flow::{handle_root, note_spurious};
+pub(crate) use flow::handle_root;
 pub(crate) use ipi::{handle_ipi, set_ipi_sender};
 pub use ipi::{Ipi, ipi_count, send_ipi, set_ipi_handler};
 pub use manage::{
-    disable_irq, disable_irq_nosync, disable_percpu_irq, enable_irq, enable_percpu_irq, free_irq, leave_cpu, request_irq,
-    request_percpu_irq, set_affinity, synchronize_irq,
+    default_affinity, disable_irq, disable_irq_nosync, disable_percpu_irq, enable_irq, enable_percpu_irq, free_irq, leave_cpu,
+    request_irq, request_percpu_irq, retrigger, set_affinity, set_default_affinity, set_first_affinity, synchronize_irq,
 };
+pub(crate) use spurious::note_spurious;
+pub use spurious::{Reporter, in_window, no_debug, set_reporter};
 
 use core::sync::atomic::{AtomicPtr, Ordering};
 

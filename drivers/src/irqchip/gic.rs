@@ -6,6 +6,7 @@ use crate::irq::{Flow, IrqChip, IrqDomain, Trigger};
 use crate::model::Mmio;
 use core::sync::atomic::AtomicU16;
 use vigil_abi::Errno;
+use vigil_executor::cpu::{CpuId, CpuMask};
 use vigil_executor::sync::{LockClass, SpinLock};
 
 pub(super) const GICD_CTLR: usize = 0x000;
@@ -13,6 +14,7 @@ pub(super) const GICD_TYPER: usize = 0x004;
 pub(super) const GICD_IGROUPR: usize = 0x080;
 pub(super) const GICD_ISENABLER: usize = 0x100;
 pub(super) const GICD_ICENABLER: usize = 0x180;
+pub(super) const GICD_ISPENDR: usize = 0x200;
 pub(super) const GICD_ICACTIVER: usize = 0x380;
 pub(super) const GICD_IPRIORITYR: usize = 0x400;
 pub(super) const GICD_ITARGETSR: usize = 0x800;
@@ -51,8 +53,8 @@ pub(super) trait Gic: Sync {
     fn bank(&self, hwirq: u32) -> Option<Mmio>;
     /// Waits until the effect of a cleared enable bit is everywhere.
     fn sync(&self, hwirq: u32);
-    /// Sends shared line `hwirq` to one CPU of `mask`.
-    fn route(&self, hwirq: u32, mask: vigil_executor::cpu::CpuMask) -> Result<(), Errno>;
+    /// Sends shared line `hwirq` to one CPU of `mask`; says to which.
+    fn route(&self, hwirq: u32, mask: CpuMask) -> Result<CpuId, Errno>;
 }
 
 /// The version that the board has.
@@ -125,11 +127,17 @@ impl IrqChip for RootChip {
         Ok(())
     }
 
-    fn set_affinity(&self, hwirq: u32, mask: vigil_executor::cpu::CpuMask) -> Result<(), Errno> {
+    fn set_affinity(&self, hwirq: u32, mask: CpuMask) -> Result<CpuMask, Errno> {
         if hwirq < FIRST_SPI {
             return Err(Errno::EINVAL);
         }
-        GIC.get().ok_or(Errno::ENODEV)?.route(hwirq, mask)
+        GIC.get().ok_or(Errno::ENODEV)?.route(hwirq, mask).map(CpuMask::of)
+    }
+
+    fn retrigger(&self, hwirq: u32) -> Result<(), Errno> {
+        let (_, bank) = self.bank(hwirq).ok_or(Errno::EINVAL)?;
+        bank.write32(GICD_ISPENDR + bit_word(hwirq), 1 << (hwirq % 32));
+        Ok(())
     }
 }
 

@@ -133,14 +133,11 @@ impl Gic for GicV2 {
         self.dist.read32(gic::GICD_CTLR);
     }
 
-    fn route(&self, hwirq: u32, mask: CpuMask) -> Result<(), Errno> {
-        let list = self.targets_of(mask);
-        if list == 0 {
-            return Err(Errno::EINVAL);
-        }
+    fn route(&self, hwirq: u32, mask: CpuMask) -> Result<CpuId, Errno> {
+        let bit = |cpu: CpuId| self.targets[cpu.index()].load(Relaxed);
+        let cpu = mask.iter().find(|&cpu| bit(cpu) != 0).ok_or(Errno::EINVAL)?;
         // One CPU: with several the first that acknowledges gets it and the others find nothing.
-        let one = 1 << list.trailing_zeros();
-        self.dist.write8(gic::GICD_ITARGETSR + hwirq as usize, one);
-        Ok(())
+        self.dist.write8(gic::GICD_ITARGETSR + hwirq as usize, bit(cpu));
+        Ok(cpu)
     }
 }

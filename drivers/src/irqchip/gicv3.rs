@@ -222,11 +222,11 @@ impl Gic for GicV3 {
         }
     }
 
-    fn route(&self, hwirq: u32, mask: CpuMask) -> Result<(), Errno> {
+    fn route(&self, hwirq: u32, mask: CpuMask) -> Result<CpuId, Errno> {
         let up = |cpu: &CpuId| self.sgi[cpu.index()].load(Relaxed) != 0;
         let cpu = mask.iter().find(up).ok_or(Errno::EINVAL)?;
         let mpidr = super::mpidr(cpu).ok_or(Errno::EINVAL)?;
         self.dist.write64(GICD_IROUTER + hwirq as usize * 8, mpidr);
-        Ok(())
+        Ok(cpu)
     }
 }

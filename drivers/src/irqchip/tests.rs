@@ -123,7 +123,7 @@ fn gicv3() {
     assert_eq!(sysreg::take_log(), [("enable", 0xf0)]);
 
     let calls = CALLS.load(SeqCst);
-    for intid in [4, 27, 15] {
+    for intid in [5, 27, 15] {
         sysreg::raise(intid);
     }
     let spurious = irq::spurious_count();
@@ -131,7 +131,7 @@ fn gicv3() {
     for _ in 0..4 {
         irq::handle_irq();
     }
-    assert_eq!(sysreg::take_log(), [("end", 4), ("end", 27), ("end", 15)]);
+    assert_eq!(sysreg::take_log(), [("end", 5), ("end", 27), ("end", 15)]);
     assert_eq!(CALLS.load(SeqCst), calls + 1, "the private line kept its handler");
     assert_eq!(*IPIS.lock().unwrap(), [Ipi::CallFunction, Ipi::IrqWork]);
     assert!(irq::spurious_count() > spurious, "15 is no IPI of ours");

@@ -75,6 +75,10 @@ pub struct Params<'a> {
     pub ssbd: Option<bool>,
     /// `nokaslr` (already obeyed when this is read).
     pub nokaslr: bool,
+    /// `noirqdebug`: lines that nobody cares for are left on.
+    pub noirqdebug: bool,
+    /// `irqaffinity=`, as a mask: where interrupts go at first, besides the boot CPU.
+    pub irqaffinity: Option<u64>,
     /// `norandmaps`: user address spaces are not randomised.
     pub norandmaps: bool,
     /// `trace_event=`: events that are traced from the start, separated by commas.
@@ -305,6 +309,14 @@ const TABLE: &[(&str, Set)] = &[
         p.nokaslr = true;
         true
     }),
+    ("noirqdebug", |p, _| {
+        p.noirqdebug = true;
+        true
+    }),
+    ("irqaffinity", |p, v| {
+        p.irqaffinity = v.and_then(cpu_list);
+        p.irqaffinity.is_some()
+    }),
     ("norandmaps", |p, _| {
         p.norandmaps = true;
         true
@@ -326,7 +338,7 @@ pub enum Complaint {
 
 /// Words that ask for what does not exist here: they are named in the log.
 const UNSUPPORTED: &[&str] = &[
-    "threadirqs", "sysrq_always_enabled", "initcall_debug", "rcu_nocbs", "irqaffinity", "hugepages", "init_on_alloc", "init_on_free",
+    "threadirqs", "sysrq_always_enabled", "initcall_debug", "rcu_nocbs", "hugepages", "init_on_alloc", "init_on_free",
     "crashkernel", "page_poison", "slub_debug",
 ];
 
@@ -370,6 +382,8 @@ impl<'a> Params<'a> {
             nospectre_bhb: false,
             ssbd: None,
             nokaslr: false,
+            noirqdebug: false,
+            irqaffinity: None,
             norandmaps: false,
             trace_event: None,
             ftrace: None,

@@ -10,7 +10,7 @@ use crate::task::thread::Thread;
 use core::fmt::Write;
 use core::sync::atomic::Ordering::Relaxed;
 use vigil_abi::Errno;
-use vigil_executor::cpu::{ACTIVE, CpuId, CpuMask, MAX_CPUS};
+use vigil_executor::cpu::{ACTIVE, CpuId, CpuMask};
 use vigil_executor::executor;
 use vigil_fs::vnode::SeqBuf;
 use vigil_fs::{OpResult, Stop};
@@ -217,7 +217,7 @@ pub fn store_cpus(group: &KArc<Cgroup>, data: &[u8]) -> OpResult<'static, ()> {
     if group.is_root() {
         return Err(Stop::Err(Errno::EACCES));
     }
-    let cpus = parse::list(parse::stripped(data), MAX_CPUS as u32)?;
+    let cpus = parse::list(parse::stripped(data), possible(u64::MAX).count_ones())?;
     if possible(cpus) != cpus {
         return Err(Stop::Err(Errno::ERANGE));
     }

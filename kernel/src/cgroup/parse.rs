@@ -64,27 +64,70 @@ pub fn limit(text: &[u8]) -> Result<Option<i32>, Errno> {
     }
 }
 
-/// A list of small numbers and ranges, `0-3,5`, as a set (Linux: bitmap_parselist). EINVAL: it is none; ERANGE: a number is
-/// not below `bits`.
+/// A list of small numbers and ranges, `0-3,5`, as a set (Linux: bitmap_parselist): `N` is the last one that there is, `all` is
+/// every one, `0-7:1/2` the first one of each two. EINVAL: it is none; ERANGE: a number is not below `bits`.
 pub fn list(text: &[u8], bits: u32) -> Result<u64, Errno> {
+    let bits = bits.clamp(1, 64);
     let mut set = 0u64;
-    for part in text.split(|b| matches!(b, b',' | b' ' | b'\t' | b'\n')).filter(|part| !part.is_empty()) {
-        let (first, last) = match part.iter().position(|b| *b == b'-') {
-            Some(dash) => (small(&part[..dash])?, small(&part[dash + 1..])?),
-            None => (small(part)?, small(part)?),
+    for part in text.split(|b| separates(*b)).filter(|part| !part.is_empty()) {
+        let (range, group) = match part.iter().position(|b| *b == b':') {
+            Some(colon) => (&part[..colon], Some(&part[colon + 1..])),
+            None => (part, None),
         };
-        if first > last {
+        let (first, last) = match range.iter().position(|b| *b == b'-') {
+            _ if range == b"all" => (0, u64::from(bits) - 1),
+            Some(dash) => (small(&range[..dash], bits)?, small(&range[dash + 1..], bits)?),
+            None if group.is_some() => return Err(Errno::EINVAL),
+            None => (small(range, bits)?, small(range, bits)?),
+        };
+        let (used, of) = match group {
+            None => (1, 1),
+            Some(group) => {
+                let slash = group.iter().position(|b| *b == b'/').ok_or(Errno::EINVAL)?;
+                (small(&group[..slash], bits)?, small(&group[slash + 1..], bits)?)
+            }
+        };
+        if first > last || of == 0 || used > of {
             return Err(Errno::EINVAL);
         }
-        if last >= u64::from(bits.min(64)) {
+        if last >= u64::from(bits) {
             return Err(Errno::ERANGE);
         }
-        set |= u64::MAX >> (63 - last) & u64::MAX << first;
+        set |= (first..=last).filter(|n| (n - first) % of < used).fold(0, |set, n| set | 1 << n);
     }
     Ok(set)
 }
 
-fn small(digits: &[u8]) -> Result<u64, Errno> {
+/// A set as hexadecimal words of 32 bits, the highest first (Linux: bitmap_parse). EINVAL: it is none; EOVERFLOW: a word is too
+/// long, or a member not below `bits`.
+pub fn mask(text: &[u8], bits: u32) -> Result<u64, Errno> {
+    let bits = bits.clamp(1, 64);
+    let text = text.split(|b| *b == b'\n').next().unwrap_or(&[]);
+    let mut set = 0u64;
+    for (i, word) in text.rsplit(|b| separates(*b)).filter(|word| !word.is_empty()).enumerate() {
+        if i as u32 >= bits.div_ceil(32) {
+            return Err(Errno::EOVERFLOW);
+        }
+        for (k, digit) in word.iter().rev().enumerate() {
+            let digit = (*digit as char).to_digit(16).ok_or(Errno::EINVAL)?;
+            if k == 8 {
+                return Err(Errno::EOVERFLOW);
+            }
+            set |= u64::from(digit) << (32 * i + 4 * k);
+        }
+    }
+    if set & !(u64::MAX >> (64 - bits)) != 0 { Err(Errno::EOVERFLOW) } else { Ok(set) }
+}
+
+/// Whether words of lists and masks end before it.
+fn separates(byte: u8) -> bool {
+    byte == b',' || byte.is_ascii_whitespace()
+}
+
+fn small(digits: &[u8], bits: u32) -> Result<u64, Errno> {
+    if digits == b"N" {
+        return Ok(u64::from(bits) - 1);
+    }
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return Err(Errno::EINVAL);
     }
@@ -117,6 +160,17 @@ mod tests {
         assert_eq!([&b""[..], b"0", b"0-3,5", b"63", b"1,1"].map(|t| list(t, 64)), [0, 1, 0x2f, 1 << 63, 2].map(Ok));
         assert_eq!([&b"4"[..], b"0-9", b"99999999999999999999"].map(|t| list(t, 4)), [Err(Errno::ERANGE); 3]);
         assert_eq!([&b"x"[..], b"-1", b"3-1", b"1-", b"0-1-2"].map(|t| list(t, 4)), [Err(Errno::EINVAL); 5]);
+        assert_eq!([&b"N"[..], b"all", b"0-N", b"0-3:1/2", b"all:2/3", b"1 2", b",1,,2,"].map(|t| list(t, 4)), [8, 15, 15, 5, 11, 6, 6].map(Ok));
+        assert_eq!([&b"3:1/2"[..], b"0-3:1", b"0-3:2/1", b"0-3:1/0", b"N1"].map(|t| list(t, 4)), [Err(Errno::EINVAL); 5]);
+    }
+
+    #[test]
+    fn masks() {
+        assert_eq!([&b"f"[..], b"00000002", b" 2 ", b"2\n", b"", b",", b"1,", b",1"].map(|t| mask(t, 4)), [15, 2, 2, 2, 0, 0, 1, 1].map(Ok));
+        let beyond = [&b"10"[..], b"2,0", b"2 3", b"1,,1", b"123456789", b"ffffffff,ffffffff"];
+        assert_eq!(beyond.map(|t| mask(t, 4)), [Err(Errno::EOVERFLOW); 6]);
+        assert_eq!([&b"x"[..], b"0x2", b"g", b"-1"].map(|t| mask(t, 4)), [Err(Errno::EINVAL); 4]);
+        assert_eq!(mask(b"80000000,00000001", 64), Ok(1 << 63 | 1));
     }
 
     #[test]

@@ -18,6 +18,7 @@
 //! | `cputime` | CPU time by kind, for `/proc/stat` |
 //! | `memory` | `/proc/{meminfo,vmstat,buddyinfo,zoneinfo,slabinfo}` |
 //! | `interrupts` | `/proc/{interrupts,softirqs}` |
+//! | `irq_dir` | `/proc/irq`, `/sys/kernel/irq` |
 //! | `sched_debug` | `/sys/kernel/debug/sched` |
 //! | `sysctl`, `sysctl_sched` | `/proc/sys` |
 //! | `sysfs` | the little of `/sys` that programs ask for: CPUs |
@@ -30,6 +31,8 @@ mod cputime;
 mod inject;
 #[cfg(target_os = "none")]
 mod interrupts;
+#[cfg(target_os = "none")]
+mod irq_dir;
 #[cfg(target_os = "none")]
 mod links;
 #[cfg(target_os = "none")]
@@ -73,6 +76,7 @@ pub fn init() -> Result<(), Errno> {
     system::init()?;
     memory::init()?;
     interrupts::init()?;
+    irq_dir::init()?;
     sysctl::init()?;
     sysfs::init()?;
     sched::init()?;

@@ -1,0 +1,35 @@
+//! Interrupt lines as user space sees and moves them.
+
+use crate::{Case, Input, Output};
+
+/// The serial port's line, and that of the timer, which each CPU has for itself. To stderr of `echo` goes what Linux answers.
+const LINES: &str = r#"n() { sed -n "s/^ *\([0-9]*\):.*$1$/\1/p" /proc/interrupts; }
+U=$(n uart-pl011); T=$(n arch_timer); cd /proc/irq; : < /dev/ttyAMA0
+e() { echo "$1" > $2 2>/tmp/e; sed 's/.*: //' /tmp/e; }
+echo $(ls -d $U $T) | grep -c "$U"
+ls -l $U | cut -c1-10,57-; ls -l /proc/irq | grep -o '.*affinity' | cut -c1-10; stat -c %A . $U
+cd /sys/kernel/irq/$U; echo *; grep . chip_name hwirq type wakeup actions | sed 's/v[0-9]/v/'; stat -c '%A %s' . type; wc -c < name
+cut -d, -f4 per_cpu_count; cd /proc/irq/$U; cat affinity_hint node spurious effective_affinity_list smp_affinity_list; cat ../$T/effective_affinity
+for v in 2 f ' 2' '2 ' 00000002 1, ,1 0 10 f0 x 2,0 1,,1 '2 3' 0x2 123456789 '' g; do echo "$v:"; e "$v" smp_affinity; cat smp_affinity effective_affinity; done | paste -sd' ' | sed 's/ \([^ ]*:\)/\n\1/g'
+for v in 1 0-3 0,2 '1 2' ,1 N 0-N all 0-3:1/2 7 0-100 2-1 x 1- -1 0-3:2/1 3:1/2 ''; do echo "$v:"; e "$v" smp_affinity_list; cat smp_affinity_list effective_affinity; done | paste -sd' ' | sed 's/ \([^ ]*:\)/\n\1/g'
+cd ../$T; e 2 smp_affinity; e 1 smp_affinity_list; cat smp_affinity
+cd ..; for v in 0 f0 x; do e $v default_smp_affinity; done; e 2 default_smp_affinity; cat default_smp_affinity $U/smp_affinity
+for f in spurious effective_affinity affinity_hint node; do e 1 $U/$f; done"#;
+
+const SAID: &str = include_str!("irq.txt");
+
+/// A line follows its CPUs as they go; when the last one has gone it may go anywhere, and stays so.
+const GONE: &str = r#"cd /proc/irq/$(sed -n 's/^ *\([0-9]*\):.*uart-pl011$/\1/p' /proc/interrupts); c=/sys/devices/system/cpu
+s() { echo $(cat smp_affinity effective_affinity smp_affinity_list); }
+echo 6 > smp_affinity; s; echo 0 > $c/cpu1/online; s; echo 2 > smp_affinity; s; echo 0 > $c/cpu2/online; s
+echo 1 > $c/cpu1/online; echo 1 > $c/cpu2/online; s; echo 2 > smp_affinity; s"#;
+
+/// The cases. Bare names are busybox applets.
+pub fn cases() -> Vec<Case> {
+    let case = |name: &str, script, out: &str| {
+        Case::program(name, vec!["sh", "-c", script], 0)
+            .options(&["--smp", "4", "--timeout", "120"])
+            .streams(Input::Empty, Output::Exact(out.to_string()), Output::Any)
+    };
+    vec![case("irq/files", LINES, SAID), case("irq/hotplug", GONE, "6 2 1-2\n6 4 1-2\n6 4 1-2\n9 1 0,3\n9 1 0,3\n2 2 1\n")]
+}
