@@ -267,6 +267,12 @@ pub fn in_hardirq() -> bool {
     Context::here().count() & (HARDIRQ_MASK | NMI_MASK) != 0
 }
 
+/// Whether this flow is a softirq, and no hard interrupt of one.
+#[inline(always)]
+pub fn in_softirq() -> bool {
+    Context::here().count() & (SOFTIRQ_OFFSET | HARDIRQ_MASK | NMI_MASK) == SOFTIRQ_OFFSET
+}
+
 /// Whether this flow is in an interrupt or a bottom half, or has bottom halves off.
 #[inline(always)]
 pub fn in_interrupt() -> bool {

@@ -116,7 +116,7 @@ fn two_updaters_both_get_a_grace_period_of_their_own_or_a_later_one() {
 #[test]
 fn an_srcu_reader_is_waited_for_across_its_awaits() {
     model(2, || {
-        let s = Arc::new((Srcu::new(), AtomicUsize::new(0), AtomicUsize::new(0)));
+        let s = Arc::new((Srcu::new(vigil_executor::lock_class!("srcu_test")), AtomicUsize::new(0), AtomicUsize::new(0)));
         let s2 = s.clone();
         let reader = thread::spawn(move || {
             let guard = s2.0.read_lock();

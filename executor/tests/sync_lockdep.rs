@@ -6,7 +6,9 @@ use vigil_executor::arch;
 use vigil_executor::context::{Context, HARDIRQ_OFFSET};
 use vigil_executor::lock_class;
 use vigil_executor::sync::lockdep::{self, Kind, Report};
-use vigil_executor::sync::{LockClass, Mutex, RwSpinLock, SpinLock};
+use vigil_executor::sync::rcu;
+use vigil_executor::sync::srcu::Srcu;
+use vigil_executor::sync::{LockClass, Mutex, RwSem, RwSpinLock, SpinLock};
 
 thread_local! {
     static FOUND: RefCell<Vec<(Kind, String)>> = const { RefCell::new(Vec::new()) };
@@ -57,7 +59,10 @@ fn two_orders_are_an_inversion_although_each_went_well() {
     assert_eq!(found.len(), 1);
     assert_eq!(found[0].0, Kind::Inversion);
     assert!(found[0].1.contains("inv_a") && found[0].1.contains("inv_b"), "{}", found[0].1);
-    assert!(found[0].1.contains("-> inv_a -> inv_b"), "the other chain is shown: {}", found[0].1);
+    let lines: Vec<&str> = found[0].1.lines().collect();
+    assert!(lines[1].contains("`inv_a` to be taken at executor/tests/sync_lockdep.rs:"), "{}", found[0].1);
+    assert!(lines[2].contains("`inv_b` held, taken at executor/tests/sync_lockdep.rs:"), "{}", found[0].1);
+    assert!(lines.iter().any(|l| l.contains("`inv_a` held (executor/tests/sync_lockdep.rs:") && l.contains("-> `inv_b` taken (executor/tests")), "the other way is shown: {}", found[0].1);
 }
 
 #[test]
@@ -133,19 +138,123 @@ fn an_interrupt_lock_that_leads_to_an_unsafe_one() {
 }
 
 #[test]
-fn readers_may_nest_on_one_lock_and_order_is_checked_for_them_too() {
+fn readers_may_nest_in_interrupts_only() {
+    let r = RwSpinLock::new(lock_class!("rw_nest"), ());
+    assert_eq!(kinds(|| in_interrupt(|| {
+        let _1 = r.read();
+        let _2 = r.read();
+    })), []);
+    let outside = kinds(|| {
+        let _1 = r.read();
+        let _2 = r.read();
+    });
+    assert_eq!(outside, [Kind::Recursion], "a writer that comes in between waits for the first and holds back the second");
+}
+
+#[test]
+fn the_order_is_checked_for_readers_too() {
     let r = RwSpinLock::new(lock_class!("rw"), ());
     let a = SpinLock::new(lock_class!("rw_a"), ());
     let found = kinds(|| {
         {
             let _1 = r.read();
-            let _2 = r.read();
             let _a = a.lock();
         }
         let _a = a.lock();
         let _w = r.write();
     });
     assert_eq!(found, [Kind::Inversion]);
+}
+
+#[test]
+fn readers_in_interrupts_pass_readers_but_not_writers() {
+    let r = RwSpinLock::new(lock_class!("rw_irq"), ());
+    assert_eq!(kinds(|| {
+        in_interrupt(|| drop(r.read()));
+        drop(r.read());
+        drop(r.write_irq());
+    }), []);
+    assert_eq!(kinds(|| drop(r.write())), [Kind::IrqInconsistent]);
+}
+
+#[test]
+fn what_an_interrupt_takes_is_not_under_what_it_interrupted() {
+    let (a, b) = (SpinLock::new(lock_class!("level_a"), ()), SpinLock::new(lock_class!("level_b"), ()));
+    let found = kinds(|| {
+        {
+            let _a = a.lock_irq();
+            // A real one has a stack of its own; a softirq that it interrupts has not.
+            in_interrupt(|| drop(b.lock_irq()));
+        }
+        let _b = b.lock_irq();
+        let _a = a.lock_irq();
+    });
+    assert_eq!(found, []);
+}
+
+/// Polls a future that does not wait.
+fn now<F: Future>(future: F) -> F::Output {
+    let mut future = std::pin::pin!(future);
+    match future.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop())) {
+        std::task::Poll::Ready(output) => output,
+        std::task::Poll::Pending => panic!("it waits"),
+    }
+}
+
+#[test]
+fn mutexes_and_semaphores_of_readers_have_an_order_too() {
+    let (m, r) = (Mutex::new(lock_class!("await_m"), ()), RwSem::new(lock_class!("await_r"), ()));
+    let found = reports(|| {
+        now(async {
+            let _m = m.lock(vigil_executor::wait_site!("first")).await;
+            let _r = r.read(vigil_executor::wait_site!("second")).await;
+        });
+        now(async {
+            let r = r.write(vigil_executor::wait_site!("third")).await;
+            let _r = r.downgrade();
+            assert!(m.try_lock().is_some(), "who does not wait closes no circle");
+            let _m = m.lock(vigil_executor::wait_site!("fourth")).await;
+        });
+    });
+    assert_eq!(found.iter().map(|f| f.0).collect::<Vec<_>>(), [Kind::Inversion], "{found:?}");
+    assert!(found[0].1.contains("`await_m` held (executor/tests/sync_lockdep.rs"), "{}", found[0].1);
+}
+
+#[test]
+fn a_guard_that_moves_to_another_task_takes_its_entry_along() {
+    let (m, n) = (Mutex::new(lock_class!("moved_m"), ()), Mutex::new(lock_class!("moved_n"), ()));
+    let found = kinds(|| {
+        let guard = now(m.lock(vigil_executor::wait_site!("m")));
+        std::thread::scope(|s| drop(s.spawn(|| drop(guard))));
+        {
+            let _n = now(n.lock(vigil_executor::wait_site!("n")));
+        }
+        let _n = now(n.lock(vigil_executor::wait_site!("n")));
+        let _m = now(m.lock(vigil_executor::wait_site!("m")));
+    });
+    assert_eq!(found, []);
+}
+
+#[test]
+fn a_domain_waits_for_nobody_who_waits_for_it() {
+    let s = Srcu::new(lock_class!("srcu_self"));
+    let found = kinds(|| {
+        let _section = s.read_lock();
+        let mut f = std::pin::pin!(s.synchronize(vigil_executor::wait_site!("test")));
+        let _ = f.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
+    });
+    assert_eq!(found, [Kind::Recursion]);
+}
+
+#[test]
+fn sleeping_in_an_rcu_section_names_the_section() {
+    let found = reports(|| {
+        let _section = rcu::read_lock();
+        let mut f = std::pin::pin!(rcu::synchronize(vigil_executor::wait_site!("test")));
+        let _ = f.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
+    });
+    assert_eq!(found[0].0, Kind::AtomicWait);
+    assert!(found[0].1.contains("`rcu_read_lock` held, taken at executor/tests/sync_lockdep.rs"), "{}", found[0].1);
 }
 
 #[test]

@@ -282,6 +282,9 @@ fn poll_task(ctx: &'static Context, ptr: NonNull<Task>) -> Left {
 /// Rule 3: no guard crosses an await. A poll that comes back with preemption off or interrupts masked has leaked one.
 #[inline(always)]
 fn debug_check(ctx: &Context) {
+    // First the one that knows the culprit.
+    #[cfg(all(debug_assertions, not(loom)))]
+    crate::sync::lockdep::assert_none_held();
     debug_assert_eq!(ctx.count(), 0, "a poll returned with preemption off");
     debug_assert!(!arch::irqs_disabled(), "a poll returned with interrupts masked");
 }

@@ -1,5 +1,6 @@
 //! "It is done" (Linux: struct completion).
 
+use super::lockdep::might_sleep;
 use crate::atomic::{AtomicU32, Ordering, const_unless_loom};
 use crate::time::Nanos;
 use crate::wait::{Interrupted, WaitMode, WaitQueue, WaitSite, Waited};
@@ -73,11 +74,13 @@ impl Completion {
 
     /// Waits for a completion, unless an interrupt of `mode` comes first.
     pub async fn wait_mode(&self, site: &'static WaitSite, mode: WaitMode) -> Result<(), Interrupted> {
+        might_sleep(site);
         self.queue.wait_until_exclusive(site, mode, || self.try_wait().then_some(())).await
     }
 
     /// Waits for a completion until `deadline` (CLOCK_MONOTONIC).
     pub async fn wait_deadline(&self, site: &'static WaitSite, mode: WaitMode, deadline: Nanos) -> Waited<()> {
+        might_sleep(site);
         self.queue.wait_until_exclusive_deadline(site, mode, Some(deadline), 0, || self.try_wait().then_some(())).await
     }
 }

@@ -4,7 +4,7 @@
 //! granting, leaving. A waiter that was *granted* the lock owns it before it runs; one that was only *woken* tries
 //! again. Whoever is dropped gives back what it was granted, or passes on the wake that it consumed (pitfall P6).
 
-use super::lockdep::LockClass;
+use super::lockdep::{LockClass, Tracked, might_sleep};
 use super::spinlock::SpinLock;
 use crate::atomic::{Ordering, const_unless_loom};
 use crate::task;
@@ -36,6 +36,46 @@ impl Waiters {
 /// A lock whose waiters are in a [`Waiters`].
 pub(crate) trait AsyncLock {
     fn waiters(&self) -> &Waiters;
+
+    /// What the checker knows it by; a semaphore has no owner, and so nothing that could be known of it.
+    #[inline(always)]
+    fn class(&self) -> Option<&Tracked> {
+        None
+    }
+
+    /// Whether `want` is what a reader wants.
+    #[inline(always)]
+    fn reads(_want: u32) -> bool {
+        false
+    }
+
+    /// What tells it from others.
+    #[inline(always)]
+    fn addr(&self) -> *const () {
+        core::ptr::from_ref(self).cast()
+    }
+
+    /// [`try_acquire`](Self::try_acquire) by who is about to wait at `site` if it fails.
+    #[inline(always)]
+    fn try_at_once(&self, want: u32, site: &'static WaitSite) -> bool {
+        match self.class() {
+            Some(class) => class.will_wait(self.addr(), Self::reads(want), site),
+            None => might_sleep(site),
+        }
+        let got = self.try_acquire(want);
+        if got {
+            self.acquired(want, site);
+        }
+        got
+    }
+
+    /// It is the task's.
+    #[inline(always)]
+    fn acquired(&self, want: u32, site: &'static WaitSite) {
+        if let Some(class) = self.class() {
+            class.acquired(self.addr(), Self::reads(want), site);
+        }
+    }
 
     /// Takes `want` by the word alone, if the rules of the lock let a newcomer have it.
     fn try_acquire(&self, want: u32) -> bool;
@@ -185,12 +225,16 @@ impl<L: AsyncLock> Future for AcquireLock<'_, L> {
             }
         };
         if got {
+            this.lock.acquired(this.want, this.site);
             this.end_wait();
             return Poll::Ready(Ok(()));
         }
         this.waiting = true;
         if task::current().is_some_and(|t| t.begin_wait(this.site, this.mode)) {
             let granted = this.leave();
+            if granted {
+                this.lock.acquired(this.want, this.site);
+            }
             this.end_wait();
             return Poll::Ready(if granted { Ok(()) } else { Err(Interrupted) });
         }

@@ -22,12 +22,12 @@ const HANDOFF: u32 = 4;
 struct RawMutex {
     state: AtomicU32,
     waiters: Waiters,
+    class: Tracked,
 }
 
 /// A value that one task at a time may use, across awaits.
 pub struct Mutex<T> {
     raw: RawMutex,
-    class: Tracked,
     value: UnsafeCell<T>,
 }
 
@@ -41,8 +41,7 @@ impl<T> Mutex<T> {
         /// A free mutex of `class` around `value`.
         pub fn new(class: &'static LockClass, value: T) -> Self {
             Mutex {
-                raw: RawMutex { state: AtomicU32::new(0), waiters: Waiters::new() },
-                class: Tracked::new(class),
+                raw: RawMutex { state: AtomicU32::new(0), waiters: Waiters::new(), class: Tracked::new(class) },
                 value: UnsafeCell::new(value),
             }
         }
@@ -50,8 +49,13 @@ impl<T> Mutex<T> {
 
     /// Takes it if it is free. Any context but an interrupt that its owner's unlock may be in.
     #[inline]
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
-        self.raw.try_acquire(0).then(|| MutexGuard { lock: self })
+        if !self.raw.try_acquire(0) {
+            return None;
+        }
+        self.raw.class.acquired_here(self.raw.addr(), false);
+        Some(MutexGuard { lock: self })
     }
 
     /// Takes it, however long that lasts.
@@ -78,8 +82,7 @@ impl<T> Mutex<T> {
 
     #[inline]
     async fn acquire(&self, site: &'static WaitSite, mode: WaitMode) -> Result<(), Interrupted> {
-        self.class.might_wait();
-        if self.raw.try_acquire(0) { Ok(()) } else { AcquireLock::new(&self.raw, 0, site, mode).await }
+        if self.raw.try_at_once(0, site) { Ok(()) } else { AcquireLock::new(&self.raw, 0, site, mode).await }
     }
 
     /// Whether somebody owns it at this moment.
@@ -97,6 +100,10 @@ impl<T> Mutex<T> {
 impl AsyncLock for RawMutex {
     fn waiters(&self) -> &Waiters {
         &self.waiters
+    }
+
+    fn class(&self) -> Option<&Tracked> {
+        Some(&self.class)
     }
 
     #[inline(always)]
@@ -199,6 +206,7 @@ impl<T> DerefMut for MutexGuard<'_, T> {
 impl<T> Drop for MutexGuard<'_, T> {
     #[inline(always)]
     fn drop(&mut self) {
+        self.lock.raw.class.released(self.lock.raw.addr());
         self.lock.raw.release(0);
     }
 }

@@ -20,12 +20,12 @@ const READER: u32 = 4;
 struct RawRwSem {
     state: AtomicU32,
     waiters: Waiters,
+    class: Tracked,
 }
 
 /// A value that many tasks may read, or one may change, across awaits.
 pub struct RwSem<T> {
     raw: RawRwSem,
-    class: Tracked,
     value: UnsafeCell<T>,
 }
 
@@ -50,8 +50,7 @@ impl<T> RwSem<T> {
         /// A free lock of `class` around `value`.
         pub fn new(class: &'static LockClass, value: T) -> Self {
             RwSem {
-                raw: RawRwSem { state: AtomicU32::new(0), waiters: Waiters::new() },
-                class: Tracked::new(class),
+                raw: RawRwSem { state: AtomicU32::new(0), waiters: Waiters::new(), class: Tracked::new(class) },
                 value: UnsafeCell::new(value),
             }
         }
@@ -78,20 +77,31 @@ impl<T> RwSem<T> {
 
     #[inline]
     async fn acquire(&self, want: u32, site: &'static WaitSite, mode: WaitMode) -> Result<(), Interrupted> {
-        self.class.might_wait();
-        if self.raw.try_acquire(want) { Ok(()) } else { AcquireLock::new(&self.raw, want, site, mode).await }
+        if self.raw.try_at_once(want, site) { Ok(()) } else { AcquireLock::new(&self.raw, want, site, mode).await }
     }
 
     /// Takes it as a reader if no writer owns it and nobody waits.
     #[inline]
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn try_read(&self) -> Option<RwSemReadGuard<'_, T>> {
-        self.raw.try_acquire(READER).then(|| RwSemReadGuard { lock: self })
+        self.try_here(READER).then(|| RwSemReadGuard { lock: self })
     }
 
     /// Takes it as the writer if nobody owns it or waits for it.
     #[inline]
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn try_write(&self) -> Option<RwSemWriteGuard<'_, T>> {
-        self.raw.try_acquire(WRITER).then(|| RwSemWriteGuard { lock: self })
+        self.try_here(WRITER).then(|| RwSemWriteGuard { lock: self })
+    }
+
+    #[inline(always)]
+    #[cfg_attr(debug_assertions, track_caller)]
+    fn try_here(&self, want: u32) -> bool {
+        let got = self.raw.try_acquire(want);
+        if got {
+            self.raw.class.acquired_here(self.raw.addr(), want == READER);
+        }
+        got
     }
 
     /// Whether others wait for it: long holders look, and let go for a moment (Linux: rwsem_is_contended).
@@ -109,6 +119,14 @@ impl<T> RwSem<T> {
 impl AsyncLock for RawRwSem {
     fn waiters(&self) -> &Waiters {
         &self.waiters
+    }
+
+    fn class(&self) -> Option<&Tracked> {
+        Some(&self.class)
+    }
+
+    fn reads(want: u32) -> bool {
+        want == READER
     }
 
     #[inline(always)]
@@ -191,7 +209,11 @@ pub struct RwSemWriteGuard<'a, T> {
 
 impl<'a, T> RwSemWriteGuard<'a, T> {
     /// Becomes a reader without letting a writer in between; waiting readers at the head of the line come in, too.
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn downgrade(self) -> RwSemReadGuard<'a, T> {
+        let raw = &self.lock.raw;
+        raw.class.released(raw.addr());
+        raw.class.acquired_here(raw.addr(), true);
         let this = core::mem::ManuallyDrop::new(self);
         let old = this.lock.raw.state.fetch_add(READER - WRITER, Ordering::Release);
         if old & WAITERS != 0 {
@@ -230,6 +252,7 @@ impl<T> DerefMut for RwSemWriteGuard<'_, T> {
 impl<T> Drop for RwSemReadGuard<'_, T> {
     #[inline(always)]
     fn drop(&mut self) {
+        self.lock.raw.class.released(self.lock.raw.addr());
         self.lock.raw.release(READER);
     }
 }
@@ -237,6 +260,7 @@ impl<T> Drop for RwSemReadGuard<'_, T> {
 impl<T> Drop for RwSemWriteGuard<'_, T> {
     #[inline(always)]
     fn drop(&mut self) {
+        self.lock.raw.class.released(self.lock.raw.addr());
         self.lock.raw.release(WRITER);
     }
 }

@@ -40,6 +40,7 @@ impl<T> RwSpinLock<T> {
 
     /// Takes it as a reader, preemption off.
     #[inline(always)]
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn read(&self) -> RwReadGuard<'_, T> {
         let preempt = PreemptGuard::new();
         let held = self.class.acquire(self.addr(), Acquire::Read);
@@ -49,6 +50,7 @@ impl<T> RwSpinLock<T> {
 
     /// Takes it as a reader with interrupts masked.
     #[inline(always)]
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn read_irq(&self) -> RwReadIrqGuard<'_, T> {
         let preempt = PreemptGuard::new();
         let irq = IrqGuard::new();
@@ -59,6 +61,7 @@ impl<T> RwSpinLock<T> {
 
     /// Takes it as the writer, preemption off. Not for locks that interrupts take.
     #[inline(always)]
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn write(&self) -> RwWriteGuard<'_, T> {
         let preempt = PreemptGuard::new();
         let held = self.class.acquire(self.addr(), Acquire::Wait);
@@ -68,6 +71,7 @@ impl<T> RwSpinLock<T> {
 
     /// Takes it as the writer with interrupts masked.
     #[inline(always)]
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn write_irq(&self) -> RwWriteIrqGuard<'_, T> {
         let preempt = PreemptGuard::new();
         let irq = IrqGuard::new();
@@ -78,6 +82,7 @@ impl<T> RwSpinLock<T> {
 
     /// Takes it as the writer if it is free.
     #[inline(always)]
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn try_write(&self) -> Option<RwWriteGuard<'_, T>> {
         let preempt = PreemptGuard::new();
         if !self.raw.try_write() {
@@ -89,12 +94,13 @@ impl<T> RwSpinLock<T> {
 
     /// Takes it as a reader if no writer has it or waits for it.
     #[inline(always)]
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn try_read(&self) -> Option<RwReadGuard<'_, T>> {
         let preempt = PreemptGuard::new();
         if !self.raw.try_read(false) {
             return None;
         }
-        let held = self.class.acquire(self.addr(), Acquire::Try);
+        let held = self.class.acquire(self.addr(), Acquire::TryRead);
         Some(RwReadGuard { _held: held, lock: self, _irq: (), _preempt: preempt })
     }
 

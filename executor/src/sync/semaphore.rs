@@ -42,7 +42,7 @@ impl Semaphore {
     }
 
     async fn acquire(&self, site: &'static WaitSite, mode: WaitMode) -> Result<(), Interrupted> {
-        if self.raw.try_acquire(UNIT) { Ok(()) } else { AcquireLock::new(&self.raw, UNIT, site, mode).await }
+        if self.raw.try_at_once(UNIT, site) { Ok(()) } else { AcquireLock::new(&self.raw, UNIT, site, mode).await }
     }
 
     /// Takes a unit if there is one and nobody waits. Any context.

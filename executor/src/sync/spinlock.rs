@@ -39,6 +39,7 @@ impl<T> SpinLock<T> {
 
     /// Takes it, preemption off. Not for locks that interrupts or softirqs take.
     #[inline(always)]
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn lock(&self) -> SpinGuard<'_, T> {
         let preempt = PreemptGuard::new();
         let held = self.class.acquire(self.addr(), Acquire::Wait);
@@ -48,6 +49,7 @@ impl<T> SpinLock<T> {
     /// As [`lock`](Self::lock) for the second of two locks of one class; `class` tells the checker the level (Linux:
     /// `spin_lock_nested`). The caller keeps an order between the two, by address or by number.
     #[inline(always)]
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn lock_nested(&self, class: &'static LockClass) -> SpinGuard<'_, T> {
         let preempt = PreemptGuard::new();
         let held = self.class.acquire_as(class, self.addr(), Acquire::Wait);
@@ -56,6 +58,7 @@ impl<T> SpinLock<T> {
 
     /// Takes it if it is free.
     #[inline(always)]
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn try_lock(&self) -> Option<SpinGuard<'_, T>> {
         let preempt = PreemptGuard::new();
         let raw = raw::try_lock(&self.inner)?;
@@ -65,6 +68,7 @@ impl<T> SpinLock<T> {
 
     /// Takes it with interrupts masked; the guard restores the mask (Linux: `spin_lock_irqsave`). Any context.
     #[inline(always)]
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn lock_irq(&self) -> SpinIrqGuard<'_, T> {
         let masked = MaskGuard::new();
         let held = self.class.acquire(self.addr(), Acquire::Wait);
@@ -75,6 +79,7 @@ impl<T> SpinLock<T> {
     /// the executor between two polls. Nothing can preempt it there, so nothing is counted, and the end asks nobody to
     /// give way.
     #[inline(always)]
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn lock_masked(&self) -> SpinMaskedGuard<'_, T> {
         debug_assert!(crate::arch::irqs_disabled());
         let held = self.class.acquire(self.addr(), Acquire::Wait);
@@ -106,6 +111,7 @@ impl<T> SpinLock<T> {
 
     /// [`lock_irq`](Self::lock_irq) for the second of two locks of one class; see [`lock_nested`](Self::lock_nested).
     #[inline(always)]
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn lock_irq_nested(&self, class: &'static LockClass) -> SpinIrqGuard<'_, T> {
         let masked = MaskGuard::new();
         let held = self.class.acquire_as(class, self.addr(), Acquire::Wait);
@@ -114,6 +120,7 @@ impl<T> SpinLock<T> {
 
     /// Takes it with interrupts masked if it is free.
     #[inline(always)]
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn try_lock_irq(&self) -> Option<SpinIrqGuard<'_, T>> {
         let masked = MaskGuard::new();
         let raw = raw::try_lock(&self.inner)?;
@@ -123,6 +130,7 @@ impl<T> SpinLock<T> {
 
     /// Takes it with bottom halves off. Not in a hard interrupt.
     #[inline(always)]
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn lock_bh(&self) -> SpinBhGuard<'_, T> {
         let bh = BhGuard::new();
         let held = self.class.acquire(self.addr(), Acquire::Wait);

@@ -11,7 +11,7 @@
 //!   read the data                   sum ins
 //! ```
 
-use super::lockdep::LockClass;
+use super::lockdep::{LockClass, Tracked};
 use super::mutex::Mutex;
 use crate::atomic::{AtomicU32, AtomicUsize, Ordering, const_unless_loom, fence};
 use crate::cpu::{CpuId, MAX_CPUS};
@@ -47,29 +47,36 @@ pub struct Srcu {
     column: AtomicU32,
     update: Mutex<()>,
     drained: WaitQueue,
+    class: Tracked,
 }
 
 impl Srcu {
-    /// A domain with no reader.
+    /// A domain of `class` with no reader.
     #[cfg(not(loom))]
-    pub const fn new() -> Self {
+    pub const fn new(class: &'static LockClass) -> Self {
         Srcu {
             counters: [const { Counters::new() }; SLOTS],
             column: AtomicU32::new(0),
             update: Mutex::new(&SRCU_UPDATE, ()),
             drained: WaitQueue::new(),
+            class: Tracked::new(class),
         }
     }
 
-    /// A domain with no reader.
+    /// A domain of `class` with no reader.
     #[cfg(loom)]
-    pub fn new() -> Self {
+    pub fn new(class: &'static LockClass) -> Self {
         Srcu {
             counters: core::array::from_fn(|_| Counters::new()),
             column: AtomicU32::new(0),
             update: Mutex::new(&SRCU_UPDATE, ()),
             drained: WaitQueue::new(),
+            class: Tracked::new(class),
         }
+    }
+
+    fn addr(&self) -> *const () {
+        core::ptr::from_ref(self).cast()
     }
 
     fn here(&self) -> &Counters {
@@ -78,7 +85,9 @@ impl Srcu {
     }
 
     /// Begins a read-side section, which may await and migrate. Never waits.
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn read_lock(&self) -> SrcuGuard<'_> {
+        self.class.acquired_here(self.addr(), true);
         let column = self.column.load(Ordering::Relaxed) as usize & 1;
         self.here().ins[column].fetch_add(1, Ordering::Relaxed);
         // The section's reads stay below the count.
@@ -88,6 +97,7 @@ impl Srcu {
 
     /// Waits until all read-side sections that had begun before the call have ended. Not inside such a section.
     pub async fn synchronize(&self, site: &'static WaitSite) {
+        self.class.will_wait(self.addr(), false, site);
         let _one_at_a_time = self.update.lock(site).await;
         fence(Ordering::SeqCst);
         // A reader that read the column before the last turn may count itself in only now. If it does after the sum, it
@@ -116,13 +126,6 @@ impl Srcu {
     }
 }
 
-#[cfg(not(loom))]
-impl Default for Srcu {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 /// A read-side section of an [`Srcu`]. `Send`: it may live across awaits.
 #[must_use = "what was read is protected only while the guard lives"]
 pub struct SrcuGuard<'a> {
@@ -132,6 +135,7 @@ pub struct SrcuGuard<'a> {
 
 impl Drop for SrcuGuard<'_> {
     fn drop(&mut self) {
+        self.srcu.class.released(self.srcu.addr());
         self.srcu.here().outs[self.column].fetch_add(1, Ordering::Release);
         // The queue's own fence stands between the count and the look for a waiter.
         self.srcu.drained.wake_all();

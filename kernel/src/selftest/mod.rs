@@ -14,8 +14,12 @@
 //! | `ipi-cost` | the same of a wake from another CPU ([`irq_cost`]) | wakes |
 //! | `idle-audit` | nobody waits who could run on a CPU that is about to idle, beside process 1; a line as often as asked for ([`idle`]) | ms |
 //! | `rcu` | RCU callbacks are softirqs, and a flood of them is ksoftirqd's ([`rcu`]) | callbacks |
+//! | `lockdep` | the lock checker finds planted deadlocks; only with checks on (`deadlocks.rs`) | |
+//! | `torture`, `torture-rcu`, `torture-locks` | RCU, SRCU and every lock hold under all that a machine can do to them ([`torture`]) | seconds |
 //! | `sizes` | bytes of what a thread keeps ([`sizes`]) | |
 
+#[cfg(debug_assertions)]
+mod deadlocks;
 mod idle;
 mod irq_cost;
 mod latency;
@@ -24,6 +28,7 @@ mod rcu;
 mod regs;
 mod sizes;
 mod stages;
+mod torture;
 
 pub use stages::left_user;
 
@@ -77,6 +82,11 @@ async fn run(list: &'static [u8], beside: bool, cpus: usize) {
             b"ipi-cost" => irq_cost::ipi(number.unwrap_or(300)).await,
             b"idle-audit" => idle::audit(number.unwrap_or(500)).await,
             b"rcu" => rcu::run(number.unwrap_or(5000) as u32).await,
+            #[cfg(debug_assertions)]
+            b"lockdep" => deadlocks::run().await,
+            b"torture" => torture::run(torture::What { rcu: true, locks: true }, number.unwrap_or(10)).await,
+            b"torture-rcu" => torture::run(torture::What { rcu: true, locks: false }, number.unwrap_or(10)).await,
+            b"torture-locks" => torture::run(torture::What { rcu: false, locks: true }, number.unwrap_or(10)).await,
             b"sizes" => sizes::run(),
             _ => {
                 pr_crit!("selftest: no test of the name {}", name.escape_ascii());

@@ -1,22 +1,38 @@
-//! The checker's memory: classes, how each was used, and the order edges between them. Lock-free, never shrinks.
+//! The checker's memory: classes, how each was used, and the order edges between them, each with the places where it was first
+//! seen. Lock-free, never shrinks.
 
 use super::LockClass;
-use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering::*};
+use super::places::Place;
+use core::sync::atomic::{AtomicPtr, AtomicU16, AtomicU32, AtomicU64, Ordering::*};
 
-/// The most classes that are checked; locks of further classes are taken unchecked.
-pub(super) const MAX_CLASSES: usize = 192;
+/// One more than the most classes that are checked; locks of further classes are taken unchecked.
+pub(super) const MAX_CLASSES: usize = 256;
 const WORDS: usize = MAX_CLASSES / 64;
+/// No class.
+const NONE: u8 = u8::MAX;
 
-/// A lock of the class was taken in a hard interrupt.
+/// How a class was used (Linux: lock_usage_bit). Each has a twin for readers, [`READ`] bits further up.
 pub(super) const IN_HARDIRQ: u32 = 1;
-/// A lock of the class was held with interrupts on.
+/// It was held with hard interrupts on.
 pub(super) const HARDIRQS_ON: u32 = 2;
+/// It was taken in a softirq.
+pub(super) const IN_SOFTIRQ: u32 = 4;
+/// It was held with softirqs on.
+pub(super) const SOFTIRQS_ON: u32 = 8;
+/// The shift from a use to the same use as a reader.
+pub(super) const READ: u32 = 4;
+const USES: usize = 8;
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
 static CLASSES: [AtomicPtr<LockClass>; MAX_CLASSES] = [const { AtomicPtr::new(core::ptr::null_mut()) }; MAX_CLASSES];
 static USAGE: [AtomicU32; MAX_CLASSES] = [const { AtomicU32::new(0) }; MAX_CLASSES];
+static USED_AT: [[AtomicU16; USES]; MAX_CLASSES] = [const { [const { AtomicU16::new(0) }; USES] }; MAX_CLASSES];
 /// Bit `b` of row `a`: a lock of class `b` was waited for while one of class `a` was held.
 static AFTER: [[AtomicU64; WORDS]; MAX_CLASSES] = [const { [const { AtomicU64::new(0) }; WORDS] }; MAX_CLASSES];
+/// The same where `a` was held by who excludes everybody else: only he makes readers wait.
+static AFTER_WRITER: [[AtomicU64; WORDS]; MAX_CLASSES] = [const { [const { AtomicU64::new(0) }; WORDS] }; MAX_CLASSES];
+/// Where `a` had been taken, and in the upper half where `b` was.
+static EDGE_AT: [[AtomicU32; MAX_CLASSES]; MAX_CLASSES] = [const { [const { AtomicU32::new(0) }; MAX_CLASSES] }; MAX_CLASSES];
 
 /// The index of `class`, given at its first use; `None` when the table is full.
 pub(super) fn index(class: &'static LockClass) -> Option<usize> {
@@ -24,7 +40,7 @@ pub(super) fn index(class: &'static LockClass) -> Option<usize> {
     if id != 0 {
         return Some(id as usize - 1);
     }
-    let i = COUNT.fetch_update(Relaxed, Relaxed, |n| (n < MAX_CLASSES as u32).then_some(n + 1)).ok()?;
+    let i = COUNT.fetch_update(Relaxed, Relaxed, |n| (n < u32::from(NONE)).then_some(n + 1)).ok()?;
     CLASSES[i as usize].store(core::ptr::from_ref(class).cast_mut(), Release);
     // Two CPUs may race to the first use: the loser's slot stays unused.
     match class.id.compare_exchange(0, i + 1, AcqRel, Acquire) {
@@ -33,10 +49,20 @@ pub(super) fn index(class: &'static LockClass) -> Option<usize> {
     }
 }
 
+/// How many classes there are.
+pub(super) fn count() -> usize {
+    COUNT.load(Acquire) as usize
+}
+
+/// Class `i`.
+pub(super) fn class(i: usize) -> Option<&'static LockClass> {
+    // SAFETY: only addresses of statics are stored.
+    unsafe { CLASSES.get(i)?.load(Acquire).as_ref() }
+}
+
 /// The name of class `i`.
 pub(super) fn name(i: usize) -> &'static str {
-    // SAFETY: only addresses of statics are stored.
-    unsafe { CLASSES[i].load(Acquire).as_ref() }.map_or("?", |c| c.name)
+    class(i).map_or("?", |c| c.name)
 }
 
 /// How class `i` was used so far.
@@ -44,26 +70,69 @@ pub(super) fn usage(i: usize) -> u32 {
     USAGE[i].load(Relaxed)
 }
 
-/// Notes uses of class `i`; returns those that are new.
-pub(super) fn add_usage(i: usize, bits: u32) -> u32 {
-    if USAGE[i].load(Relaxed) & bits == bits { 0 } else { bits & !USAGE[i].fetch_or(bits, AcqRel) }
+/// Where class `i` was first used as one of `bits` says.
+pub(super) fn used_at(i: usize, bits: u32) -> Place {
+    let known = usage(i) & bits;
+    Place(USED_AT[i].get(known.trailing_zeros() as usize).map_or(0, |p| p.load(Relaxed)))
 }
 
-/// Notes that `b` follows `a`; `true` if that is new.
-pub(super) fn add_edge(a: usize, b: usize) -> bool {
-    let (word, bit) = (&AFTER[a][b / 64], 1 << (b % 64));
-    word.load(Relaxed) & bit == 0 && word.fetch_or(bit, AcqRel) & bit == 0
+/// Notes uses of class `i`; returns those that are new.
+pub(super) fn add_usage(i: usize, bits: u32, at: impl FnOnce() -> Place) -> u32 {
+    if USAGE[i].load(Relaxed) & bits == bits {
+        return 0;
+    }
+    let new = bits & !USAGE[i].fetch_or(bits, AcqRel);
+    let place = at();
+    for use_ in 0..USES {
+        if new & 1 << use_ != 0 {
+            USED_AT[i][use_].store(place.0, Relaxed);
+        }
+    }
+    new
+}
+
+fn is_set(matrix: &[[AtomicU64; WORDS]; MAX_CLASSES], a: usize, b: usize) -> bool {
+    matrix[a][b / 64].load(Relaxed) & 1 << (b % 64) != 0
+}
+
+/// Notes that `b`, at the place of the second, follows `a`, taken at the first; `true` if that is new.
+pub(super) fn add_edge(a: usize, b: usize, a_reads: bool, at: impl FnOnce() -> (Place, Place)) -> bool {
+    let (word, bit) = (b / 64, 1 << (b % 64));
+    let known = is_set(&AFTER, a, b);
+    if known && (a_reads || is_set(&AFTER_WRITER, a, b)) {
+        return false;
+    }
+    let new = AFTER[a][word].fetch_or(bit, AcqRel) & bit == 0;
+    let stronger = !a_reads && AFTER_WRITER[a][word].fetch_or(bit, AcqRel) & bit == 0;
+    if new {
+        let (first, second) = at();
+        EDGE_AT[a][b].store(u32::from(first.0) | u32::from(second.0) << 16, Relaxed);
+    }
+    new || stronger
+}
+
+/// Where the two classes of an edge had been taken.
+pub(super) fn edge_at(a: usize, b: usize) -> (Place, Place) {
+    let both = EDGE_AT[a][b].load(Relaxed);
+    (Place(both as u16), Place((both >> 16) as u16))
 }
 
 /// A chain of classes, first to last.
 #[derive(Clone, Copy)]
 pub(super) struct Path {
-    pub(super) nodes: [u8; 16],
+    pub(super) nodes: [u8; 24],
     pub(super) len: usize,
 }
 
 impl Path {
-    pub(super) const EMPTY: Path = Path { nodes: [0; 16], len: 0 };
+    pub(super) const EMPTY: Path = Path { nodes: [0; 24], len: 0 };
+
+    /// One class alone.
+    pub(super) fn of(node: usize) -> Path {
+        let mut path = Path::EMPTY;
+        path.push(node);
+        path
+    }
 
     fn push(&mut self, node: usize) {
         if self.len < self.nodes.len() {
@@ -71,28 +140,48 @@ impl Path {
             self.len += 1;
         }
     }
+
+    /// Its classes, first to last.
+    pub(super) fn classes(&self) -> impl Iterator<Item = usize> {
+        self.nodes[..self.len].iter().map(|n| usize::from(*n))
+    }
+
+    /// The first and the last class.
+    pub(super) fn ends(&self) -> (usize, usize) {
+        (usize::from(self.nodes[0]), usize::from(self.nodes[self.len.saturating_sub(1)]))
+    }
+
+    /// This chain and, behind it, `more`.
+    pub(super) fn then(mut self, more: Path) -> Path {
+        more.classes().for_each(|node| self.push(node));
+        self
+    }
 }
 
 /// The shortest chain of edges from `from` to a class for which `goal` holds (`from` itself does not count as reached
-/// unless a circle leads back to it), along edges or, with `backwards`, against them.
-pub(super) fn search(from: usize, backwards: bool, goal: impl Fn(usize) -> bool) -> Option<Path> {
-    let mut parent = [u8::MAX; MAX_CLASSES];
+/// unless a circle leads back to it), along edges or, with `backwards`, against them. An edge whose beginning is the class that
+/// interrupts take is one of those that make who comes as `reader` wait, if it is one.
+pub(super) fn search(from: usize, backwards: bool, reader: impl Fn(usize) -> bool, goal: impl Fn(usize) -> bool) -> Option<Path> {
+    let mut parent = [NONE; MAX_CLASSES];
     let mut queue = [0u8; MAX_CLASSES];
     let (mut head, mut tail) = (0, 1);
-    let classes = (COUNT.load(Acquire) as usize).min(MAX_CLASSES);
     queue[0] = from as u8;
     while head < tail {
         let at = queue[head] as usize;
         head += 1;
-        for next in 0..classes {
+        for next in 0..count() {
             let (a, b) = if backwards { (next, at) } else { (at, next) };
-            if AFTER[a][b / 64].load(Relaxed) & 1 << (b % 64) == 0 || (parent[next] != u8::MAX && next != from) {
+            if !is_set(&AFTER, a, b) || (parent[next] != NONE && next != from) {
                 continue;
             }
-            if goal(next) {
+            let blocks = |class: usize| !reader(class) || is_set(&AFTER_WRITER, a, b);
+            if !backwards && at == from && !blocks(at) {
+                continue;
+            }
+            if goal(next) && (!backwards || blocks(next)) {
                 return Some(path_to(&parent, from, at, next, backwards));
             }
-            if next != from && parent[next] == u8::MAX {
+            if next != from && parent[next] == NONE {
                 parent[next] = at as u8;
                 queue[tail] = next as u8;
                 tail += 1;

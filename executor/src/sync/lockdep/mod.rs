@@ -6,23 +6,30 @@
 //!
 //! - **inversion**: B is to be taken under A, but elsewhere A is (perhaps through others) taken under B;
 //! - **recursion**: a lock of a class is taken while another of the same class is held by the same flow;
-//! - **interrupt misuse**: a class is taken in a hard interrupt, and also held with interrupts on; or, by a chain, a
-//!   lock of an interrupt-safe class waits for one that an interrupt may find held (Linux: irq-safe -> irq-unsafe).
+//! - **interrupt misuse**: a class is taken in a hard interrupt or a softirq, and also held with these on; or, by a chain, a
+//!   lock of an interrupt-safe class waits for one that an interrupt may find held (Linux: irq-safe -> irq-unsafe);
+//! - **sleeping in an atomic section**: something is awaited with preemption off, interrupts masked or a spinning lock held.
 //!
-//! Held locks live in the [`Context`](crate::context::Context) of the flow. No allocation, fixed tables. In release
-//! builds nothing of it is left: a class is then not even stored in its locks.
+//! A report names the places in the source of both ways. Spinning locks that are held live in the
+//! [`Context`](crate::context::Context) of the flow; those that are held across awaits in a table by task. No allocation, fixed
+//! tables. In release builds nothing of it is left: a class is then not even stored in its locks.
 
 #[cfg(all(debug_assertions, not(loom)))]
 mod check;
 #[cfg(all(debug_assertions, not(loom)))]
 mod graph;
 #[cfg(all(debug_assertions, not(loom)))]
+mod places;
+#[cfg(all(debug_assertions, not(loom)))]
 mod report;
+#[cfg(all(debug_assertions, not(loom)))]
+mod tasks;
 #[cfg(all(debug_assertions, not(loom)))]
 pub use check::{assert_none_held, set_report_hook};
 #[cfg(all(debug_assertions, not(loom)))]
 pub use report::{Kind, Report};
 
+use crate::wait::WaitSite;
 use core::sync::atomic::AtomicU32;
 
 /// A kind of lock: all locks of one class obey one rule. A static; see [`lock_class!`](crate::lock_class).
@@ -64,6 +71,18 @@ pub(crate) enum Acquire {
     Read,
     /// It does not wait, so it cannot close a circle.
     Try,
+    /// As a reader, without waiting.
+    TryRead,
+}
+
+/// The caller may wait by sleeping, at `site`, even if it need not this time: debug builds report it where that is forbidden
+/// (Linux: might_sleep).
+#[inline(always)]
+pub fn might_sleep(site: &'static WaitSite) {
+    #[cfg(all(debug_assertions, not(loom)))]
+    check::might_wait(site.wchan, places::Place::of_site(site));
+    #[cfg(not(all(debug_assertions, not(loom))))]
+    let _ = site;
 }
 
 /// What a lock stores of its class: the class in debug builds, nothing in release builds.
@@ -95,19 +114,37 @@ impl Tracked {
     }
 
     /// Before the lock at `addr` is taken.
+    #[track_caller]
     pub(crate) fn acquire(&self, addr: *const (), how: Acquire) -> Held {
         self.acquire_as(self.class, addr, how)
     }
 
     /// As `acquire`, counted under `class` instead of the lock's own: for a second lock of the same kind.
+    #[track_caller]
     pub(crate) fn acquire_as(&self, class: &'static LockClass, addr: *const (), how: Acquire) -> Held {
-        check::acquire(class, addr as usize, how);
+        check::acquire(class, addr as usize, how, core::panic::Location::caller());
         Held { addr: addr as usize }
     }
 
-    /// The lock, which waits by sleeping, is about to be awaited: no spinning lock may be held (Linux: might_sleep).
-    pub(crate) fn might_wait(&self) {
-        check::might_wait(self.class);
+    /// The lock of a task at `addr` is about to be awaited at `site`: no spinning lock may be held (Linux: might_sleep).
+    pub(crate) fn will_wait(&self, addr: *const (), reads: bool, site: &'static WaitSite) {
+        tasks::will_wait(self.class, addr as usize, reads, places::Place::of_site(site));
+    }
+
+    /// The task has its lock at `addr`.
+    pub(crate) fn acquired(&self, addr: *const (), reads: bool, site: &'static WaitSite) {
+        tasks::acquired(self.class, addr as usize, reads, places::Place::of_site(site));
+    }
+
+    /// The same, without having waited.
+    #[track_caller]
+    pub(crate) fn acquired_here(&self, addr: *const (), reads: bool) {
+        tasks::acquired(self.class, addr as usize, reads, places::Place::of(core::panic::Location::caller()));
+    }
+
+    /// The task's lock at `addr` is about to be let go.
+    pub(crate) fn released(&self, addr: *const ()) {
+        tasks::released(addr as usize);
     }
 }
 
@@ -128,5 +165,14 @@ impl Tracked {
     }
 
     #[inline(always)]
-    pub(crate) fn might_wait(&self) {}
+    pub(crate) fn will_wait(&self, _addr: *const (), _reads: bool, _site: &'static WaitSite) {}
+
+    #[inline(always)]
+    pub(crate) fn acquired(&self, _addr: *const (), _reads: bool, _site: &'static WaitSite) {}
+
+    #[inline(always)]
+    pub(crate) fn acquired_here(&self, _addr: *const (), _reads: bool) {}
+
+    #[inline(always)]
+    pub(crate) fn released(&self, _addr: *const ()) {}
 }

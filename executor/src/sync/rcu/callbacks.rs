@@ -2,7 +2,8 @@
 
 use super::{GRACE, request};
 use crate::atomic::{AtomicU64, Ordering, const_unless_loom, loom_static};
-use crate::cpu::{CpuId, CpuMask, MAX_CPUS, PerCpu};
+use crate::context::IrqGuard;
+use crate::cpu::{CpuId, CpuMask, MAX_CPUS, ONLINE, PerCpu};
 use crate::sync::{LockClass, SpinLock};
 use core::cell::Cell;
 use core::ptr::{NonNull, null_mut};
@@ -15,6 +16,7 @@ const BATCH: usize = 10;
 const PART: u32 = 7;
 
 static RCU_CALLBACKS: LockClass = LockClass::new("rcu_callbacks");
+static RCU_MOVE: LockClass = LockClass::new("rcu_move");
 
 /// What [`call_rcu`] calls.
 pub type Callback = unsafe fn(NonNull<RcuHead>);
@@ -77,6 +79,10 @@ loom_static! {
         Queue::new(), Queue::new(), Queue::new(), Queue::new(), Queue::new(), Queue::new(), Queue::new(), Queue::new(),
     ]);
 }
+loom_static! {
+    /// Held while callbacks move from one queue to another.
+    static MOVE: SpinLock<()> = SpinLock::new(&RCU_MOVE, ());
+}
 const _: () = assert!(MAX_CPUS == 8, "one initialiser for each CPU above");
 
 fn queues() -> &'static PerCpu<Queue> {
@@ -88,17 +94,28 @@ fn queues() -> &'static PerCpu<Queue> {
 ///
 /// # Safety
 /// `head` is not queued and stays valid until `function` is called; `function` may be called on any CPU.
-pub unsafe fn call_rcu(head: NonNull<RcuHead>, function: unsafe fn(NonNull<RcuHead>)) {
+pub unsafe fn call_rcu(head: NonNull<RcuHead>, function: Callback) {
     let target = GRACE.snapshot();
+    // Masked from the choice of the queue on: a flow that is parked in between might find its CPU gone, and the queue with
+    // nobody to run it.
+    let here = IrqGuard::new();
+    // SAFETY: by the contract the head is the caller's.
+    unsafe { push(&mut queues().this().list.lock_masked(), queues().this(), head, function, target) };
+    drop(here);
+    request(target);
+}
+
+/// Queues `head` behind all others of `queue`, whose list is `list`.
+///
+/// # Safety
+/// As of [`call_rcu`].
+unsafe fn push(list: &mut List, queue: &Queue, head: NonNull<RcuHead>, function: Callback, target: u64) {
     // SAFETY: by the contract the head is the caller's.
     unsafe {
         head.as_ref().next.set(null_mut());
         head.as_ref().function.set(Some(function));
         head.as_ref().target.set(target);
     }
-    // Another CPU's queue would do as well, so the number may be old by now.
-    let queue = queues().this();
-    let mut list = queue.list.lock_irq();
     match NonNull::new(list.last) {
         // SAFETY: queued heads are alive, and guarded by the lock.
         Some(last) => unsafe { last.as_ref().next.set(head.as_ptr()) },
@@ -109,7 +126,27 @@ pub unsafe fn call_rcu(head: NonNull<RcuHead>, function: unsafe fn(NonNull<RcuHe
     }
     list.last = head.as_ptr();
     list.len += 1;
-    drop(list);
+}
+
+/// Queues a head of `heads` behind whatever each CPU has queued, or is calling; `count` is told first of how many there are. A CPU
+/// that is not there and has left nothing needs none.
+///
+/// # Safety
+/// As of [`call_rcu`], for all of them.
+pub(super) unsafe fn push_behind_all(heads: &'static [RcuHead; MAX_CPUS], function: Callback, count: impl Fn()) {
+    // Nobody moves what he has to a CPU that was passed before he is looked at.
+    let _still = MOVE.lock();
+    let target = GRACE.snapshot();
+    for (head, cpu) in heads.iter().zip(CpuMask::ALL.iter()) {
+        let queue = queues().of(cpu);
+        let mut list = queue.list.lock_irq();
+        if list.first.is_null() && !ONLINE.load().contains(cpu) {
+            continue;
+        }
+        count();
+        // SAFETY: by the contract.
+        unsafe { push(&mut list, queue, NonNull::from(head), function, target) };
+    }
     request(target);
 }
 
@@ -127,6 +164,7 @@ pub(super) fn ready_cpus(seq: u64) -> CpuMask {
 /// The callbacks of `gone`, which has gone offline, are this CPU's from now on (Linux: rcutree_migrate_callbacks).
 #[cfg(not(loom))]
 pub(super) fn take_over(gone: CpuId) {
+    let _move = MOVE.lock();
     let from = queues().of(gone);
     let (first, last, len) = {
         let mut list = from.list.lock_irq();

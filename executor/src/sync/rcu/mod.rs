@@ -13,10 +13,14 @@
 //! CPUs that run in EL0 or in one long poll are sent a reschedule interrupt when a grace period has lasted
 //! [`FORCE_AFTER`].
 
+#[cfg(not(loom))]
+mod barrier;
 mod callbacks;
 mod grace;
 mod pointer;
 
+#[cfg(not(loom))]
+pub use barrier::barrier;
 pub use callbacks::{Callback, RcuHead, call_rcu, run_callbacks, run_callbacks_of};
 pub use grace::Grace;
 pub use pointer::Rcu;
@@ -26,6 +30,7 @@ use crate::atomic::{Ordering, loom_static};
 use crate::context::{Context, PreemptGuard};
 use crate::cpu::{CpuId, CpuMask};
 use crate::platform;
+use crate::sync::lockdep::{Acquire, Held, Tracked, might_sleep};
 use crate::time::{MSEC, Nanos, now};
 use crate::timer::Timer;
 use crate::wait::{WaitMode, WaitSite};
@@ -45,13 +50,19 @@ loom_static! {
 /// What was read of an [`Rcu`] pointer stays valid while this lives. Preemption is off; not `Send`.
 #[must_use = "what was read is protected only while the guard lives"]
 pub struct RcuGuard {
+    _held: Held,
     _preempt: PreemptGuard,
 }
 
+/// So that who sleeps in a section is told of its place.
+static READ_SIDE: Tracked = Tracked::new(crate::lock_class!("rcu_read_lock"));
+
 /// Begins a read-side section. Any context; nests. A handful of instructions.
 #[inline(always)]
+#[cfg_attr(debug_assertions, track_caller)]
 pub fn read_lock() -> RcuGuard {
-    RcuGuard { _preempt: PreemptGuard::new() }
+    let preempt = PreemptGuard::new();
+    RcuGuard { _held: READ_SIDE.acquire((&raw const READ_SIDE).cast(), Acquire::TryRead), _preempt: preempt }
 }
 
 /// This CPU is in no read-side section at this moment. A load and a test, unless a grace period waits for this CPU.
@@ -111,6 +122,7 @@ pub async fn synchronize_expedited(site: &'static WaitSite) {
 }
 
 async fn wait(site: &'static WaitSite, expedited: bool) {
+    might_sleep(site);
     let target = GRACE.snapshot();
     request(target);
     // A poll at count zero is itself a quiescent state of its CPU: with one CPU the wait is over here.
