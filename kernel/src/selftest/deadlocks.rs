@@ -15,7 +15,6 @@ use vigil_executor::sync::srcu::Srcu;
 use vigil_executor::sync::{Completion, LockClass, Mutex, RwSem, RwSpinLock, Semaphore, SpinLock, rcu};
 use vigil_executor::time::{self, USEC};
 use vigil_executor::timer::Timer;
-use vigil_executor::wait::WaitSite;
 use vigil_executor::wait_site;
 
 /// Findings of one plant that are kept.
@@ -81,7 +80,6 @@ macro_rules! locks {
     };
 }
 
-const SITE: &WaitSite = wait_site!("planted");
 
 /// Takes the second while holding the first, in each pair.
 fn in_this_order(pairs: &[(&SpinLock<()>, &SpinLock<()>)]) {
@@ -213,8 +211,8 @@ fn softirq_safe_waits_for_unsafe() {
 async fn two_mutexes() {
     locks!(Mutex: MUTEX_A MUTEX_B);
     for (first, second) in [(&MUTEX_A, &MUTEX_B), (&MUTEX_B, &MUTEX_A)] {
-        let _first = first.lock(SITE).await;
-        let _second = second.lock(SITE).await;
+        let _first = first.lock(wait_site!("planted")).await;
+        let _second = second.lock(wait_site!("planted")).await;
     }
 }
 
@@ -222,22 +220,22 @@ async fn three_tasks() {
     locks!(Mutex: CIRCLE_M CIRCLE_N);
     locks!(RwSem: CIRCLE_R);
     {
-        let _m = CIRCLE_M.lock(SITE).await;
-        let _r = CIRCLE_R.write(SITE).await;
+        let _m = CIRCLE_M.lock(wait_site!("planted")).await;
+        let _r = CIRCLE_R.write(wait_site!("planted")).await;
     }
     {
-        let _r = CIRCLE_R.read(SITE).await;
-        let _n = CIRCLE_N.lock(SITE).await;
+        let _r = CIRCLE_R.read(wait_site!("planted")).await;
+        let _n = CIRCLE_N.lock(wait_site!("planted")).await;
     }
-    let _n = CIRCLE_N.lock(SITE).await;
-    let _m = CIRCLE_M.lock(SITE).await;
+    let _n = CIRCLE_N.lock(wait_site!("planted")).await;
+    let _m = CIRCLE_M.lock(wait_site!("planted")).await;
 }
 
 /// A reader of the semaphore again: a writer may wait in between.
 async fn rwsem_again() {
     locks!(RwSem: RWSEM_AGAIN);
-    let _outer = RWSEM_AGAIN.read(SITE).await;
-    let _inner = RWSEM_AGAIN.read(SITE).await;
+    let _outer = RWSEM_AGAIN.read(wait_site!("planted")).await;
+    let _inner = RWSEM_AGAIN.read(wait_site!("planted")).await;
 }
 
 async fn mutex_and_domain() {
@@ -245,10 +243,10 @@ async fn mutex_and_domain() {
     static DOMAIN: Srcu = Srcu::new(lock_class!("DOMAIN"));
     {
         let _section = DOMAIN.read_lock();
-        let _m = DOMAIN_M.lock(SITE).await;
+        let _m = DOMAIN_M.lock(wait_site!("planted")).await;
     }
-    let _m = DOMAIN_M.lock(SITE).await;
-    DOMAIN.synchronize(SITE).await;
+    let _m = DOMAIN_M.lock(wait_site!("planted")).await;
+    DOMAIN.synchronize(wait_site!("planted")).await;
 }
 
 /// Polls a future once, in the middle of something in which nothing may be awaited.
@@ -261,7 +259,7 @@ fn mutex_under_spin_lock() {
     locks!(SpinLock: HELD_SPIN);
     locks!(Mutex: SLEEPING);
     let _held = HELD_SPIN.lock();
-    poll_here(SLEEPING.lock(SITE));
+    poll_here(SLEEPING.lock(wait_site!("planted")));
 }
 
 fn rwsem_in_softirq() {
@@ -269,13 +267,13 @@ fn rwsem_in_softirq() {
     locks!(RwSem: SLEEPING_SEM);
     softirq(|| {
         let _held = HELD_SOFT.lock();
-        poll_here(SLEEPING_SEM.read(SITE));
+        poll_here(SLEEPING_SEM.read(wait_site!("planted")));
     });
 }
 
 fn grace_period_in_section() {
     let _section = rcu::read_lock();
-    poll_here(rcu::synchronize(SITE));
+    poll_here(rcu::synchronize(wait_site!("planted")));
 }
 
 fn completion_under_read_lock() {
@@ -284,14 +282,14 @@ fn completion_under_read_lock() {
     // Not even when it is done already.
     DONE.complete();
     let _held = HELD_RW.read();
-    poll_here(DONE.wait(SITE));
+    poll_here(DONE.wait(wait_site!("planted")));
 }
 
 fn semaphore_under_bh_lock() {
     locks!(SpinLock: HELD_BH);
     static UNITS: Semaphore = Semaphore::new(1);
     let _held = HELD_BH.lock_bh();
-    poll_here(UNITS.down(SITE));
+    poll_here(UNITS.down(wait_site!("planted")));
 }
 
 /// The guard of a spin lock is not `Send`, so that the compiler refuses this in a task's future; here it is smuggled in.
@@ -305,20 +303,20 @@ fn held_across_an_await() {
 
 /// Nothing of this is a deadlock.
 async fn innocent() {
-    locks!(SpinLock: OK_A OK_B OK_IRQ OK_BH);
+    locks!(SpinLock: OK_A OK_B OK_C OK_IRQ OK_BH);
     locks!(RwSpinLock: OK_RW);
     locks!(Mutex: OK_M OK_N);
-    static NEST: LockClass = LockClass::new("OK_B/nested");
+    static NEST: LockClass = LockClass::new("OK_C/nested");
     hardirq(|| {
-        let _irq = OK_IRQ.lock_irq();
+        drop(OK_IRQ.lock_irq());
         let _rw = OK_RW.read_irq();
         let _again = OK_RW.read_irq();
     });
     softirq(|| {
         let _bh = OK_BH.lock();
-        let _irq = OK_IRQ.lock_irq();
-        let _rw = OK_RW.read();
+        drop(OK_IRQ.lock_irq());
     });
+    softirq(|| drop(OK_RW.read()));
     for _ in 0..2 {
         in_this_order(&[(&OK_A, &OK_B)]);
         let _bh = OK_BH.lock_bh();
@@ -326,7 +324,7 @@ async fn innocent() {
     }
     {
         let _b = OK_B.lock();
-        let _nested = OK_B.lock_nested(&NEST);
+        let _nested = OK_C.lock_nested(&NEST);
     }
     {
         let _b = OK_B.lock();
@@ -335,20 +333,20 @@ async fn innocent() {
     drop(OK_RW.read());
     drop(OK_RW.write_irq());
     {
-        let _m = OK_M.lock(SITE).await;
-        let _n = OK_N.lock(SITE).await;
+        let _m = OK_M.lock(wait_site!("planted")).await;
+        let _n = OK_N.lock(wait_site!("planted")).await;
         in_this_order(&[(&OK_A, &OK_B)]);
     }
-    let _n = OK_N.lock(SITE).await;
+    let _n = OK_N.lock(wait_site!("planted")).await;
     let _m = OK_M.try_lock();
-    rcu::synchronize(SITE).await;
+    rcu::synchronize(wait_site!("planted")).await;
 }
 
 /// Interrupts are masked, and it is told by no lock.
 fn masked() {
     locks!(Mutex: UNDER_MASK);
     let _masked = IrqGuard::new();
-    poll_here(UNDER_MASK.lock(SITE));
+    poll_here(UNDER_MASK.lock(wait_site!("planted")));
 }
 
 /// A plant, and what must be found.

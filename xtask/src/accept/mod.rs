@@ -6,6 +6,7 @@ mod figures;
 mod inject;
 mod inside;
 mod irq;
+mod irq_torture;
 mod programs;
 mod rt;
 mod sched;
@@ -85,6 +86,7 @@ const SCHED: &[Check] = &[
 const IRQ: &[Check] = &[
     Check { id: "irq-cost", target: "interrupt 400, waker 200, poll 200, softirq 200, work 400, timer 200", run: irq::cost },
     Check { id: "irq-guarantees", target: "a test per guarantee, each fails on a planted bug", run: irq::guarantees },
+    Check { id: "irq-torture", target: "RCU and locks tortured for ten minutes on 4 CPUs; each of 20 planted deadlocks found", run: irq_torture::check },
 ];
 
 /// The issues, by name and number, with their checks.
