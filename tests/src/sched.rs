@@ -66,6 +66,12 @@ PRIO  30, POLICY R: SCHED_RR      , NICE   0, AFFINITY 0x3\n\
 PRIO   0, POLICY N: SCHED_NORMAL  , NICE   7, AFFINITY 0x3\n\
 ";
 
+/// A script on `cpus` CPUs, and what it prints on both kernels.
+fn script(name: &str, cpus: &'static str, text: &'static str, says: &'static str) -> Case {
+    let says = Output::Exact(says.to_string());
+    Case::program(name, vec!["sh", "-c", text], 0).streams(Input::Empty, says, Output::Any).options(&["--smp", cpus])
+}
+
 fn shares(name: &str, what: &'static str, n: &'static str, says: &'static str) -> Case {
     Case::program(name, vec!["./stress", "shares", what, n], 0)
         .streams(crate::Input::Empty, Output::Contains(says), Output::Any)
@@ -85,6 +91,8 @@ pub fn cases() -> Vec<Case> {
         Case::program("sched/averages", vec!["sh", "-c", AVERAGES], 0)
             .streams(crate::Input::Empty, Output::Exact("busy\nheavy\nversion 15\n38\n".to_string()), Output::Empty)
             .options(&["--smp", "2"]),
+        script("sched/schedstats", "2", include_str!("sched/schedstats.sh"), include_str!("sched/schedstats.out")),
+        script("sched/domains", "4", include_str!("sched/domains.sh"), include_str!("sched/domains.out")),
         shares("sched/deadline-admission", "admission", "0", "errno_951 16\nerrno_950 0"),
         shares("sched/deadline-hog", "deadline", "5000", "percent_0 10\n"),
         shares("sched/deadline-among-hogs", "reservation", "100", "missed 0"),

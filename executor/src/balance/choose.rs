@@ -1,5 +1,6 @@
 //! Which CPU: the choices of balancing, over any machine. The executor's has a few CPUs, the simulator's up to a thousand.
 
+use super::spread::Tuning;
 use super::topology::{CAPACITY, Level, Place};
 use crate::class::{Entity, Rank, Urgency};
 use core::cmp::Reverse;
@@ -25,6 +26,11 @@ pub trait Machine {
     fn capacity(&self, cpu: usize) -> u32 {
         let _ = cpu;
         CAPACITY
+    }
+    /// What is tuned of the domain of `level`, of `cpus` CPUs, as `cpu` sees it.
+    fn tuning(&self, cpu: usize, level: Level, cpus: usize) -> Tuning {
+        let _ = cpu;
+        Tuning::of(level, cpus)
     }
     /// Whether a CPU is online and in the scheduling domains: others neither give nor get.
     fn takes_part(&self, cpu: usize) -> bool;
@@ -144,3 +150,5 @@ fn wake_affine(m: &impl Machine, prev: usize, here: usize) -> usize {
 
 /// By how much one part of a domain may have more to do than another, in percent (Linux: sd->imbalance_pct above SMT).
 pub const IMBALANCE_PCT: u64 = 117;
+/// The same among threads of a core.
+pub const IMBALANCE_PCT_SMT: u64 = 110;

@@ -2,7 +2,8 @@
 
 use super::active::{is_uneven, look};
 use super::choose::{Load, Machine};
-use super::spread::{Spread, spread};
+use super::domains::{self, tuning};
+use super::spread::{Spread, Tuning, spread};
 use super::topology::{CAPACITY, Level, Place};
 use super::{DOMAIN, MANY, OVERLOADED, RT_OVERLOADED, are_many, has_others};
 use crate::class::{Entity, Params, Rank, RunQueue, Urgency};
@@ -49,6 +50,7 @@ static HIGHEST: AtomicUsize = AtomicUsize::new(1);
 
 /// `cpu` takes part in balancing from now on: it is online, and not isolated.
 pub fn join(cpu: CpuId) {
+    domains::rebuilt();
     HIGHEST.fetch_max(cpu.index() + 1, Relaxed);
     DOMAIN.insert(cpu);
     for other in DOMAIN.load().iter() {
@@ -69,6 +71,7 @@ pub fn join(cpu: CpuId) {
 
 /// `cpu` takes part no more.
 pub fn leave(cpu: CpuId) {
+    domains::rebuilt();
     DOMAIN.remove(cpu);
     MANY.store(DOMAIN.load().0.count_ones() > 1, Relaxed);
     OVERLOADED.remove(cpu);
@@ -95,6 +98,10 @@ impl Machine for Cpus {
 
     fn place(&self, cpu: usize) -> Place {
         CpuId::new(cpu).map_or(Place::default(), place_of)
+    }
+
+    fn tuning(&self, cpu: usize, level: Level, cpus: usize) -> Tuning {
+        CpuId::new(cpu).map_or(Tuning::of(level, cpus), |c| tuning(c, level, cpus))
     }
 
     fn takes_part(&self, cpu: usize) -> bool {
@@ -271,18 +278,18 @@ fn crowded(exec: &CpuExec, rq: &mut RunQueue, here: CpuId, event: Option<Nanos>,
         fence(SeqCst);
     }
     let cpus = Cpus { here };
-    let mut periodic = exec.periodic.get();
+    // SAFETY: this CPU's own, and interrupts are masked: nobody else uses it meanwhile.
+    let periodic = unsafe { &mut *exec.periodic.as_ptr() };
     // SAFETY: the queue is locked by our caller.
-    let mut done = unsafe { spread(&cpus, rq, here.index(), &mut periodic, now) };
+    let mut done = unsafe { spread(&cpus, rq, here.index(), periodic, now) };
     if done.urgent_waits && RT_OVERLOADED.insert(here) {
         // Its bit was not there when the ranks were read.
         // SAFETY: as above.
-        done = unsafe { spread(&cpus, rq, here.index(), &mut periodic, now) };
+        done = unsafe { spread(&cpus, rq, here.index(), periodic, now) };
     }
     if !done.urgent_waits && RT_OVERLOADED.load().contains(here) {
         RT_OVERLOADED.remove(here);
     }
-    exec.periodic.set(periodic);
     exec.set_load(Load { nr: rq.nr_running() as u32, weight: rq.load() });
     let Spread { again, .. } = done;
     if rq.is_crowded() { Some(event.map_or(again, |e| e.min(again))) } else { event }

@@ -3,6 +3,7 @@
 //! | file | subject |
 //! |---|---|
 //! | [`topology`] | where CPUs are, and how far apart: the levels of scheduling domains |
+//! | [`domains`] | the domains of each CPU, and what is tuned of them |
 //! | [`choose`] | which CPU: idle, lowest, idlest, nearest, over any [`choose::Machine`] |
 //! | [`spread`] | what a crowded CPU does: fills idle CPUs, pushes real-time, evens out load |
 //! | [`place`](self) | the CPU for what wakes or begins |
@@ -35,6 +36,7 @@ mod idle;
 mod place;
 
 pub mod choose;
+pub mod domains;
 pub mod spread;
 pub mod topology;
 

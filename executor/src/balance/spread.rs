@@ -5,32 +5,63 @@
 //! awake: when somebody arrives, when it chooses, and, against lasting differences of load, at the intervals of Linux's
 //! periodic balancing. What remains for a CPU that is about to idle is in `idle`.
 
-use super::choose::{IMBALANCE_PCT, Load, Machine, lowest, nearest_idle};
+use super::choose::{IMBALANCE_PCT, IMBALANCE_PCT_SMT, Load, Machine, lowest, nearest_idle};
 use super::topology::Level;
 use crate::class::{Entity, Rank, RunQueue};
 use crate::time::{MSEC, Nanos};
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-/// Linux's `sd->busy_factor`: a CPU that has something to do balances less often by this.
-const BUSY_FACTOR: Nanos = 16;
+/// No CPU lets more time pass from one look at a domain to the next, for each CPU of the machine (Linux: max_load_balance_interval).
+const LONGEST: Nanos = 100 * MSEC;
+
+/// What is tuned of the domain of one level as a CPU sees it (debugfs `sched/domains`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Tuning {
+    /// From one look to the next, ms: at least, after one that found something to do,
+    pub min_interval: u32,
+    /// and at most, after several that did not.
+    pub max_interval: u32,
+    /// A CPU that has something to do looks less often by this.
+    pub busy_factor: u32,
+    /// By how much one part may have more to do than another, in percent.
+    pub imbalance_pct: u32,
+}
+
+impl Tuning {
+    /// What Linux begins with for a domain of `cpus` CPUs (Linux: sd_init).
+    pub const fn of(level: Level, cpus: usize) -> Tuning {
+        let n = cpus as u32;
+        let pct = if matches!(level, Level::Smt) { IMBALANCE_PCT_SMT } else { IMBALANCE_PCT };
+        Tuning { min_interval: n, max_interval: 2 * n, busy_factor: 16, imbalance_pct: pct as u32 }
+    }
+}
+
 /// Linux's `sysctl_sched_nr_migrate`: so many are moved at a time, at most.
 pub(crate) static NR_MIGRATE: AtomicU32 = AtomicU32::new(32);
 
 /// When a CPU next looks for lasting imbalance, and what came of the last times.
 #[derive(Clone, Copy, Debug)]
 pub struct Periodic {
+    /// When it is time for the first of its domains.
     next: Nanos,
-    interval: Nanos,
-    /// How often in a row something should have moved and nothing could (Linux: nr_balance_failed).
-    failed: u32,
+    domains: [Watched; Level::ALL.len()],
     /// How often it has looked: where the search begins.
     turn: usize,
 }
 
+/// The same of one of its domains.
+#[derive(Clone, Copy, Debug)]
+struct Watched {
+    next: Nanos,
+    interval: Nanos,
+    /// How often in a row something should have moved and nothing could (Linux: nr_balance_failed).
+    failed: u32,
+}
+
 impl Periodic {
     /// Of a CPU that has never balanced.
-    pub const NEW: Periodic = Periodic { next: 0, interval: 0, failed: 0, turn: 0 };
+    pub const NEW: Periodic = Periodic { next: 0, domains: [Watched { next: 0, interval: 0, failed: 0 }; Level::ALL.len()], turn: 0 };
 }
 
 /// What [`spread`] leaves.
@@ -147,23 +178,33 @@ impl Group {
 /// # Safety
 /// As [`spread`].
 unsafe fn balance(m: &impl Machine, rq: &mut RunQueue, here: usize, periodic: &mut Periodic, now: Nanos) {
-    let cpus = (0..m.nr_cpus()).filter(|c| m.takes_part(*c)).count();
-    let shortest = (cpus as Nanos).saturating_mul(MSEC);
-    let mut wanted = false;
-    let mut moved = 0;
+    let place = m.place(here);
+    let within = |level: Level| (0..m.nr_cpus()).filter(|c| m.takes_part(*c) && m.place(*c).level(place) <= level).count();
+    let longest = (within(Level::Machine) as Nanos).saturating_mul(LONGEST);
     periodic.turn = periodic.turn.wrapping_add(1);
-    for level in Level::ALL {
-        let Some((to, amount)) = imbalance(m, own_load(rq), here, level, periodic.turn) else { continue };
-        wanted = true;
-        // SAFETY: passed on.
-        moved += unsafe { shift(m, rq, to, amount, periodic.failed, now) };
-        if moved > 0 {
-            break;
+    let mut next = now.saturating_add(longest);
+    let mut below = 1;
+    for (level, domain) in Level::ALL.into_iter().zip(&mut periodic.domains) {
+        let cpus = within(level);
+        // Of two levels with the same CPUs there is one domain.
+        if cpus == below {
+            continue;
         }
+        below = cpus;
+        if now >= domain.next {
+            let tuning = m.tuning(here, level, cpus);
+            let wanted = imbalance(m, own_load(rq), here, level, periodic.turn, tuning.imbalance_pct);
+            // SAFETY: passed on.
+            let moved = wanted.map_or(0, |(to, amount)| unsafe { shift(m, rq, to, amount, domain.failed, now) });
+            domain.failed = if wanted.is_some() && moved == 0 { domain.failed.saturating_add(1) } else { 0 };
+            let [shortest, rarest] = [tuning.min_interval, tuning.max_interval].map(|ms| Nanos::from(ms) * MSEC);
+            domain.interval = if wanted.is_some() { shortest } else { domain.interval.saturating_mul(2).min(rarest).max(shortest) };
+            let pause = domain.interval.saturating_mul(tuning.busy_factor.into()).clamp(MSEC, longest.max(MSEC));
+            domain.next = now.saturating_add(pause);
+        }
+        next = next.min(domain.next);
     }
-    periodic.failed = if wanted && moved == 0 { periodic.failed.saturating_add(1) } else { 0 };
-    periodic.interval = if wanted { shortest } else { periodic.interval.saturating_mul(2).clamp(shortest, shortest * 2) };
-    periodic.next = now.saturating_add(periodic.interval.saturating_mul(BUSY_FACTOR));
+    periodic.next = next;
 }
 
 fn own_load(rq: &RunQueue) -> Load {
@@ -173,7 +214,7 @@ fn own_load(rq: &RunQueue) -> Load {
 /// Whether, among the parts of the domain of `level`, that of `here` has the most to do and by too much, and `here` the most
 /// in it: the CPU that should get something, and how much, as a weight (Linux: find_busiest_group, calculate_imbalance).
 /// Of several the next in `turn`, so that each has company at times.
-fn imbalance(m: &impl Machine, own: Load, here: usize, level: Level, turn: usize) -> Option<(usize, u64)> {
+fn imbalance(m: &impl Machine, own: Load, here: usize, level: Level, turn: usize, pct: u32) -> Option<(usize, u64)> {
     let place = m.place(here);
     // The parts of a domain are the domains of the level below: two CPUs of it are in one part if they meet below.
     let n = m.nr_cpus();
@@ -198,7 +239,7 @@ fn imbalance(m: &impl Machine, own: Load, here: usize, level: Level, turn: usize
     let (least, _, first) = target?;
     let mine = part_of(here);
     let (average, all) = (mine.average(), whole.average());
-    if mine.nr <= mine.cpus || least >= all || average.saturating_mul(100) <= least.saturating_mul(IMBALANCE_PCT) {
+    if mine.nr <= mine.cpus || least >= all || average.saturating_mul(100) <= least.saturating_mul(pct.into()) {
         return None;
     }
     let busiest = (0..m.nr_cpus()).filter(|c| in_domain(*c) && together(m, *c, here, level)).all(|c| load(c).weight <= own.weight);

@@ -83,6 +83,8 @@ pub struct Params<'a> {
     pub norandmaps: bool,
     /// `trace_event=`: events that are traced from the start, separated by commas.
     pub trace_event: Option<&'a [u8]>,
+    /// `schedstats=enable`.
+    pub schedstats: bool,
     /// `ftrace=`: the tracer that is current from the start.
     pub ftrace: Option<&'a [u8]>,
     /// `vigil.longest`: the machine's last lines say which sections the tracer of `ftrace=` found to be the longest.
@@ -322,6 +324,10 @@ const TABLE: &[(&str, Set)] = &[
         true
     }),
     ("trace_event", |p, v| take(&mut p.trace_event, v)),
+    ("schedstats", |p, v| {
+        p.schedstats = v == Some(b"enable");
+        p.schedstats || v == Some(b"disable")
+    }),
     ("ftrace", |p, v| take(&mut p.ftrace, v)),
     ("vigil.longest", |p, v| set_switch(&mut p.longest, v)),
     ("vigil.semihosting", |p, v| set_switch(&mut p.semihosting, v)),
@@ -388,6 +394,7 @@ impl<'a> Params<'a> {
             trace_event: None,
             ftrace: None,
             longest: false,
+            schedstats: false,
             semihosting: false,
             init_args: List { items: [&[]; INIT_LIMIT], len: 0 },
             init_env: EnvList { items: [(&[], &[]); INIT_LIMIT], len: 0 },

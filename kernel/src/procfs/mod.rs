@@ -19,7 +19,7 @@
 //! | `memory` | `/proc/{meminfo,vmstat,buddyinfo,zoneinfo,slabinfo}` |
 //! | `interrupts` | `/proc/{interrupts,softirqs}` |
 //! | `irq_dir` | `/proc/irq`, `/sys/kernel/irq` |
-//! | `sched_debug` | `/sys/kernel/debug/sched` |
+//! | `sched_debug`, `sched_domains` | `/sys/kernel/debug/sched` |
 //! | `sysctl`, `sysctl_sched` | `/proc/sys` |
 //! | `sysfs` | the little of `/sys` that programs ask for: CPUs |
 
@@ -49,6 +49,8 @@ mod status;
 mod sched;
 #[cfg(target_os = "none")]
 mod sched_debug;
+#[cfg(target_os = "none")]
+mod sched_domains;
 #[cfg(target_os = "none")]
 mod sysctl;
 #[cfg(target_os = "none")]

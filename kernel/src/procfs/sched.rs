@@ -5,9 +5,11 @@ use super::possible_cpus;
 use super::process::Who;
 use super::status::policy_number;
 use crate::task::process::tasks;
+use crate::trace::schedstat;
 use core::fmt::Write;
+use core::sync::atomic::Ordering::Relaxed;
 use vigil_abi::Errno;
-use vigil_executor::balance::{place_of, topology::Level};
+use vigil_executor::balance::domains::domains;
 use vigil_executor::class::{Policy, TICK};
 use vigil_executor::cpu::ONLINE;
 use vigil_executor::executor;
@@ -39,7 +41,22 @@ fn number(out: &mut SeqBuf, name: &str, value: impl core::fmt::Display) {
     let _ = writeln!(out, "{name:<45}:{value:>21}");
 }
 
-/// `sched`: what the scheduler knows (Linux: proc_sched_show_task, without schedstats and NUMA balancing).
+/// A time, in milliseconds.
+fn millis(out: &mut SeqBuf, name: &str, nanos: u64) {
+    let _ = writeln!(out, "{name:<45}:{:>14}.{:06}", nanos / 1_000_000, nanos % 1_000_000);
+}
+
+/// What is there only while `kernel.sched_schedstats` is on.
+fn put_schedstats(out: &mut SeqBuf, figures: &[u64], ran: u64, switches: u64, migrations: u64) {
+    for ((name, is_time), value) in schedstat::NAMES.iter().zip(figures) {
+        if *is_time { millis(out, name, *value) } else { number(out, name, value) }
+    }
+    // Without any Linux has -1, which it shows like this.
+    millis(out, "avg_atom", ran.checked_div(switches).unwrap_or(1));
+    millis(out, "avg_per_cpu", ran.checked_div(migrations).unwrap_or(1));
+}
+
+/// `sched`: what the scheduler knows (Linux: proc_sched_show_task, without NUMA balancing).
 pub(super) fn sched(who: &Who, out: &mut SeqBuf) -> OpResult<'static, ()> {
     let thread = who.thread()?;
     let task = thread.task().ok_or(Errno::ESRCH)?;
@@ -59,12 +76,16 @@ pub(super) fn sched(who: &Who, out: &mut SeqBuf) -> OpResult<'static, ()> {
     let _ = writeln!(out, " ({}, #threads: {threads})", thread.tid());
     out.put(b"-------------------------------------------------------------------\n");
     for (name, nanos) in [("se.exec_start", exec_start), ("se.vruntime", vruntime), ("se.sum_exec_runtime", ran)] {
-        let _ = writeln!(out, "{name:<45}:{:>14}.{:06}", nanos / 1_000_000, nanos % 1_000_000);
+        millis(out, name, nanos);
     }
     let [load_sum, runnable_sum, util_sum] = avg.sums;
+    let switches = stats.nvcsw.wrapping_add(stats.nivcsw);
+    number(out, "se.nr_migrations", stats.migrations);
+    if schedstat::enabled() {
+        put_schedstats(out, &schedstat::of(task), ran, switches, stats.migrations);
+    }
     for (name, value) in [
-        ("se.nr_migrations", stats.migrations),
-        ("nr_switches", stats.nvcsw.wrapping_add(stats.nivcsw)),
+        ("nr_switches", switches),
         ("nr_voluntary_switches", stats.nvcsw),
         ("nr_involuntary_switches", stats.nivcsw),
         ("se.load.weight", u64::from(weight) << 10),
@@ -91,13 +112,13 @@ pub(super) fn sched(who: &Who, out: &mut SeqBuf) -> OpResult<'static, ()> {
     Ok(())
 }
 
-/// A write to `sched` begins Linux's extended statistics anew, whatever it says. Nobody keeps them here.
+/// A write to `sched` begins the statistics of `kernel.sched_schedstats` anew, whatever it says.
 pub(super) fn restart(who: &Who, _: &[u8]) -> Result<(), Errno> {
-    who.thread()?;
+    schedstat::forget(who.thread()?.task().ok_or(Errno::ESRCH)?);
     Ok(())
 }
 
-/// `/proc/schedstat`, version 15. What Linux counts only with `kernel.sched_schedstats` is 0, as on a Linux without.
+/// `/proc/schedstat`, version 15. Of what Linux counts only with `kernel.sched_schedstats` there are choices and wakes.
 fn show(out: &mut SeqBuf) -> Result<(), Errno> {
     let now = time::now();
     let _ = writeln!(out, "version 15\ntimestamp {}", FIRST_TICK + now / TICK);
@@ -107,22 +128,18 @@ fn show(out: &mut SeqBuf) -> Result<(), Errno> {
     for cpu in possible.iter().filter(|cpu| online.contains(*cpu)) {
         let stat = executor::stat(cpu);
         let busy = now.saturating_sub(stat.idle);
-        let _ = writeln!(out, "cpu{} 0 0 0 0 0 0 {busy} {} {}", cpu.index(), stat.run_delay, stat.switches);
-        let (mut below, mut domain) = (1 << cpu.index(), 0);
-        for level in Level::ALL {
-            let together = |other| place_of(cpu).level(place_of(other)) <= level;
-            let span = online.iter().filter(|other| together(*other)).fold(0u64, |mask, other| mask | 1 << other.index());
-            if span == below {
-                continue;
-            }
-            below = span;
-            let _ = write!(out, "domain{domain} ");
-            let _ = put_mask(span, n, out);
+        let counted = schedstat::of_cpu(cpu);
+        let [scheds, idles] = [&counted.scheds, &counted.idles].map(|n| n.load(Relaxed));
+        let [wakes, local] = [&counted.wakes, &counted.local_wakes].map(|n| n.load(Relaxed));
+        let at = cpu.index();
+        let _ = writeln!(out, "cpu{at} 0 0 {scheds} {idles} {wakes} {local} {busy} {} {}", stat.run_delay, stat.switches);
+        for (i, domain) in domains(cpu).enumerate() {
+            let _ = write!(out, "domain{i} ");
+            let _ = put_mask(domain.span.0, n, out);
             for _ in 0..DOMAIN_FIGURES {
                 out.put(b" 0");
             }
             out.put(b"\n");
-            domain += 1;
         }
     }
     Ok(())

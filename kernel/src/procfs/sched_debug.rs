@@ -1,6 +1,7 @@
 //! debugfs `sched/`: features and times of the scheduling classes (Linux: kernel/sched/debug.c).
 
 use super::format::unsigned_long;
+use super::sched_domains::Entry;
 use core::fmt::Write;
 use vigil_abi::Errno;
 use vigil_abi::stat::S_IFREG;
@@ -45,7 +46,8 @@ impl Node for &'static Time {
     }
 }
 
-fn low_half(data: &[u8]) -> Result<u32, Errno> {
+/// What Linux's files of 32 bits take: of a longer number the low half. EINVAL.
+pub(super) fn low_half(data: &[u8]) -> Result<u32, Errno> {
     unsigned_long(data).map(|v| v as u32).ok_or(Errno::EINVAL)
 }
 
@@ -100,6 +102,7 @@ pub(super) fn init() -> Result<(), Errno> {
     for time in &TIMES {
         dir.add(time.name, unsize!(KArc, KArc::try_new(time)? => dyn Node))?;
     }
+    dir.add("domains", unsize!(KArc, KArc::try_new(Entry::Top)? => dyn Node))?;
     dir.add_file_rw("tunable_scaling", 0o644, show_scaling, set_scaling)?;
     dir.add_file_rw("nr_migrate", 0o644, |out| super::sysctl::line(out, executor::nr_migrate()), |data| {
         executor::set_nr_migrate(low_half(data)?);

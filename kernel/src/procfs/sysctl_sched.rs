@@ -2,6 +2,7 @@
 
 use super::sysctl::{line, value};
 use crate::cgroup::autogroup;
+use crate::trace::{self, schedstat};
 use crate::syscall::sched::{PERIOD_MAX_US, PERIOD_MIN_US};
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use vigil_abi::Errno;
@@ -36,6 +37,9 @@ pub(super) fn init(sys: &StaticDir) -> Result<(), Errno> {
     })?;
     sys.add_file_rw("kernel/sched_autogroup_enabled", 0o644, |o| line(o, u8::from(autogroup::enabled())), |d| {
         autogroup::set_enabled(value(d, 0, 1)? != 0)
+    })?;
+    sys.add_file_rw("kernel/sched_schedstats", 0o644, |o| line(o, u8::from(schedstat::enabled())), |d| {
+        trace::count_tasks(value(d, 0, 1)? != 0)
     })?;
     sys.add_file_rw("kernel/sched_deadline_period_max_us", 0o644, |o| line(o, PERIOD_MAX_US.load(Relaxed)), |d| {
         set_bound(&PERIOD_MAX_US, d, PERIOD_MIN_US.load(Relaxed), u32::MAX)

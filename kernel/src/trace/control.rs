@@ -5,7 +5,7 @@
 use super::event::EVENTS;
 use super::latency::Tracer;
 use super::ring::{Ring, SLOT_SIZE, Slot};
-use super::{longest, report, runqueue, state};
+use super::{longest, report, runqueue, schedstat, state};
 use crate::arch::aarch64::jump_label;
 use crate::smp;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
@@ -35,7 +35,7 @@ fn wanted() -> u32 {
         Tracer::Wakeup | Tracer::WakeupRt | Tracer::WakeupDl => KEY_WAKE | KEY_SWITCH,
         Tracer::Poll => KEY_SWITCH | KEY_USER | KEY_HARDIRQ,
     };
-    if runqueue::COUNTING.load(Relaxed) {
+    if runqueue::COUNTING.load(Relaxed) || schedstat::enabled() {
         keys |= KEY_WAKE | KEY_SWITCH;
     }
     keys
@@ -80,6 +80,15 @@ pub fn set_tracer(tracer: Tracer) -> Result<(), Errno> {
 pub fn count_runqueues(on: bool) -> Result<(), Errno> {
     let before = runqueue::COUNTING.load(Relaxed);
     apply(|| runqueue::COUNTING.store(on, Relaxed), || runqueue::COUNTING.store(before, Relaxed))
+}
+
+/// Turns the counting of `kernel.sched_schedstats` on or off. ENOMEM.
+pub fn count_tasks(on: bool) -> Result<(), Errno> {
+    if on {
+        schedstat::prepare()?;
+    }
+    let before = schedstat::enabled();
+    apply(|| schedstat::set(on), || schedstat::set(before))
 }
 
 /// KiB of each CPU's ring, and whether they exist already.

@@ -186,7 +186,7 @@ fn mount(_: &MountRequest<'_>) -> Result<KArc<Dentry>, Errno> {
     SUPER.lock().clone().ok_or(Errno::ENODEV)
 }
 
-/// Makes the files, and obeys `trace_event=` and `ftrace=`. Once, in a task.
+/// Makes the files, and obeys `trace_event=`, `ftrace=` and `schedstats=`. Once, in a task.
 pub fn init() -> Result<(), Errno> {
     let root = StaticDir::try_new(0o700)?;
     fill(&root)?;
@@ -202,6 +202,9 @@ pub fn init() -> Result<(), Errno> {
         }
         if let Some(tracer) = info.params.ftrace.and_then(Tracer::of_name) {
             control::set_tracer(tracer)?;
+        }
+        if info.params.schedstats {
+            control::count_tasks(true)?;
         }
     }
     Ok(())

@@ -4,7 +4,7 @@ use super::event::{self, Record};
 use super::latency::{Ended, Tracer};
 use super::report::{self, Note};
 use super::state::{self, CpuTrace, SAMPLE, Who, emit, enter};
-use super::{longest, runqueue, text_chain};
+use super::{longest, runqueue, schedstat, text_chain};
 use crate::arch::aarch64::entry::vigil_el0_call;
 use crate::arch::aarch64::jump_label::{DAIF, Doing};
 use crate::arch::aarch64::trap::vigil_el1_irq_traced;
@@ -54,7 +54,10 @@ fn told(cpu: &CpuTrace, now: u64, role: Role, frame: &ExceptionFrame, doing: Doi
         // SAFETY: the base of these stores is the header of the task that is woken: alive.
         (Role::Wake, Doing::Store { base, .. }) => woken(cpu, now, unsafe { &*(base as *const Task) }, CpuId::current()),
         (Role::Line, Doing::Store { base, .. }) => line(cpu, base),
-        (Role::Idle, _) => switch(cpu, Who::idle(CpuId::current()), true),
+        (Role::Idle, _) => {
+            schedstat::idles();
+            switch(cpu, Who::idle(CpuId::current()), true);
+        }
         (Role::UserIn, _) if state::tracer() == Tracer::Poll => {
             cpu.call.set((pc == vigil_el0_call as *const () as usize).then_some(frame.x[8] as usize));
             cpu.sample.set([0; SAMPLE]);
@@ -146,6 +149,10 @@ fn switch(cpu: &CpuTrace, next: Who, irqs_off: bool) {
 fn polls(cpu: &CpuTrace, now: u64, task: &Task, resumed: Option<()>, irqs_off: bool, pc: usize) {
     let before = cpu.who.get();
     let parked = cpu.left.get().is_none();
+    if let (true, Some(before)) = (parked, before) {
+        schedstat::parked(before.task, now);
+    }
+    schedstat::runs(task, now);
     switch(cpu, Who::of(task), irqs_off);
     let key = core::ptr::from_ref(task) as usize;
     let tracer = state::tracer();
@@ -179,14 +186,16 @@ fn tracer_wants(tracer: Tracer, task: &Task) -> bool {
 
 /// The poll of `task` has ended.
 fn leaves(cpu: &CpuTrace, now: u64, task: &Task, pc: usize, fp: usize) {
-    cpu.left.set(Some(match task.waiting_at() {
+    let state = match task.waiting_at() {
         _ if task.is_runnable_again() => 0,
         Some((_, WaitMode::Interruptible)) => event::STATE_SLEEPS,
         Some(_) => event::STATE_BLOCKED,
         // A thread's future has ended with the thread; a process leaves a zombie.
         None if task.has_hooks() && task.owner().is_null() => if task.leads() { event::STATE_ZOMBIE } else { event::STATE_DEAD },
         None => event::STATE_SLEEPS,
-    }));
+    };
+    cpu.left.set(Some(state));
+    schedstat::leaves(task, state, now);
     // As it is called now.
     cpu.who.set(Some(Who::of(task)));
     if state::tracer() == Tracer::Poll {
@@ -210,6 +219,7 @@ fn poll_ends(cpu: &CpuTrace, now: u64, ended: Option<&Task>, pc: usize, fp: usiz
 /// `task` was made runnable, and goes to `target`.
 fn woken(cpu: &CpuTrace, now: u64, task: &Task, target: CpuId) {
     let (who, coming) = (Who::of(task), task.coming());
+    schedstat::woken(task, coming, task.cpu(), target, now);
     let target = target.index() as i32;
     let from = task.cpu().index() as i32;
     let head = || Record::new().bytes(&who.comm).int(who.pid as i32).int(who.prio.into());

@@ -20,6 +20,7 @@
 //! | `hooks` | what sites tell |
 //! | `runqueue`, `report`, `text_chain`, `sampling` | waits for the CPU; the longest section and what it was in |
 //! | `longest` | the longest sections by place |
+//! | `schedstat` | `kernel.sched_schedstats` |
 //! | `control` | what is asked for: rings and sites |
 //! | `read`, `files`, `events` | the files |
 
@@ -48,10 +49,14 @@ mod runqueue;
 #[cfg(target_os = "none")]
 mod sampling;
 #[cfg(target_os = "none")]
+pub mod schedstat;
+#[cfg(target_os = "none")]
 mod state;
 #[cfg(target_os = "none")]
 mod text_chain;
 
+#[cfg(target_os = "none")]
+pub use control::count_tasks;
 #[cfg(target_os = "none")]
 pub use files::init;
 #[cfg(target_os = "none")]
