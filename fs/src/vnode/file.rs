@@ -4,7 +4,9 @@ use super::{Node, NodeInode, NodeSink, SeqBuf};
 use crate::tmpfs::file::{dirent_type, emit_dots};
 use crate::vfs::file::File;
 use crate::vfs::ops::{DirSink, FileOps, OpResult, Stop};
+use crate::vfs::poll::{PollEvents, PollTable};
 use crate::vfs::seek::in_size;
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use vigil_abi::Errno;
 use vigil_abi::fcntl::SEEK_END;
 use vigil_executor::sync::{LockClass, SpinLock};
@@ -16,17 +18,22 @@ pub(super) struct SeqFile {
     node: KArc<dyn Node>,
     /// `None` while a read has it, or before the first one.
     text: SpinLock<Option<SeqBuf>>,
+    /// How many changes the text had seen when it was generated.
+    seen: AtomicU32,
 }
 
 static CLASS: LockClass = LockClass::new("seq_file");
 
 impl SeqFile {
     pub(super) fn new(node: KArc<dyn Node>) -> SeqFile {
-        SeqFile { node, text: SpinLock::new(&CLASS, None) }
+        SeqFile { node, text: SpinLock::new(&CLASS, None), seen: AtomicU32::new(0) }
     }
 
     fn generate(&self) -> OpResult<'_, SeqBuf> {
         let mut text = SeqBuf::new();
+        if let Some(changes) = self.node.changes() {
+            self.seen.store(changes.count(), Relaxed);
+        }
         self.node.show(&mut text)?;
         text.finish()?;
         Ok(text)
@@ -64,6 +71,14 @@ impl FileOps for SeqFile {
 
     fn orders_writes(&self) -> bool {
         true
+    }
+
+    fn poll(&self, _: &File, table: &mut PollTable<'_>) -> PollEvents {
+        self.node.changes().map_or(PollEvents::DEFAULT, |changes| changes.poll(self.seen.load(Relaxed), table))
+    }
+
+    fn can_poll(&self) -> bool {
+        self.node.changes().is_some()
     }
 
     fn write<'a>(&'a self, _: &'a File, buf: &mut IoBuf<'_>, pos: &mut u64) -> OpResult<'a, usize> {

@@ -7,15 +7,18 @@
 //! | file | what |
 //! |---|---|
 //! | [`seq`] | [`SeqBuf`]: generated text |
+//! | `changes` | for those that poll a file |
 //! | [`dir`] | directories with a fixed set of entries |
 //! | [`file`] | open files and directories |
 
+mod changes;
 pub mod dir;
 pub mod file;
 pub mod seq;
 #[cfg(test)]
 mod tests;
 
+pub use changes::Changes;
 pub use dir::StaticDir;
 pub use seq::SeqBuf;
 
@@ -81,6 +84,11 @@ pub trait Node: Send + Sync {
     fn show<'a>(&'a self, out: &mut SeqBuf) -> OpResult<'a, ()> {
         let _ = out;
         Err(Stop::Err(Errno::EIO))
+    }
+
+    /// What tells of changes of the contents, if it can be polled.
+    fn changes(&self) -> Option<&Changes> {
+        None
     }
 
     /// Takes what was written: all of one write(2), up to 4 095 bytes. The number of bytes used. EIO: cannot be written.

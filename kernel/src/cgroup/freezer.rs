@@ -129,6 +129,8 @@ pub fn store_freeze(group: &KArc<Cgroup>, data: &[u8]) -> OpResult<'static, ()> 
 fn set_freeze(group: &KArc<Cgroup>, on: bool) {
     if group.freeze.swap(on, SeqCst) != on {
         update_all(group);
+        // One without tasks that can stand still is frozen at once.
+        Cgroup::for_each(group, |g| g.tell_events());
     }
 }
 

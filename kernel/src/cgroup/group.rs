@@ -6,12 +6,13 @@
 
 use super::attr::Attributes;
 use super::cpuset::CpusetState;
+use super::freezer;
 use super::hierarchy::Hierarchy;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering::*};
 use vigil_executor::executor::Group;
 use vigil_executor::lock_class;
 use vigil_executor::sync::SpinLock;
-use vigil_fs::vnode::SeqBuf;
+use vigil_fs::vnode::{Changes, SeqBuf};
 use vigil_mem::{AllocError, KArc, KVec};
 
 /// Controllers, in the order in which they are listed (Linux: include/linux/cgroup_subsys.h).
@@ -117,6 +118,11 @@ pub struct Cgroup {
     pub cpuset: SpinLock<CpusetState>,
     /// Its part of the scheduler, once it has had the controller `cpu`.
     pub cpu: spin::Once<Group>,
+    /// Changes of `cgroup.events`, and what it showed last: populated, frozen.
+    pub events: Changes,
+    shown: [AtomicBool; 2],
+    /// Changes of `pids.events`.
+    pub pids_changes: Changes,
     /// CPU time of tasks that have left or ended: user, system, nanoseconds.
     pub time: [AtomicU64; 2],
     /// What `time` and the living tasks' was when `cpuacct.usage` was set to 0.
@@ -157,6 +163,9 @@ impl Cgroup {
             pids_events: AtomicU64::new(0),
             cpuset: SpinLock::new(lock_class!("cpuset"), cpuset),
             cpu: spin::Once::new(),
+            events: Changes::new(),
+            shown: [const { AtomicBool::new(false) }; 2],
+            pids_changes: Changes::new(),
             time: [const { AtomicU64::new(0) }; 2],
             time_base: [const { AtomicU64::new(0) }; 2],
             attributes: Attributes::new(),
@@ -302,6 +311,16 @@ impl Cgroup {
             if frozen {
                 change(&group.frozen);
             }
+            group.tell_events();
+        }
+    }
+
+    /// Tells who polls `cgroup.events` if it shows something else now.
+    pub fn tell_events(&self) {
+        let now = [self.is_populated(), freezer::is_frozen(self)];
+        let before = [0, 1].map(|i: usize| self.shown[i].swap(now[i], AcqRel));
+        if before != now {
+            self.events.tell();
         }
     }
 
@@ -309,6 +328,7 @@ impl Cgroup {
     pub fn count_frozen(&self, stands: bool) {
         for group in self.ancestors() {
             if stands { group.frozen.fetch_add(1, AcqRel) } else { group.frozen.fetch_sub(1, AcqRel) };
+            group.tell_events();
         }
     }
 

@@ -109,11 +109,26 @@ impl Default for Membership {
     }
 }
 
+/// A group that a new thread begins in instead of its parent's (CLONE_INTO_CGROUP).
+pub struct Into {
+    /// The group.
+    pub group: KArc<Cgroup>,
+    /// It, and its parent's in other trees; `None`: no group but roots.
+    pub css: Option<KArc<CssSet>>,
+}
+
 /// Enters the new thread `child` into the groups of `parent`, or `into` instead of its group in that tree. Last before it is in the
 /// tables, with the process tree locked. EAGAIN: one of them has as many tasks as it may.
-pub fn fork(parent: &Thread, child: &Thread, into: Option<KArc<CssSet>>, guard: &Tasks) -> Result<(), Errno> {
-    let Some(css) = into.or_else(|| parent.cgroup.css()) else {
+pub fn fork(parent: &Thread, child: &Thread, into: Option<Into>, guard: &Tasks) -> Result<(), Errno> {
+    let (css, to) = match into {
+        Some(into) => (into.css, Some(into.group)),
+        None => (parent.cgroup.css(), None),
+    };
+    // It has its parent's CPUs, which may not be its group's.
+    let confine = || to.iter().for_each(|to| cpuset::attach(child, to, parent.cgroup.css().as_deref()));
+    let Some(css) = css else {
         autogroup::fork(child, guard);
+        confine();
         return Ok(());
     };
     if let Some(group) = css.with(Controller::Pids) {
@@ -125,6 +140,7 @@ pub fn fork(parent: &Thread, child: &Thread, into: Option<KArc<CssSet>>, guard: 
     }
     freezer::update(child, &css);
     cpu::attach(child, Some(&css), guard);
+    confine();
     *child.cgroup.css.lock() = Some(css);
     Ok(())
 }

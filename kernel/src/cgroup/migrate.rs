@@ -2,8 +2,8 @@
 
 use super::group::{Cgroup, Controller};
 use super::hierarchy::Trees;
-use super::membership::{self, CssSet};
-use super::{cpuset, hierarchy, parse};
+use super::membership::{self, CssSet, Into};
+use super::{cpuset, hierarchy, nodes, parse};
 use crate::task::kthread;
 use crate::task::process::{find_process, find_thread, tasks};
 use crate::task::thread::Thread;
@@ -72,6 +72,20 @@ pub fn may_move(from: &KArc<Cgroup>, to: &KArc<Cgroup>, what: What, cred: &Cred)
         return Err(Errno::EOPNOTSUPP);
     }
     Ok(())
+}
+
+/// Where a child of `parent`, a thread of its own or not, begins that clone3(2) puts into the group whose directory is open as
+/// `file` (Linux: cgroup_css_set_fork). EBADF: no group of version 2; ENOENT: it was removed; EACCES: the caller may not write its
+/// `cgroup.procs`; what a move says; ENOMEM.
+pub fn for_clone(trees: &mut Trees, parent: &Thread, file: &vigil_fs::File, what: What) -> Result<Into, Errno> {
+    let group = nodes::group_of(file, trees)?;
+    let cred = parent.cred()?;
+    if !may_write(&group, "cgroup.procs", cred) {
+        return Err(Errno::EACCES);
+    }
+    may_move(&parent.cgroup.in_tree(&trees.v2()?.top), &group, what, cred)?;
+    let css = CssSet::with_group(parent.cgroup.css().as_deref(), &group)?;
+    Ok(Into { group, css })
 }
 
 /// Whether `cred` may write the file `name` of `group`.

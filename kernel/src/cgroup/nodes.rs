@@ -1,7 +1,7 @@
 //! The file systems `cgroup2` and `cgroup`: directories are groups, files are their controls.
 
 use super::group::Cgroup;
-use super::hierarchy::{self, Hierarchy};
+use super::hierarchy::{self, Hierarchy, Trees};
 use super::migrate::{self, What};
 use super::{control, tables};
 use crate::task::thread::Thread;
@@ -12,7 +12,7 @@ use vigil_fs::vfs::dentry::Dentry;
 use vigil_fs::vfs::inode::Setattr;
 use vigil_fs::vfs::ops::{NewNode, SuperOps};
 use vigil_fs::vfs::superblock::{self, FsType, MountRequest, SuperFlags, SuperInfo};
-use vigil_fs::vnode::{self, Node, NodeSink, SeqBuf};
+use vigil_fs::vnode::{self, Changes, Node, NodeSink, SeqBuf};
 use vigil_fs::{Cred, OpResult, Opened, Stop};
 use vigil_mem::{KArc, KBox, KVec, unsize};
 
@@ -29,6 +29,8 @@ pub type Store = fn(&KArc<Cgroup>, &[u8]) -> OpResult<'static, ()>;
 pub enum Kind {
     /// It can be read.
     Read(Show),
+    /// The same, and who polls it is told of changes.
+    Events(Show, fn(&Cgroup) -> &Changes),
     /// It can be read and written.
     ReadWrite(Show, Store),
     /// It can be written.
@@ -63,7 +65,7 @@ pub struct FileType {
 impl FileType {
     fn mode(&self) -> u32 {
         match self.kind {
-            Kind::Read(_) => 0o444,
+            Kind::Read(_) | Kind::Events(..) => 0o444,
             Kind::ReadWrite(..) | Kind::Tasks(..) => 0o644,
             Kind::Write(_) => 0o200,
         }
@@ -95,6 +97,26 @@ fn dir_node(group: KArc<Cgroup>) -> Result<KArc<dyn Node>, Errno> {
 /// Where the children begin in a listing.
 const FIRST_CHILD: u64 = 1 << 32;
 
+/// The number of a group's directory.
+fn number_of(group: &Cgroup) -> u64 {
+    if group.is_root() { 1 } else { group.id << 8 }
+}
+
+/// The group of version 2 whose directory is open as `file`. EBADF: it is none; ENOENT: it was removed.
+pub(super) fn group_of(file: &vigil_fs::File, trees: &mut Trees) -> Result<KArc<Cgroup>, Errno> {
+    let inode = file.inode();
+    if inode.sb().info.magic != CGROUP2_SUPER_MAGIC || !inode.is_dir() {
+        return Err(Errno::EBADF);
+    }
+    let mut found = Err(Errno::ENOENT);
+    Cgroup::for_each(&trees.v2()?.top, |group| {
+        if number_of(group) == inode.ino {
+            found = Ok(group.clone());
+        }
+    });
+    found
+}
+
 impl Dir {
     fn default_mode(&self) -> u32 {
         if self.group.is_root() { 0o555 } else { 0o755 }
@@ -116,7 +138,7 @@ impl Node for Dir {
     }
 
     fn ino(&self) -> Option<u64> {
-        Some(if self.group.is_root() { 1 } else { self.group.id << 8 })
+        Some(number_of(&self.group))
     }
 
     fn is_alive(&self) -> bool {
@@ -196,6 +218,8 @@ impl Node for Dir {
     }
 }
 
+static QUIET: Changes = Changes::new();
+
 /// A file of a group.
 struct File {
     group: KArc<Cgroup>,
@@ -236,9 +260,17 @@ impl Node for File {
     fn show<'a>(&'a self, out: &mut SeqBuf) -> OpResult<'a, ()> {
         self.check()?;
         match self.kind.kind {
-            Kind::Read(show) | Kind::ReadWrite(show, _) | Kind::Tasks(show, _) => show(&self.group, out),
+            Kind::Read(show) | Kind::Events(show, _) | Kind::ReadWrite(show, _) | Kind::Tasks(show, _) => show(&self.group, out),
             Kind::Write(_) => Err(Stop::Err(Errno::EINVAL)),
         }
+    }
+
+    fn changes(&self) -> Option<&Changes> {
+        Some(match self.kind.kind {
+            Kind::Events(_, changes) => changes(&self.group),
+            // As all files of groups it can be polled, and nobody is ever told.
+            _ => &QUIET,
+        })
     }
 
     fn store<'a>(&'a self, data: &[u8]) -> OpResult<'a, usize> {
@@ -249,7 +281,7 @@ impl Node for File {
                 let cred = self.opener.as_ref().ok_or(Errno::EACCES)?;
                 migrate::store(&self.group, what, data, cred)?;
             }
-            Kind::Read(_) => return Err(Stop::Err(Errno::EINVAL)),
+            Kind::Read(_) | Kind::Events(..) => return Err(Stop::Err(Errno::EINVAL)),
         }
         Ok(data.len())
     }

@@ -17,7 +17,9 @@ const LIMIT_MAX: i64 = (4 << 20) + 1;
 pub fn may_fork(group: &KArc<Cgroup>) -> Result<(), Errno> {
     let full = |g: &Cgroup| !g.is_root() && g.has(Controller::Pids) && g.pids.load(Relaxed) >= g.pids_max.load(Relaxed);
     if group.ancestors().any(full) {
-        group.effective(Controller::Pids).pids_events.fetch_add(1, Relaxed);
+        let group = group.effective(Controller::Pids);
+        group.pids_events.fetch_add(1, Relaxed);
+        group.pids_changes.tell();
         return Err(Errno::EAGAIN);
     }
     Ok(())

@@ -3,7 +3,7 @@
 use super::group::Controller::{self, Cpu, Cpuacct, Cpuset, Freezer, Pids};
 use super::hierarchy::Hierarchy;
 use super::migrate::What;
-use super::nodes::Kind::{self, Read, ReadWrite, Tasks, Write};
+use super::nodes::Kind::{self, Events, Read, ReadWrite, Tasks, Write};
 use super::nodes::Place::{self, Any, NotRoot, Root};
 use super::nodes::FileType;
 use super::{control, cpu, cpuset, freezer, pids, time, v1};
@@ -28,7 +28,7 @@ static V2_BASE: &[FileType] = &[
     base("cgroup.threads", Any, Tasks(control::show_threads, What::Thread)),
     base("cgroup.controllers", Any, Read(control::show_controllers)),
     base("cgroup.subtree_control", Any, ReadWrite(control::show_subtree_control, control::store_subtree_control)),
-    base("cgroup.events", NotRoot, Read(control::show_events)),
+    base("cgroup.events", NotRoot, Events(control::show_events, |group| &group.events)),
     base("cgroup.max.descendants", Any, ReadWrite(control::show_max_descendants, control::store_max_descendants)),
     base("cgroup.max.depth", Any, ReadWrite(control::show_max_depth, control::store_max_depth)),
     base("cgroup.stat", Any, Read(control::show_stat)),
@@ -50,7 +50,7 @@ static V2_CONTROLLERS: &[FileType] = &[
     of_controller(Pids, "pids.max", NotRoot, ReadWrite(pids::show_max, pids::store_max)),
     of_controller(Pids, "pids.current", NotRoot, Read(pids::show_current)),
     of_controller(Pids, "pids.peak", NotRoot, Read(pids::show_peak)),
-    of_controller(Pids, "pids.events", NotRoot, Read(pids::show_events)),
+    of_controller(Pids, "pids.events", NotRoot, Events(pids::show_events, |group| &group.pids_changes)),
 ];
 
 static V1_BASE: &[FileType] = &[
@@ -85,5 +85,5 @@ static V1_CONTROLLERS: &[FileType] = &[
     of_controller(Pids, "pids.max", NotRoot, ReadWrite(pids::show_max, pids::store_max)),
     of_controller(Pids, "pids.current", NotRoot, Read(pids::show_current)),
     of_controller(Pids, "pids.peak", NotRoot, Read(pids::show_peak)),
-    of_controller(Pids, "pids.events", NotRoot, Read(pids::show_events)),
+    of_controller(Pids, "pids.events", NotRoot, Events(pids::show_events, |group| &group.pids_changes)),
 ];

@@ -87,6 +87,7 @@ pub async fn clone3(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
         pidfd: args.pidfd as usize,
         wanted: if args.set_tid_size > 1 { 0 } else { wanted },
         chooses: args.set_tid_size != 0,
+        cgroup: args.cgroup as i32,
     };
     run_clone(t, request).await
 }

@@ -14,7 +14,9 @@ use super::switch::{HOOKS, read_tls};
 use super::thread::{Thread, ThreadParts};
 use super::user;
 use crate::arch::aarch64::fpsimd;
-use crate::cgroup::membership;
+use crate::cgroup::hierarchy;
+use crate::cgroup::membership::{self, Into};
+use crate::cgroup::migrate::{What, for_clone};
 use crate::ipc::sysv::sem::undo;
 use crate::syscall;
 use crate::trace::hooks;
@@ -53,6 +55,8 @@ pub struct CloneRequest {
     pub wanted: i32,
     /// A number is wanted, whatever it is.
     pub chooses: bool,
+    /// The directory of the group that the child begins in, with CLONE_INTO_CGROUP.
+    pub cgroup: i32,
 }
 
 /// Name spaces: not there. Who may make them gets EINVAL, as from a Linux without these options.
@@ -78,8 +82,7 @@ fn check(parent: &Thread, request: &CloneRequest) -> Result<(), Errno> {
     if flags & NAME_SPACES != 0 {
         return Err(if parent.cred()?.capable(CAP_SYS_ADMIN) { Errno::EINVAL } else { Errno::EPERM });
     }
-    // There are no control groups, so no descriptor is one's.
-    if flags & CLONE_INTO_CGROUP != 0 { Err(Errno::EBADF) } else { Ok(()) }
+    Ok(())
 }
 
 /// The number that the child gets. EINVAL, EPERM, EEXIST: the one that is wanted cannot be had.
@@ -326,6 +329,19 @@ fn params_after_reset(p: Params) -> Params {
 
 /// Enters the new thread into the tree. ERESTARTNOINTR when the parent got a signal meanwhile.
 fn publish(parent: &Thread, request: &CloneRequest, thread: &KArc<Thread>) -> Result<(), Errno> {
+    if request.flags & CLONE_INTO_CGROUP == 0 {
+        return publish_in(parent, request, thread, None);
+    }
+    let file = parent.files()?.get_raw(request.cgroup)?;
+    // The group stays as long as the trees are locked.
+    let mut trees = hierarchy::lock_or_restart()?;
+    let what = if request.flags & CLONE_THREAD != 0 { What::Thread } else { What::Process };
+    let into = for_clone(&mut trees, parent, &file, what)?;
+    publish_in(parent, request, thread, Some(into))
+}
+
+/// The same, into `group` instead of the parent's.
+fn publish_in(parent: &Thread, request: &CloneRequest, thread: &KArc<Thread>, group: Option<Into>) -> Result<(), Errno> {
     let mut guard = tasks();
     // Under the lock, so that a signal for the group sees either both threads or comes before the child.
     if signal::has_pending(parent) || parent.process.is_exiting() {
@@ -338,7 +354,7 @@ fn publish(parent: &Thread, request: &CloneRequest, thread: &KArc<Thread>) -> Re
             // Another thread used the reserved place up: make the call again.
             return Err(Errno::ERESTARTNOINTR);
         }
-        membership::fork(parent, thread, None, &guard)?;
+        membership::fork(parent, thread, group, &guard)?;
         process.live_threads.fetch_add(1, Relaxed);
         process.running_threads.fetch_add(1, Relaxed);
     } else {
@@ -354,7 +370,7 @@ fn publish(parent: &Thread, request: &CloneRequest, thread: &KArc<Thread>) -> Re
             },
         };
         process.relations_mut(&mut guard).autogroup = autogroup;
-        membership::fork(parent, thread, None, &guard)?;
+        membership::fork(parent, thread, group, &guard)?;
         let relations = process.relations_mut(&mut guard);
         relations.pgrp = pgrp;
         relations.session = session;

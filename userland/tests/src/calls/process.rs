@@ -207,10 +207,49 @@ fn clone3(args: &[u64; 11], size: usize) -> String {
     if r < 0 { r.show() } else { wait(r as i32) }
 }
 
+/// Runs `f` with the directory of a group of version 2, which is called `here`.
+fn in_group<R>(f: impl FnOnce(i32) -> R) -> R {
+    sys!(mkdirat, CWD, c"groups", 0o755);
+    sys!(mount, c"none", c"groups", c"cgroup2", 0, 0);
+    sys!(mkdirat, CWD, c"groups/here", 0o755);
+    let fd = open(c"groups/here", libc::O_RDONLY | libc::O_DIRECTORY);
+    let r = f(fd);
+    sys!(close, fd);
+    sys!(unlinkat, CWD, c"groups/here", libc::AT_REMOVEDIR);
+    file(c"groups/cgroup.subtree_control", "-pids");
+    sys!(umount2, c"groups", libc::MNT_DETACH);
+    r
+}
+
+/// A child that begins in the group whose directory is `fd`: whether it finds itself there.
+fn born_in(fd: i32, flags: u64) -> String {
+    let mut args = arguments(0x2_0000_0000 | flags, if flags == 0 { SIGCHLD } else { 0 });
+    args[10] = fd as u64;
+    let r = sys!(clone3, &args, 88);
+    if r == 0 {
+        let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+        sys!(exit_group, i32::from(groups.lines().any(|l| l == "0::/here")));
+    }
+    if r < 0 { r.show() } else { wait(r as i32) }
+}
+
+/// What of POLLPRI and POLLERR a poll finds at once.
+fn urgent(fd: i32) -> i32 {
+    let mut of = libc::pollfd { fd, events: libc::POLLPRI, revents: 0 };
+    sys!(ppoll, &mut of, 1, &[0u64, 0], 0, 8);
+    of.revents.into()
+}
+
+/// The text of a file from its beginning.
+fn read_all(fd: i32) -> String {
+    let mut text = [0u8; 256];
+    let n = sys!(pread64, fd, &mut text, 256, 0);
+    String::from_utf8_lossy(&text[..n.max(0) as usize]).trim_end().replace('\n', ", ")
+}
+
 fn clones_by_structure(a: &mut Calls) {
-    a.call("clone3", "EINVAL E2BIG EEXIST EPERM EBADF EAGAIN", "cl_args", false)
-        .not("EBUSY", "no control groups")
-        .not("EOPNOTSUPP", "no control groups")
+    a.call("clone3", "EINVAL E2BIG EEXIST EPERM EBADF EAGAIN ENOENT EACCES EOPNOTSUPP", "cl_args", false)
+        .not("EBUSY", "all controllers are threaded")
         .not("ENOMEM", "see --nth");
     a.ok("fork", || clone3(&arguments(0, SIGCHLD), 88))
         .ok("smallest-structure", || clone3(&arguments(0, SIGCHLD), 64))
@@ -290,6 +329,41 @@ fn clones_by_structure(a: &mut Calls) {
             let mut args = arguments(0x2_0000_0000, SIGCHLD);
             args[10] = 99;
             clone3(&args, 88)
+        })
+        .ok("cgroup", || in_group(|fd| born_in(fd, 0)))
+        .err("EOPNOTSUPP-cgroup-thread", || in_group(|fd| born_in(fd, (libc::CLONE_THREAD | libc::CLONE_SIGHAND | libc::CLONE_VM) as u64)))
+        .ok("cgroup-tells-its-events", || {
+            in_group(|fd| {
+                let events = sys!(openat, fd, c"cgroup.events", libc::O_RDONLY) as i32;
+                let new = urgent(events);
+                let text = read_all(events);
+                let seen = urgent(events);
+                let born = born_in(fd, 0);
+                (new, text, seen, born, urgent(events), read_all(events), urgent(events))
+            })
+        })
+        .ok("cgroup-that-is-full", || {
+            in_group(|fd| {
+                file(c"groups/cgroup.subtree_control", "+pids");
+                file(c"groups/here/pids.max", "0");
+                let events = sys!(openat, fd, c"pids.events", libc::O_RDONLY) as i32;
+                (read_all(events), urgent(events), born_in(fd, 0), urgent(events), read_all(events))
+            })
+        })
+        .err("ENOENT-cgroup-removed", || {
+            in_group(|fd| {
+                sys!(unlinkat, CWD, c"groups/here", libc::AT_REMOVEDIR);
+                born_in(fd, 0)
+            })
+        })
+        .err("EBADF-cgroup-no-group", || born_in(open(c".", libc::O_RDONLY), 0))
+        .err("EBADF-cgroup-file", || in_group(|_| born_in(open(c"groups/here/cgroup.procs", libc::O_RDONLY), 0)))
+        .err("EACCES-cgroup", || in_group(|fd| as_user(|| born_in(fd, 0))))
+        .ok("cgroup-threaded", || {
+            in_group(|fd| {
+                file(c"groups/here/cgroup.type", "threaded");
+                born_in(fd, 0)
+            })
         })
         .bad("cl_args", || sys!(clone3, BAD, 88))
         .bad("cl_args-edge", || sys!(clone3, edge(64), 88));
