@@ -37,6 +37,9 @@ pub trait Platform: Sync {
     fn cpu_dying(&self) {}
     /// Powers this CPU off; returns when it has been started anew. Interrupts masked before and after, in the stop task.
     fn power_off(&self) {}
+    /// A grace period takes too long. Hard interrupt; again after a while if it goes on.
+    #[cfg(not(loom))]
+    fn rcu_stall(&self, _stall: crate::sync::rcu::stall::Stall) {}
     /// A tracer wanted to know. Interrupts masked; may not wake anybody.
     fn trace(&self, _event: Event<'_>) {}
     /// Wakes everything in `mask` that waits in `wait_for_event`; used for stop and RCU expedited requests.

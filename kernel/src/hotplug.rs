@@ -13,7 +13,7 @@
 use crate::arch::aarch64::{psci, smp as firmware};
 use crate::cgroup::cpuset;
 use crate::task::kthread;
-use crate::{pr_err, pr_info, softirq};
+use crate::{pr_err, pr_info, smp, softirq};
 use core::sync::atomic::{AtomicI32, Ordering::*};
 use vigil_abi::Errno;
 use vigil_abi::poll::POLLOUT;
@@ -104,7 +104,11 @@ async fn cpuhp() {
     loop {
         let asked = || CURRENT.lock().clone();
         let Ok(request) = ASKED.wait_until(wait_site!("smpboot_thread_fn"), WaitMode::Interruptible, asked).await else { continue };
+        while !smp::begin_transition() {
+            let _ = sleep_until(wait_site!("cpuhp"), now().saturating_add(LOOK), 0, WaitMode::Uninterruptible).await;
+        }
         let result = if request.up { bring_up(request.cpu).await } else { take_down(request.cpu).await };
+        smp::end_transition();
         let done = CURRENT.lock().take();
         request.result.store(result.map_or_else(Errno::raw, |()| 0), Release);
         drop(done);

@@ -13,6 +13,7 @@ use vigil_executor::cpu::{CpuId, CpuMask};
 use vigil_executor::executor::pool;
 use vigil_executor::platform::{self, Platform};
 use vigil_executor::stack::{CONTEXT_SIZE, STACK_ALIGN, STACK_SIZE};
+use vigil_executor::sync::rcu::stall::Stall;
 use vigil_executor::task::Task;
 use vigil_executor::trace::Event;
 use vigil_mem::{Gfp, page_alloc, slab, vmalloc};
@@ -58,6 +59,10 @@ impl Platform for Kernel {
 
     fn power_off(&self) {
         firmware::power_off();
+    }
+
+    fn rcu_stall(&self, stall: Stall) {
+        crate::debug::rcu_stall::tell(stall);
     }
 
     fn run_softirqs(&self) {

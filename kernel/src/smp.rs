@@ -6,7 +6,7 @@
 //! (DESIGN.md rule 1). It is never full, because a CPU has one call under way at a time.
 
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::*};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering::*};
 use crossbeam_queue::ArrayQueue;
 use spin::Once;
 use vigil_drivers::irq::{Ipi, send_ipi};
@@ -82,9 +82,33 @@ fn hold(held: usize) {
     unsafe { core::arch::asm!("isb", options(nostack, preserves_flags)) };
 }
 
+/// What is done to all CPUs at once, and needs that none comes or goes meanwhile: how many such things are under way, or
+/// [`IN_TRANSITION`].
+static STEADY: AtomicUsize = AtomicUsize::new(0);
+/// A CPU comes or goes.
+const IN_TRANSITION: usize = usize::MAX;
+
+/// A CPU is about to come or go. `false`: not yet, for it would run what somebody changes at this moment (Linux: cpus_write_lock).
+#[must_use = "nobody may come or go unless it is true"]
+pub fn begin_transition() -> bool {
+    STEADY.compare_exchange(0, IN_TRANSITION, Acquire, Relaxed).is_ok()
+}
+
+/// It has come, or gone.
+pub fn end_transition() {
+    STEADY.store(0, Release);
+}
+
+/// A CPU comes or goes: it is in no set of CPUs that run, and runs nevertheless.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Unsteady;
+
 /// Runs `f` with interrupts masked while all other online CPUs wait in a hard interrupt (Linux: stop_machine). Interrupts must be on.
-/// One at a time: the caller holds a lock for it, with interrupts on.
-pub fn stop_others_while(f: impl FnOnce()) {
+/// One at a time: the caller holds a lock for it, with interrupts on. That also keeps it from waiting for a CPU that goes, which
+/// itself waits until nobody holds a lock; so it does not, but says so.
+pub fn stop_others_while(f: impl FnOnce()) -> Result<(), Unsteady> {
+    let enter = |n: usize| (n != IN_TRANSITION).then(|| n.wrapping_add(1));
+    STEADY.fetch_update(Acquire, Relaxed, enter).map_err(|_| Unsteady)?;
     let held = Held { arrived: AtomicUsize::new(0), go_on: AtomicBool::new(false) };
     call_others_and(hold, &raw const held as usize, |count| {
         while held.arrived.load(Acquire) != count {
@@ -93,10 +117,34 @@ pub fn stop_others_while(f: impl FnOnce()) {
         arch::without_irqs(f);
         held.go_on.store(true, Release);
     });
+    STEADY.fetch_sub(1, Release);
+    Ok(())
+}
+
+/// What CPUs are to show of themselves when they take an interrupt.
+static SHOW: PerCpu<AtomicPtr<()>> = PerCpu::new([const { AtomicPtr::new(core::ptr::null_mut()) }; MAX_CPUS]);
+
+/// Makes the CPUs of `others`, of which this is none, run `f(0)` in a hard interrupt, and does not wait for it. Any context.
+pub fn show(others: CpuMask, f: fn(usize)) {
+    let there = CpuMask(others.0 & ONLINE.load().0);
+    there.iter().for_each(|cpu| SHOW.of(cpu).store(f as *mut (), Release));
+    if there.0 != 0 {
+        send_ipi(there, Ipi::CallFunction);
+    }
+}
+
+fn show_if_asked() {
+    let f = SHOW.this().swap(core::ptr::null_mut(), Acquire);
+    if !f.is_null() {
+        // SAFETY: only `show` stores here, and it stores a `fn(usize)`.
+        let f = unsafe { core::mem::transmute::<*mut (), fn(usize)>(f) };
+        f(0);
+    }
 }
 
 /// Makes the calls that are in this CPU's mailbox; hard interrupt.
 pub fn run_calls() {
+    show_if_asked();
     let Some(mailbox) = MAILBOXES.this().get() else { return };
     while let Some(call) = mailbox.pop() {
         (call.function)(call.argument);

@@ -25,6 +25,8 @@ pub fn kernel_main(info: &'static BootInfo) -> ! {
     softirq::init();
     platform::init();
     panic::set_stop_others(crate::smp::stop_others);
+    #[cfg(debug_assertions)]
+    crate::debug::lockdep::init();
     panic::set_dump_task(task::dead::dump_current);
     report::set_kill_current(task::dead::kill_current);
     if let Err(e) = crate::mm::init() {

@@ -33,6 +33,11 @@ echo $t > current_tracer; echo 1 > events/enable; echo 1 > runqueue_latency; cat
 done; done
 touch /tmp/stop; wait; cat current_tracer events/enable; grep -q 'class fair: count [1-9]' runqueue_latency && echo counted"#;
 
+/// Sites change while CPUs go and come; where that cannot be, it is said. At the end they can be changed again.
+const BESIDE_HOTPLUG: &str = r#"(cd /sys/devices/system/cpu; for i in 1 2 3 4; do for c in 1 2 3; do echo 0 > cpu$c/online; echo 1 > cpu$c/online; done; done; touch /tmp/stop) &
+while [ ! -e /tmp/stop ]; do for t in preemptirqsoff poll nop; do echo $t > current_tracer; done; done 2>&1 | grep -v busy
+wait; echo preemptoff > current_tracer && cat current_tracer; echo nop > current_tracer && cat current_tracer; cat /sys/devices/system/cpu/online"#;
+
 /// A session on one CPU in virtual time, in which `tracer` looks at `crash`.
 fn planted(tracer: &'static str, crash: &'static str, max: &'static str, finds: Vec<(&'static str, &'static str)>) -> Case {
     let typed = format!("echo {tracer} > current_tracer; sleep 0.2; ls -lR /proc/1 > /tmp/ls 2>&1; echo before $(($(cat tracing_max_latency) < 10000))");
@@ -54,6 +59,7 @@ pub fn cases() -> Vec<Case> {
         script("trace/switches-of-a-ping-pong", PING_PONG, "torn 0\nto pong 1\nto ping 1\n").options(&["--smp", "1"]),
         script("trace/pipe-waits", PIPE, "ready\nsteady\n0\nleft\n").options(&["--smp", "2"]),
         script("trace/sites-change-under-load", UNDER_LOAD, "nop\n0\ncounted\n").options(&["--smp", "4"]),
+        script("trace/sites-change-beside-hotplug", BESIDE_HOTPLUG, "preemptoff\nnop\n0-3\n").options(&["--smp", "4"]),
         planted("irqsoff", "SPIN_IRQS_OFF", "max 20 ms\r\n", vec![started("lkdtm::spin_irqs_off+0x")]),
         planted("preemptoff", "SPIN_PREEMPT_OFF", "max 20 ms\r\n", vec![started("lkdtm::spin_preempt_off+0x")]),
         planted(

@@ -71,7 +71,8 @@ pub struct Inode {
     attributes: Lazy<AttributeList>,
 }
 
-static RWSEM_CLASS: LockClass = LockClass::new("i_rwsem");
+/// Parent before child; two directories of a rename as `namei/rename.rs` says.
+static RWSEM_CLASS: LockClass = LockClass::nesting("i_rwsem");
 static TIMES_CLASS: LockClass = LockClass::new("i_times");
 
 /// A change of attributes that has been checked (Linux: struct iattr).

@@ -11,6 +11,8 @@
 //! | [`oops`] | what a kernel fault means, and the policy |
 //! | `report` | says it and does it |
 //! | `backtrace`, `panic` | last words (kernel target only) |
+//! | `rcu_stall` | grace periods that do not end |
+//! | `lockdep` | what the lock checker has found (builds with checks on) |
 //! | `report_tasks` | lists of tasks, the hung-task watchdog |
 //! | `sysrq` | commands to the kernel itself |
 //! | `lkdtm` | root may break the kernel, to see that it copes |
@@ -31,8 +33,12 @@ pub mod semihosting;
 pub mod backtrace;
 #[cfg(target_os = "none")]
 pub mod lkdtm;
+#[cfg(all(target_os = "none", debug_assertions))]
+pub mod lockdep;
 #[cfg(target_os = "none")]
 pub mod panic;
+#[cfg(target_os = "none")]
+pub mod rcu_stall;
 #[cfg(target_os = "none")]
 pub mod report;
 #[cfg(target_os = "none")]

@@ -42,6 +42,8 @@ mod misc;
 #[cfg(target_os = "none")]
 mod process;
 #[cfg(target_os = "none")]
+mod rcu;
+#[cfg(target_os = "none")]
 mod space;
 #[cfg(target_os = "none")]
 mod status;
@@ -81,6 +83,7 @@ pub fn init() -> Result<(), Errno> {
     irq_dir::init()?;
     sysctl::init()?;
     sysfs::init()?;
+    rcu::init()?;
     sched::init()?;
     sched_debug::init()?;
     crate::cgroup::init()?;

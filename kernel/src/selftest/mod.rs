@@ -16,6 +16,7 @@
 //! | `rcu` | RCU callbacks are softirqs, and a flood of them is ksoftirqd's ([`rcu`]) | callbacks |
 //! | `lockdep` | the lock checker finds planted deadlocks; only with checks on (`deadlocks.rs`) | |
 //! | `torture`, `torture-rcu`, `torture-locks` | RCU, SRCU and every lock hold under all that a machine can do to them ([`torture`]) | seconds |
+//! | `rcu-stall` | a grace period that does not end is told of ([`rcu`]) | |
 //! | `sizes` | bytes of what a thread keeps ([`sizes`]) | |
 
 #[cfg(debug_assertions)]
@@ -87,6 +88,7 @@ async fn run(list: &'static [u8], beside: bool, cpus: usize) {
             b"torture" => torture::run(torture::What { rcu: true, locks: true }, number.unwrap_or(10)).await,
             b"torture-rcu" => torture::run(torture::What { rcu: true, locks: false }, number.unwrap_or(10)).await,
             b"torture-locks" => torture::run(torture::What { rcu: false, locks: true }, number.unwrap_or(10)).await,
+            b"rcu-stall" => rcu::stall().await,
             b"sizes" => sizes::run(),
             _ => {
                 pr_crit!("selftest: no test of the name {}", name.escape_ascii());

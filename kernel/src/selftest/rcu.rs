@@ -1,8 +1,10 @@
 //! RCU callbacks are a softirq: a few at once, a flood by ksoftirqd.
 
 use super::report;
+use crate::debug::rcu_stall;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, Ordering::*};
+use vigil_executor::class::Params;
 use vigil_executor::context::in_interrupt;
 use vigil_executor::cpu::ONLINE;
 use vigil_executor::sync::rcu::{self, RcuHead};
@@ -62,6 +64,28 @@ pub async fn run(count: u32) -> bool {
     let raised = softirqs().wrapping_sub(before);
     let good = done == count && stray == 0 && deferred > count / 2 && raised > 0 && turns > 5;
     report("rcu", good, format_args!("callbacks {done}, outside of softirqs {stray}, by ksoftirqd {deferred}, softirqs {raised}, turns beside them {turns}"))
+}
+
+/// A section on the boot CPU that lasts longer than the shortest time after which it is told of.
+async fn stuck() {
+    let section = rcu::read_lock();
+    let end = time::now() + 4 * SEC;
+    while time::now() < end {
+        core::hint::spin_loop();
+    }
+    drop(section);
+}
+
+/// A grace period that waits for a section that does not end is told of, and ends with the section.
+pub async fn stall() -> bool {
+    rcu::stall::set_timeout(0);
+    let (told, least) = (rcu_stall::count(), rcu::stall::timeout());
+    let started = super::latency::start_on_boot_cpu(stuck(), Params::DEFAULT);
+    let begun = time::now();
+    let _ = sleep_until(wait_site!("selftest"), begun + 10 * MSEC, 0, WaitMode::Uninterruptible).await;
+    rcu::synchronize(wait_site!("selftest")).await;
+    let (took, told) = ((time::now() - begun) / MSEC, rcu_stall::count() - told);
+    report("rcu-stall", started && least == 3 && took >= 3000 && told == 1, format_args!("a grace period of {took} ms was told {told} times"))
 }
 
 /// How often the RCU softirq has run.

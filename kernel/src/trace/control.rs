@@ -101,7 +101,7 @@ pub fn expand() -> Result<(), Errno> {
     if EXPANDED.load(Relaxed) { Ok(()) } else { resize(SIZE.load(Relaxed)) }
 }
 
-/// Gives each CPU an empty ring of `kib` KiB. EINVAL: 0; ENOMEM.
+/// Gives each CPU an empty ring of `kib` KiB. EINVAL: 0; ENOMEM; EBUSY while a CPU comes or goes.
 pub fn resize(kib: usize) -> Result<(), Errno> {
     let slots = kib.checked_mul(1024).ok_or(Errno::ENOMEM)? / SLOT_SIZE;
     if slots == 0 {
@@ -131,7 +131,11 @@ fn replace(cpu: CpuId, slots: usize) -> Result<(), Errno> {
     let new = KBox::into_raw(KBox::try_new(Ring::new(new_slots(slots)?))?);
     let mut old = core::ptr::null_mut();
     // Writers are in the middle of an entry only with interrupts masked: not while they are held.
-    reading(|| smp::stop_others_while(|| old = state::of(cpu).set_ring(new)));
+    let result = reading(|| smp::stop_others_while(|| old = state::of(cpu).set_ring(new)));
+    if result.is_err() {
+        // Nobody has seen the new one.
+        old = new;
+    }
     if !old.is_null() {
         // SAFETY: made by this function, and nobody has it any more.
         unsafe {
@@ -139,7 +143,7 @@ fn replace(cpu: CpuId, slots: usize) -> Result<(), Errno> {
             vmalloc::vfree(VirtAddr::from_ptr(ring.slots().as_ptr()));
         }
     }
-    Ok(())
+    result.map_err(|smp::Unsteady| Errno::EBUSY)
 }
 
 /// Slots of a new ring. ENOMEM.

@@ -8,7 +8,7 @@ use crate::arch;
 use crate::context::{Context, MAX_HELD, in_hardirq, in_softirq};
 use core::cell::Cell;
 use core::panic::Location;
-use core::sync::atomic::{AtomicPtr, Ordering::*};
+use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering::*};
 
 /// Called with each finding; null: panic.
 static HOOK: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
@@ -18,8 +18,27 @@ pub fn set_report_hook(hook: fn(&Report)) {
     HOOK.store(hook as *mut (), Release);
 }
 
+/// Findings that were told, as numbers; what comes after these is told again and again.
+static TOLD: [AtomicUsize; 128] = [const { AtomicUsize::new(0) }; 128];
+
+/// Whether `kind` of these two has not been told before: a finding of an order is made once, others at each acquisition.
+fn is_news(kind: Kind, me: &'static str, other: &'static str) -> bool {
+    let number = me.as_ptr().addr().wrapping_mul(31).wrapping_add(other.as_ptr().addr()).wrapping_mul(31).wrapping_add(kind as usize + 1);
+    for told in &TOLD {
+        match told.compare_exchange(0, number, Relaxed, Relaxed) {
+            Ok(_) => return true,
+            Err(known) if known == number => return false,
+            Err(_) => {}
+        }
+    }
+    true
+}
+
 #[cold]
 pub(super) fn report(kind: Kind, me: (&'static str, Place), other: (&'static str, Place), path: Path) {
+    if !is_news(kind, me.0, other.0) {
+        return;
+    }
     let ctx = Context::here();
     let mut report = Report { kind, me, other, held: [HeldLock(0); MAX_HELD], held_len: 0, path };
     let tasks_own = if level() == 0 { tasks::held() } else { tasks::Own::NONE };
@@ -210,7 +229,9 @@ pub(super) fn check_order(held: HeldLock, held_addr: usize, lock: HeldLock, addr
     let (other, me) = (held.class(), lock.class());
     if other == me {
         // A reader in an interrupt passes writers that wait, so it may enter again beside itself.
-        if !(lock.reads() && held.reads() && held_addr == addr && lock.level() != 0) {
+        let passes = lock.reads() && held.reads() && held_addr == addr && lock.level() != 0;
+        let nests = held_addr != addr && graph::class(me).is_some_and(|class| class.nests);
+        if !passes && !nests {
             report(Kind::Recursion, lock.named(), held.named(), Path::EMPTY);
         }
         return;

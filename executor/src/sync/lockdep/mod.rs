@@ -39,12 +39,21 @@ pub struct LockClass {
     /// 1 + its index in the checker's table; 0 until its first use.
     #[cfg_attr(not(all(debug_assertions, not(loom))), allow(dead_code, reason = "only the checker reads it"))]
     pub(crate) id: AtomicU32,
+    /// Locks of this class are held within each other.
+    #[cfg_attr(not(all(debug_assertions, not(loom))), allow(dead_code, reason = "only the checker reads it"))]
+    pub(crate) nests: bool,
 }
 
 impl LockClass {
     /// A class called `name`, as it appears in reports and in `docs/locking.md`.
     pub const fn new(name: &'static str) -> Self {
-        LockClass { name, id: AtomicU32::new(0) }
+        LockClass { name, id: AtomicU32::new(0), nests: false }
+    }
+
+    /// A class whose locks are taken within each other, in an order that their users keep, such as parent before child (Linux:
+    /// `inode_lock_nested`). That no lock is taken twice is checked all the same.
+    pub const fn nesting(name: &'static str) -> Self {
+        LockClass { name, id: AtomicU32::new(0), nests: true }
     }
 
     /// Its name.

@@ -150,6 +150,12 @@ pub(super) unsafe fn push_behind_all(heads: &'static [RcuHead; MAX_CPUS], functi
     request(target);
 }
 
+/// How many callbacks wait, on all CPUs.
+#[cfg(not(loom))]
+pub(super) fn queued() -> usize {
+    queues().iter().map(|queue| queue.list.lock_irq().len).sum()
+}
+
 /// CPUs with callbacks that can run at sequence number `seq`.
 pub(super) fn ready_cpus(seq: u64) -> CpuMask {
     let mut mask = 0;

@@ -18,6 +18,8 @@ mod barrier;
 mod callbacks;
 mod grace;
 mod pointer;
+#[cfg(not(loom))]
+pub mod stall;
 
 #[cfg(not(loom))]
 pub use barrier::barrier;
@@ -35,9 +37,13 @@ use crate::time::{MSEC, Nanos, now};
 use crate::timer::Timer;
 use crate::wait::{WaitMode, WaitSite};
 use core::pin::Pin;
+use core::sync::atomic::AtomicI32;
 
 /// How long a grace period may last before the CPUs that it waits for are interrupted (Linux: 3 jiffies).
 pub const FORCE_AFTER: Nanos = 4 * MSEC;
+
+/// A timer that is late by so much is on a CPU that has its interrupts masked.
+const LOST: Nanos = 1000 * MSEC;
 
 loom_static! {
     /// The machine of the whole system.
@@ -110,10 +116,19 @@ pub fn idle_exit(cpu: CpuId) {
     GRACE.idle_exit(bit(cpu));
 }
 
+/// Normal grace periods are as good as expedited ones; expedited ones are normal (Linux: rcu_expedited, rcu_normal).
+static ALWAYS_EXPEDITED: AtomicI32 = AtomicI32::new(0);
+static ALWAYS_NORMAL: AtomicI32 = AtomicI32::new(0);
+
+/// The words that make all grace periods expedited, or normal, which wins: anything but 0.
+pub fn preferences() -> [&'static AtomicI32; 2] {
+    [&ALWAYS_EXPEDITED, &ALWAYS_NORMAL]
+}
+
 /// Waits until all read-side sections that had begun before the call have ended. Updaters replace a pointer, await
 /// this, and free what it pointed to.
 pub async fn synchronize(site: &'static WaitSite) {
-    wait(site, false).await;
+    wait(site, ALWAYS_EXPEDITED.load(Ordering::Relaxed) != 0).await;
 }
 
 /// As [`synchronize`], and interrupts the CPUs that are waited for at once (Linux: synchronize_rcu_expedited).
@@ -131,7 +146,7 @@ async fn wait(site: &'static WaitSite, expedited: bool) {
         quiescent(CpuId::current());
     }
     arch::irq_restore(irq);
-    if expedited && !GRACE.is_done(target) {
+    if expedited && ALWAYS_NORMAL.load(Ordering::Relaxed) == 0 && !GRACE.is_done(target) {
         kick();
     }
     while GRACE.wait_end(site, WaitMode::Uninterruptible, target).await.is_err() {}
@@ -158,7 +173,8 @@ fn request(target: u64) {
     if GRACE.request(target) {
         ended();
     }
-    if GRACE.is_wanted() && !FORCE.is_queued() {
+    if GRACE.is_wanted() && (!FORCE.is_queued() || FORCE.deadline() < now().saturating_sub(LOST)) {
+        // It is not queued, or is on a CPU that has not taken an interrupt for long, and perhaps never will.
         force_timer().start(now().saturating_add(FORCE_AFTER), MSEC);
     }
 }
@@ -228,6 +244,8 @@ fn force(_timer: &Timer) {
     // Not "pending": between two grace periods in a row nobody is waited for, for a moment.
     if GRACE.is_wanted() {
         kick();
+        #[cfg(not(loom))]
+        stall::look(now());
         force_timer().start(now().saturating_add(FORCE_AFTER), MSEC);
     }
 }

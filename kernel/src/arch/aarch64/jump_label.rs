@@ -82,7 +82,8 @@ pub fn keys() -> u32 {
     ON.load(Relaxed)
 }
 
-/// Makes `keys` the ones that are on. In a task or at boot, interrupts on, no lock held that an interrupt takes. ENOMEM.
+/// Makes `keys` the ones that are on. In a task or at boot, interrupts on, no lock held that an interrupt takes. ENOMEM;
+/// EBUSY while a CPU comes or goes.
 pub fn set(keys: u32) -> Result<(), Errno> {
     if sites().len() > MAX_SITES {
         return Err(Errno::E2BIG);
@@ -97,7 +98,7 @@ pub fn set(keys: u32) -> Result<(), Errno> {
     if let Some(originals) = ORIGINALS.get()
         && keys != ON.load(Relaxed)
     {
-        smp::stop_others_while(|| patch(originals, keys));
+        smp::stop_others_while(|| patch(originals, keys)).map_err(|smp::Unsteady| Errno::EBUSY)?;
         ON.store(keys, Relaxed);
     }
     drop(guard);
