@@ -137,6 +137,48 @@ impl Apt {
         find(&self.version(package)?).with_context(|| format!("apt-get did not leave {package} in {}", debs.display()))
     }
 
+    /// Fetches and unpacks the upstream source of a package (once), without Debian's changes, and gives its directory.
+    pub fn source(&self, package: &str) -> Result<PathBuf> {
+        let dir = self.dir.join("source").join(package);
+        let _lock = self.lock()?;
+        if !dir.exists() {
+            // The machine's own lists of binary packages, asked for sources instead.
+            let state = self.dir.join("source-state");
+            for sub in ["lists/partial", "sources.d", "fetched"] {
+                std::fs::create_dir_all(state.join(sub))?;
+            }
+            let lists = std::iter::once(PathBuf::from("/etc/apt/sources.list"));
+            for (number, list) in lists.chain(std::fs::read_dir("/etc/apt/sources.list.d")?.flatten().map(|e| e.path())).enumerate() {
+                let Ok(text) = std::fs::read_to_string(&list) else { continue };
+                let (old, new) = if list.extension().is_some_and(|e| e == "sources") { ("Types: deb", "Types: deb-src") } else { ("deb ", "deb-src ") };
+                let line = |l: &str| if l.starts_with(old) && !l.starts_with("Types: deb-src") { l.replacen(old, new, 1) } else { l.to_string() };
+                let name = format!("{number}.{}", if new == "deb-src " { "list" } else { "sources" });
+                std::fs::write(state.join("sources.d").join(name), text.lines().map(|l| line(l) + "\n").collect::<String>())?;
+            }
+            let s = state.display();
+            let options = [format!("Dir::State::Lists={s}/lists"), format!("Dir::Etc::sourceparts={s}/sources.d"), "Dir::Etc::sourcelist=/dev/null".to_string()];
+            let with = |args: &[&str]| {
+                let mut command = self.command("apt-get");
+                options.iter().for_each(|o| _ = command.arg("-o").arg(o));
+                command.args(args).current_dir(state.join("fetched"));
+                command
+            };
+            // As in `update`: what counts is what can be had afterwards.
+            if let Err(error) = ui::step("reading Debian's lists of sources", &mut with(&["update"])) {
+                ui::say(&format!("{error:#}"));
+            }
+            ui::step(&format!("fetching the source of {package}"), &mut with(&["source", "--download-only", package]))?;
+            let of = |name: &str| name.starts_with(&format!("{package}_")) && name.contains(".orig.tar.");
+            let archive = std::fs::read_dir(state.join("fetched"))?.flatten().map(|e| e.path()).find(|p| p.file_name().is_some_and(|n| of(&n.to_string_lossy())));
+            let archive = archive.with_context(|| format!("apt-get left no source of {package}"))?;
+            let temporary = dir.with_extension("tmp");
+            std::fs::create_dir_all(&temporary)?;
+            ui::step("unpacking it", Command::new("tar").args(["-x", "--strip-components=1", "--no-same-owner", "-C"]).arg(&temporary).arg("-f").arg(&archive))?;
+            std::fs::rename(&temporary, &dir)?;
+        }
+        Ok(dir)
+    }
+
     /// Unpacks one package without its dependencies (once) and gives the directory.
     pub fn unpacked(&self, package: &str) -> Result<PathBuf> {
         self.unpacked_part(package, &[])

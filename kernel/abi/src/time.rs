@@ -139,3 +139,70 @@ mod tests {
         assert_eq!(Timeval::from_nanos(2_000_001_999).tv_usec, 1);
     }
 }
+
+// adjtimex(2): modes, status bits and states.
+abi_consts! { u32; unchecked;
+    ADJ_OFFSET = 1, ADJ_FREQUENCY = 2, ADJ_MAXERROR = 4, ADJ_ESTERROR = 8, ADJ_STATUS = 0x10, ADJ_TIMECONST = 0x20,
+    ADJ_TAI = 0x80, ADJ_SETOFFSET = 0x100, ADJ_MICRO = 0x1000, ADJ_NANO = 0x2000, ADJ_TICK = 0x4000, ADJ_ADJTIME = 0x8000,
+    ADJ_OFFSET_SINGLESHOT = 0x8001, ADJ_OFFSET_SS_READ = 0xa001,
+}
+abi_consts! { i32; unchecked;
+    STA_PLL = 1, STA_PPSFREQ = 2, STA_PPSTIME = 4, STA_FLL = 8, STA_INS = 0x10, STA_DEL = 0x20, STA_UNSYNC = 0x40,
+    STA_FREQHOLD = 0x80, STA_PPSSIGNAL = 0x100, STA_PPSJITTER = 0x200, STA_PPSWANDER = 0x400, STA_PPSERROR = 0x800,
+    STA_CLOCKERR = 0x1000, STA_NANO = 0x2000, STA_MODE = 0x4000, STA_CLK = 0x8000, STA_RONLY = 0xff00,
+    TIME_OK = 0, TIME_INS = 1, TIME_DEL = 2, TIME_OOP = 3, TIME_WAIT = 4, TIME_ERROR = 5,
+}
+
+abi_struct! {
+    /// `struct timex` of adjtimex(2).
+    pub struct Timex: 208 {
+        /// What to set: ADJ_*.
+        pub modes: u32,
+        /// Not used.
+        pub pad0: i32,
+        /// Microseconds, or nanoseconds with STA_NANO.
+        pub offset: i64,
+        /// Parts in a million with 16 bits of fraction.
+        pub freq: i64,
+        /// Microseconds.
+        pub maxerror: i64,
+        /// Microseconds.
+        pub esterror: i64,
+        /// STA_*.
+        pub status: i32,
+        /// Not used.
+        pub pad1: i32,
+        /// The loop's time constant; with ADJ_TAI the offset of TAI.
+        pub constant: i64,
+        /// Microseconds.
+        pub precision: i64,
+        /// As `freq`.
+        pub tolerance: i64,
+        /// The time; `tv_usec` holds nanoseconds with STA_NANO.
+        pub time: Timeval,
+        /// Microseconds of a tick.
+        pub tick: i64,
+        /// Of pulses per second, which do not exist: 0, to the last of them.
+        pub ppsfreq: i64,
+        /// 0.
+        pub jitter: i64,
+        /// 0.
+        pub shift: i32,
+        /// Not used.
+        pub pad2: i32,
+        /// 0.
+        pub stabil: i64,
+        /// 0.
+        pub jitcnt: i64,
+        /// 0.
+        pub calcnt: i64,
+        /// 0.
+        pub errcnt: i64,
+        /// 0.
+        pub stbcnt: i64,
+        /// CLOCK_TAI minus CLOCK_REALTIME, seconds.
+        pub tai: i32,
+        /// Not used.
+        pub pad3: [i32; 11],
+    }
+}

@@ -63,8 +63,8 @@ pub struct VdsoTime {
     pub tai: u64,
     /// Resolution of the coarse clocks, nanoseconds.
     pub coarse_resolution: u64,
-    /// Whether CLOCK_MONOTONIC_RAW runs at `mult`, too, with CLOCK_MONOTONIC's value (no slewing so far).
-    pub raw_is_monotonic: bool,
+    /// Whether CLOCK_REALTIME and CLOCK_TAI run at `mult`, too: they are not slewed. If they are, they are read by system calls.
+    pub wall_is_even: bool,
 }
 
 /// Nanoseconds per tick of a counter of `hz`, as [`VdsoTime::mult`] wants it.
@@ -101,9 +101,9 @@ pub fn update_time(t: &VdsoTime) {
     let seq = data.seq.load(Ordering::Relaxed);
     data.seq.store(seq.wrapping_add(1), Ordering::Relaxed);
     fence(Ordering::Release);
-    let mut clocks = (1 << 0) | (1 << 1) | (1 << 5) | (1 << 6) | (1 << 7) | (1 << 11);
-    if t.raw_is_monotonic {
-        clocks |= 1 << 4;
+    let mut clocks = (1 << 1) | (1 << 4) | (1 << 6) | (1 << 7);
+    if t.wall_is_even {
+        clocks |= (1 << 0) | (1 << 5) | (1 << 11);
     }
     let base = |id: usize, ns: u64| data.base_ns[id].store(ns, Ordering::Relaxed);
     base(0, t.realtime);
@@ -129,6 +129,17 @@ pub fn update_timezone(minutes_west: i32, dst: i32) {
         let both = u64::from(minutes_west as u32) | (u64::from(dst as u32) << 32);
         data.timezone.store(both, Ordering::Relaxed);
     }
+}
+
+/// What [`update_timezone`] said last.
+pub fn timezone() -> (i32, i32) {
+    let page = DATA.load(Ordering::Acquire);
+    if page == 0 {
+        return (0, 0);
+    }
+    // SAFETY: as in `update_time`; one word.
+    let both = unsafe { &*(page as *const Data) }.timezone.load(Ordering::Relaxed);
+    (both as u32 as i32, (both >> 32) as u32 as i32)
 }
 
 impl Mm {

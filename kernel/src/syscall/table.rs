@@ -303,6 +303,8 @@ calls! {
     // Time.
     clock_gettime: sync time::clock_gettime;
     clock_settime: sync time::clock_settime;
+    clock_adjtime: sync time::clock_adjtime;
+    adjtimex: sync time::adjtimex;
     clock_getres: sync time::clock_getres;
     clock_nanosleep: both time::try_clock_nanosleep, time::clock_nanosleep;
     nanosleep: both time::try_nanosleep, time::nanosleep;

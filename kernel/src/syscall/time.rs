@@ -5,8 +5,8 @@ use super::{Args, Stop, SysResult, user};
 use crate::task::process::find_thread;
 use crate::task::thread::Thread;
 use crate::time::clock::{self, COARSE_RESOLUTION};
-use crate::time::itimer::Kind;
-use crate::time::timerfd;
+use crate::time::timers::Kind;
+use crate::time::steer;
 use core::sync::atomic::Ordering::*;
 use vigil_abi::process::CAP_SYS_TIME;
 use vigil_abi::time::*;
@@ -14,14 +14,15 @@ use vigil_abi::{Errno, Pod};
 use vigil_executor::task::Task;
 use vigil_executor::time::{Nanos, now};
 use vigil_executor::timer;
-use vigil_executor::wait::WaitMode;
+use vigil_executor::wait::{WaitMode, Waited};
 use vigil_executor::wait_site;
 use vigil_mem::UserPtr;
 
 /// Reads clock `id`. EINVAL for one that does not exist.
 pub fn read_clock(t: &Thread, id: u32) -> Result<Nanos, Errno> {
     match id {
-        CLOCK_REALTIME | CLOCK_REALTIME_COARSE | CLOCK_REALTIME_ALARM | CLOCK_TAI => Ok(clock::realtime()),
+        CLOCK_REALTIME | CLOCK_REALTIME_COARSE | CLOCK_REALTIME_ALARM => Ok(clock::realtime()),
+        CLOCK_TAI => Ok(clock::tai()),
         CLOCK_MONOTONIC | CLOCK_MONOTONIC_RAW | CLOCK_MONOTONIC_COARSE | CLOCK_BOOTTIME | CLOCK_BOOTTIME_ALARM => {
             Ok(now())
         }
@@ -84,11 +85,42 @@ fn set_wall_clock(t: &Thread, ts: Timespec) -> SysResult {
     if !t.cred()?.capable(CAP_SYS_TIME) {
         return Err(Errno::EPERM.into());
     }
-    if !clock::set_realtime(ts.to_nanos()) {
-        return Err(Errno::EINVAL.into());
-    }
-    timerfd::clock_was_set();
+    steer::set(ts.to_nanos())?;
     Ok(0)
+}
+
+/// adjtimex(buf)
+pub fn adjtimex(t: &Thread, a: Args) -> SysResult {
+    adjust(t, UserPtr::new(a[0] as usize))
+}
+
+/// clock_adjtime(clock, buf)
+pub fn clock_adjtime(t: &Thread, a: Args) -> SysResult {
+    let at = UserPtr::<Timex>::new(a[1] as usize);
+    match a[0] as u32 {
+        CLOCK_REALTIME => adjust(t, at),
+        id => {
+            at.read()?;
+            read_clock_kind(id)?;
+            Err(Errno::EOPNOTSUPP.into())
+        }
+    }
+}
+
+/// Whether there is a clock of this kind. EINVAL.
+fn read_clock_kind(id: u32) -> Result<(), Errno> {
+    let exists = (id as i32) < 0 && id & 3 != 3 || id <= CLOCK_BOOTTIME_ALARM || id == CLOCK_TAI;
+    if exists { Ok(()) } else { Err(Errno::EINVAL) }
+}
+
+fn adjust(t: &Thread, at: UserPtr<Timex>) -> SysResult {
+    let mut timex = at.read()?;
+    steer::validate(&timex, t.cred()?.capable(CAP_SYS_TIME))?;
+    // Whether the answer can be written is known before anything is changed: what faults is called again.
+    at.write(&timex)?;
+    let state = steer::adjust(&mut timex)?;
+    at.write(&timex).map_err(|_| Errno::EFAULT)?;
+    Ok(state as usize)
 }
 
 /// clock_getres(clock, resolution)
@@ -108,7 +140,8 @@ pub fn gettimeofday(_: &Thread, a: Args) -> SysResult {
         p.write(&Timeval::from_nanos(clock::realtime()))?;
     }
     if let Some(p) = UserPtr::<Timezone>::new(a[1] as usize).or_null() {
-        p.write(&Timezone::zeroed())?;
+        let (tz_minuteswest, tz_dsttime) = crate::mm::vdso::timezone();
+        p.write(&Timezone { tz_minuteswest, tz_dsttime })?;
     }
     Ok(0)
 }
@@ -247,18 +280,24 @@ pub async fn clock_nanosleep(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     if !absolute {
         return sleep_until(t, deadline_of(so_far, ts.to_nanos()), a[3] as usize).await;
     }
-    let wall = matches!(id, CLOCK_REALTIME | CLOCK_TAI);
+    let site = wait_site!("hrtimer_nanosleep");
+    if !matches!(id, CLOCK_REALTIME | CLOCK_TAI) {
+        return match timer::sleep_until(site, ts.to_nanos(), slack_of(t), WaitMode::Interruptible).await {
+            Ok(()) => Ok(0),
+            Err(_) => Err(Errno::ERESTARTNOHAND),
+        };
+    }
     loop {
-        let target = ts.to_nanos();
         let changes = clock::wall_changes();
-        let deadline = if wall { clock::realtime_to_monotonic(target) } else { target };
-        let site = wait_site!("hrtimer_nanosleep");
-        if timer::sleep_until(site, deadline, slack_of(t), WaitMode::Interruptible).await.is_err() {
-            return Err(Errno::ERESTARTNOHAND);
-        }
-        // The clock was set back while it slept: it is not yet time.
-        if !wall || clock::wall_changes() == changes || clock::realtime() >= target {
+        let target = if id == CLOCK_TAI { ts.to_nanos().saturating_add_signed(-clock::tai_offset()) } else { ts.to_nanos() };
+        if clock::realtime() >= target {
             return Ok(0);
+        }
+        // Whoever sets the clock wakes it, and then it is another time to sleep to.
+        let set = || (clock::wall_changes() != changes).then_some(());
+        let deadline = Some(clock::realtime_to_monotonic(target));
+        if let Waited::Interrupted = steer::SLEEPERS.wait_until_deadline(site, WaitMode::Interruptible, deadline, slack_of(t), set).await {
+            return Err(Errno::ERESTARTNOHAND);
         }
     }
 }

@@ -13,7 +13,7 @@ use super::thread::Thread;
 use super::usage::Used;
 use crate::cgroup::autogroup::Autogroup;
 use crate::mm::Mm;
-use crate::time::itimer::ProcessTimers;
+use crate::time::timers::ProcessTimers;
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering::*};
 use vigil_executor::lock_class;

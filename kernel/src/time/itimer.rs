@@ -1,19 +1,17 @@
-//! Timers that send signals: setitimer(2), timer_create(2), RLIMIT_CPU.
+//! Timers that send signals, one by one; [`super::timers`] has those of a process.
 //!
 //! A wall-clock timer is an hrtimer. Its callback runs in a hard interrupt, where no signal can be sent; it pushes the
 //! timer on a lock-free list and wakes the task `posix-timers`, which re-arms it and sends the signal. A CPU-time timer
 //! looks at the clock when, at the earliest, the time can be used up, and again until it is.
 
 use crate::task::process::{Process, find_thread};
-use crate::task::signal::{self, SIGALRM, SIGKILL, SIGPROF, SIGVTALRM, SIGXCPU, SigInfo};
-use crate::task::thread::Thread;
+use crate::task::signal::{self, SIGKILL, SIGXCPU, SigInfo};
 use crate::time::clock;
 use core::mem::offset_of;
 use core::pin::Pin;
 use core::ptr::null_mut;
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering::*};
+use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering::*};
 use vigil_abi::Errno;
-use vigil_abi::time::*;
 use vigil_executor::class::Params;
 use vigil_executor::lock_class;
 use vigil_executor::sync::SpinLock;
@@ -31,33 +29,25 @@ const CPU_TICK: Nanos = 1_000_000;
 /// re-arms when the signal is taken, which bounds the rate by the receiver; here a real-time task re-arms.
 const MIN_PERIOD: Nanos = 50_000;
 
-/// The three interval timers.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Kind {
-    /// Wall time: SIGALRM.
-    Real = 0,
-    /// User time: SIGVTALRM.
-    Virtual = 1,
-    /// User and system time: SIGPROF.
-    Prof = 2,
-}
-
 /// What a timer counts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Counts {
+pub(super) enum Counts {
     Monotonic,
     Realtime,
+    Tai,
     /// User time of the process.
     User,
     /// CPU time of the process.
     Process,
     /// CPU time of one thread.
     Thread(u32),
+    /// CPU time of the process of this number.
+    ProcessOf(u32),
 }
 
 /// What it does at its expiry.
 #[derive(Clone, Copy, Debug)]
-enum Notify {
+pub(super) enum Notify {
     Nothing,
     Process(SigInfo),
     Thread(u32, SigInfo),
@@ -66,25 +56,27 @@ enum Notify {
 }
 
 #[derive(Clone, Copy, Default)]
-struct Setting {
+pub(super) struct Setting {
     /// Expiry on the clock that it counts; 0: disarmed.
     expiry: Nanos,
     interval: Nanos,
     /// Expiries beyond the one that was signalled, when the signal was taken.
-    overrun: u32,
+    pub(super) overrun: u32,
+    /// On a clock that can be set, but it was given as a span: it counts CLOCK_MONOTONIC.
+    relative: bool,
     /// It was deleted: never armed again, so that its last reference finds it stopped.
     deleted: bool,
 }
 
 /// One timer.
-struct SignalTimer {
+pub(super) struct SignalTimer {
     timer: Timer,
     next: AtomicPtr<SignalTimer>,
     queued: AtomicBool,
     process: KWeak<Process>,
-    counts: Counts,
+    pub(super) counts: Counts,
     notify: Notify,
-    setting: SpinLock<Setting>,
+    pub(super) setting: SpinLock<Setting>,
 }
 
 static FIRED: AtomicPtr<SignalTimer> = AtomicPtr::new(null_mut());
@@ -112,6 +104,38 @@ fn fired(timer: &Timer) {
     DAEMON.wake_all();
 }
 
+/// Timers of clocks that can be set.
+pub(super) static WALL: SpinLock<KVec<KWeak<SignalTimer>>> = SpinLock::new(lock_class!("wall_timers"), KVec::new());
+
+/// The wall clock was set: timers to a time of it are armed anew.
+pub fn clock_was_set() {
+    let mut at = 0;
+    loop {
+        let Some(timer) = WALL.lock().get(at).cloned() else { return };
+        at += 1;
+        let Some(timer) = timer.upgrade() else { continue };
+        let Some(process) = timer.process.upgrade() else { continue };
+        let setting = timer.setting.lock();
+        if setting.expiry != 0 && !setting.relative && !setting.deleted {
+            timer.arm(&process, &setting, 0);
+        }
+    }
+}
+
+/// Takes a timer off that list.
+pub(super) fn forget_wall(timer: &KArc<SignalTimer>) {
+    if matches!(timer.counts, Counts::Realtime | Counts::Tai) {
+        let timer = KArc::downgrade(timer);
+        let gone = {
+            let mut list = WALL.lock();
+            let at = list.iter().position(|other| other.ptr_eq(&timer));
+            let gone = at.and_then(|at| list.swap_remove(at));
+            (gone, if list.is_empty() { core::mem::take(&mut *list) } else { KVec::new() })
+        };
+        drop(gone);
+    }
+}
+
 /// Starts the task that sends the signals.
 pub fn start() -> Result<(), SpawnError> {
     crate::task::kthread::spawn(daemon(), Params::fifo(50), b"posix-timers", None)
@@ -134,7 +158,7 @@ async fn daemon() {
 
 
 impl SignalTimer {
-    fn make(process: &KArc<Process>, counts: Counts, notify: Notify) -> Result<KArc<SignalTimer>, Errno> {
+    pub(super) fn make(process: &KArc<Process>, counts: Counts, notify: Notify) -> Result<KArc<SignalTimer>, Errno> {
         Ok(KArc::try_new(SignalTimer {
             timer: Timer::new(fired),
             next: AtomicPtr::new(null_mut()),
@@ -152,13 +176,16 @@ impl SignalTimer {
     }
 
     /// What the clock shows.
-    fn read(&self, process: &Process) -> Nanos {
+    fn read(&self, process: &Process, relative: bool) -> Nanos {
         match self.counts {
             Counts::Monotonic => now(),
+            Counts::Realtime | Counts::Tai if relative => now(),
             Counts::Realtime => clock::realtime(),
+            Counts::Tai => clock::tai(),
             Counts::User => crate::syscall::process_times(process)[0],
             Counts::Process => crate::syscall::process_times(process).iter().sum(),
             Counts::Thread(tid) => find_thread(tid).map_or(0, |t| t.run_time()),
+            Counts::ProcessOf(pid) => find_thread(pid).map_or(0, |t| crate::syscall::process_times(&t.process).iter().sum()),
         }
     }
 
@@ -168,9 +195,11 @@ impl SignalTimer {
         let expiry = setting.expiry;
         let deadline: Nanos = match self.counts {
             Counts::Monotonic => expiry,
+            Counts::Realtime | Counts::Tai if setting.relative => expiry,
             Counts::Realtime => clock::realtime_to_monotonic(expiry),
+            Counts::Tai => clock::realtime_to_monotonic(expiry.saturating_add_signed(-clock::tai_offset())),
             _ => {
-                let left = expiry.saturating_sub(self.read(process));
+                let left = expiry.saturating_sub(self.read(process, false));
                 let cpus = u64::from(vigil_executor::cpu::ONLINE.load().0.count_ones().max(1));
                 now().saturating_add((left / cpus).max(CPU_TICK))
             }
@@ -181,10 +210,10 @@ impl SignalTimer {
     /// The hrtimer fired: re-arms, and sends the signal.
     fn expired(&self) {
         let Some(process) = self.process.upgrade() else { return };
-        let current = self.read(&process);
         let mut overrun = 0;
         {
             let mut s = self.setting.lock();
+            let current = self.read(&process, s.relative);
             if s.expiry == 0 {
                 return;
             }
@@ -236,253 +265,39 @@ impl SignalTimer {
     }
 
     /// Time left and interval.
-    fn get(&self, process: &Process) -> (Nanos, Nanos) {
+    pub(super) fn get(&self, process: &Process) -> (Nanos, Nanos) {
         let s = *self.setting.lock();
         if s.expiry == 0 {
             return (0, s.interval);
         }
         // Expired but not yet handled: not 0, which would mean disarmed.
-        (s.expiry.saturating_sub(self.read(process)).max(1), s.interval)
+        (s.expiry.saturating_sub(self.read(process, s.relative)).max(1), s.interval)
     }
 
-    fn set(&self, process: &Process, value: Nanos, interval: Nanos, absolute: bool) {
+    pub(super) fn set(&self, process: &Process, value: Nanos, interval: Nanos, absolute: bool) {
         self.pinned().cancel();
         let expiry = match value {
             0 => 0,
             v if absolute => v,
-            v => self.read(process).saturating_add(v),
+            v => self.read(process, true).saturating_add(v),
         };
         let mut s = self.setting.lock();
         if s.deleted {
             return;
         }
-        *s = Setting { expiry, interval, ..Setting::default() };
+        *s = Setting { expiry, interval, relative: !absolute, ..Setting::default() };
         if expiry != 0 {
             self.arm(process, &s, 0);
         }
     }
 }
 
-/// A slot of the table of POSIX timers.
-enum Slot {
-    Free,
-    Reserved,
-    Used(KArc<SignalTimer>),
-}
-
-struct Inner {
-    interval: [Option<KArc<SignalTimer>>; 3],
-    posix: KVec<Slot>,
-    cpu_limit: Option<KArc<SignalTimer>>,
-}
-
-/// The timers of one process. fork gives the child none; exec keeps interval timers only.
-pub struct ProcessTimers {
-    inner: SpinLock<Inner>,
-    /// How many are in use, so that exit and exec of a process without timers look no further.
-    used: AtomicU32,
-}
-
-impl ProcessTimers {
-    /// None.
-    pub const fn new() -> Self {
-        let inner = Inner { interval: [const { None }; 3], posix: KVec::new(), cpu_limit: None };
-        ProcessTimers { inner: SpinLock::new(lock_class!("process_timers"), inner), used: AtomicU32::new(0) }
-    }
-
-    /// Time left and interval of an interval timer.
-    pub fn get_interval(&self, process: &Process, kind: Kind) -> (Nanos, Nanos) {
-        let timer = self.inner.lock().interval[kind as usize].clone();
-        timer.map_or((0, 0), |t| t.get(process))
-    }
-
-    /// Sets an interval timer; 0 disarms it. ENOMEM.
-    pub fn set_interval(&self, process: &KArc<Process>, kind: Kind, value: Nanos, interval: Nanos) -> Result<(), Errno> {
-        let existing = self.inner.lock().interval[kind as usize].clone();
-        let timer = match existing {
-            Some(t) => t,
-            None if value == 0 => return Ok(()),
-            None => {
-                let (counts, signo) = match kind {
-                    Kind::Real => (Counts::Monotonic, SIGALRM),
-                    Kind::Virtual => (Counts::User, SIGVTALRM),
-                    Kind::Prof => (Counts::Process, SIGPROF),
-                };
-                let made = SignalTimer::make(process, counts, Notify::Process(SigInfo::kernel(signo)))?;
-                self.used.fetch_add(1, Relaxed);
-                self.inner.lock().interval[kind as usize].get_or_insert(made).clone()
-            }
-        };
-        timer.set(process, value, interval, false);
-        Ok(())
-    }
-
-    /// RLIMIT_CPU of `process`, whose timers these are, was set to `seconds`.
-    pub fn arm_cpu_limit(&self, process: &KArc<Process>, seconds: u64) {
-        let existing = self.inner.lock().cpu_limit.clone();
-        let timer = match existing {
-            Some(timer) => timer,
-            None => match SignalTimer::make(process, Counts::Process, Notify::CpuLimit) {
-                Ok(made) => {
-                    self.used.fetch_add(1, Relaxed);
-                    self.inner.lock().cpu_limit.get_or_insert(made).clone()
-                }
-                Err(_) => return,
-            },
-        };
-        timer.set(process, seconds.saturating_mul(SEC).max(1), SEC, true);
-    }
-
-    /// Reserves the id of a new POSIX timer. EAGAIN without memory, as timer_create(2) has it.
-    pub fn reserve(&self) -> Result<u32, Errno> {
-        let mut inner = self.inner.lock();
-        let id = match inner.posix.iter().position(|s| matches!(s, Slot::Free)) {
-            Some(id) => id,
-            None => {
-                inner.posix.try_push(Slot::Free).map_err(|_| Errno::EAGAIN)?;
-                inner.posix.len() - 1
-            }
-        };
-        inner.posix[id] = Slot::Reserved;
-        Ok(id as u32)
-    }
-
-    /// Gives a reserved id back.
-    pub fn unreserve(&self, id: u32) {
-        if let Some(slot @ Slot::Reserved) = self.inner.lock().posix.get_mut(id as usize) {
-            *slot = Slot::Free;
-        }
-    }
-
-    /// Makes the timer for a reserved id. EINVAL for a bad event.
-    pub fn create(&self, t: &Thread, id: u32, clock: u32, event: Option<Sigevent>) -> Result<(), Errno> {
-        let made = Self::build(t, id, clock, event);
-        let mut inner = self.inner.lock();
-        let slot = inner.posix.get_mut(id as usize).ok_or(Errno::EINVAL)?;
-        match made {
-            Ok(timer) => {
-                *slot = Slot::Used(timer);
-                self.used.fetch_add(1, Relaxed);
-                Ok(())
-            }
-            Err(e) => {
-                *slot = Slot::Free;
-                Err(e)
-            }
-        }
-    }
-
-    fn build(t: &Thread, id: u32, clock: u32, event: Option<Sigevent>) -> Result<KArc<SignalTimer>, Errno> {
-        let counts = match clock {
-            CLOCK_REALTIME | CLOCK_TAI | CLOCK_REALTIME_ALARM => Counts::Realtime,
-            CLOCK_PROCESS_CPUTIME_ID => Counts::Process,
-            CLOCK_THREAD_CPUTIME_ID => Counts::Thread(t.tid()),
-            _ => Counts::Monotonic,
-        };
-        let info = |signo: u32, value| SigInfo::timer(signo, id, 0, value);
-        let notify = match event {
-            None => Notify::Process(info(SIGALRM, u64::from(id))),
-            Some(e) => {
-                let signo = u32::try_from(e.sigev_signo).ok().filter(|s| (1..=signal::NSIG as u32).contains(s));
-                match e.sigev_notify as u32 {
-                    SIGEV_NONE => Notify::Nothing,
-                    SIGEV_SIGNAL | SIGEV_THREAD => Notify::Process(info(signo.ok_or(Errno::EINVAL)?, e.sigev_value)),
-                    SIGEV_THREAD_ID => {
-                        let tid = e.sigev_notify_thread_id as u32;
-                        find_thread(tid).filter(|x| x.process.pid == t.process.pid).ok_or(Errno::EINVAL)?;
-                        Notify::Thread(tid, info(signo.ok_or(Errno::EINVAL)?, e.sigev_value))
-                    }
-                    _ => return Err(Errno::EINVAL),
-                }
-            }
-        };
-        SignalTimer::make(&t.process, counts, notify)
-    }
-
-    fn find(&self, id: u32) -> Result<KArc<SignalTimer>, Errno> {
-        match self.inner.lock().posix.get(id as usize) {
-            Some(Slot::Used(timer)) => Ok(timer.clone()),
-            _ => Err(Errno::EINVAL),
-        }
-    }
-
-    /// Time left and interval of POSIX timer `id`. EINVAL when there is none.
-    pub fn get(&self, t: &Thread, id: u32) -> Result<(Nanos, Nanos), Errno> {
-        Ok(self.find(id)?.get(&t.process))
-    }
-
-    /// Sets POSIX timer `id`.
-    pub fn set(&self, t: &Thread, id: u32, value: Nanos, interval: Nanos, absolute: bool) -> Result<(), Errno> {
-        self.find(id)?.set(&t.process, value, interval, absolute);
-        Ok(())
-    }
-
-    /// Expiries beyond the one that was signalled last.
-    pub fn overrun(&self, id: u32) -> Result<u32, Errno> {
-        Ok(self.find(id)?.setting.lock().overrun)
-    }
-
-    /// The signal of POSIX timer `id` was taken, with `overrun` expiries beyond the one that it tells of.
-    pub fn delivered(&self, id: u32, overrun: u32) {
-        if let Ok(timer) = self.find(id) {
-            timer.setting.lock().overrun = overrun;
-        }
-    }
-
-    /// Deletes POSIX timer `id`.
-    pub fn delete(&self, id: u32) -> Result<(), Errno> {
-        let timer = self.find(id)?;
-        {
-            let mut inner = self.inner.lock();
-            if let Some(slot) = inner.posix.get_mut(id as usize) {
-                *slot = Slot::Free;
-            }
-        }
-        timer.disarm();
-        Ok(())
-    }
-
-    /// exec: POSIX timers go, interval timers stay.
-    pub fn clear_posix(&self) {
-        if self.used.load(Relaxed) == 0 {
-            return;
-        }
-        let posix = core::mem::take(&mut self.inner.lock().posix);
-        for slot in posix.iter() {
-            if let Slot::Used(timer) = slot {
-                timer.disarm();
-            }
-        }
-    }
-
-    /// The process ends: all of them go.
-    pub fn clear(&self) {
-        if self.used.load(Relaxed) == 0 {
-            return;
-        }
-        self.clear_posix();
-        let (interval, limit) = {
-            let mut inner = self.inner.lock();
-            (core::mem::take(&mut inner.interval), inner.cpu_limit.take())
-        };
-        for timer in interval.into_iter().chain([limit]).flatten() {
-            timer.disarm();
-        }
-    }
-}
-
 impl SignalTimer {
-    fn disarm(&self) {
+    pub(super) fn disarm(&self) {
         {
             let mut s = self.setting.lock();
             (s.expiry, s.deleted) = (0, true);
         }
         self.pinned().cancel();
-    }
-}
-
-impl Default for ProcessTimers {
-    fn default() -> Self {
-        Self::new()
     }
 }

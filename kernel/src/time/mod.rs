@@ -1,13 +1,15 @@
 //! Time: the wall clock, CPU clocks, interval and POSIX timers, the load average.
 //!
-//! CLOCK_MONOTONIC is the executor's clock (`vigil_executor::time`); CLOCK_REALTIME is that plus an offset, one atomic
-//! word, which the boot takes from the RTC and clock_settime(2) changes. The vDSO's page is updated with it.
+//! CLOCK_MONOTONIC is the executor's clock (`vigil_executor::time`); CLOCK_REALTIME is that plus an offset, which the
+//! boot takes from the RTC, clock_settime(2) changes and adjtimex(2) lets grow or shrink. The vDSO's page is updated with it.
 //!
 //! | file | subject |
 //! |---|---|
 //! | [`clock`] | reading and setting clocks |
-//! | [`itimer`] | timers that send signals |
+//! | [`itimer`], [`timers`] | timers that send signals, and those of a process |
 //! | [`load`] | the load average |
+//! | [`ntp`] | how the wall clock is slewed: adjtimex(2)'s state machine |
+//! | [`steer`] | setting and slewing it, leap seconds, and who is told |
 //! | [`timerfd`] | timers that are read |
 
 pub mod clock;
@@ -15,5 +17,10 @@ pub mod clock;
 pub mod itimer;
 #[cfg(target_os = "none")]
 pub mod load;
+pub mod ntp;
+#[cfg(target_os = "none")]
+pub mod steer;
 #[cfg(target_os = "none")]
 pub mod timerfd;
+#[cfg(target_os = "none")]
+pub mod timers;

@@ -7,6 +7,7 @@ mod inject;
 mod inside;
 mod irq;
 mod irq_torture;
+mod posix;
 mod programs;
 mod rt;
 mod sched;
@@ -87,6 +88,7 @@ const IRQ: &[Check] = &[
     Check { id: "irq-cost", target: "interrupt 400, waker 200, poll 200, softirq 200, work 400, timer 200", run: irq::cost },
     Check { id: "irq-guarantees", target: "a test per guarantee, each fails on a planted bug", run: irq::guarantees },
     Check { id: "irq-torture", target: "RCU and locks tortured for ten minutes on 4 CPUs; each of 20 planted deadlocks found", run: irq_torture::check },
+    Check { id: "irq-contract", target: "calls of time with every errno as on Linux; POSIX test suite's clocks and timers ≥ 95 % of Linux's", run: posix::check },
 ];
 
 /// The issues, by name and number, with their checks.

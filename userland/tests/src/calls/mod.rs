@@ -1,4 +1,5 @@
 //! The cases, a file per group of calls.
+mod adjust;
 mod attribute;
 mod change;
 mod connect;
@@ -59,6 +60,7 @@ pub fn all() -> Calls {
     deliver::add(&mut all);
     futex::add(&mut all);
     time::add(&mut all);
+    adjust::add(&mut all);
     sched::add(&mut all);
     system::add(&mut all);
     xattr::add(&mut all);

@@ -1,0 +1,95 @@
+//! The wall clock is set, slewed, and leaps; who waits for a time of it is told.
+
+use super::ntp::{self, Ntp};
+use super::{clock, itimer, timerfd};
+use core::pin::Pin;
+use vigil_abi::Errno;
+use vigil_abi::time::{ADJ_ADJTIME, ADJ_NANO, ADJ_SETOFFSET, STA_NANO, Timeval, Timex};
+use vigil_executor::lock_class;
+use vigil_executor::sync::SpinLock;
+use vigil_executor::time::{Nanos, SEC};
+use vigil_executor::timer::Timer;
+use vigil_executor::wait::WaitQueue;
+use vigil_executor::work::{SYSTEM, Work};
+
+static NTP: SpinLock<Ntp> = SpinLock::new(lock_class!("ntp"), Ntp::new());
+/// Each second, while the clock is slewed or a leap second may come.
+static TICKER: Timer = Timer::new(tick);
+/// Who sleeps to a time of the wall clock: woken when it was set.
+pub static SLEEPERS: WaitQueue = WaitQueue::new();
+/// [`was_set`] from an interrupt.
+static WAS_SET: Work = Work::new(|_| was_set());
+
+/// Tells everybody that the wall clock was set. Not in an interrupt.
+fn was_set() {
+    timerfd::clock_was_set();
+    itimer::clock_was_set();
+    SLEEPERS.wake_all();
+}
+
+/// Sets CLOCK_REALTIME to `t`. EINVAL before the time since boot.
+pub fn set(t: Nanos) -> Result<(), Errno> {
+    {
+        let mut ntp = NTP.lock_irq();
+        if !clock::set_realtime(t) {
+            return Err(Errno::EINVAL);
+        }
+        ntp.clear((t / SEC) as i64);
+        apply(&ntp, 0);
+    }
+    was_set();
+    Ok(())
+}
+
+/// adjtimex(2), with `t` valid: the state. EINVAL for an offset that leads before the time since boot.
+pub fn adjust(t: &mut Timex) -> Result<i32, Errno> {
+    let changes = clock::wall_changes();
+    let state = {
+        let mut ntp = NTP.lock_irq();
+        if t.modes & ADJ_SETOFFSET != 0 && t.modes & ADJ_ADJTIME == 0 {
+            let nanos = t.time.tv_usec * if t.modes & ADJ_NANO != 0 { 1 } else { 1000 };
+            let target = i128::from(clock::realtime()) + i128::from(t.time.tv_sec) * i128::from(SEC) + i128::from(nanos);
+            let target = u64::try_from(target).ok().filter(|t| *t <= i64::MAX as u64 && clock::set_realtime(*t)).ok_or(Errno::EINVAL)?;
+            ntp.clear((target / SEC) as i64);
+        }
+        carry_on(&mut ntp);
+        let now = clock::realtime();
+        let state = ntp.adjust(t, (now / SEC) as i64);
+        apply(&ntp, 0);
+        let nanos = (now % SEC) as i64;
+        t.time = Timeval { tv_sec: (now / SEC) as i64, tv_usec: if t.status & STA_NANO != 0 { nanos } else { nanos / 1000 } };
+        ntp.around_leap(t, state)
+    };
+    if clock::wall_changes() != changes {
+        was_set();
+    }
+    Ok(state)
+}
+
+/// Brings the clock's state to the present second; whether there was a leap.
+fn carry_on(ntp: &mut Ntp) -> bool {
+    let leap = ntp.advance((clock::realtime() / SEC) as i64);
+    apply(ntp, leap);
+    leap != 0
+}
+
+/// Lets the clock run as `ntp` says.
+fn apply(ntp: &Ntp, leap: i32) {
+    clock::steer(ntp.rate(), ntp.tai, leap);
+    if ntp.is_active() {
+        let next = (clock::realtime() / SEC + 1) * SEC;
+        Pin::static_ref(&TICKER).start(clock::realtime_to_monotonic(next), 0);
+    }
+}
+
+fn tick(_: &Timer) {
+    let leapt = carry_on(&mut NTP.lock_irq());
+    if leapt {
+        SYSTEM.queue(&WAS_SET);
+    }
+}
+
+/// Whether a caller with (`may_set`) or without CAP_SYS_TIME may ask for `t`: EPERM, EINVAL.
+pub fn validate(t: &Timex, may_set: bool) -> Result<(), Errno> {
+    ntp::validate(t, may_set)
+}
