@@ -12,6 +12,7 @@
 
 use crate::arch::aarch64::{psci, smp as firmware};
 use crate::cgroup::cpuset;
+use crate::debug::watchdog;
 use crate::task::kthread;
 use crate::{pr_err, pr_info, smp, softirq};
 use core::sync::atomic::{AtomicI32, Ordering::*};
@@ -166,6 +167,7 @@ async fn bring_up(cpu: CpuId) -> Result<(), Errno> {
     if work::start_system().is_err() {
         pr_err!("CPU{}: no memory for its workers", cpu.index());
     }
+    watchdog::start();
     cpuset::cpu_changed(cpu);
     Ok(())
 }

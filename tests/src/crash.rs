@@ -20,6 +20,9 @@ pub fn cases() -> Vec<Case> {
                 ("sh -c 'echo EXCEPTION >'$D/DIRECT; echo status=$?", "status=139\r\n"),
                 ("dmesg | grep -A9 'Call trace'", "SeqFile as vigil_fs::vfs::ops::FileOps>::write"),
                 ("sh -c 'echo BUG >'$D/DIRECT; echo status=$?", "status=139\r\n"),
+                ("dmesg | grep -A4 'kernel BUG at'", "Call trace:"),
+                ("sh -c 'echo ARRAY_BOUNDS >'$D/DIRECT; echo status=$?", "status=139\r\n"),
+                ("dmesg | grep -c 'Oops - BUG: index out of bounds'", "1\r\n"),
                 ("sh -c 'echo WRITE_RO >'$D/DIRECT; echo status=$?", "status=139\r\n"),
                 ("sh -c 'echo EXEC_DATA >'$D/DIRECT; echo status=$?", "status=139\r\n"),
                 ("cat /proc/sys/kernel/tainted", "128\r\n"),
@@ -42,6 +45,36 @@ pub fn cases() -> Vec<Case> {
         panics("crash/oops-in-interrupt-panics", "echo EXCEPTION >$D/INT_HARDWARE_ENTRY; sleep 9", "not syncing: Oops: Fatal exception in interrupt"),
         panics("crash/oops-with-a-lock-panics", "sh -c 'echo SPINLOCKED_EXCEPTION >'$D/DIRECT", "not syncing: Oops: Fatal exception with preemption off"),
         panics("crash/panic-on-oops", "echo 1 >/proc/sys/kernel/panic_on_oops; sh -c 'echo EXCEPTION >'$D/DIRECT", "not syncing: Oops: Fatal exception"),
+        panics("crash/panic-panics", "sh -c 'echo PANIC >'$D/DIRECT", "not syncing: dumptest"),
+        panics(
+            "crash/soft-lockup",
+            "cd /proc/sys/kernel; echo 1 >softlockup_panic; echo 1 >watchdog_thresh; sh -c 'echo SOFTLOCKUP >'$D/DIRECT",
+            "not syncing: softlockup: hung tasks",
+        ),
+        // A poll that spins where it may be parked locks nothing up: others run, and after two thresholds nobody has complained.
+        Case::session(
+            "crash/a-spin-is-no-lockup",
+            vec![
+                MOUNT,
+                ("echo 1 >/proc/sys/kernel/watchdog_thresh; (echo LOOP >$D/DIRECT) & sleep 4; dmesg | grep -c 'soft lockup'", "\n0\r\n"),
+                ("cat /proc/sys/kernel/watchdog /proc/sys/kernel/watchdog_thresh", "1\r\n1\r\n"),
+                ("echo b >/proc/sysrq-trigger", "Resetting"),
+            ],
+        )
+        .options(&["--smp", "2"]),
+        Case::session(
+            "crash/sysrq-keys",
+            vec![
+                MOUNT,
+                ("echo h >/proc/sysrq-trigger; dmesg | grep 'sysrq: HELP : loglevel(0-9) reboot(b)'", "memory-full-oom-kill(f)"),
+                ("chrt -f 9 sleep 99 & sleep 1; chrt -p $!", "SCHED_FIFO"),
+                ("echo n >/proc/sysrq-trigger; chrt -p $!", "SCHED_OTHER"),
+                ("kill $!; echo s >/proc/sysrq-trigger; dmesg | grep -c 'Emergency Sync complete'", "1\r\n"),
+                ("echo u >/proc/sysrq-trigger; dmesg | grep -c 'Emergency Remount complete'", "1\r\n"),
+                ("sh -c 'echo 1000 >/proc/self/oom_score_adj; echo f >/proc/sysrq-trigger; sleep 1'; dmesg | grep -c 'Out of memory: Killed process'", "1\r\n"),
+                ("exit", ""),
+            ],
+        ),
         panics("crash/sysrq-crash", "echo c >/proc/sysrq-trigger", "not syncing: sysrq triggered crash"),
         Case::session(
             "crash/sysrq-shows-tasks",

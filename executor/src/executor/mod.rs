@@ -426,6 +426,12 @@ pub struct CpuStat {
     pub spare_stacks: usize,
 }
 
+/// How often `cpu` has begun a poll or parked one, without a lock: it moves on while this grows. Any context.
+pub fn moves(cpu: CpuId) -> u64 {
+    let exec = EXEC.of(cpu);
+    exec.polls.load(Relaxed).wrapping_add(exec.parks.load(Relaxed))
+}
+
 /// The statistics of `cpu`.
 pub fn stat(cpu: CpuId) -> CpuStat {
     let exec = EXEC.of(cpu);

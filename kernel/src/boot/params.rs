@@ -87,6 +87,12 @@ pub struct Params<'a> {
     pub schedstats: bool,
     /// `ftrace=`: the tracer that is current from the start.
     pub ftrace: Option<&'a [u8]>,
+    /// Not `nowatchdog` nor `nosoftlockup`.
+    pub watchdog: bool,
+    /// `watchdog_thresh=`, seconds.
+    pub watchdog_thresh: u32,
+    /// `softlockup_panic=`.
+    pub softlockup_panic: bool,
     /// `vigil.longest`: the machine's last lines say which sections the tracer of `ftrace=` found to be the longest.
     pub longest: bool,
     /// `vigil.semihosting`: the kernel may end the emulator.
@@ -329,6 +335,16 @@ const TABLE: &[(&str, Set)] = &[
         p.schedstats || v == Some(b"disable")
     }),
     ("ftrace", |p, v| take(&mut p.ftrace, v)),
+    ("nowatchdog", |p, _| {
+        p.watchdog = false;
+        true
+    }),
+    ("nosoftlockup", |p, _| {
+        p.watchdog = false;
+        true
+    }),
+    ("watchdog_thresh", |p, v| take_number(&mut p.watchdog_thresh, v)),
+    ("softlockup_panic", |p, v| set_switch(&mut p.softlockup_panic, v)),
     ("vigil.longest", |p, v| set_switch(&mut p.longest, v)),
     ("vigil.semihosting", |p, v| set_switch(&mut p.semihosting, v)),
 ];
@@ -350,7 +366,7 @@ const UNSUPPORTED: &[&str] = &[
 
 /// Words that Linux consumes and that change nothing here: what they tune does not exist, or is always so.
 const CONSUMED: &[&str] = &[
-    "BOOT_IMAGE", "noautogroup", "nowatchdog", "nosoftlockup", "initrd", "log_buf_len", "lpj", "nohz", "rcu_nocb_poll", "skew_tick", "clocksource", "cpuidle.off",
+    "BOOT_IMAGE", "noautogroup", "initrd", "log_buf_len", "lpj", "nohz", "rcu_nocb_poll", "skew_tick", "clocksource", "cpuidle.off",
     "randomize_kstack_offset", "transparent_hugepage", "hugepagesz", "cma", "coherent_pool",
     "swiotlb", "hung_task_panic", "noresume", "resume", "reset_devices", "ramdisk_size", "vmalloc", "loops_per_jiffy",
     "net.ifnames", "splash", "nomodeset", "reboot", "idle", "cgroup_disable", "audit", "selinux", "apparmor",
@@ -393,6 +409,9 @@ impl<'a> Params<'a> {
             norandmaps: false,
             trace_event: None,
             ftrace: None,
+            watchdog: true,
+            watchdog_thresh: 10,
+            softlockup_panic: false,
             longest: false,
             schedstats: false,
             semihosting: false,

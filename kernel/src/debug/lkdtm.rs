@@ -15,9 +15,18 @@ use vigil_fs::vnode::SeqBuf;
 type Crash = (&'static str, fn());
 
 const CRASHES: &[Crash] = &[
-    ("PANIC", || panic!("dumptest")),
-    // SAFETY: none: a breakpoint that nothing handles is the purpose.
-    ("BUG", || unsafe { core::arch::asm!("brk #0x800") }),
+    ("PANIC", || crate::kernel_panic!("dumptest")),
+    ("BUG", || panic!("lkdtm")),
+    ("ARRAY_BOUNDS", || _ = core::hint::black_box(&[0u8; 8][..])[core::hint::black_box(8)]),
+    ("SOFTLOCKUP", || {
+        let _held = vigil_executor::context::PreemptGuard::new();
+        loop {
+            core::hint::spin_loop();
+        }
+    }),
+    ("LOOP", || loop {
+        core::hint::spin_loop();
+    }),
     ("EXCEPTION", || store(0)),
     ("ACCESS_USERSPACE", || store(0x40_0000)),
     ("WRITE_RO", || store(CRASHES.as_ptr() as usize)),

@@ -14,6 +14,7 @@
 //! | `rcu_stall` | grace periods that do not end |
 //! | `lockdep` | what the lock checker has found (builds with checks on) |
 //! | `report_tasks` | lists of tasks, the hung-task watchdog |
+//! | `watchdog` | CPUs that do not give way |
 //! | `sysrq` | commands to the kernel itself |
 //! | `lkdtm` | root may break the kernel, to see that it copes |
 //! | [`semihosting`] | the emulator's exit |
@@ -45,3 +46,5 @@ pub mod report;
 pub mod report_tasks;
 #[cfg(target_os = "none")]
 pub mod sysrq;
+#[cfg(target_os = "none")]
+pub mod watchdog;

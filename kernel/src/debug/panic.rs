@@ -111,10 +111,15 @@ fn finish() -> ! {
     cpu::park()
 }
 
+/// The kernel cannot go on, whoever's poll it is in: Linux's panic(). `panic!` is a BUG, which may end no more than a task.
+#[macro_export]
+macro_rules! kernel_panic { ($($a:tt)*) => { $crate::debug::panic::panic_at(format_args!($($a)*), 0, 0) } }
+
 /// What Rust calls for `panic!`, a failed check or an overflow.
 #[cfg(target_os = "none")]
 #[panic_handler]
 fn rust_panic(info: &core::panic::PanicInfo<'_>) -> ! {
+    super::report::failed_check(info);
     match info.location() {
         Some(at) => panic_at(format_args!("{} at {}:{}", info.message(), at.file(), at.line()), 0, 0),
         None => panic_at(format_args!("{}", info.message()), 0, 0),

@@ -5,6 +5,7 @@
 use super::backtrace::{self, Symbol};
 use super::oops::{KernelRegs, OopsAction, Situation, describe, flags, policy, reason};
 use super::panic::{self, panic_at};
+use super::watchdog;
 use crate::arch::aarch64::vectors::ExceptionFrame;
 use crate::pr_emerg;
 use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering::{Acquire, Relaxed, Release}};
@@ -67,10 +68,13 @@ static OOPSES: AtomicU32 = AtomicU32::new(0);
 
 /// Linux's TAINT_DIE.
 const TAINT_DIE: u32 = 1 << 7;
+/// Linux's TAINT_SOFTLOCKUP.
+const TAINT_SOFTLOCKUP: u32 = 1 << 14;
 
-/// `/proc/sys/kernel/tainted`: whether the kernel has died here before.
+/// `/proc/sys/kernel/tainted`: whether the kernel has died here before, and whether a CPU did not give way.
 pub fn taint() -> u32 {
-    if OOPSES.load(Relaxed) == 0 { 0 } else { TAINT_DIE }
+    let died = if OOPSES.load(Relaxed) == 0 { 0 } else { TAINT_DIE };
+    died | if watchdog::has_reported() { TAINT_SOFTLOCKUP } else { 0 }
 }
 
 fn details(regs: &KernelRegs) {
@@ -80,25 +84,58 @@ fn details(regs: &KernelRegs) {
     pr_emerg!("---[ end trace 0000000000000000 ]---");
 }
 
+/// What is known of the flow that runs here, which had interrupts masked or not.
+fn situation(irqs_masked: bool) -> Situation {
+    let context = Context::here();
+    Situation {
+        in_poll: !context.current().is_null(),
+        preempt_count: context.count(),
+        irqs_masked,
+        can_kill: !KILL_CURRENT.load(Acquire).is_null(),
+        panic_on_oops: panic::panic_on_oops(),
+    }
+}
+
+/// Ends the current task, as the policy says; returns when its death is the machine's.
+fn kill_current() {
+    let kill = KILL_CURRENT.load(Acquire);
+    if !kill.is_null() {
+        // SAFETY: only `set_kill_current` stores here, always a `fn()`.
+        let kill: fn() = unsafe { core::mem::transmute::<*mut (), fn()>(kill) };
+        kill();
+    }
+}
+
+/// `panic!`, a failed check, an overflow: Linux's BUG. Kills the current task if the policy allows it; returns if it does not. What the
+/// task's frames own is never dropped, which Rust allows (`mem::forget`), and no guard is among them, or the count would not be 0.
+pub fn failed_check(info: &core::panic::PanicInfo<'_>) {
+    let situation = situation(vigil_executor::arch::irqs_disabled());
+    // A second one in the midst of this finds them masked, and panics.
+    vigil_executor::arch::irq_disable();
+    if policy(situation) != OopsAction::KillTask {
+        return;
+    }
+    pr_emerg!("------------[ cut here ]------------");
+    if let Some(at) = info.location() {
+        pr_emerg!("kernel BUG at {}:{}!", at.file(), at.line());
+    }
+    let number = OOPSES.fetch_add(1, Relaxed) + 1;
+    pr_emerg!("Internal error: Oops - BUG: {} [#{number}] SMP", info.message());
+    panic::dump_task();
+    backtrace::print(0, backtrace::frame_pointer());
+    pr_emerg!("---[ end trace 0000000000000000 ]---");
+    kill_current();
+}
+
 /// An exception at EL1 that is no fault of a user access. Kills the current task if the policy allows it, otherwise panics.
 pub fn el1_exception(frame: &ExceptionFrame) -> ! {
     vigil_executor::arch::irq_disable();
     let regs = KernelRegs::from(frame);
-    let context = Context::here();
-    let kill = KILL_CURRENT.load(Acquire);
-    let situation = Situation {
-        in_poll: !context.current().is_null(),
-        preempt_count: context.count(),
-        irqs_masked: frame.pstate & PSTATE_I != 0,
-        can_kill: !kill.is_null(),
-        panic_on_oops: panic::panic_on_oops(),
-    };
+    let situation = situation(frame.pstate & PSTATE_I != 0);
     headline(frame.esr, frame.far);
     if policy(situation) == OopsAction::KillTask {
         details(&regs);
-        // SAFETY: only `set_kill_current` stores here, always a `fn()`.
-        let kill: fn() = unsafe { core::mem::transmute::<*mut (), fn()>(kill) };
-        kill();
+        kill_current();
     } else {
         regs.log();
     }

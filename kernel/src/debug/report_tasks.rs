@@ -7,7 +7,8 @@ use crate::task::process::tasks;
 use crate::task::thread::Thread;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use vigil_abi::Errno;
-use vigil_executor::class::Params;
+use vigil_executor::class::{Params, Policy};
+use vigil_executor::executor;
 use vigil_executor::task::Task;
 use vigil_executor::time::{SEC, now};
 use vigil_executor::wait::{WaitMode, WaitQueue};
@@ -64,6 +65,20 @@ pub fn show_tasks(which: Which) {
     each_thread(|thread| {
         if let Some(task) = thread.task().filter(|t| which == Which::All || is_blocked(t)) {
             show(thread, task);
+        }
+    });
+}
+
+/// Makes every real-time and deadline thread a fair one of nice 0, and every nicer one nice 0 (Linux: normalize_rt_tasks). A task.
+pub fn nice_all() {
+    each_thread(|thread| {
+        let Some(task) = thread.task() else { return };
+        let params = executor::params(task);
+        let fair = matches!(params.policy, Policy::Normal | Policy::Batch | Policy::Idle);
+        if !fair {
+            executor::set_params(task, Params { nice: 0, ..Params::DEFAULT });
+        } else if params.nice < 0 {
+            executor::set_params(task, Params { nice: 0, ..params });
         }
     });
 }

@@ -5,11 +5,13 @@
 //! interrupt a restart, a crash, help and the levels act at once; what looks at tasks needs a lock that the interrupted flow may
 //! hold, and is done by a worker.
 
-use super::report_tasks::{Which, show_tasks};
+use super::report_tasks::{Which, nice_all, show_tasks};
 use super::{backtrace, panic, printk};
 use crate::task::process::tasks;
 use crate::task::signal::{self, SigInfo};
-use crate::{pr_emerg, pr_info};
+use crate::mm::oom;
+use crate::{kernel_panic, pr_emerg, pr_info};
+use core::fmt::Write;
 use core::sync::atomic::{AtomicU8, AtomicU32, Ordering::*};
 use vigil_abi::Errno;
 use vigil_abi::signal::{SIGKILL, SIGTERM};
@@ -19,8 +21,11 @@ use vigil_mem::PAGE_SIZE;
 
 const ENABLE_LOG: u32 = 0x2;
 const ENABLE_DUMP: u32 = 0x8;
+const ENABLE_SYNC: u32 = 0x10;
+const ENABLE_REMOUNT: u32 = 0x20;
 const ENABLE_SIGNAL: u32 = 0x40;
 const ENABLE_BOOT: u32 = 0x80;
+const ENABLE_RTNICE: u32 = 0x100;
 
 /// `/proc/sys/kernel/sysrq`: 0 nothing, 1 everything, else a mask. Debian's default.
 static ENABLED: AtomicU32 = AtomicU32::new(0x1b6);
@@ -41,12 +46,16 @@ const COMMANDS: &[Command] = &[
     Command { key: b'b', help: "reboot(b)", says: "Resetting", mask: ENABLE_BOOT, at_once: true, run: |_| crate::boot::power::restart() },
     Command { key: b'c', help: "crash(c)", says: "Trigger a crash", mask: ENABLE_DUMP, at_once: true, run: crash },
     Command { key: b'e', help: "terminate-all-tasks(e)", says: "Terminate All Tasks", mask: ENABLE_SIGNAL, at_once: false, run: |_| signal_all(SIGTERM) },
+    Command { key: b'f', help: "memory-full-oom-kill(f)", says: "Manual OOM execution", mask: ENABLE_SIGNAL, at_once: false, run: out_of_memory },
     Command { key: b'i', help: "kill-all-tasks(i)", says: "Kill All Tasks", mask: ENABLE_SIGNAL, at_once: false, run: |_| signal_all(SIGKILL) },
     Command { key: b'l', help: "show-backtrace-all-active-cpus(l)", says: "Show backtrace of all active CPUs", mask: ENABLE_DUMP, at_once: false, run: all_cpus },
     Command { key: b'm', help: "show-memory-usage(m)", says: "Show Memory", mask: ENABLE_DUMP, at_once: false, run: memory },
+    Command { key: b'n', help: "nice-all-RT-tasks(n)", says: "Nice All RT Tasks", mask: ENABLE_RTNICE, at_once: false, run: |_| nice_all() },
     Command { key: b'o', help: "poweroff(o)", says: "Power Off", mask: ENABLE_BOOT, at_once: false, run: |_| crate::boot::power::power_off() },
     Command { key: b'p', help: "show-registers(p)", says: "Show Regs", mask: ENABLE_DUMP, at_once: true, run: |_| this_cpu(0) },
+    Command { key: b's', help: "sync(s)", says: "Emergency Sync", mask: ENABLE_SYNC, at_once: false, run: |_| loudly(|| pr_info!("Emergency Sync complete")) },
     Command { key: b't', help: "show-task-states(t)", says: "Show State", mask: ENABLE_DUMP, at_once: false, run: |_| show_tasks(Which::All) },
+    Command { key: b'u', help: "unmount(u)", says: "Emergency Remount R/O", mask: ENABLE_REMOUNT, at_once: false, run: remount },
     Command { key: b'w', help: "show-blocked-tasks(w)", says: "Show Blocked State", mask: ENABLE_DUMP, at_once: false, run: |_| show_tasks(Which::Blocked) },
 ];
 
@@ -61,7 +70,19 @@ fn set_level(key: u8) {
 }
 
 fn crash(_: u8) {
-    panic!("sysrq triggered crash");
+    kernel_panic!("sysrq triggered crash");
+}
+
+/// Kills the process that the OOM killer would choose.
+fn out_of_memory(_: u8) {
+    if !oom::kill_one() {
+        pr_info!("OOM request ignored. No task eligible");
+    }
+}
+
+/// Every file system on a block device becomes read-only. There is none: all are in memory, which Linux leaves alone, too.
+fn remount(_: u8) {
+    loudly(|| pr_info!("Emergency Remount complete"));
 }
 
 /// Sends `signo` to every process but init (kernel tasks take none).
@@ -108,8 +129,11 @@ fn run(command: &Command, key: u8) {
 
 fn help() {
     loudly(|| {
-        pr_info!("sysrq: HELP :");
-        COMMANDS.iter().for_each(|c| pr_info!("sysrq:  {}", c.help));
+        // One line, as on Linux.
+        let mut text = printk::Line::new();
+        // It takes everything.
+        COMMANDS.iter().for_each(|c| _ = write!(text, "{} ", c.help));
+        pr_info!("sysrq: HELP : {}", text.bytes().escape_ascii());
     });
 }
 

@@ -60,7 +60,7 @@ pub async fn out_of_memory(_thread: &Thread) {
 }
 
 /// Kills the process with most points. `true`: some process is dying, so that trying again makes sense.
-fn kill_one() -> bool {
+pub fn kill_one() -> bool {
     let last = VICTIM.load(Relaxed);
     if last != 0 && holds_memory(last) {
         return true;

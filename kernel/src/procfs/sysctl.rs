@@ -1,7 +1,7 @@
 //! `/proc/sys`: what can be read and, where it does something, changed.
 
 use super::format::number;
-use crate::debug::{panic, printk, report, report_tasks, sysrq};
+use crate::debug::{panic, printk, report, report_tasks, sysrq, watchdog};
 use crate::mm::{self, Overcommit};
 use crate::{random, uts};
 use crate::task::thread::Thread;
@@ -91,6 +91,20 @@ fn writable(sys: &StaticDir) -> Result<(), Errno> {
     })?;
     sys.add_file_rw("kernel/sysrq", 0o644, |o| line(o, sysrq::enabled()), |d| {
         sysrq::set_enabled(value(d, 0, i32::MAX.into())? as u32);
+        Ok(())
+    })?;
+    for name in ["kernel/watchdog", "kernel/soft_watchdog"] {
+        sys.add_file_rw(name, 0o644, |o| line(o, u8::from(watchdog::is_enabled())), |d| {
+            watchdog::set_enabled(value(d, 0, 1)? != 0);
+            Ok(())
+        })?;
+    }
+    sys.add_file_rw("kernel/watchdog_thresh", 0o644, |o| line(o, watchdog::thresh()), |d| {
+        watchdog::set_thresh(value(d, 0, 60)? as u32);
+        Ok(())
+    })?;
+    sys.add_file_rw("kernel/softlockup_panic", 0o644, |o| line(o, u8::from(watchdog::panics())), |d| {
+        watchdog::set_panics(value(d, 0, 1)? != 0);
         Ok(())
     })?;
     sys.add_file_rw("kernel/hung_task_timeout_secs", 0o644, |o| line(o, report_tasks::hung_task_timeout()), |d| {

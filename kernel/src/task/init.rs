@@ -13,9 +13,9 @@ use super::switch::HOOKS;
 use super::thread::{Thread, ThreadParts};
 use super::user;
 use crate::boot::BootInfo;
-use crate::debug::semihosting;
+use crate::debug::{semihosting, watchdog};
 use crate::fs_host::HOST;
-use crate::{pr_debug, pr_err, pr_info, pr_warn};
+use crate::{kernel_panic, pr_debug, pr_err, pr_info, pr_warn};
 use core::sync::atomic::Ordering::*;
 use vigil_abi::Errno;
 use vigil_abi::fcntl::O_RDWR;
@@ -36,11 +36,11 @@ const LINUX_THREAD_SIZE: usize = 16 << 10;
 /// Brings user space up. A kernel task; ends when process 1 runs. Panics when there can be no user space.
 pub async fn start(info: &'static BootInfo) {
     if work::start_system().is_err() {
-        panic!("no memory for the work queues");
+        kernel_panic!("no memory for the work queues");
     }
     let root = match vigil_fs::init(&HOST) {
         Ok(root) => root,
-        Err(e) => panic!("VFS: no root file system: {}", e.name()),
+        Err(e) => kernel_panic!("VFS: no root file system: {}", e.name()),
     };
     for (what, result) in [("devices", crate::dev::init()), ("/proc", crate::procfs::init()), ("sockets", crate::net::sockfs::init()), ("ipc", crate::ipc::init())] {
         if let Err(e) = result {
@@ -50,12 +50,13 @@ pub async fn start(info: &'static BootInfo) {
     unpack_initramfs(info, &root);
     let made = match first_process(info, root.clone()) {
         Ok(spawned) => spawned,
-        Err(e) => panic!("process 1 cannot be made: {}", e.name()),
+        Err(e) => kernel_panic!("process 1 cannot be made: {}", e.name()),
     };
     if let Err(e) = kthread::start(root) {
         pr_err!("kthreadd: {}", e.name());
     }
     drop(made.start());
+    watchdog::init();
 }
 
 /// Unpacks the initramfs and frees it.
@@ -133,7 +134,7 @@ fn default_affinity(info: &BootInfo) -> CpuMask {
 async fn first_thread(thread: KArc<Thread>, info: &'static BootInfo) {
     match KBox::try_pin(become_init(&thread, info)) {
         Ok(search) => search.await,
-        Err(_) => panic!("no memory to start init"),
+        Err(_) => kernel_panic!("no memory to start init"),
     }
     user::run(thread).await;
 }
@@ -154,7 +155,7 @@ async fn become_init(thread: &Thread, info: &'static BootInfo) {
     if let Some(init) = params.init {
         match run_init(thread, info, init).await {
             Ok(()) => return,
-            Err(e) => panic!("Requested init {} failed (error -{}).", Name(init), e.raw()),
+            Err(e) => kernel_panic!("Requested init {} failed (error -{}).", Name(init), e.raw()),
         }
     }
     for path in FALLBACKS {
@@ -164,7 +165,7 @@ async fn become_init(thread: &Thread, info: &'static BootInfo) {
             Err(e) => pr_err!("Starting init: {} exists but couldn't execute it (error -{})", Name(path), e.raw()),
         }
     }
-    panic!(
+    kernel_panic!(
         "No working init found.  Try passing init= option to kernel. See Linux Documentation/admin-guide/init.rst for guidance."
     );
 }
@@ -251,5 +252,5 @@ pub fn init_exited(status: i32) {
         crate::trace::last_words();
         semihosting::exit((status >> 8 & 0xff) as u32);
     }
-    panic!("Attempted to kill init! exitcode=0x{status:08x}");
+    kernel_panic!("Attempted to kill init! exitcode=0x{status:08x}");
 }

@@ -82,7 +82,7 @@ fn look(bed: &Bed, tracer: &str, dir: &Path) -> Result<(Vec<Section>, usize)> {
     let file = log("contract");
     let file = file.to_str().context("the log's path is not UTF-8")?;
     ui::say(&format!("{tracer}: all contract cases, then {} machine cases; whether a case is content does not matter here", chosen.len()));
-    bed.output(&contract, &["--smp", "1", "--icount", "--mem", "1G", "--append", &format!("ftrace={tracer} vigil.longest"), "--log", file], &[])?;
+    bed.output(&contract, &["--smp", "1", "--icount", "--mem", "1G", "--append", &format!("ftrace={tracer} vigil.longest"), "--log", file, "--timeout", "3000"], &[])?;
     cases::run(bed.ctx, chosen, bed.kernel, &format!("{tracer} "))?;
     let (mut all, mut silent) = (Vec::new(), 0);
     for (name, file) in logs {
