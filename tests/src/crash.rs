@@ -1,6 +1,6 @@
 //! Kernel code that faults: what survives it, and how the machine ends when nothing may (docs/oops.md). Not for
 //! Debian's Linux, which has `provoke-crash` as a module only.
-use crate::Case;
+use crate::{Case, Input, Output};
 
 /// Tests end with the first oops; these do not want to.
 const MOUNT: (&str, &str) = ("echo 0 >/proc/sys/kernel/panic_on_oops; mkdir -p /s; mount -t sysfs sysfs /s; D=/s/kernel/debug/provoke-crash; ls $D", "DIRECT");
@@ -9,6 +9,11 @@ const MOUNT: (&str, &str) = ("echo 0 >/proc/sys/kernel/panic_on_oops; mkdir -p /
 fn panics(name: &str, line: &'static str, says: &'static str) -> Case {
     Case { status: 101, ..Case::session(name, vec![MOUNT, (line, says)]) }
 }
+
+/// A real-time task is one like others after SysRq-n.
+const NICED: &str = r#"chrt -f 9 sleep 99 & sleep 1
+policy() { chrt -p $! | { read -r line; echo "${line##* }"; }; }
+policy; echo n > /proc/sysrq-trigger; policy; kill $!"#;
 
 /// The cases.
 pub fn cases() -> Vec<Case> {
@@ -67,14 +72,15 @@ pub fn cases() -> Vec<Case> {
             vec![
                 MOUNT,
                 ("echo h >/proc/sysrq-trigger; dmesg | grep 'sysrq: HELP : loglevel(0-9) reboot(b)'", "memory-full-oom-kill(f)"),
-                ("chrt -f 9 sleep 99 & sleep 1; chrt -p $!", "SCHED_FIFO"),
-                ("echo n >/proc/sysrq-trigger; chrt -p $!", "SCHED_OTHER"),
-                ("kill $!; echo s >/proc/sysrq-trigger; dmesg | grep -c 'Emergency Sync complete'", "1\r\n"),
+                ("echo s >/proc/sysrq-trigger; dmesg | grep -c 'Emergency Sync complete'", "1\r\n"),
                 ("echo u >/proc/sysrq-trigger; dmesg | grep -c 'Emergency Remount complete'", "1\r\n"),
                 ("sh -c 'echo 1000 >/proc/self/oom_score_adj; echo f >/proc/sysrq-trigger; sleep 1'; dmesg | grep -c 'Out of memory: Killed process'", "1\r\n"),
                 ("exit", ""),
             ],
         ),
+        Case::program("crash/sysrq-nices-all", vec!["sh", "-c", NICED], 0)
+            .on(&["dash", "coreutils", "util-linux"])
+            .streams(Input::Empty, Output::Exact("SCHED_FIFO\nSCHED_OTHER\n".to_string()), Output::Empty),
         panics("crash/sysrq-crash", "echo c >/proc/sysrq-trigger", "not syncing: sysrq triggered crash"),
         Case::session(
             "crash/sysrq-shows-tasks",
