@@ -9,7 +9,7 @@ use vigil_executor::wait::WaitQueue;
 use vigil_mem::{IoBuf, IoBufMut};
 
 /// Output is taken in pieces of this size, each under the lock in one go.
-const PIECE: usize = 256;
+const PIECE: usize = 128;
 /// Below so many bytes in the device a terminal is writable (Linux: WAKEUP_CHARS).
 pub(crate) const WAKEUP_CHARS: usize = 256;
 
