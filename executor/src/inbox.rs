@@ -70,6 +70,12 @@ impl Inbox {
         self.own.load(Ordering::Relaxed).is_null() && self.others.load(Ordering::SeqCst).is_null()
     }
 
+    /// Not 0 if somebody waits, as far as this CPU knows.
+    #[inline(always)]
+    pub fn waiting(&self) -> usize {
+        self.own.load(Ordering::Relaxed).addr() | self.others.load(Ordering::Relaxed).addr()
+    }
+
     /// The task that came last, null when there is none; what the CPU itself has woken comes before what others have. On the
     /// inbox's own CPU, with interrupts masked: it stays there, and alive, until this CPU takes it.
     #[inline(always)]
@@ -152,16 +158,6 @@ impl Default for Inbox {
 /// The tasks of one [`Inbox::take`].
 #[must_use = "tasks that are not enqueued are lost"]
 pub struct Drain(*mut Task);
-
-impl Drain {
-    /// The task, if it is the only one; it stays in the list.
-    #[inline(always)]
-    pub fn only(&self) -> Option<NonNull<Task>> {
-        let task = NonNull::new(self.0)?;
-        // SAFETY: the list is this drain's own.
-        unsafe { task.as_ref().link.load(Ordering::Relaxed) }.is_null().then_some(task)
-    }
-}
 
 impl Iterator for Drain {
     type Item = NonNull<Task>;

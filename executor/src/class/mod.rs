@@ -18,6 +18,7 @@
 //! | [`fair`](self) | SCHED_OTHER, SCHED_BATCH, SCHED_IDLE: CFS as in Linux 6.1 |
 //! | [`pelt`], [`task_avg`](self) | averages of load over time, and those of a task |
 //! | [`runqueue`] | the classes put together: enqueue, dequeue, pick, put_prev |
+//! | [`plain`](self) | the same for fair tasks alone, shorter |
 //! | [`events`](self) | ticks, the next event, wake-up preemption |
 //! | [`waiting`](self) | who waits for the CPU, for balancing |
 //! | [`change`](self) | changing parameters and tunables on the fly |
@@ -47,6 +48,7 @@ pub mod features;
 mod list;
 pub mod params;
 pub mod pelt;
+mod plain;
 mod realtime;
 pub mod runqueue;
 mod sched_class;

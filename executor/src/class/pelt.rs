@@ -71,6 +71,19 @@ impl Avg {
     /// Counts the time up to `now`, in which the weight `load` and `runnable` tasks were runnable, and one was `running` or
     /// none. Whether a period ended, and with it the averages changed (Linux: ___update_load_sum, ___update_load_avg).
     pub fn update(&mut self, now: Nanos, load: u64, runnable: u64, running: bool) -> bool {
+        if !self.count(now, load, runnable, running) {
+            return false;
+        }
+        let divider = u64::from(SUM_MAX) - PERIOD + u64::from(self.period_contrib);
+        self.load = self.load_sum / divider;
+        self.runnable = self.runnable_sum / divider;
+        self.util = self.util_sum / divider;
+        true
+    }
+
+    /// The sums' part of [`Avg::update`], for somebody who keeps no more.
+    #[inline]
+    pub(super) fn count(&mut self, now: Nanos, load: u64, runnable: u64, running: bool) -> bool {
         // µs, as near as a shift comes. A clock that has gone back starts anew.
         let delta = (now >> 10).wrapping_sub(self.last_update);
         if (delta as i64) < 0 {
@@ -82,15 +95,7 @@ impl Avg {
         }
         self.last_update = now >> 10;
         // What is not runnable does not run.
-        let running = running && load != 0;
-        if self.accumulate(delta, load, runnable, running) == 0 {
-            return false;
-        }
-        let divider = u64::from(SUM_MAX) - PERIOD + u64::from(self.period_contrib);
-        self.load = self.load_sum / divider;
-        self.runnable = self.runnable_sum / divider;
-        self.util = self.util_sum / divider;
-        true
+        self.accumulate(delta, load, runnable, running && load != 0) != 0
     }
 
     /// Linux: accumulate_sum. The number of periods that have ended.

@@ -22,10 +22,10 @@ use core::sync::atomic::Ordering::Relaxed;
 pub struct RunQueue {
     pub(super) curr: Option<NonNull<Entity>>,
     /// The entity that the last `put_prev` requeued, until the next pick: picked again, it was not switched.
-    requeued: Option<NonNull<Entity>>,
+    pub(super) requeued: Option<NonNull<Entity>>,
     /// The entity that the current one was handed the CPU by, and since when: it is still to be charged and to be put back. Its
     /// class takes it for its current one till then.
-    parked_for_current: Option<NonNull<Entity>>,
+    pub(super) parked_for_current: Option<NonNull<Entity>>,
     parked_since: Nanos,
     nr_switches: u64,
     /// 0 while stop and deadline have nobody. See [`RunQueue::count_above`].
@@ -36,7 +36,7 @@ pub struct RunQueue {
     pub(super) rt: RtRq,
     pub(super) tunables: Tunables,
     /// How long entities have waited for this CPU, in sum.
-    run_delay: Nanos,
+    pub(super) run_delay: Nanos,
 }
 
 // SAFETY: its pointers lead to entities, which are `Send` and touched only under this queue's lock.
@@ -239,7 +239,7 @@ impl RunQueue {
 
     /// `e` has become current, after another entity or after idling.
     #[inline(always)]
-    fn note_switch(&mut self, e: NonNull<Entity>) {
+    pub(super) fn note_switch(&mut self, e: NonNull<Entity>) {
         self.nr_switches = self.nr_switches.wrapping_add(1);
         self.curr = Some(e);
     }

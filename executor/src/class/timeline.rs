@@ -143,6 +143,28 @@ impl<T: Member> Timeline<T> {
         Some(e)
     }
 
+    /// The same while all members are in the run.
+    #[inline(always)]
+    pub(super) fn pop_run(&mut self) -> Link<T> {
+        debug_assert!(self.tree.first().is_none());
+        let e = self.head?;
+        // SAFETY: it is a member, and so is what follows.
+        unsafe { self.pop_head(e) };
+        Some(e)
+    }
+
+    /// The first of those that are in the run.
+    #[inline(always)]
+    pub(super) fn first_of_run(&self) -> Link<T> {
+        self.head
+    }
+
+    /// The first of those that are not in the run.
+    #[inline(always)]
+    pub(super) fn first_of_tree(&self) -> Link<T> {
+        self.tree.first()
+    }
+
     #[inline(never)]
     fn pop_first_of_both(&mut self) -> Link<T> {
         let e = self.first()?;

@@ -44,7 +44,7 @@ use self::rq_lock::RqLock;
 use crate::arch;
 use crate::balance::spread::Periodic;
 use crate::balance;
-use crate::class::{Enqueue, Entity, Params, PickLimit, Rank, RunQueue};
+use crate::class::{Entity, Params, PickLimit, Rank, RunQueue};
 use crate::context::{Context, IrqGuard, PreemptGuard};
 use crate::cpu::{AtomicCpuMask, CpuId, MAX_CPUS, PerCpu, local};
 use crate::inbox::{Drain, Inbox};
@@ -239,30 +239,33 @@ pub(crate) fn take_in(
     }
 }
 
+/// [`take_in`] while nothing is current.
+#[inline(always)]
+fn take_in_many(arrivals: Drain, rq: &mut RunQueue, here: CpuId, now: Nanos) {
+    for task in arrivals {
+        // SAFETY: as in `take_in`.
+        let task = unsafe { task.as_ref() };
+        // SAFETY: as in `take_in`.
+        if task.is_woken_on(here) && task.affinity().contains(here) && unsafe { rq.enqueue_plainly(task.entity_ptr(), now) } {
+            continue;
+        }
+        if is_at_home(task, here) || arrives(rq, task, here) {
+            // SAFETY: as in `take_in`.
+            unsafe { rq.enqueue(task.entity_ptr(), task.take_arrival(), now) };
+        }
+    }
+}
+
 /// Takes the inbox of this CPU in and chooses what runs next; and says when the classes must be asked again. Nothing is current; interrupts are masked, `rq` is locked.
 #[inline(always)]
 fn choose(exec: &CpuExec, rq: &mut RunQueue, here: CpuId, now: Nanos) -> (Option<NonNull<Entity>>, Option<Nanos>) {
-    let arrivals = exec.inbox.take();
     // What sleeping and waking is made of: one has come, and nothing as urgent as it is runnable.
-    if let Some(task) = arrivals.only()
-        && !exec.is_due()
-        && !exec.pool.is_short()
+    if let Some(task) = usual::only_arrival(exec, here)
+        && let Some(event) = usual::takes_cpu(exec, rq, here, task, now)
     {
-        // SAFETY: as in `take_in`.
-        let task = unsafe { task.as_ref() };
-        if task.is_woken_on(here) && elsewhere(task, here).is_none() {
-            let entity = task.entity_ptr();
-            // SAFETY: as in `take_in`.
-            unsafe {
-                if let Some(event) = rq.enqueue_as_current(entity, Enqueue::Wakeup, now) {
-                    return (Some(entity), event);
-                }
-                rq.enqueue(entity, Enqueue::Wakeup, now);
-            }
-            return (rq.pick(PickLimit::Any, now), rq.next_event(now));
-        }
+        return (Some(task.entity_ptr()), event);
     }
-    take_in(arrivals, rq, here, now, |_, _| {});
+    take_in_many(exec.inbox.take(), rq, here, now);
     if exec.take_due() & DUE_TICK != 0 {
         rq.tick(now);
     }

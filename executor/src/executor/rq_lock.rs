@@ -37,6 +37,12 @@ impl RqLock {
         rq
     }
 
+    /// The same, but what a hand-over has left to do is the caller's: the loop's, which sees it with the rest that is unusual.
+    #[inline(always)]
+    pub(crate) fn lock_as_left(&self) -> SpinMaskedGuard<'_, RunQueue> {
+        self.0.lock_masked()
+    }
+
     /// The same on the lock's own CPU, which idles: nobody was parked there since it was locked last.
     #[inline(always)]
     pub(crate) fn lock_idle(&self) -> SpinMaskedGuard<'_, RunQueue> {

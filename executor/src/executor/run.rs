@@ -1,6 +1,7 @@
 //! The loop of one CPU, and what an interrupt's exit asks of it.
 
-use super::{CpuExec, IDLE, choose, elsewhere, push_to, usual, yielding::YieldKind};
+use super::usual::{self, Turn};
+use super::{CpuExec, IDLE, choose, elsewhere, push_to, yielding::YieldKind};
 use crate::arch;
 use crate::balance;
 use crate::class::{Enqueue, Preempt, PutPrev, RunQueue};
@@ -75,7 +76,7 @@ fn run_after(first: Left) -> ! {
     arch::irq_disable();
     let mut left = first;
     let ctx = Context::here();
-    loop {
+    'pass: loop {
         // The poll may have moved to another CPU: everything that belongs to a CPU is read again.
         let here = CpuId::current();
         let exec = CpuExec::this();
@@ -91,8 +92,27 @@ fn run_after(first: Left) -> ! {
         ctx.clear_resched();
         rcu::quiescent_here();
         let now = time::now_unordered();
-        let (next, dead) = {
-            let mut rq = exec.rq.lock_masked();
+        let (next, dead) = 'chosen: {
+            let mut rq = exec.rq.lock_as_left();
+            if let Left::Pending(task) = left {
+                // SAFETY: a task that is not dead is alive.
+                match usual::turn(exec, &mut rq, here, unsafe { task.as_ref() }, now) {
+                    Turn::Chosen(next, event) => {
+                        drop(rq);
+                        if let Some(event) = event {
+                            timer::set_slice(here, event);
+                        }
+                        left = Left::Nothing;
+                        let Some(next) = next else { break 'chosen (None, None) };
+                        // SAFETY: an entity in a run queue is that of a live task.
+                        left = poll_task(ctx, unsafe { Task::of_entity(next) });
+                        continue 'pass;
+                    }
+                    Turn::Slept => left = Left::Nothing,
+                    Turn::Unusual => {}
+                }
+            }
+            rq.put_back_parked();
             let dead = match core::mem::replace(&mut left, Left::Nothing) {
                 Left::Nothing => None,
                 Left::Pending(task) => {
@@ -204,7 +224,7 @@ fn settle(ctx: &Context, rq: &mut RunQueue, here: CpuId, task: &Task, now: Nanos
 /// The task was woken as its poll ended, and has just been taken off: NOTIFIED without RUN makes it ours to enqueue.
 #[cold]
 #[inline(never)]
-fn woken_just_now(rq: &mut RunQueue, here: CpuId, task: &Task, now: Nanos) {
+pub(super) fn woken_just_now(rq: &mut RunQueue, here: CpuId, task: &Task, now: Nanos) {
     // Its affinity may have changed during the poll: nobody asks again before it runs, perhaps for ever.
     if let Some(cpu) = elsewhere(task, here) {
         // SAFETY: it has just been taken off this queue.

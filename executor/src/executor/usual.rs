@@ -1,11 +1,13 @@
 //! The usual way from one poll to the next, in fewer steps than the loop's pass takes for everything that may be.
 
 use super::CpuExec;
+use super::run::woken_just_now;
 use crate::balance;
-use crate::class::Enqueue;
+use crate::class::{Enqueue, Entity, RunQueue};
 use crate::cpu::CpuId;
 use crate::task::Task;
-use crate::time;
+use crate::task::state::AfterPending;
+use crate::time::{self, Nanos};
 use crate::timer;
 use core::ptr::NonNull;
 
@@ -16,14 +18,33 @@ use core::ptr::NonNull;
 /// the poll ask the classes once more; the interrupt was a quiescent state for RCU. Interrupts masked; nothing is current.
 #[inline(always)]
 pub(super) fn woken_alone(exec: &CpuExec, here: CpuId) -> Option<NonNull<Task>> {
+    let task = only_arrival(exec, here)?;
+    let now = time::now_unordered();
+    let mut rq = exec.rq.lock_idle();
+    let event = takes_cpu(exec, &mut rq, here, task, now)?;
+    let event = balance::settled(exec, &mut rq, here, event, now);
+    drop(rq);
+    if let Some(event) = event {
+        timer::set_slice(here, event);
+    }
+    Some(NonNull::from(task))
+}
+
+/// The task that waits in the inbox of `here`, this CPU, if it is alone there, has been woken by this CPU, on which it was last,
+/// and nothing else is to be looked at before a choice. Interrupts masked.
+#[inline(always)]
+pub(super) fn only_arrival(exec: &CpuExec, here: CpuId) -> Option<&Task> {
     // SAFETY: a task in the inbox is alive, and only this CPU takes it out.
     let task = unsafe { exec.inbox.newest_own().as_ref() }?;
     // What is to be looked at besides: one branch for all of it.
-    if exec.inbox.besides(task) | exec.due() as usize != 0 || exec.pool.is_short() || !task.is_woken_on(here) {
-        return None;
-    }
-    let now = time::now_unordered();
-    let mut rq = exec.rq.lock_idle();
+    let simple = exec.inbox.besides(task) | exec.due() as usize == 0 && !exec.pool.is_short() && task.is_woken_on(here);
+    simple.then_some(task)
+}
+
+/// Takes `task`, the [`only_arrival`], out of the inbox and makes it current; nothing is before the call. Answers when the classes must
+/// be asked again; `None`, and nothing done, if something as urgent is runnable, or the task may not run here.
+#[inline(always)]
+pub(super) fn takes_cpu(exec: &CpuExec, rq: &mut RunQueue, here: CpuId, task: &Task, now: Nanos) -> Option<Option<Nanos>> {
     // In the lock, under which affinities change.
     if !task.affinity().contains(here) {
         return None;
@@ -31,10 +52,45 @@ pub(super) fn woken_alone(exec: &CpuExec, here: CpuId) -> Option<NonNull<Task>> 
     // SAFETY: the task is in no queue (it came from an inbox) and lives until it is dequeued.
     let event = unsafe { rq.enqueue_as_current(task.entity_ptr(), Enqueue::Wakeup, now) }?;
     exec.inbox.take_only_own();
-    let event = balance::settled(exec, &mut rq, here, event, now);
-    drop(rq);
-    if let Some(event) = event {
-        timer::set_slice(here, event);
+    Some(event)
+}
+
+/// What became of the CPU after a poll.
+pub(super) enum Turn {
+    /// This one is current, not parked; or nobody is runnable. And when the classes must be asked again.
+    Chosen(Option<NonNull<Entity>>, Option<Nanos>),
+    /// The task sleeps, or did and has been woken; the choice is the caller's.
+    Slept,
+    /// Nothing was done.
+    Unusual,
+}
+
+/// After a poll of `task`, current in `rq`, that has returned `Pending`: it sleeps, and the next one is current, if fair tasks are
+/// all there is, or who has come in time is current. Interrupts masked.
+#[inline(always)]
+pub(super) fn turn(exec: &CpuExec, rq: &mut RunQueue, here: CpuId, task: &Task, now: Nanos) -> Turn {
+    let Some(e) = rq.plain_current() else { return Turn::Unusual };
+    if task.state.is_notified() {
+        return Turn::Unusual;
     }
-    Some(NonNull::from(task))
+    // SAFETY: it has just been answered.
+    unsafe { rq.sleep_plainly(e, now) };
+    // Off the queue before the state says IDLE: from then on another CPU may enqueue it on its own.
+    if task.state.after_pending() == AfterPending::Requeue {
+        woken_just_now(rq, here, task, now);
+        return Turn::Slept;
+    }
+    let (next, event) = if exec.inbox.waiting() | exec.due() as usize == 0 && !exec.pool.is_short() {
+        match rq.pick_plainly(now) {
+            Some((next, event)) => (Some(next), event),
+            None => (None, None),
+        }
+    } else if let Some(task) = only_arrival(exec, here)
+        && let Some(event) = takes_cpu(exec, rq, here, task, now)
+    {
+        (Some(task.entity_ptr()), event)
+    } else {
+        return Turn::Slept;
+    };
+    Turn::Chosen(next, balance::settled(exec, rq, here, event, now))
 }

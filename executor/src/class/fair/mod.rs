@@ -30,8 +30,8 @@ use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 /// The fair class's queue.
 #[derive(Debug)]
 pub(super) struct FairRq {
-    tree: Timeline<Entity>,
-    curr: Option<NonNull<Entity>>,
+    pub(super) tree: Timeline<Entity>,
+    pub(super) curr: Option<NonNull<Entity>>,
     /// Buddies: who should run next if that is not unfair, who ran last and was preempted by a wake-up, who yielded.
     next: Option<NonNull<Entity>>,
     last: Option<NonNull<Entity>>,
@@ -72,7 +72,7 @@ pub(super) struct FairRq {
 /// # Safety
 /// `e` is valid, under the queue's lock.
 #[inline(always)]
-unsafe fn vruntime(e: NonNull<Entity>) -> u64 {
+pub(super) unsafe fn vruntime(e: NonNull<Entity>) -> u64 {
     // SAFETY: by the caller's contract.
     unsafe { (*e.as_ptr()).vruntime }
 }
@@ -121,6 +121,23 @@ impl FairRq {
         self.terms = root.terms;
     }
 
+    /// Not 0 if the order of the timeline's run does not say alone who of the queue runs next: because of buddies, groups, parked
+    /// polls, or members in the tree.
+    #[inline(always)]
+    pub(super) fn oddities(&self) -> usize {
+        // One branch for all.
+        let addr = |e: Option<NonNull<Entity>>| e.map_or(0, |e| e.as_ptr().addr());
+        let throttled = self.throttled.map_or(0, |g| g.as_ptr().addr());
+        usize::from(self.has_buddies) | self.group_entities as usize | throttled | addr(self.parked.first()) | addr(self.tree.first_of_tree())
+    }
+
+    /// At the beginning of a stay, at `start`: an event that is under way, and comes before any stay could end, will do. Polls that
+    /// are shorter than that by far are not each worth a computation.
+    #[inline(always)]
+    pub(super) fn event_ahead(&self, start: Nanos) -> Option<Nanos> {
+        (self.event.wrapping_sub(start).wrapping_sub(1) < self.terms.shortest).then_some(self.event)
+    }
+
     /// Moves `min_vruntime` up to the smallest vruntime of the queue.
     #[inline]
     fn update_min_vruntime(&mut self) {
@@ -139,7 +156,7 @@ impl FairRq {
     }
 
     #[inline(always)]
-    fn advance_to(&mut self, smallest: u64) {
+    pub(super) fn advance_to(&mut self, smallest: u64) {
         if before(self.min_vruntime.load(Relaxed), smallest) {
             self.min_vruntime.store(smallest, Relaxed);
         }
@@ -165,7 +182,7 @@ impl FairRq {
         }
     }
 
-    /// A period has ended since the averages of the current task `e`, which is charged, were brought up to date: they are now. It
+    /// It is time: the averages of the current task `e`, which is charged, are brought up to date. It
     /// `sleeps` after that, or stays.
     ///
     /// # Safety
@@ -176,7 +193,8 @@ impl FairRq {
         // SAFETY: by the contract.
         unsafe {
             let this = e.as_ptr();
-            let mut avg = (*this).averaged(now, self.util.at(now));
+            let util = if (*this).avg.are_new() { self.util.at(now) } else { 0 };
+            let mut avg = (*this).averaged(now, util);
             self.util.replace(&(*this).avg, &mut avg, self.cpu);
             if sleeps && self.terms.features.has(Features::UTIL_EST) {
                 avg.estimate(self.terms.features.has(Features::UTIL_EST_FASTUP));
@@ -346,7 +364,7 @@ impl SchedClass for FairRq {
         unsafe {
             let this = e.as_ptr();
             (*this).vruntime = (*this).vruntime.wrapping_add(calc_delta_fair(now.wrapping_sub(start), (*this).load));
-            if now >= (*this).avg.next {
+            if (*this).avg.are_due(now) {
                 self.average(e, now, !stays);
             }
         }
@@ -378,11 +396,10 @@ impl SchedClass for FairRq {
             self.tree.first()?;
             let this = curr.as_ptr();
             let start = (*this).exec_start;
-            // At the beginning of a stay an event that is under way, and comes before any stay could end, will do: polls that
-            // are shorter than that by far are not each worth a computation.
-            let ahead = self.event.wrapping_sub(start);
-            if ahead.wrapping_sub(1) < self.terms.shortest && (*this).prev_sum_exec == (*this).sum_exec {
-                return Some(self.event);
+            if (*this).prev_sum_exec == (*this).sum_exec
+                && let Some(event) = self.event_ahead(start)
+            {
+                return Some(event);
             }
             let event = self.time_left(curr).map(|left| self.terms.end(start.saturating_add(left)))?;
             self.event = event;

@@ -112,7 +112,7 @@ impl FairRq {
     /// # Safety
     /// `e` is valid, adopted and not on the queue.
     #[inline]
-    pub(super) unsafe fn place(&mut self, e: NonNull<Entity>, why: Enqueue, now: Nanos) {
+    pub(in crate::class) unsafe fn place(&mut self, e: NonNull<Entity>, why: Enqueue, now: Nanos) {
         // SAFETY: valid by contract; a shared reference that ends before the write below.
         let this = unsafe { e.as_ref() };
         let min = self.min_vruntime.load(Relaxed);

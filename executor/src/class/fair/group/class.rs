@@ -165,7 +165,7 @@ impl SchedClass for Grouped<'_> {
         // SAFETY: passed on; references end with their statements.
         unsafe {
             (*root).clock = now;
-            if now >= (*e.as_ptr()).avg.next {
+            if (*e.as_ptr()).avg.are_due(now) {
                 (*root).average(e, now, !stays);
             }
             for (at, level) in up(e, leaf(root, e)) {
