@@ -19,6 +19,8 @@
 //! | [`irq`] | the interrupt core: domains, descriptors, actions, IPIs |
 //! | [`irqchip`] | GICv2, GICv3, BCM2836 and BCM2835 |
 //! | [`timer`] | the architected timer |
+//! | [`mailbox`] | a Raspberry Pi's firmware: versions, memory, clocks, temperature |
+//! | [`systimer`] | a Raspberry Pi's microseconds, beside the generic counter |
 //! | [`rtc`] | PL031, the wall clock at boot |
 //! | [`serial`] | PL011, early console |
 //! | [`mod@char`] | what makes a file of a device |
@@ -35,10 +37,12 @@ pub mod char;
 pub mod dt;
 pub mod irq;
 pub mod irqchip;
+pub mod mailbox;
 pub mod model;
 mod ring;
 pub mod rtc;
 pub mod serial;
+pub mod systimer;
 pub mod timer;
 pub mod tty;
 pub mod virtio;

@@ -21,6 +21,7 @@ pub use port::{Port, SerialPort, set_sysrq_handler};
 
 use crate::dt::Node;
 use crate::irq::{self, IrqAction, IrqFlags};
+use crate::mailbox::{self, Clock};
 use crate::model::{Driver, Mmio, ioremap};
 use crate::tty::Tty;
 use miniuart::MiniUart;
@@ -85,7 +86,7 @@ fn is_stdout(node: Node<'_>) -> bool {
 }
 
 fn probe_pl011(node: Node<'_>) -> Result<(), Errno> {
-    let clock = clock_of(node);
+    let clock = clock_of(node).unwrap_or_else(|| mailbox::rate(Clock::Uart));
     add(node, Family::Ama, "PL011", |io| Pl011::new(io, clock))
 }
 
@@ -96,7 +97,7 @@ fn probe_miniuart(node: Node<'_>) -> Result<(), Errno> {
         let aux = ioremap(PhysAddr::new(region.base as usize), region.size as usize)?;
         aux.write32(AUX_ENABLES, aux.read32(AUX_ENABLES) | AUX_MINI_UART);
     }
-    add(node, Family::S, "mini UART", |io| MiniUart::new(io, 0))
+    add(node, Family::S, "mini UART", |io| MiniUart::new(io, mailbox::rate(Clock::Core)))
 }
 
 /// Which of the devices beside the mini UART are on.
@@ -134,8 +135,8 @@ fn index_of(node: Node<'_>, family: Family) -> Option<usize> {
         .or_else(|| (0..MAX_PORTS).filter(free).find(|&i| alias_of(i).is_none()))
 }
 
-/// The UART's clock in Hz when the tree says it as a fixed clock; 0 otherwise.
-fn clock_of(node: Node<'_>) -> u32 {
+/// The UART's clock in Hz when the tree says it as a fixed clock.
+fn clock_of(node: Node<'_>) -> Option<u32> {
     let clock = node.prop_u32("clocks").and_then(|phandle| node.tree().by_phandle(phandle));
-    clock.filter(|c| c.is_compatible("fixed-clock")).and_then(|c| c.prop_u32("clock-frequency")).unwrap_or(0)
+    clock.filter(|c| c.is_compatible("fixed-clock")).and_then(|c| c.prop_u32("clock-frequency"))
 }

@@ -1,8 +1,8 @@
 //! Init: mounts what programs expect, then gives a shell on the console, or runs the one program that `cargo xtask run -- …`
 //! packed, with its streams on virtio-console ports, and ends QEMU with the program's exit status.
 //!
-//! What to do is in `/.vigil` (see `xtask/src/initramfs.rs`): `argv` and `env` NUL-separated, `path`, `cwd`, `modules` (one path a line), and the empty
-//! marks `tty` (streams are the console) and `semihosting` (QEMU ends on request). Without `argv` it is a shell.
+//! What to do is in `/.vigil` (see `xtask/src/initramfs.rs`): `argv` and `env` NUL-separated, `path`, `cwd`, `modules` (one path a line), `uart` (the
+//! serial port for all output, on a board without virtio), and the empty marks `tty` (streams are the console) and `semihosting` (QEMU ends on request). Without `argv` it is a shell.
 #![no_std]
 #![no_main]
 
@@ -193,18 +193,33 @@ fn open_port(path: &[u8], flags: usize) -> isize {
     ENOENT
 }
 
+/// Opens a serial port and makes it pass bytes on as they are.
+fn open_raw(path: &[u8]) -> isize {
+    let fd = sys::open(path, O_RDWR | O_NOCTTY | O_CLOEXEC);
+    // struct termios: input, output, control and local modes, 4 bytes each, and 20 bytes of characters.
+    let mut termios = [0u32; 9];
+    if sys::ioctl(fd, TCGETS, termios.as_mut_ptr() as usize) == 0 {
+        (termios[0], termios[1], termios[3]) = (0, 0, 0);
+        sys::ioctl(fd, TCSETS, termios.as_ptr() as usize);
+    }
+    fd
+}
+
 /// Runs the packed program and ends QEMU with its status.
 fn program() -> ! {
     let semihosting = exists(b"/.vigil/semihosting\0");
     let tty = exists(b"/.vigil/tty\0");
-    let control = open_port(b"/dev/vport0p4\0", O_RDWR);
-    let streams = if tty {
+    let uart = File::<64>::read(b"/.vigil/uart\0").map(|path| open_raw(path.with_nul()));
+    let control = if uart.is_some() { -1 } else { open_port(b"/dev/vport0p4\0", O_RDWR) };
+    let streams = if let Some(uart) = uart {
+        [sys::open(b"/dev/null\0", O_RDONLY | O_CLOEXEC), uart, uart]
+    } else if tty {
         [-1; 3]
     } else {
         [open_port(b"/dev/vport0p1\0", O_RDONLY), open_port(b"/dev/vport0p2\0", O_WRONLY), open_port(b"/dev/vport0p3\0", O_WRONLY)]
     };
     if !tty && streams.iter().any(|fd| *fd < 0) {
-        complain("the virtio-console ports are missing");
+        complain("the ports for the program's streams are missing");
     }
     let child = sys::fork();
     if child == 0 {
@@ -276,10 +291,15 @@ fn forward_signals(control: isize, child: isize) -> ! {
 /// Tells the host the status, marks the end of both output streams with the nonce, and waits until the host has seen it all.
 fn report(control: isize, streams: &[isize; 3], code: u8) {
     let Some(nonce) = File::<128>::read(b"/.vigil/nonce\0") else { return };
-    for fd in &streams[1..] {
-        if *fd >= 0 {
-            sys::write_all(*fd, &nonce.bytes[..nonce.length]);
+    let (stdout, stderr) = (streams[1], streams[2]);
+    for fd in [stdout, if stderr == stdout { -1 } else { stderr }] {
+        if fd >= 0 {
+            sys::write_all(fd, &nonce.bytes[..nonce.length]);
         }
+    }
+    if stdout >= 0 && stdout == stderr {
+        // A serial port still has it: TCSBRK with 1 is tcdrain.
+        sys::ioctl(stdout, TCSBRK, 1);
     }
     if control >= 0 && sys::write_all(control, &[b'S', code]) {
         sys::read(control, &mut [0u8]);

@@ -17,6 +17,12 @@ pub mod number {
     pub const AT_FDCWD: isize = -100;
     /// The ioctl that makes a terminal the session's.
     pub const TIOCSCTTY: usize = 0x540e;
+    /// Reads a terminal's settings.
+    pub const TCGETS: usize = 0x5401;
+    /// Sets them.
+    pub const TCSETS: usize = 0x5402;
+    /// Sends a break; with 1 it waits until all is sent.
+    pub const TCSBRK: usize = 0x5409;
     /// The signal number of SIGKILL, and of SIGCHLD as clone's exit signal.
     pub const SIGKILL: usize = 9;
     /// The exit signal that wait4 waits for by default.

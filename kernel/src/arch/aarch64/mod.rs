@@ -19,7 +19,7 @@
 //! | [`features`], [`features_mitigation`] | HWCAP, emulated ID registers, speculation mitigations | pure, host-tested |
 //! | `vectors`, `trap`, `entry`, `switch`, `uaccess`, `fpsimd` | exceptions, EL0, stacks, user memory, FP | |
 //! | `psci` | power off, reset, CPU_ON | |
-//! | `cpu`, `cache` | per-CPU registers, cache maintenance | |
+//! | `cpu` | per-CPU registers | |
 //! | `smp` | starting the other CPUs | |
 //!
 //! Page tables of user space, ASIDs and user TLB flushes belong to [`crate::mm`].
@@ -33,8 +33,6 @@ pub mod pgtable_kernel;
 pub mod alternative;
 #[cfg(target_os = "none")]
 pub mod boot;
-#[cfg(target_os = "none")]
-pub mod cache;
 #[cfg(target_os = "none")]
 pub mod cpu;
 #[cfg(target_os = "none")]

@@ -5,13 +5,14 @@
 //! `crate::secondary_main`. A CPU that was powered off goes on in [`power_off`] instead, where it was.
 
 use super::features_mitigation::Bhb;
-use super::{cache, cpu, features, hardening, mmu, mmu_tlb, psci, switch};
+use super::{cpu, features, hardening, mmu, mmu_tlb, psci, switch};
 use crate::boot::BootInfo;
 use crate::platform::alloc_stack;
 use crate::{pr_crit, pr_err, pr_info};
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::{Acquire, Relaxed, Release}};
 use vigil_drivers::dt::early::EnableMethod;
+use vigil_drivers::model::clean_invalidate_poc;
 use vigil_executor::arch::{counter, counter_frequency, relax, set_cpu_local};
 use vigil_executor::context::StackKind;
 use vigil_executor::cpu::{CpuId, MAX_CPUS, PerCpu, local_of};
@@ -123,7 +124,7 @@ pub fn launch(id: CpuId, info: &BootInfo) -> Result<(), &'static str> {
             arg: id.index() as u64,
         });
     }
-    cache::clean_invalidate_poc(data as usize, size_of::<SecondaryData>());
+    clean_invalidate_poc(data as usize, size_of::<SecondaryData>());
     if let Some(word) = target.enable.release_addr() {
         return release(word);
     }
@@ -141,7 +142,7 @@ fn release(word: u64) -> Result<(), &'static str> {
     let at = phys_to_virt(phys).get();
     // SAFETY: the linear map covers the word, which the device tree says is for this; the firmware reserved its page.
     unsafe { (at as *mut u64).write_volatile(mmu::kimage_to_phys((&raw const spin_entry) as usize)) };
-    cache::clean_invalidate_poc(at, 8);
+    clean_invalidate_poc(at, 8);
     // SAFETY: an event for those who wait; `clean_invalidate_poc` ends with the barrier that it needs before it.
     unsafe { core::arch::asm!("sev", options(nostack, preserves_flags)) };
     Ok(())
