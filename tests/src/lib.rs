@@ -12,6 +12,7 @@ pub mod hotplug;
 mod irq;
 mod matrix;
 mod memory;
+mod pi;
 mod pipes;
 mod programs;
 mod sched;
@@ -31,6 +32,7 @@ pub const ABILITIES: &[Ability] = &[Ability::Shell, Ability::Programs, Ability::
 pub fn cases() -> Vec<Case> {
     let mut all = shell::cases();
     all.extend(programs::cases());
+    all.extend(pi::cases());
     all.extend(pipes::cases());
     all.extend(memory::cases());
     all.extend(debian::cases());

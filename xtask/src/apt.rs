@@ -19,17 +19,36 @@ pub struct Apt {
 impl Apt {
     /// Packages for the guest, arm64.
     pub fn new(ctx: &Ctx) -> Result<Apt> {
-        Apt::open(ctx.cache.join("apt"), "arm64".to_string())
+        Apt::open(ctx.cache.join("apt"), "arm64".to_string(), None)
     }
 
     /// Packages for this machine, unpacked into the cache like the guest's: tools that need not be installed.
     pub fn of_host(ctx: &Ctx) -> Result<Apt> {
         let arch = crate::setup::output(Command::new("dpkg").arg("--print-architecture"));
-        Apt::open(ctx.cache.join(format!("apt-{arch}")), arch)
+        Apt::open(ctx.cache.join(format!("apt-{arch}")), arch, None)
     }
 
-    /// Prepares the state in `dir`; reads the package lists when there are none or they are old.
-    fn open(dir: PathBuf, arch: String) -> Result<Apt> {
+    /// Newer packages for this machine than its release has, from its own mirror.
+    pub fn backports(ctx: &Ctx) -> Result<Apt> {
+        let arch = crate::setup::output(Command::new("dpkg").arg("--print-architecture"));
+        let mut list = Command::new("apt-get");
+        list.args(["indextargets", "--format", "$(COMPONENT) $(CODENAME) $(REPO_URI)", "Created-By: Packages"]);
+        let (_, text) = ui::capture(&mut list)?;
+        // The release itself, not its updates.
+        let release = text.lines().find_map(|line| match line.split_whitespace().collect::<Vec<_>>()[..] {
+            ["main", codename, uri] if !codename.contains('-') => Some((codename.to_string(), uri.to_string())),
+            _ => None,
+        });
+        let (codename, uri) = release.context("this machine's apt sources name no release of Debian")?;
+        let keys = "/usr/share/keyrings/debian-archive-keyring.gpg";
+        let signed = if Path::new(keys).exists() { format!("[signed-by={keys}] ") } else { String::new() };
+        let source = format!("deb {signed}{uri} {codename}-backports main\n");
+        Apt::open(ctx.cache.join(format!("apt-{codename}-backports-{arch}")), arch, Some(&source))
+    }
+
+    /// Prepares the state in `dir`, with this machine's sources or this one instead; reads the package lists when there are none or
+    /// they are old.
+    fn open(dir: PathBuf, arch: String, source: Option<&str>) -> Result<Apt> {
         if !crate::setup::found("apt-get") || !crate::setup::found("dpkg-deb") {
             bail!("Debian's {arch} packages are fetched with apt-get and dpkg-deb, which this machine does not have");
         }
@@ -45,6 +64,10 @@ impl Apt {
              Dir::State::status \"{d}/state/status\";\nDir::Cache \"{d}/cache\";\nAcquire::Languages \"none\";\nAcquire::Retries \"3\";\n\
              APT::Keep-Downloaded-Packages \"true\";\nDPkg::Post-Invoke {{}};\nAPT::Update::Post-Invoke {{}};\n"
         );
+        if let Some(source) = source {
+            std::fs::write(dir.join("sources.list"), source)?;
+            conf.push_str(&format!("Dir::Etc::sourcelist \"{d}/sources.list\";\nDir::Etc::sourceparts \"-\";\n"));
+        }
         if rustix::process::geteuid().is_root() {
             conf.push_str("APT::Sandbox::User \"root\";\n");
         }
@@ -186,11 +209,28 @@ impl Apt {
 
     /// Unpacks what matches the tar patterns of one package (once), for packages of which little is needed.
     pub fn unpacked_part(&self, package: &str, patterns: &[&str]) -> Result<PathBuf> {
+        self.unpacked_as(package, "", patterns)
+    }
+
+    /// As [`Apt::unpacked_part`], into a directory of its own, named after the package and `suffix`.
+    pub fn unpacked_as(&self, package: &str, suffix: &str, patterns: &[&str]) -> Result<PathBuf> {
         let deb = self.download(package)?;
-        let dir = self.dir.join("unpacked").join(deb.file_stem().unwrap_or_default());
+        self.unpack_once(&[&deb], suffix, patterns)
+    }
+
+    /// Unpacks packages into one directory (once), which is named after the first.
+    pub fn unpacked_together(&self, debs: &[&Path]) -> Result<PathBuf> {
+        self.unpack_once(debs, "-together", &[])
+    }
+
+    fn unpack_once(&self, debs: &[&Path], suffix: &str, patterns: &[&str]) -> Result<PathBuf> {
+        let name = debs.first().and_then(|deb| deb.file_stem()).unwrap_or_default().to_string_lossy();
+        let dir = self.dir.join("unpacked").join(format!("{name}{suffix}"));
         if !dir.exists() {
             let temporary = dir.with_extension(format!("tmp{}", std::process::id()));
-            unpack(&deb, &temporary, patterns)?;
+            for deb in debs {
+                unpack(deb, &temporary, patterns)?;
+            }
             // Another process may have been faster: its result is the same.
             if std::fs::rename(&temporary, &dir).is_err() {
                 std::fs::remove_dir_all(&temporary)?;

@@ -33,7 +33,7 @@ fn run(contract: &Path, kernel: KernelChoice, arguments: &[&str]) -> Result<Stri
 }
 
 /// Result by case.
-fn lines(text: &str) -> BTreeMap<&str, &str> {
+pub fn lines(text: &str) -> BTreeMap<&str, &str> {
     text.lines().filter(|l| !l.starts_with('#')).filter_map(|l| l.split_once(": ")).collect()
 }
 

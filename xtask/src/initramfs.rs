@@ -30,6 +30,8 @@ pub struct Program {
     pub env: Vec<String>,
     /// Standard streams are the console.
     pub tty: bool,
+    /// The serial port that all output goes to, on a board without virtio.
+    pub uart: Option<&'static str>,
     /// QEMU lets user space end it.
     pub semihosting: bool,
     /// What init writes at the end of the output streams.
@@ -157,6 +159,9 @@ pub fn add_orders(tree: &mut Tree, program: &Program) {
     tree.file("/.vigil/nonce", 0o644, program.nonce.clone().into_bytes());
     if program.tty {
         tree.file("/.vigil/tty", 0o644, Vec::new());
+    }
+    if let Some(uart) = program.uart {
+        tree.file("/.vigil/uart", 0o644, uart.as_bytes().to_vec());
     }
     if program.semihosting {
         tree.file("/.vigil/semihosting", 0o644, Vec::new());

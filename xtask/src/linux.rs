@@ -33,6 +33,14 @@ pub fn fetch(ctx: &Ctx) -> Result<Linux> {
     Ok(Linux { image: dir.join(format!("boot/vmlinuz-{release}")), release, dir })
 }
 
+/// The directory of the device trees in Debian's kernel package, of which those of Broadcom's boards are unpacked.
+pub fn dtbs(ctx: &Ctx) -> Result<PathBuf> {
+    let apt = Apt::new(ctx)?;
+    let package = apt.linux_image()?;
+    let dir = apt.unpacked_as(&package, "-dtbs", &["*/broadcom/bcm2*-rpi-*.dtb"])?;
+    Ok(dir.join("usr/lib").join(package))
+}
+
 impl Linux {
     /// Packs the virtio modules and the list by which init loads them. `block`: with the driver for disks.
     pub fn pack_modules(&self, tree: &mut Tree, block: bool) -> Result<()> {

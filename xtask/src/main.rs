@@ -2,6 +2,7 @@
 mod accept;
 mod apt;
 mod bench;
+mod board;
 mod build;
 mod cases;
 mod contract;
@@ -12,11 +13,13 @@ mod elf;
 mod erratum;
 mod image;
 mod initramfs;
+mod irqlat;
 mod linux;
 mod model;
 mod mutants;
 mod qemu;
 mod run;
+mod sdcard;
 mod selftest;
 mod setup;
 mod streams;
@@ -59,6 +62,10 @@ enum Cmd {
     Accept(accept::AcceptArgs),
     /// Measure instructions per operation under Debian's Linux and under Vigil, and show them side by side
     Bench(bench::BenchArgs),
+    /// Write what goes on a Raspberry Pi's SD card, and name the firmware's files that must be added
+    Image(sdcard::ImageArgs),
+    /// Measure interrupt latency in QEMU in stages, from a timer to a program, and draw it
+    Irqlat(irqlat::IrqlatArgs),
     /// Record what Debian's Linux schedules, for the simulator's tests: one load or all, into tests/traces
     TraceLinux {
         /// Names of loads
@@ -99,6 +106,8 @@ fn main_result(cli: Cli) -> Result<i32> {
         Cmd::Test(args) => test::test(&ctx, &args),
         Cmd::Bench(args) => bench::bench(&ctx, &args),
         Cmd::Accept(args) => accept::accept(&ctx, &args),
+        Cmd::Image(args) => sdcard::image(&ctx, &args),
+        Cmd::Irqlat(args) => irqlat::irqlat(&ctx, &args),
         Cmd::TraceLinux { loads } => trace::trace(&ctx, &loads),
         Cmd::Rootfs { packages, out } => apt::rootfs(&ctx, &packages, &out).map(|()| 0),
     }

@@ -1,5 +1,6 @@
 //! The QEMU command line.
-use crate::setup;
+use crate::board::Board;
+use crate::ctx::Ctx;
 use crate::run::Failure;
 use anyhow::Result;
 use clap::Args;
@@ -10,20 +11,23 @@ use std::process::Command;
 #[derive(Args, Clone, Debug)]
 pub struct Machine {
     /// Board to boot on
-    #[arg(long, default_value = "virt", value_name = "BOARD", value_parser = ["virt"])]
-    pub board: String,
-    /// Number of CPUs, 1 to 8 [default: 2, with --icount 1]
+    #[arg(long, value_enum, default_value = "virt", value_name = "BOARD")]
+    pub board: Board,
+    /// Serial port of a Raspberry Pi that the console is on: 0, the PL011, or 1, the mini UART
+    #[arg(long, default_value = "0", value_name = "N", value_parser = clap::value_parser!(u8).range(0..=1))]
+    pub uart: u8,
+    /// Number of CPUs, 1 to 8 [default: 2, with --icount 1; a Raspberry Pi has 4]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=8))]
     pub smp: Option<u32>,
-    /// Memory: a number and K, M, G or T; M without one
-    #[arg(long, default_value = "512M", value_name = "SIZE", value_parser = size)]
-    pub mem: String,
-    /// CPU model
-    #[arg(long, default_value = "cortex-a72", value_name = "MODEL", value_parser = CPUS)]
-    pub cpu: String,
-    /// Version of the interrupt controller: 2 or 3
-    #[arg(long, default_value = "3", value_name = "VERSION", value_parser = clap::value_parser!(u8).range(2..=3))]
-    pub gic: u8,
+    /// Memory: a number and K, M, G or T; M without one [default: 512M]
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub mem: Option<String>,
+    /// CPU model [default: cortex-a72]
+    #[arg(long, value_name = "MODEL", value_parser = CPUS)]
+    pub cpu: Option<String>,
+    /// Version of the interrupt controller: 2 or 3 [default: 3]
+    #[arg(long, value_name = "VERSION", value_parser = clap::value_parser!(u8).range(2..=3))]
+    pub gic: Option<u8>,
     /// Enter the kernel at EL2
     #[arg(long)]
     pub el2: bool,
@@ -58,21 +62,17 @@ fn size(text: &str) -> Result<String, String> {
 pub const ICOUNT: [&str; 6] = ["-icount", "shift=0,sleep=off", "-seed", "1", "-rtc", "base=2024-01-01,clock=vm"];
 
 impl Machine {
-    /// Number of CPUs that the options ask for.
-    pub fn cpus(&self) -> u32 {
-        self.smp.unwrap_or(if self.icount { 1 } else { 2 })
-    }
-
     /// QEMU with this machine, without kernel and console. Gives also whether user space may end QEMU by semihosting.
-    pub fn command(&self) -> Result<(Command, bool)> {
-        let (major, minor) = setup::qemu()?;
-        let user_exit = (major, minor) >= (7, 2);
-        let mut qemu = Command::new(setup::QEMU);
-        let el2 = if self.el2 { ",virtualization=on" } else { "" };
-        qemu.args(["-M", &format!("{},gic-version={}{el2}", self.board, self.gic)]);
-        qemu.args(["-cpu", &self.cpu, "-smp", &self.cpus().to_string(), "-m", &self.mem]);
-        qemu.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-net", "none"]);
-        qemu.args(["-global", "virtio-mmio.force-legacy=false"]);
+    pub fn command(&self, ctx: &Ctx) -> Result<(Command, bool)> {
+        let (mut qemu, user_exit) = self.board.qemu(ctx)?;
+        match self.board.dtb(ctx)? {
+            Some(dtb) => {
+                self.check_pi()?;
+                qemu.args(["-M", self.board.name(), "-dtb"]).arg(dtb);
+            }
+            None => self.virt(&mut qemu),
+        }
+        qemu.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);
         qemu.args(["-semihosting-config", if user_exit { "enable=on,target=native,userspace=on" } else { "enable=on,target=native" }]);
         for (i, disk) in self.disk.iter().enumerate() {
             if !disk.exists() {
@@ -89,6 +89,30 @@ impl Machine {
         }
         qemu.args(&self.qemu_arg);
         Ok((qemu, user_exit))
+    }
+
+    fn virt(&self, qemu: &mut Command) {
+        let el2 = if self.el2 { ",virtualization=on" } else { "" };
+        let cpus = self.smp.unwrap_or(if self.icount { 1 } else { 2 });
+        qemu.args(["-M", &format!("virt,gic-version={}{el2}", self.gic.unwrap_or(3))]);
+        qemu.args(["-cpu", self.cpu.as_deref().unwrap_or("cortex-a72"), "-smp", &cpus.to_string()]);
+        qemu.args(["-m", self.mem.as_deref().unwrap_or("512M"), "-net", "none"]);
+        qemu.args(["-global", "virtio-mmio.force-legacy=false"]);
+    }
+
+    /// What cannot be chosen on a board that is as it is.
+    fn check_pi(&self) -> Result<()> {
+        let chosen = [
+            ("--smp (use --append maxcpus=N)", self.smp.is_some_and(|n| n != 4)),
+            ("--mem (use --append mem=SIZE)", self.mem.is_some()),
+            ("--cpu", self.cpu.is_some()),
+            ("--gic", self.gic.is_some()),
+            ("--disk", !self.disk.is_empty()),
+        ];
+        match chosen.iter().find(|(_, chosen)| *chosen) {
+            Some((option, _)) => Err(Failure::new(2, format!("{}: {option} cannot be chosen", self.board.name())).into()),
+            None => Ok(()),
+        }
     }
 }
 

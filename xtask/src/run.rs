@@ -106,10 +106,14 @@ pub fn run(ctx: &Ctx, args: &RunArgs) -> Result<i32> {
         return Err(Failure::new(2, format!("{}: no such file", file.display())).into());
     }
     let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal() && std::io::stderr().is_terminal();
-    let (mut qemu, user_exit) = args.machine.command()?;
+    let (mut qemu, user_exit) = args.machine.command(ctx)?;
     let scratch = Scratch::new(ctx)?;
     let nonce = nonce(args.machine.icount)?;
     let program = !args.program.is_empty();
+    let pi = args.machine.board.is_pi();
+    if pi && program && (args.kernel == KernelChoice::Linux || args.machine.uart != 0) {
+        return Err(Failure::new(2, "a program on a Raspberry Pi is run by Vigil, and its output is on the mini UART".to_string()).into());
+    }
     let linux = match args.kernel {
         KernelChoice::Linux => Some(linux::fetch(ctx)?),
         KernelChoice::Vigil => None,
@@ -131,7 +135,10 @@ pub fn run(ctx: &Ctx, args: &RunArgs) -> Result<i32> {
         _ if args.no_build => ctx.target.join("Image"),
         _ => build::kernel(ctx, args.debug)?.image,
     };
-    let mut append = "console=ttyAMA0 rdinit=/init panic=-1".to_string();
+    // Linux gives a Pi's PL011 to its Bluetooth.
+    let mini_uart = pi && (args.machine.uart == 1 || linux.is_some());
+    let console = if mini_uart { "ttyS1,115200" } else { "ttyAMA0" };
+    let mut append = format!("console={console} rdinit=/init panic=-1");
     if program && terminal {
         append.push_str(" quiet loglevel=1");
     }
@@ -146,7 +153,10 @@ pub fn run(ctx: &Ctx, args: &RunArgs) -> Result<i32> {
     }
     let log = args.log.clone().unwrap_or_else(|| scratch.0.join("console.log"));
     let log_text = log.to_str().context("the log's path is not UTF-8")?.replace(',', ",,");
-    let on_stdio = !program || terminal;
+    let on_stdio = streams_are_console(args, terminal);
+    if mini_uart && !program {
+        qemu.args(["-serial", "null"]);
+    }
     if on_stdio {
         qemu.args(["-chardev", &format!("stdio,id=console,mux=on,signal=off,logfile={log_text}")]);
         qemu.args(["-serial", "chardev:console", "-mon", "chardev=console"]);
@@ -155,12 +165,17 @@ pub fn run(ctx: &Ctx, args: &RunArgs) -> Result<i32> {
         // Its own process group: Ctrl-C comes to us, and goes on to the program in the guest.
         qemu.process_group(0);
     }
-    let ports = Ports::add(&mut qemu, program, !on_stdio)?;
+    let ports = Ports::add(&mut qemu, program, pi, !on_stdio)?;
     let outcome = supervise(qemu, ports, args, &nonce, on_stdio)?;
     Ok(outcome.judge(program, &log, args))
 }
 
-fn tree(ctx: &Ctx, args: &RunArgs, linux: Option<&Linux>, tty: bool, user_exit: bool, nonce: &str) -> Result<Tree> {
+/// Whether the guest's console is our standard streams. A program on a Raspberry Pi has its output on the other serial port.
+fn streams_are_console(args: &RunArgs, terminal: bool) -> bool {
+    args.program.is_empty() || (terminal && !args.machine.board.is_pi())
+}
+
+fn tree(ctx: &Ctx, args: &RunArgs, linux: Option<&Linux>, terminal: bool, user_exit: bool, nonce: &str) -> Result<Tree> {
     let rootfs = args.rootfs.as_deref();
     if let Some(name) = args.program.first().filter(|n| n.contains('/') && !Path::new(n).exists()) {
         return Err(Failure::new(127, format!("{name}: no such file")).into());
@@ -168,8 +183,10 @@ fn tree(ctx: &Ctx, args: &RunArgs, linux: Option<&Linux>, tty: bool, user_exit: 
     let mut tree = initramfs::base(ctx, &build::init(ctx, args.no_build)?, rootfs)?;
     if let Some(name) = args.program.first() {
         let mut env = args.env.clone();
+        let uart = args.machine.board.is_pi().then_some("/dev/ttyS1");
+        let tty = streams_are_console(args, terminal);
         let path = initramfs::add_program(ctx, &mut tree, name, rootfs, &mut env)?;
-        let program = Program { path, argv: args.program.clone(), env, tty, semihosting: user_exit, nonce: nonce.to_string() };
+        let program = Program { path, argv: args.program.clone(), env, tty, uart, semihosting: user_exit, nonce: nonce.to_string() };
         initramfs::add_orders(&mut tree, &program);
     }
     if let Some(linux) = linux {
@@ -205,23 +222,30 @@ impl Drop for Scratch {
     }
 }
 
-/// The virtio-console ports: the streams as /dev/vport0p1-3, the control port as /dev/vport0p4.
+/// Ways into and out of the guest: virtio-console ports, the streams as /dev/vport0p1-3 and the control port as /dev/vport0p4; on a
+/// Raspberry Pi a serial port for all output.
 struct Ports {
-    streams: Option<[Port; 3]>,
+    stdin: Option<Port>,
+    stdout: Option<Port>,
+    stderr: Option<Port>,
     control: Option<Port>,
 }
 
 impl Ports {
-    fn add(qemu: &mut Command, program: bool, streams: bool) -> Result<Ports> {
-        if !program {
-            return Ok(Ports { streams: None, control: None });
+    fn add(qemu: &mut Command, program: bool, pi: bool, streams: bool) -> Result<Ports> {
+        let mut ports = Ports { stdin: None, stdout: None, stderr: None, control: None };
+        if program && pi {
+            ports.stdout = Some(Port::serial(qemu, "stdout")?);
+        } else if program {
+            qemu.args(["-device", "virtio-serial-device,max_ports=8"]);
+            if streams {
+                ports.stdin = Some(Port::add(qemu, "stdin", 1)?);
+                ports.stdout = Some(Port::add(qemu, "stdout", 2)?);
+                ports.stderr = Some(Port::add(qemu, "stderr", 3)?);
+            }
+            ports.control = Some(Port::add(qemu, "control", 4)?);
         }
-        qemu.args(["-device", "virtio-serial-device,max_ports=8"]);
-        let streams = match streams {
-            true => Some([Port::add(qemu, "stdin", 1)?, Port::add(qemu, "stdout", 2)?, Port::add(qemu, "stderr", 3)?]),
-            false => None,
-        };
-        Ok(Ports { streams, control: Some(Port::add(qemu, "control", 4)?) })
+        Ok(ports)
     }
 }
 
@@ -232,6 +256,8 @@ struct Outcome {
     /// How QEMU ended; none when it was ended because of the time limit.
     qemu: Option<ExitStatus>,
     reader_gone: bool,
+    /// Init has marked the end of an output stream: the program has ended.
+    complete: bool,
 }
 
 fn supervise(mut qemu: Command, ports: Ports, args: &RunArgs, nonce: &str, on_stdio: bool) -> Result<Outcome> {
@@ -253,19 +279,21 @@ fn supervise(mut qemu: Command, ports: Ports, args: &RunArgs, nonce: &str, on_st
     let mut child = qemu.spawn().context("cannot start QEMU")?;
     let pid = Pid::from_child(&child);
     let (events, inbox) = mpsc::channel();
-    let mut open_streams = 0;
     let mut drains = Vec::new();
-    if let Some(ports) = ports.streams {
-        let [stdin, stdout, stderr] = ports.map(Port::started);
-        streams::feed(stdin);
-        let tell = |events: &Sender<Event>| {
-            let events = events.clone();
-            move |end| drop(events.send(Event::Stream(end)))
-        };
-        drains.push(streams::drain(stdout, std::io::stdout(), nonce, tell(&events)));
-        drains.push(streams::drain(stderr, std::io::stderr(), nonce, tell(&events)));
-        open_streams = 2;
+    let tell = |events: &Sender<Event>| {
+        let events = events.clone();
+        move |end| drop(events.send(Event::Stream(end)))
+    };
+    if let Some(stdin) = ports.stdin {
+        streams::feed(stdin.started());
     }
+    if let Some(stdout) = ports.stdout {
+        drains.push(streams::drain(stdout.started(), std::io::stdout(), nonce, tell(&events)));
+    }
+    if let Some(stderr) = ports.stderr {
+        drains.push(streams::drain(stderr.started(), std::io::stderr(), nonce, tell(&events)));
+    }
+    let mut open_streams = drains.len();
     let mut control = ports.control.map(Port::started);
     if let Some(port) = &control {
         let (mut port, events) = (port.try_clone()?, events.clone());
@@ -286,7 +314,7 @@ fn supervise(mut qemu: Command, ports: Ports, args: &RunArgs, nonce: &str, on_st
     }
 
     let deadline = args.timeout.map(|s| Instant::now() + Duration::from_secs_f64(s.clamp(0.0, 1e9)));
-    let mut outcome = Outcome { status: None, qemu: None, reader_gone: false };
+    let mut outcome = Outcome { status: None, qemu: None, reader_gone: false, complete: false };
     let mut interrupts = 0;
     let mut acknowledged = false;
     loop {
@@ -304,7 +332,10 @@ fn supervise(mut qemu: Command, ports: Ports, args: &RunArgs, nonce: &str, on_st
                 outcome.reader_gone = true;
                 kill_process(pid, Signal::KILL)?;
             }
-            Ok(Event::Stream(_)) => open_streams -= 1,
+            Ok(Event::Stream(end)) => {
+                open_streams -= 1;
+                outcome.complete |= end == End::Complete;
+            }
             Ok(Event::Signal(signal)) => {
                 interrupts += 1;
                 // A guest that does not listen is ended by the third.
@@ -347,6 +378,10 @@ impl Outcome {
         }
         if let Some(status) = self.status {
             return i32::from(status);
+        }
+        // Without a control port the status is the one that init ended QEMU with.
+        if let (true, true, Some(status)) = (self.complete, args.machine.board.is_pi(), qemu.code()) {
+            return status;
         }
         let text = String::from_utf8_lossy(&std::fs::read(log).unwrap_or_default()).into_owned();
         let panicked = qemu.code() == Some(101) || text.contains("Kernel panic");

@@ -18,10 +18,22 @@ pub struct Port {
 impl Port {
     /// Adds a port of this name and number (the guest's `/dev/vport0pN`) to QEMU's command line.
     pub fn add(qemu: &mut Command, name: &str, number: u32) -> Result<Port> {
+        let port = Port::chardev(qemu, name)?;
+        qemu.args(["-device", &format!("virtserialport,chardev={name},name=vigil.{name},nr={number}")]);
+        Ok(port)
+    }
+
+    /// Adds the next serial port.
+    pub fn serial(qemu: &mut Command, name: &str) -> Result<Port> {
+        let port = Port::chardev(qemu, name)?;
+        qemu.args(["-serial", &format!("chardev:{name}")]);
+        Ok(port)
+    }
+
+    fn chardev(qemu: &mut Command, name: &str) -> Result<Port> {
         let (ours, theirs) = UnixStream::pair().context("cannot make a socket pair")?;
         fcntl_setfd(&theirs, FdFlags::empty())?;
         qemu.args(["-chardev", &format!("socket,id={name},fd={}", theirs.as_raw_fd())]);
-        qemu.args(["-device", &format!("virtserialport,chardev={name},name=vigil.{name},nr={number}")]);
         Ok(Port { ours, theirs })
     }
 

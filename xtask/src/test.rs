@@ -53,7 +53,7 @@ impl Tally {
 
 /// The cases of the crate `vigil-tests` that shall run, and how many wait for the kernel.
 pub fn select(filter: Option<&str>, long: bool, kernel: KernelChoice) -> (Vec<Case>, usize) {
-    let wanted = |case: &Case| filter.is_none_or(|f| f == "qemu" || case.name.contains(f)) && (long || !case.long) && (kernel == KernelChoice::Vigil || !case.name.starts_with("crash/"));
+    let wanted = |case: &Case| filter.is_none_or(|f| f == "qemu" || case.name.contains(f)) && (long || !case.long) && (kernel == KernelChoice::Vigil || !["crash/", "pi/"].iter().any(|own| case.name.starts_with(own)));
     let (ready, waiting): (Vec<Case>, Vec<Case>) =
         vigil_tests::cases().into_iter().filter(wanted).partition(|c| kernel == KernelChoice::Linux || ABILITIES.contains(&c.needs));
     (ready, waiting.len())

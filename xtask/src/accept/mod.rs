@@ -8,6 +8,7 @@ mod inject;
 mod inside;
 mod irq;
 mod irq_torture;
+mod pi;
 mod posix;
 mod programs;
 mod rt;
@@ -29,7 +30,7 @@ use vigil_tests::{ABILITIES, Ability};
 /// Options of `accept`.
 #[derive(Args, Clone, Debug)]
 pub struct AcceptArgs {
-    /// An issue (core, sched, irq) or ids of checks (core-bench)
+    /// An issue (core, sched, irq, pi) or ids of checks (core-bench)
     #[arg(default_value = "core", value_name = "ISSUE|ID")]
     pub what: Vec<String>,
     /// Which kernel; with linux the checks themselves are checked
@@ -93,8 +94,14 @@ const IRQ: &[Check] = &[
     Check { id: "irq-contract", target: "calls of time with every errno as on Linux; POSIX test suite's clocks and timers ≥ 95 % of Linux's", run: posix::check },
 ];
 
+const PI: &[Check] = &[
+    Check { id: "pi-boot", target: "raspi3b and raspi4b: four CPUs, a shell on both UARTs, contracts as on virt", run: pi::boot },
+    Check { id: "pi-irqlat", target: "100 000 samples, virt and raspi3b: p99.9 ≤ 1500, max ≤ 4000 idle, ≤ 10 000 loaded; blame", run: pi::irqlat },
+    Check { id: "pi-image", target: "SD folders of rpi3, rpi4, rpi5: the same bytes twice, boot files right; rpi3's boots", run: pi::image },
+];
+
 /// The issues, by name and number, with their checks.
-const ISSUES: &[(&str, &str, &[Check])] = &[("core", "2", CORE), ("sched", "3", SCHED), ("irq", "4", IRQ)];
+const ISSUES: &[(&str, &str, &[Check])] = &[("core", "2", CORE), ("sched", "3", SCHED), ("irq", "4", IRQ), ("pi", "5", PI)];
 
 /// Runs the checks of an issue or one of them.
 pub fn accept(ctx: &Ctx, args: &AcceptArgs) -> Result<i32> {
