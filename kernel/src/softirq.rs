@@ -210,7 +210,8 @@ fn run() {
             }
         }
         arch::irq_disable();
-        if time::now().saturating_sub(begun) > MAX_TIME {
+        // Who was woken meanwhile comes before another round.
+        if ctx.need_resched() || time::now().saturating_sub(begun) > MAX_TIME {
             break;
         }
     }

@@ -130,7 +130,7 @@ pub fn test(ctx: &Ctx, args: &TestArgs) -> Result<i32> {
 
 /// The tests inside the kernel, in a minute or two; `cargo xtask accept core-preempt` runs the same for longer.
 fn inside(ctx: &Ctx) -> Tally {
-    let runs = [("spin", false, "spin:200,rcu:5000", 1, Pace::Exact), ("rcu", true, "rcu:5000,rcu-stall", 2, Pace::Free), ("parks", true, "parks:5000", 4, Pace::Free), ("parks-single", true, "parks:2000", 4, Pace::Single), ("deadlocks", true, "lockdep", 1, Pace::Exact), ("torture", true, "torture:6", 4, Pace::Free)];
+    let runs = [("spin", false, "spin:200,rcu:5000", 1, Pace::Exact), ("rcu", true, "rcu:5000,rcu-stall", 2, Pace::Free), ("parks", true, "parks:5000", 4, Pace::Free), ("parks-single", true, "parks:2000", 4, Pace::Single), ("irq-faults", false, "irq-faults:100", 2, Pace::Free), ("irq-storm", false, "irq-storm:50", 4, Pace::Exact), ("deadlocks", true, "lockdep", 1, Pace::Exact), ("torture", true, "torture:6", 4, Pace::Free)];
     let mut tally = Tally::default();
     for (name, debug, tests, cpus, pace) in runs {
         let start = Instant::now();

@@ -29,6 +29,8 @@ mod validate;
 pub(crate) mod testblob;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_interrupts;
 
 pub use cpu_map::{NO_CLUSTER, cpu_capacities, cpu_map};
 pub use interrupts::{IrqSpec, MAX_IRQ_CELLS};

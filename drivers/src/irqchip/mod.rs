@@ -21,6 +21,7 @@ mod tests;
 mod tests_bcm;
 
 use crate::dt::Tree;
+use crate::irq::IrqDomain;
 use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use vigil_abi::Errno;
 use vigil_executor::cpu::{CpuId, MAX_CPUS};
@@ -66,6 +67,11 @@ pub fn init(tree: &Tree<'_>) -> Result<(), Errno> {
         return tree.compatible(armctrl::COMPATIBLE).try_for_each(armctrl::init);
     }
     Err(Errno::ENODEV)
+}
+
+/// The lines of the board's GIC, if that is its root controller.
+pub fn gic_domain() -> Option<&'static IrqDomain> {
+    gic::GIC.get().map(|_| &gic::DOMAIN)
 }
 
 /// Opens the interface of the CPU that calls it; its per-CPU lines are off, its IPIs on.

@@ -12,6 +12,8 @@
 //! | `stages-user` | the same and on to EL0, beside process 1, which goes on to be started ([`stages`]) | wakes |
 //! | `irq-cost` | instructions of interrupts, softirqs, work items and timers ([`irq_cost`]) | times |
 //! | `ipi-cost` | the same of a wake from another CPU ([`irq_cost`]) | wakes |
+//! | `irq-faults` | lines that scream, handlers that lie, come and go ([`irq_faults`]) | times |
+//! | `irq-storm` | a FIFO task beside interrupts and softirqs on every CPU ([`irq_faults`]) | wakes |
 //! | `idle-audit` | nobody waits who could run on a CPU that is about to idle, beside process 1; a line as often as asked for ([`idle`]) | ms |
 //! | `rcu` | RCU callbacks are softirqs, and a flood of them is ksoftirqd's ([`rcu`]) | callbacks |
 //! | `lockdep` | the lock checker finds planted deadlocks; only with checks on (`deadlocks.rs`) | |
@@ -23,6 +25,7 @@
 mod deadlocks;
 mod idle;
 mod irq_cost;
+mod irq_faults;
 mod latency;
 mod parks;
 mod rcu;
@@ -81,6 +84,8 @@ async fn run(list: &'static [u8], beside: bool, cpus: usize) {
             b"stages-user" => stages::user(number.unwrap_or(300)).await,
             b"irq-cost" => irq_cost::run(number.unwrap_or(300)).await,
             b"ipi-cost" => irq_cost::ipi(number.unwrap_or(300)).await,
+            b"irq-faults" => irq_faults::run(number.unwrap_or(500)).await,
+            b"irq-storm" => irq_faults::storm(number.unwrap_or(200)).await,
             b"idle-audit" => idle::audit(number.unwrap_or(500)).await,
             b"rcu" => rcu::run(number.unwrap_or(5000) as u32).await,
             #[cfg(debug_assertions)]

@@ -7,6 +7,7 @@ mod figures;
 mod inject;
 mod inside;
 mod irq;
+mod irq_faults;
 mod irq_torture;
 mod pi;
 mod posix;
@@ -89,6 +90,7 @@ const SCHED: &[Check] = &[
 const IRQ: &[Check] = &[
     Check { id: "irq-cost", target: "interrupt 400, waker 200, poll 200, softirq 200, work 400, timer 200", run: irq::cost },
     Check { id: "irq-bounds", target: "interrupts masked ≤ 5 000, preemption off ≤ 20 000 instructions, over all tests", run: bounds::check },
+    Check { id: "irq-faults", target: "screaming lines, lying handlers, storms, malformed properties: the machine lives, FIFO ≤ 50 µs late", run: irq_faults::check },
     Check { id: "irq-guarantees", target: "a test per guarantee, each fails on a planted bug", run: irq::guarantees },
     Check { id: "irq-torture", target: "RCU and locks tortured for ten minutes on 4 CPUs; each of 20 planted deadlocks found", run: irq_torture::check },
     Check { id: "irq-contract", target: "calls of time with every errno as on Linux; POSIX test suite's clocks and timers ≥ 95 % of Linux's", run: posix::check },
