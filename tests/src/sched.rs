@@ -92,6 +92,7 @@ pub fn cases() -> Vec<Case> {
             .streams(crate::Input::Empty, Output::Exact("busy\nheavy\nversion 15\n38\n".to_string()), Output::Empty)
             .options(&["--smp", "2"]),
         script("sched/schedstats", "2", include_str!("sched/schedstats.sh"), include_str!("sched/schedstats.out")),
+        script("sched/pressure", "2", include_str!("sched/pressure.sh"), include_str!("sched/pressure.out")),
         script("sched/domains", "4", include_str!("sched/domains.sh"), include_str!("sched/domains.out")),
         shares("sched/deadline-admission", "admission", "0", "errno_951 16\nerrno_950 0"),
         shares("sched/deadline-hog", "deadline", "5000", "percent_0 10\n"),

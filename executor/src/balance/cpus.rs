@@ -3,7 +3,8 @@
 use super::active::{is_uneven, look};
 use super::choose::{Load, Machine};
 use super::domains::{self, tuning};
-use super::spread::{Spread, Tuning, spread};
+use super::pressure;
+use super::spread::{Spread, Tuning, own_load, spread};
 use super::topology::{CAPACITY, Level, Place};
 use super::{DOMAIN, MANY, OVERLOADED, RT_OVERLOADED, are_many, has_others};
 use crate::class::{Entity, Params, Rank, RunQueue, Urgency};
@@ -66,14 +67,14 @@ pub fn join(cpu: CpuId) {
             super::active::set_uneven();
         }
     }
-    MANY.store(DOMAIN.load().0.count_ones() > 1, Relaxed);
+    MANY.store(DOMAIN.load().0.count_ones() > 1 || pressure::is_watched(), Relaxed);
 }
 
 /// `cpu` takes part no more.
 pub fn leave(cpu: CpuId) {
     domains::rebuilt();
     DOMAIN.remove(cpu);
-    MANY.store(DOMAIN.load().0.count_ones() > 1, Relaxed);
+    MANY.store(DOMAIN.load().0.count_ones() > 1 || pressure::is_watched(), Relaxed);
     OVERLOADED.remove(cpu);
     RT_OVERLOADED.remove(cpu);
 }
@@ -139,7 +140,7 @@ impl Machine for Cpus {
         let Some(id) = CpuId::new(cpu) else { return Load::default() };
         // Never waited for: the caller holds the lock of its own queue.
         match EXEC.of(id).rq.try_lock_irq() {
-            Some(rq) => Load { nr: rq.nr_running() as u32, weight: rq.load() },
+            Some(rq) => own_load(&rq),
             None => self.load(cpu),
         }
     }
@@ -180,7 +181,7 @@ pub(crate) fn settled(exec: &CpuExec, rq: &mut RunQueue, here: CpuId, event: Opt
         return crowded(exec, rq, here, event, now);
     }
     if exec.load().nr != 0 {
-        uncrowded(exec, here);
+        uncrowded(exec, rq, here, now);
     }
     if is_uneven() { look(exec, rq, here, event, now) } else { event }
 }
@@ -213,7 +214,8 @@ pub(crate) fn handed_over(exec: &CpuExec, rq: &mut RunQueue) -> Option<Nanos> {
 /// The queue is crowded no more.
 #[cold]
 #[inline(never)]
-fn uncrowded(exec: &CpuExec, here: CpuId) {
+fn uncrowded(exec: &CpuExec, rq: &RunQueue, here: CpuId, now: Nanos) {
+    pressure::note(rq, here, now);
     exec.set_load(Load::default());
     OVERLOADED.remove(here);
     RT_OVERLOADED.remove(here);
@@ -268,7 +270,10 @@ pub(crate) fn ask_to_spread(cpu: CpuId) {
 #[cold]
 #[inline(never)]
 fn crowded(exec: &CpuExec, rq: &mut RunQueue, here: CpuId, event: Option<Nanos>, now: Nanos) -> Option<Nanos> {
+    pressure::note(rq, here, now);
     if !has_others(here) {
+        // `uncrowded` is to be called.
+        exec.set_load(own_load(rq));
         return event;
     }
     if !OVERLOADED.load().contains(here) {
@@ -290,7 +295,8 @@ fn crowded(exec: &CpuExec, rq: &mut RunQueue, here: CpuId, event: Option<Nanos>,
     if !done.urgent_waits && RT_OVERLOADED.load().contains(here) {
         RT_OVERLOADED.remove(here);
     }
-    exec.set_load(Load { nr: rq.nr_running() as u32, weight: rq.load() });
+    exec.set_load(own_load(rq));
+    pressure::note(rq, here, now);
     let Spread { again, .. } = done;
     if rq.is_crowded() { Some(event.map_or(again, |e| e.min(again))) } else { event }
 }

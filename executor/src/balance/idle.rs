@@ -2,7 +2,7 @@
 
 use super::choose::Machine;
 use super::cpus::Cpus;
-use super::{DOMAIN, OVERLOADED, has_others};
+use super::{DOMAIN, OVERLOADED, has_others, pressure};
 use crate::context::IrqGuard;
 use crate::cpu::{CpuId, CpuMask};
 use crate::executor::{EXEC, push_to};
@@ -47,6 +47,7 @@ fn pull_one(from: CpuId, here: CpuId) -> bool {
         if let Some(e) = found {
             // SAFETY: it waits there.
             unsafe { rq.dequeue(e, time::now()) };
+            pressure::note(&rq, from, time::now());
         } else if !rq.is_crowded() {
             // Before the look at the inbox, which comes after the push in `cpus::lies`.
             OVERLOADED.remove(from);

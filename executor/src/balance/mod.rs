@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`topology`] | where CPUs are, and how far apart: the levels of scheduling domains |
 //! | [`domains`] | the domains of each CPU, and what is tuned of them |
+//! | [`pressure`] | for how long somebody waits for each CPU |
 //! | [`choose`] | which CPU: idle, lowest, idlest, nearest, over any [`choose::Machine`] |
 //! | [`spread`] | what a crowded CPU does: fills idle CPUs, pushes real-time, evens out load |
 //! | [`place`](self) | the CPU for what wakes or begins |
@@ -37,6 +38,7 @@ mod place;
 
 pub mod choose;
 pub mod domains;
+pub mod pressure;
 pub mod spread;
 pub mod topology;
 
@@ -62,10 +64,10 @@ static RT_OVERLOADED: AtomicCpuMask = AtomicCpuMask::new();
 /// CPUs in the scheduling domains: online, and not isolated.
 static DOMAIN: AtomicCpuMask = AtomicCpuMask::new();
 
-/// Whether there are two of them at least: on one CPU nothing here costs more than this look.
+/// Whether there are two of them at least, or they are watched: on one CPU nothing here costs more than this look.
 static MANY: AtomicBool = AtomicBool::new(false);
 
-/// Whether there is more than one CPU to choose from.
+/// Whether there is more than one CPU to choose from, or somebody watches how crowded they are.
 #[inline(always)]
 pub(crate) fn are_many() -> bool {
     MANY.load(Relaxed)

@@ -207,7 +207,7 @@ unsafe fn balance(m: &impl Machine, rq: &mut RunQueue, here: usize, periodic: &m
     periodic.next = next;
 }
 
-fn own_load(rq: &RunQueue) -> Load {
+pub(super) fn own_load(rq: &RunQueue) -> Load {
     Load { nr: rq.nr_running() as u32, weight: rq.load() }
 }
 

@@ -9,6 +9,7 @@
 //! | `format` | texts that need nothing of the kernel |
 //! | `process` | which processes there are; the directories `/proc/PID` and `/proc/PID/task` |
 //! | `status` | `stat`, `status`, `statm` |
+//! | `pressure`, `average` | `/proc/pressure` |
 //! | `sched` | `sched`, `schedstat`; `/proc/schedstat` |
 //! | `space` | what is in or about an address space: `maps`, `smaps`, `cmdline`, `environ`, `auxv` |
 //! | `links` | `exe`, `cwd`, `root`, `fd`, `fdinfo` |
@@ -47,6 +48,10 @@ mod rcu;
 mod space;
 #[cfg(target_os = "none")]
 mod status;
+#[cfg_attr(not(any(test, target_os = "none")), expect(dead_code, reason = "only the tests use it on a host"))]
+mod average;
+#[cfg(target_os = "none")]
+mod pressure;
 #[cfg(target_os = "none")]
 mod sched;
 #[cfg(target_os = "none")]
@@ -85,6 +90,7 @@ pub fn init() -> Result<(), Errno> {
     sysfs::init()?;
     rcu::init()?;
     sched::init()?;
+    pressure::init()?;
     sched_debug::init()?;
     crate::cgroup::init()?;
     crate::debug::lkdtm::init()?;

@@ -1,0 +1,89 @@
+//! Averages over 10, 60 and 300 seconds of how much of the time something took (Linux: calc_avgs of kernel/sched/psi.c); nothing of
+//! the kernel, so that they are tested on the host.
+
+/// Fraction bits of an average, which is in percent.
+pub(super) const SHIFT: u32 = 11;
+/// One percent.
+pub(super) const ONE: u64 = 1 << SHIFT;
+/// exp(-2 s / 10, 60, 300 s) in that form (Linux: EXP_10s, EXP_60s, EXP_300s).
+const DECAY: [u64; 3] = [1677, 1981, 2034];
+
+/// The averages.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Average {
+    values: [u64; 3],
+    /// What the total was when they were brought up to date last, and when that was.
+    total: u64,
+    last: u64,
+}
+
+impl Average {
+    /// Of nothing.
+    pub(super) const NEW: Average = Average::begun(0);
+
+    /// Of what begins at `now`, ns.
+    pub(super) const fn begun(now: u64) -> Average {
+        Average { values: [0; 3], total: 0, last: now }
+    }
+
+    /// In percent, with [`SHIFT`] fraction bits.
+    pub(super) fn values(&self) -> [u64; 3] {
+        self.values
+    }
+
+    /// By `now` it has taken `total` ns in all. Nothing happens before `period` has passed since the last time; of several that have,
+    /// all but the last were idle.
+    pub(super) fn update(&mut self, total: u64, now: u64, period: u64) {
+        let passed = now.saturating_sub(self.last);
+        if passed < period {
+            return;
+        }
+        let missed = passed / period - 1;
+        let length = passed - missed * period;
+        let taken = total.wrapping_sub(self.total).min(length);
+        let percent = (u128::from(taken) * 100 * u128::from(ONE) / u128::from(length.max(1))) as u64;
+        for (value, decay) in self.values.iter_mut().zip(DECAY) {
+            for _ in 0..missed.min(4096) {
+                *value = step(*value, decay, 0);
+            }
+            *value = step(*value, decay, percent);
+        }
+        (self.total, self.last) = (total, now);
+    }
+}
+
+/// One period more, with `active` in it (Linux: calc_load).
+fn step(value: u64, decay: u64, active: u64) -> u64 {
+    let sum = value * decay + active * (ONE - decay);
+    (if active >= value { sum + ONE - 1 } else { sum }) / ONE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    #[test]
+    fn what_takes_half_of_the_time_has_fifty_percent_in_the_end() {
+        let mut a = Average::begun(0);
+        for i in 1..=1000 {
+            a.update(i * SECOND, i * 2 * SECOND, 2 * SECOND);
+        }
+        assert!(a.values().iter().all(|v| (49 * ONE..=51 * ONE).contains(v)), "{:?}", a.values());
+        // The short average forgets within a minute, the long one does not.
+        a.update(1000 * SECOND, 2060 * SECOND, 2 * SECOND);
+        let [short, _, long] = a.values();
+        assert!(short < ONE && long > 35 * ONE, "{short} {long}");
+    }
+
+    #[test]
+    fn nothing_changes_before_a_period_has_passed() {
+        let mut a = Average::begun(0);
+        a.update(SECOND, SECOND, 2 * SECOND);
+        assert_eq!(a.values(), [0; 3]);
+        a.update(2 * SECOND, 2 * SECOND, 2 * SECOND);
+        // As Linux: a fifth of the way to 100 % after two seconds.
+        assert_eq!(a.values()[0] >> SHIFT, 18);
+    }
+}
