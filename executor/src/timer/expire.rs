@@ -62,7 +62,9 @@ fn expire_more(base: &Base, mut t: Nanos) -> (Nanos, Nanos) {
             break;
         }
     }
-    // Timers come due as fast as they run: leave the CPU to others for a moment.
+    // Timers come due as fast as they run: leave the CPU to others for a moment. The clock anew: what has just run was started anew
+    // at a time after `t`.
+    t = now().max(t);
     let hang = base.first.load(Ordering::Relaxed) <= t;
     (t, if hang { t.saturating_add(HANG_DELAY) } else { 0 })
 }
