@@ -4,6 +4,7 @@
 mod common;
 
 use common::{block_on, model};
+use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicUsize, Ordering::*};
 use loom::thread;
@@ -19,13 +20,18 @@ const B: u64 = 2;
 struct Shared {
     grace: Grace,
     current: AtomicUsize,
-    /// 1 once object 0 is freed.
-    freed: AtomicUsize,
+    /// Object 0, which is written when it is freed: loom sees a read that is not ordered before that.
+    object: UnsafeCell<u32>,
 }
+
+// SAFETY: that nobody reads the object while it is written is what the tests show.
+unsafe impl Sync for Shared {}
+// SAFETY: as above.
+unsafe impl Send for Shared {}
 
 impl Shared {
     fn new() -> Arc<Shared> {
-        Arc::new(Shared { grace: Grace::new(), current: AtomicUsize::new(0), freed: AtomicUsize::new(0) })
+        Arc::new(Shared { grace: Grace::new(), current: AtomicUsize::new(0), object: UnsafeCell::new(7) })
     }
 
     /// Those who wait are told if a grace period `ended`.
@@ -39,8 +45,14 @@ impl Shared {
     fn read(&self) {
         if self.current.load(Acquire) == 0 {
             thread::yield_now();
-            assert_eq!(self.freed.load(Relaxed), 0, "freed under a reader");
+            // SAFETY: the reader is in its section.
+            assert_eq!(self.object.with(|p| unsafe { *p }), 7, "freed under a reader");
         }
+    }
+
+    fn free(&self) {
+        // SAFETY: a grace period has passed.
+        self.object.with_mut(|p| unsafe { *p = 0 });
     }
 }
 
@@ -62,7 +74,7 @@ fn a_reader_on_another_cpu_is_waited_for() {
         s.tell(s.grace.request(target));
         s.tell(s.grace.quiescent(A));
         block_on(s.grace.wait_end(wait_site!("test"), WaitMode::Uninterruptible, target)).unwrap();
-        s.freed.store(1, Relaxed);
+        s.free();
         reader.join().unwrap();
     });
 }
@@ -86,7 +98,7 @@ fn an_idle_cpu_is_not_waited_for_and_sees_the_new_value_when_it_wakes() {
         s.tell(s.grace.request(target));
         s.tell(s.grace.quiescent(A));
         block_on(s.grace.wait_end(wait_site!("test"), WaitMode::Uninterruptible, target)).unwrap();
-        s.freed.store(1, Relaxed);
+        s.free();
         sleeper.join().unwrap();
     });
 }
@@ -116,19 +128,16 @@ fn two_updaters_both_get_a_grace_period_of_their_own_or_a_later_one() {
 #[test]
 fn an_srcu_reader_is_waited_for_across_its_awaits() {
     model(2, || {
-        let s = Arc::new((Srcu::new(vigil_executor::lock_class!("srcu_test")), AtomicUsize::new(0), AtomicUsize::new(0)));
+        let s = Arc::new((Srcu::new(vigil_executor::lock_class!("srcu_test")), Shared::new()));
         let s2 = s.clone();
         let reader = thread::spawn(move || {
             let guard = s2.0.read_lock();
-            if s2.1.load(Acquire) == 0 {
-                thread::yield_now();
-                assert_eq!(s2.2.load(Relaxed), 0, "freed under a reader");
-            }
+            s2.1.read();
             drop(guard);
         });
-        s.1.store(1, Release);
+        s.1.current.store(1, Release);
         block_on(s.0.synchronize(wait_site!("test")));
-        s.2.store(1, Relaxed);
+        s.1.free();
         reader.join().unwrap();
     });
 }

@@ -15,6 +15,7 @@ mod memory;
 mod pi;
 mod pipes;
 mod programs;
+mod rcu;
 mod sched;
 mod shell;
 mod smp;
@@ -42,6 +43,7 @@ pub fn cases() -> Vec<Case> {
     all.extend(cgroup::cases());
     all.extend(smp::cases());
     all.extend(hotplug::cases());
+    all.extend(rcu::cases());
     all.extend(irq::cases());
     all.extend(sched::cases());
     all.extend(trace::cases());
