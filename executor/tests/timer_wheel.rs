@@ -117,7 +117,8 @@ fn timers_of_one_bucket_and_one_time_fire_in_the_order_of_their_starts() {
     let mut m = Model::new(400);
     m.start(0, MSEC, 0);
     for i in 1..400 {
-        m.start(i, 100 * SEC + (i as u64 % 3) * 10 * SEC, 0);
+        // Some buckets of 275 s behind the first one.
+        m.start(i, 1000 * SEC + (i as u64 % 3) * 10 * SEC, 0);
     }
     let mut order = Vec::new();
     while m.cpu.comparator() != NEVER {
