@@ -52,8 +52,10 @@ pub fn adjust(t: &mut Timex) -> Result<i32, Errno> {
             let target = u64::try_from(target).ok().filter(|t| *t <= i64::MAX as u64 && clock::set_realtime(*t)).ok_or(Errno::EINVAL)?;
             ntp.clear((target / SEC) as i64);
         }
-        carry_on(&mut ntp);
+        // One look at the clock, so that the time fits the state.
         let now = clock::realtime();
+        let leap = carry_on(&mut ntp, now);
+        let now = now.saturating_add_signed(i64::from(leap) * SEC as i64);
         let state = ntp.adjust(t, (now / SEC) as i64);
         apply(&ntp, 0);
         let nanos = (now % SEC) as i64;
@@ -66,11 +68,11 @@ pub fn adjust(t: &mut Timex) -> Result<i32, Errno> {
     Ok(state)
 }
 
-/// Brings the clock's state to the present second; whether there was a leap.
-fn carry_on(ntp: &mut Ntp) -> bool {
-    let leap = ntp.advance((clock::realtime() / SEC) as i64);
+/// Brings the clock's state to the second of `now`, and answers the leap that was made.
+fn carry_on(ntp: &mut Ntp, now: Nanos) -> i32 {
+    let leap = ntp.advance((now / SEC) as i64);
     apply(ntp, leap);
-    leap != 0
+    leap
 }
 
 /// Lets the clock run as `ntp` says.
@@ -83,8 +85,10 @@ fn apply(ntp: &Ntp, leap: i32) {
 }
 
 fn tick(_: &Timer) {
-    let leapt = carry_on(&mut NTP.lock_irq());
-    if leapt {
+    let mut ntp = NTP.lock_irq();
+    let leap = carry_on(&mut ntp, clock::realtime());
+    drop(ntp);
+    if leap != 0 {
         SYSTEM.queue(&WAS_SET);
     }
 }
