@@ -173,7 +173,12 @@ impl Apt {
             let lists = std::iter::once(PathBuf::from("/etc/apt/sources.list"));
             for (number, list) in lists.chain(std::fs::read_dir("/etc/apt/sources.list.d")?.flatten().map(|e| e.path())).enumerate() {
                 let Ok(text) = std::fs::read_to_string(&list) else { continue };
-                let (old, new) = if list.extension().is_some_and(|e| e == "sources") { ("Types: deb", "Types: deb-src") } else { ("deb ", "deb-src ") };
+                let (old, new) = match list.extension().and_then(|e| e.to_str()) {
+                    Some("sources") => ("Types: deb", "Types: deb-src"),
+                    Some("list") => ("deb ", "deb-src "),
+                    // apt reads no others.
+                    _ => continue,
+                };
                 let line = |l: &str| if l.starts_with(old) && !l.starts_with("Types: deb-src") { l.replacen(old, new, 1) } else { l.to_string() };
                 let name = format!("{number}.{}", if new == "deb-src " { "list" } else { "sources" });
                 std::fs::write(state.join("sources.d").join(name), text.lines().map(|l| line(l) + "\n").collect::<String>())?;

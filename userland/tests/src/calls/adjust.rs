@@ -135,12 +135,17 @@ pub fn add(a: &mut Calls) {
             adjust(libc::ADJ_TAI, |t| t.constant = 37);
             // A clock of unknown error would answer TIME_ERROR alone.
             adjust(libc::ADJ_STATUS | libc::ADJ_MAXERROR, |t| t.status = 0x10);
-            let (begun, mut seen) = (now_ms(), Vec::new());
+            let (begun, mut seen, mut before, mut after) = (now_ms(), Vec::new(), i64::MIN, i64::MAX);
             while now_ms() - begun < 4500 {
                 let (state, t) = adjust(0, |_| {});
-                let now = (state, t.tai, t.time.tv_sec - 1_893_456_000);
-                if seen.last() != Some(&now) {
-                    seen.push(now);
+                if seen.last() != Some(&(state, t.tai)) {
+                    seen.push((state, t.tai));
+                }
+                let second = t.time.tv_sec - 1_893_456_000;
+                if t.tai == 37 {
+                    before = before.max(second);
+                } else {
+                    after = after.min(second);
                 }
                 sleep_ms(5);
             }
@@ -148,7 +153,8 @@ pub fn add(a: &mut Calls) {
             sleep_ms(1100);
             let end = adjust(libc::ADJ_STATUS, |t| t.status = 0x40);
             adjust(libc::ADJ_TAI, |_| {});
-            (seen, end.0)
+            // 23:59:59 comes twice.
+            (seen, before, after, end.0)
         })
     })
     .err("EINVAL", || {
