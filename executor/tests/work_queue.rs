@@ -1,95 +1,21 @@
 //! Work queues on the real executor loop, with threads as CPUs and a task that stands for the timer interrupt.
 #![cfg(not(loom))]
 
-use std::sync::Once;
+#[path = "common/cpus.rs"]
+mod cpus;
+
+use cpus::run;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
-use vigil_executor::class::{Params, Policy};
-use vigil_executor::context::{Context, HARDIRQ_OFFSET};
-use vigil_executor::cpu::{CpuId, CpuMask, ONLINE, local_of};
-use vigil_executor::executor::{self, YieldKind, yield_now};
-use vigil_executor::platform::{self, Platform};
+use vigil_executor::cpu::CpuId;
+use vigil_executor::executor::{YieldKind, yield_now};
 use vigil_executor::sync::{Completion, rcu};
-use vigil_executor::task::{Hooks, Spawned};
 use vigil_executor::time::{MSEC, now};
-use vigil_executor::timer::{self, sleep_until};
+use vigil_executor::timer::sleep_until;
 use vigil_executor::wait::{WaitMode, Waited};
+use vigil_executor::wait_site;
 use vigil_executor::work::{AsyncWork, DelayedWork, Work, WorkQueue};
-use vigil_executor::{arch, wait_site};
-
-struct Host;
-
-impl Platform for Host {
-    // The loop of a host CPU looks at its inbox all the time.
-    fn send_reschedule(&self, _cpu: CpuId) {}
-    fn send_reschedule_mask(&self, _mask: CpuMask) {}
-    fn program_timer(&self, _count: u64) {}
-    fn alloc_stack(&self) -> Option<std::ptr::NonNull<Context>> {
-        None
-    }
-    fn raise_rcu(&self, _: CpuMask) {
-        rcu::softirq();
-    }
-    fn run_softirqs(&self) {}
-}
-
-fn spawn(name: &str, cpu: Option<usize>, future: impl Future<Output = ()> + Send + 'static) {
-    let params = Params { policy: Policy::Normal, nice: 0, rt_priority: 0 };
-    let spawned = Spawned::new(future, params, name.as_bytes(), &Hooks::NONE, std::ptr::null()).unwrap();
-    if let Some(cpu) = cpu {
-        spawned.task().set_affinity(CpuMask::of(CpuId::new(cpu).unwrap()));
-    }
-    drop(spawned.start());
-}
-
-/// Two CPUs that run for as long as the test program.
-fn boot() {
-    static BOOTED: Once = Once::new();
-    BOOTED.call_once(|| {
-        platform::set(&Host);
-        for n in 0..2 {
-            let cpu = CpuId::new(n).unwrap();
-            let up = std::sync::Arc::new(std::sync::Barrier::new(2));
-            let up2 = up.clone();
-            thread::spawn(move || {
-                // SAFETY: one thread per CPU.
-                unsafe { arch::set_cpu_local(local_of(cpu)) };
-                let _ = arch::irq_save();
-                rcu::idle_exit(cpu);
-                ONLINE.insert(cpu);
-                vigil_executor::cpu::ACTIVE.insert(cpu);
-                up2.wait();
-                executor::run()
-            });
-            up.wait();
-            spawn("tick", Some(n), async {
-                loop {
-                    let irq = arch::irq_save();
-                    Context::here().add(HARDIRQ_OFFSET);
-                    timer::interrupt(now());
-                    Context::here().sub(HARDIRQ_OFFSET);
-                    arch::irq_restore(irq);
-                    yield_now(YieldKind::Yield).await;
-                }
-            });
-        }
-        // The test threads are none of the CPUs: they use a number of their own.
-    });
-    // SAFETY: no executor runs as CPU 7; test threads do not use per-CPU state that they could corrupt.
-    unsafe { arch::set_cpu_local(local_of(CpuId::new(7).unwrap())) };
-}
-
-/// Runs `future` as a task and waits for its end, at most a minute: the CPUs are threads of a host that may be busy.
-fn run(future: impl Future<Output = ()> + Send + 'static) {
-    boot();
-    let (tx, rx) = std::sync::mpsc::channel();
-    spawn("test", None, async move {
-        future.await;
-        tx.send(()).unwrap();
-    });
-    rx.recv_timeout(Duration::from_secs(60)).expect("the task did not end");
-}
 
 #[test]
 fn items_run_once_per_queueing_and_flush_waits_for_them() {
@@ -237,7 +163,9 @@ fn per_cpu_items_run_where_they_were_queued() {
 #[test]
 fn delayed_work_comes_later_or_not_at_all() {
     static RAN: AtomicU32 = AtomicU32::new(0);
+    static AT: AtomicU64 = AtomicU64::new(0);
     fn count(_: &Work) {
+        AT.store(now(), SeqCst);
         RAN.fetch_add(1, SeqCst);
     }
     static SOON: DelayedWork = DelayedWork::new(count);
@@ -245,6 +173,7 @@ fn delayed_work_comes_later_or_not_at_all() {
     static WQ: WorkQueue = WorkQueue::unbound("test_delayed", 1);
     run(async {
         WQ.start().unwrap();
+        let scheduled = now();
         assert!(SOON.schedule(&WQ, 20 * MSEC));
         assert!(!SOON.schedule(&WQ, 0), "pending while its timer runs");
         assert!(NEVER.schedule(&WQ, 3_600_000 * MSEC));
@@ -255,6 +184,7 @@ fn delayed_work_comes_later_or_not_at_all() {
             sleep_until(wait_site!("test"), now() + MSEC, 0, WaitMode::Interruptible).await.unwrap();
         }
         assert_eq!(RAN.load(SeqCst), 1);
+        assert!(AT.load(SeqCst) >= scheduled + 20 * MSEC);
         assert!(!SOON.cancel_sync().await);
     });
 }

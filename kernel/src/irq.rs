@@ -69,6 +69,9 @@ pub fn init(tree: &vigil_drivers::dt::Tree<'_>) -> Result<(), Errno> {
     irq::set_ipi_handler(ipi);
     irq::set_reporter(report_bad_irq);
     let params = crate::boot::params();
+    if params.is_some_and(|p| p.threadirqs) {
+        irq::force_threads();
+    }
     if params.is_some_and(|p| p.noirqdebug) {
         irq::no_debug();
         crate::pr_info!("IRQ lockup detection disabled");

@@ -12,7 +12,7 @@
 use crate::task::kthread;
 use crate::trace::{event, hooks};
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering::*};
-use vigil_drivers::irq::{Ipi, send_ipi};
+use vigil_drivers::irq::{Ipi, send_ipi, threads_forced};
 use vigil_executor::arch;
 use vigil_executor::class::Params;
 use vigil_executor::context::{Context, SOFTIRQ_OFFSET, StackKind, in_interrupt};
@@ -170,11 +170,14 @@ pub fn run_if_pending() {
     }
 }
 
-/// As [`run`], if ksoftirqd is not at it. Interrupts masked.
+/// As [`run`], if ksoftirqd is not at it; with `threadirqs` it always is. Interrupts masked.
 #[cold]
 fn run_unless_deferred() {
-    if !CPUS.this().deferred.load(Relaxed) {
+    let cpu = CPUS.this();
+    if !cpu.deferred.load(Relaxed) {
         run();
+    } else if threads_forced() {
+        cpu.wait.wake_all();
     }
 }
 
@@ -218,7 +221,7 @@ fn run() {
     ctx.sub(SOFTIRQ_OFFSET);
     cpu.time.fetch_add(time::now().saturating_sub(begun), Relaxed);
     let more = pending_word.load(Relaxed) != 0 && cpu.has_daemon.load(Relaxed);
-    cpu.deferred.store(more, Relaxed);
+    cpu.deferred.store(more || (threads_forced() && cpu.has_daemon.load(Relaxed)), Relaxed);
     if more {
         cpu.wait.wake_all();
     }
@@ -232,7 +235,7 @@ fn lowest(pending: u32) -> Option<usize> {
 
 /// `gone` has gone offline: what is pending on it is this CPU's. In a task.
 pub fn take_over(gone: CpuId) {
-    CPUS.of(gone).deferred.store(false, Relaxed);
+    CPUS.of(gone).deferred.store(threads_forced(), Relaxed);
     let pending = local_of(gone).softirq_pending.swap(0, Acquire);
     arch::without_irqs(|| {
         if pending != 0 {
@@ -248,13 +251,15 @@ pub fn start_ksoftirqd(cpu: CpuId) -> Result<(), SpawnError> {
     name[10] = b'0' + cpu.index() as u8;
     kthread::spawn(ksoftirqd(cpu), Params::DEFAULT, &name, Some(cpu))?;
     CPUS.of(cpu).has_daemon.store(true, Relaxed);
+    CPUS.of(cpu).deferred.store(threads_forced(), Relaxed);
     Ok(())
 }
 
 async fn ksoftirqd(cpu: CpuId) {
     let this = CPUS.of(cpu);
     loop {
-        let pending = || this.deferred.load(Relaxed).then_some(());
+        let any = || !threads_forced() || local_of(cpu).softirq_pending.load(Relaxed) != 0;
+        let pending = || (this.deferred.load(Relaxed) && any()).then_some(());
         let _ = this.wait.wait_until(wait_site!("smpboot_thread_fn"), WaitMode::Interruptible, pending).await;
         arch::without_irqs(|| {
             if CpuId::current() == cpu {

@@ -93,6 +93,7 @@ fn start_devices(info: &BootInfo) {
             balance::set_capacity(id, capacity);
         }
     });
+    vigil_executor::work::set_possible_cpus(info.cpus().count() as u32);
     vigil_executor::work::set_unbound_cpus(crate::boot::info::unbound_work_cpus());
     if let Err(e) = irq::init(&tree) {
         panic!("no usable interrupt controller or timer: {}", e.name());

@@ -24,6 +24,19 @@ s() { echo $(cat smp_affinity effective_affinity smp_affinity_list); }
 echo 6 > smp_affinity; s; echo 0 > $c/cpu1/online; s; echo 2 > smp_affinity; s; echo 0 > $c/cpu2/online; s
 echo 1 > $c/cpu1/online; echo 1 > $c/cpu2/online; s; echo 2 > smp_affinity; s"#;
 
+/// Workers of the work queues: a pool of each CPU, one of nice −20, some of no CPU, and the queue whose item they ran last.
+const WORKERS: &str = r#"c() { cat /proc/[0-9]*/comm 2>/dev/null | grep -q "$1" && echo "$1"; }
+c '^kworker/0:[0-9]*'; c '^kworker/1:[0-9]*'; c '^kworker/u[0-9]*:[0-9]*'; sleep 1; c '^kworker/[0-9u]*:[0-9]*[-+][a-z]'
+for p in /proc/[0-9]*; do grep -q '^kworker/[01]:[0-9]*H' $p/comm 2>/dev/null && cut -d')' -f2 $p/stat | cut -d' ' -f18; done | sort -u"#;
+
+/// With `threadirqs` a handler is a real-time task (priority 50, SCHED_FIFO), and the line works all the same and takes its thread along.
+const THREADS: &str = r#": < /dev/ttyAMA0; sleep 0.2
+for p in /proc/[0-9]*; do case "$(cat $p/comm 2>/dev/null)" in irq/*-uart-pl0*) P=$p;; esac; done
+sed 's/[0-9]\+/N/;s/01*$/0/' $P/comm; cut -d')' -f2 $P/stat | cut -d' ' -f39,40
+L=$(sed 's/^irq.\([0-9]*\)-.*/\1/' $P/comm)
+echo 2 > /proc/irq/$L/smp_affinity; for i in 1 2 3; do echo x > /dev/ttyAMA0; sleep 0.3; done; cat /proc/irq/$L/effective_affinity
+for p in /proc/[0-9]*; do case "$(cat $p/comm 2>/dev/null)" in ksoftirqd/0) echo ksoftirqd;; esac; done"#;
+
 /// The cases. Bare names are busybox applets.
 pub fn cases() -> Vec<Case> {
     let case = |name: &str, script, out: &str| {
@@ -31,5 +44,10 @@ pub fn cases() -> Vec<Case> {
             .options(&["--smp", "4", "--timeout", "120"])
             .streams(Input::Empty, Output::Exact(out.to_string()), Output::Any)
     };
-    vec![case("irq/files", LINES, SAID), case("irq/hotplug", GONE, "6 2 1-2\n6 4 1-2\n6 4 1-2\n9 1 0,3\n9 1 0,3\n2 2 1\n")]
+    vec![
+        case("irq/files", LINES, SAID),
+        case("irq/hotplug", GONE, "6 2 1-2\n6 4 1-2\n6 4 1-2\n9 1 0,3\n9 1 0,3\n2 2 1\n"),
+        case("irq/threads", THREADS, "irq/N-uart-pl0\n50 1\n2\nksoftirqd\n").options(&["--append", "threadirqs"]),
+        case("irq/workers", WORKERS, "^kworker/0:[0-9]*\n^kworker/1:[0-9]*\n^kworker/u[0-9]*:[0-9]*\n^kworker/[0-9u]*:[0-9]*[-+][a-z]\n-20\n"),
+    ]
 }

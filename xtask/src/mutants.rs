@@ -163,9 +163,9 @@ impl Bed {
 }
 
 /// All mutants whose names begin with `wanted`, by name.
-fn all(ctx: &Ctx, wanted: &str) -> Result<Vec<Mutant>> {
+fn all(root: &Path, wanted: &str) -> Result<Vec<Mutant>> {
     let mut mutants = Vec::new();
-    for entry in std::fs::read_dir(ctx.root.join("tests/mutants"))? {
+    for entry in std::fs::read_dir(root.join("tests/mutants"))? {
         let path = entry?.path();
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         if path.extension().is_some_and(|e| e == "mutant") && name.starts_with(wanted) {
@@ -179,7 +179,7 @@ fn all(ctx: &Ctx, wanted: &str) -> Result<Vec<Mutant>> {
 
 /// Runs the test of every mutant whose name begins with `wanted`, without and with it; one result per mutant.
 pub fn check(ctx: &Ctx, wanted: &str) -> Result<Tally> {
-    let (mutants, bed) = (all(ctx, wanted)?, Bed::new(ctx)?);
+    let (mutants, bed) = (all(&ctx.root, wanted)?, Bed::new(ctx)?);
     ensure!(!mutants.is_empty(), "there are no mutants of that name");
     let mut tally = Tally::default();
     let mut whole: BTreeMap<(bool, Vec<String>), bool> = BTreeMap::new();
@@ -231,6 +231,17 @@ mod tests {
         assert_eq!(m.changes[2], Change { file: "y.rs".into(), old: vec!["five".into()], new: vec![] });
         assert!(Mutant::parse("n", "guarantee: x\ntest: y\n").is_err());
         assert!(Mutant::parse("n", "guarantee: x\ntest: y\n- z\n").is_err());
+    }
+
+    #[test]
+    fn the_mutants_of_the_tree_apply_to_it() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        for mutant in all(root, "").unwrap() {
+            for change in &mutant.changes {
+                let text = std::fs::read_to_string(root.join(&change.file)).unwrap();
+                assert!(replace(&text, change).is_ok(), "{}: {} has not once {:?}", mutant.name, change.file, change.old);
+            }
+        }
     }
 
     #[test]

@@ -11,6 +11,8 @@ pub enum IrqReturn {
     None,
     /// It did, and got it.
     Handled,
+    /// It did, and the handler's thread does the rest ([`super::request_threaded_irq`]). Of primary handlers only.
+    WakeThread,
 }
 
 bitflags::bitflags! {
@@ -21,6 +23,12 @@ bitflags::bitflags! {
         const SHARED = 1 << 0;
         /// Leave the line off; the driver calls `enable_irq` (IRQF_NO_AUTOEN).
         const NO_AUTOEN = 1 << 1;
+        /// The line stays off from the hard interrupt to the end of the handler's thread (IRQF_ONESHOT). All that share must want it.
+        const ONESHOT = 1 << 2;
+        /// Runs in the hard interrupt whatever the command line says (IRQF_NO_THREAD).
+        const NO_THREAD = 1 << 3;
+        /// It is a thread's: [`super::request_threaded_irq`] sets it, nobody else.
+        const THREAD = 1 << 31;
     }
 }
 

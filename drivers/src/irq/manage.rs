@@ -2,7 +2,7 @@
 
 use super::desc::{IrqDesc, desc};
 use super::domain::{Flow, IrqChip, IrqDomain};
-use super::{IrqAction, IrqFlags, Virq};
+use super::{IrqAction, IrqFlags, Virq, thread};
 use core::ptr::{from_ref, null_mut};
 use core::sync::atomic::AtomicU64;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
@@ -14,6 +14,14 @@ use vigil_executor::cpu::{ACTIVE, CpuId, CpuMask};
 /// Errors: EINVAL when the line is mapped to no controller or is a per-CPU one; EBUSY when it has a handler and not
 /// both share, or when `action` is on a line already. Does not block; not for interrupt context.
 pub fn request_irq(virq: Virq, action: &'static IrqAction) -> Result<(), Errno> {
+    if thread::threads_forced() && !action.flags.contains(IrqFlags::NO_THREAD) {
+        return thread::force(virq, action);
+    }
+    hang(virq, action)
+}
+
+/// As [`request_irq`], and no thread is made of it.
+pub(super) fn hang(virq: Virq, action: &'static IrqAction) -> Result<(), Errno> {
     let (d, _) = line(virq)?;
     if d.flow() == Flow::PerCpu {
         return Err(Errno::EINVAL);
@@ -23,7 +31,8 @@ pub fn request_irq(virq: Virq, action: &'static IrqAction) -> Result<(), Errno> 
     let mut first = true;
     // SAFETY: links are null or came from `&'static IrqAction`s.
     while let Some(other) = unsafe { link.load(Relaxed).as_ref() } {
-        if core::ptr::eq(other, action) || !(other.flags & action.flags).contains(IrqFlags::SHARED) {
+        let alike = (other.flags ^ action.flags) & IrqFlags::ONESHOT == IrqFlags::empty();
+        if core::ptr::eq(other, action) || !alike || !(other.flags & action.flags).contains(IrqFlags::SHARED) {
             return Err(Errno::EBUSY);
         }
         link = &other.next;
@@ -51,6 +60,13 @@ pub fn request_irq(virq: Virq, action: &'static IrqAction) -> Result<(), Errno> 
 ///
 /// Spins for as long as the handlers of the line run. Not for interrupt context. A handler that is on no line: nothing.
 pub fn free_irq(virq: Virq, action: &'static IrqAction) {
+    if !thread::free_forced(virq, action) {
+        unhang(virq, action);
+    }
+}
+
+/// As [`free_irq`] for the action itself.
+pub(super) fn unhang(virq: Virq, action: &'static IrqAction) {
     let Ok((d, _)) = line(virq) else { return };
     let mut state = d.state.lock_irq();
     let mut link = &d.action;
@@ -218,7 +234,7 @@ pub fn leave_cpu() {
     }
 }
 
-fn line(virq: Virq) -> Result<(&'static IrqDesc, &'static IrqDomain), Errno> {
+pub(super) fn line(virq: Virq) -> Result<(&'static IrqDesc, &'static IrqDomain), Errno> {
     let d = desc(virq);
     d.domain().map(|domain| (d, domain)).ok_or(Errno::EINVAL)
 }

@@ -24,6 +24,7 @@ mod domain;
 mod flow;
 mod ipi;
 mod manage;
+mod thread;
 mod spurious;
 
 #[cfg(test)]
@@ -44,6 +45,7 @@ pub use manage::{
 };
 pub(crate) use spurious::note_spurious;
 pub use spurious::{Reporter, in_window, no_debug, set_reporter};
+pub use thread::{Handler, IrqThread, force_threads, free_threaded_irq, request_threaded_irq, threads_forced};
 
 use core::sync::atomic::{AtomicPtr, Ordering};
 

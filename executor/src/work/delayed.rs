@@ -1,7 +1,8 @@
 //! Work after a delay.
 
 use super::WorkQueue;
-use super::item::{PENDING, Work, WorkRef};
+use super::item::{Work, WorkRef};
+use crate::arch;
 use crate::atomic::{AtomicPtr, Ordering};
 use crate::cpu::CpuId;
 use crate::time::{Nanos, now};
@@ -40,28 +41,65 @@ impl DelayedWork {
 
     /// Puts it on `queue` after `delay` nanoseconds; `false` if it is pending already. Any context.
     pub fn schedule(&'static self, queue: &'static WorkQueue, delay: Nanos) -> bool {
-        if !self.work.set_pending(<&'static Work as WorkRef>::release) {
-            return false;
-        }
+        // Who calls it off spins in between.
+        arch::without_irqs(|| {
+            let fresh = self.work.set_pending(<&'static Work as WorkRef>::release);
+            if fresh {
+                self.start(queue, delay);
+            }
+            fresh
+        })
+    }
+
+    /// As [`schedule`](Self::schedule) with the delay from now on, if its timer runs already (`true`; Linux: mod_delayed_work). What lies
+    /// in a queue stays there.
+    pub fn modify(&'static self, queue: &'static WorkQueue, delay: Nanos) -> bool {
+        arch::without_irqs(|| {
+            let stopped = self.timer.cancel();
+            if stopped {
+                self.start(queue, delay);
+            } else {
+                self.schedule(queue, delay);
+            }
+            stopped
+        })
+    }
+
+    /// PENDING is the caller's, who has interrupts masked.
+    fn start(&'static self, queue: &'static WorkQueue, delay: Nanos) {
         self.queue.store(ptr::from_ref(queue).cast_mut(), Ordering::Release);
         if delay == 0 {
-            queue.push(CpuId::current(), NonNull::from(&self.work));
+            queue.push_pending(CpuId::current(), NonNull::from(&self.work));
         } else {
             Pin::static_ref(&self.timer).start(now().saturating_add(delay), 0);
         }
-        true
     }
 
-    /// Stops the timer or takes the item out of its queue (`true`), and waits until it does not run. Not in its own
-    /// function.
+    /// Stops the timer or takes the item out of its queue (`true`), and waits until it does not run. Until then nobody can schedule it.
+    /// Not in its own function.
     pub async fn cancel_sync(&'static self) -> bool {
-        let stopped = self.timer.cancel() && self.work.clear_bits_if(PENDING, PENDING);
+        match self.queue() {
+            Some(queue) => queue.call_off(&self.work, || self.timer.cancel()).await,
+            None => false,
+        }
+    }
+
+    /// Queues it now if its timer runs, and waits for the end of the run that was asked for last (Linux: flush_delayed_work). Whether
+    /// there was one.
+    pub async fn flush(&'static self) -> bool {
+        let Some(queue) = self.queue() else { return false };
+        arch::without_irqs(|| {
+            if self.timer.cancel() {
+                queue.push_pending(CpuId::current(), NonNull::from(&self.work));
+            }
+        });
+        queue.flush_work(&self.work).await
+    }
+
+    /// The queue that it was given last.
+    fn queue(&self) -> Option<&'static WorkQueue> {
         // SAFETY: only statics are stored.
-        let Some(queue) = (unsafe { self.queue.load(Ordering::Acquire).cast_const().as_ref::<'static>() }) else {
-            return stopped;
-        };
-        let cancelled = queue.cancel_sync(&self.work).await;
-        stopped || cancelled
+        unsafe { self.queue.load(Ordering::Acquire).cast_const().as_ref::<'static>() }
     }
 }
 
@@ -69,8 +107,7 @@ impl DelayedWork {
 fn expired(timer: &Timer) {
     // SAFETY: this function is given to the timers of delayed items only.
     let delayed = unsafe { &*ptr::from_ref(timer).byte_sub(offset_of!(DelayedWork, timer)).cast::<DelayedWork>() };
-    // SAFETY: only statics are stored.
-    if let Some(queue) = unsafe { delayed.queue.load(Ordering::Acquire).cast_const().as_ref::<'static>() } {
-        queue.push(CpuId::current(), NonNull::from(&delayed.work));
+    if let Some(queue) = delayed.queue() {
+        queue.push_pending(CpuId::current(), NonNull::from(&delayed.work));
     }
 }

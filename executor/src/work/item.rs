@@ -8,8 +8,12 @@
 //!             cancel                                                  │ take (another worker must not run it now)
 //!                        PENDING, linked again ◄── finish ── RUNNING|PENDING|DEFERRED
 //! ```
+//!
+//! Whoever cancels an item and waits for its end keeps PENDING, with CANCELING, so that nobody can queue it meanwhile, not even its
+//! own function. The bits from 8 on count how often it began to run, for those who wait for the end of one run.
 
-use super::pool::Pool;
+use super::list::NOWHERE;
+use super::pwq::Pwq;
 use crate::atomic::{AtomicPtr, AtomicU32, Ordering, UnsafeCell};
 use core::cell::Cell;
 use core::future::Future;
@@ -24,6 +28,10 @@ pub(super) const PENDING: u32 = 1;
 pub(super) const RUNNING: u32 = 2;
 /// It came up while it was running: the worker that runs it links it again.
 pub(super) const DEFERRED: u32 = 4;
+/// PENDING is a canceller's.
+pub(super) const CANCELING: u32 = 8;
+/// One run.
+const RUN: u32 = 1 << 8;
 
 /// Gives back the reference that a queue holds.
 pub(super) type Release = unsafe fn(NonNull<Work>);
@@ -47,14 +55,14 @@ pub(super) struct FutureOps {
 /// Something to do (Linux: work_struct). Part of the object that it works on, found from the item's address.
 pub struct Work {
     state: AtomicU32,
-    color: AtomicU32,
     run: Run,
-    /// The pool in which it is linked, or was last.
-    pub(super) pool: AtomicPtr<Pool>,
-    /// Links; guarded by the pool's lock.
+    /// What it is counted in, or was last.
+    pub(super) pwq: AtomicPtr<Pwq>,
+    /// Links, in which list, and how it is counted; guarded by the pool's lock.
     pub(super) next: Cell<*const Work>,
     pub(super) prev: Cell<*const Work>,
-    pub(super) linked: Cell<bool>,
+    pub(super) linked: Cell<u8>,
+    pub(super) color: Cell<u32>,
     /// The function that gives back the reference that the queue holds; changes while PENDING is clear.
     release: AtomicPtr<()>,
 }
@@ -97,12 +105,12 @@ impl Work {
     const fn with(run: Run) -> Work {
         Work {
             state: AtomicU32::new(0),
-            color: AtomicU32::new(0),
             run,
-            pool: AtomicPtr::new(null_mut()),
+            pwq: AtomicPtr::new(null_mut()),
             next: Cell::new(null()),
             prev: Cell::new(null()),
-            linked: Cell::new(false),
+            linked: Cell::new(NOWHERE),
+            color: Cell::new(0),
             release: AtomicPtr::new(nothing as Release as *mut ()),
         }
     }
@@ -125,14 +133,6 @@ impl Work {
         self.run
     }
 
-    pub(super) fn color(&self) -> u32 {
-        self.color.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn set_color(&self, color: u32) {
-        self.color.store(color, Ordering::Relaxed);
-    }
-
     /// Makes it pending; `false` if it was. With `release` the queue lets go of the reference that it got.
     pub(super) fn set_pending(&self, release: Release) -> bool {
         if self.state.fetch_or(PENDING, Ordering::AcqRel) & PENDING != 0 {
@@ -150,12 +150,29 @@ impl Work {
 
     /// A worker has taken it out: `true` if it runs now, `false` if it is deferred because it runs already.
     pub(super) fn begin(&self) -> bool {
-        let begin = |s: u32| Some(if s & RUNNING != 0 { s | DEFERRED } else { (s & !PENDING) | RUNNING });
+        let begin = |s: u32| Some(if s & RUNNING != 0 { s | DEFERRED } else { ((s & !PENDING) | RUNNING).wrapping_add(RUN) });
         matches!(self.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, begin), Ok(old) if old & RUNNING == 0)
     }
 
-    /// Its function has returned; `true` if it was deferred and must be linked again.
+    /// Sets `bits`; what was there before.
+    pub(super) fn set_bits(&self, bits: u32) -> u32 {
+        self.state.fetch_or(bits, Ordering::AcqRel)
+    }
+
+    /// What it is counted in, or was last; `None` if it was never queued.
+    pub(super) fn pwq(&self) -> Option<&'static Pwq> {
+        // SAFETY: they are parts of queues, which live for ever.
+        unsafe { self.pwq.load(Ordering::Acquire).cast_const().as_ref() }
+    }
+
+    /// Its function has returned; `false` if it was deferred: then [`finish_deferred`](Self::finish_deferred) is to be called.
     pub(super) fn finish(&self) -> bool {
+        let end = |s: u32| (s & DEFERRED == 0).then_some(s & !RUNNING);
+        self.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, end).is_ok()
+    }
+
+    /// As [`finish`](Self::finish), under the lock of the pool that it is counted in; `true` if it must be linked again.
+    pub(super) fn finish_deferred(&self) -> bool {
         self.state.fetch_and(!(RUNNING | DEFERRED), Ordering::AcqRel) & DEFERRED != 0
     }
 
@@ -164,6 +181,15 @@ impl Work {
         // SAFETY: only functions of this type are stored.
         unsafe { core::mem::transmute::<*mut (), Release>(self.release.load(Ordering::Relaxed)) }
     }
+}
+
+/// Whether the run that was the last one to be asked for in the state `then` has ended in the state `now`.
+pub(super) fn has_ended(then: u32, now: u32) -> bool {
+    let runs = |s: u32| s / RUN;
+    let last = runs(then.wrapping_add(if then & PENDING != 0 { RUN } else { 0 }));
+    let ahead = runs(now).wrapping_sub(last) & (u32::MAX / RUN);
+    let later = ahead != 0 && ahead < (u32::MAX / RUN) / 2;
+    now & (PENDING | RUNNING) == 0 || later || (ahead == 0 && now & RUNNING == 0)
 }
 
 /// The release of an item that holds no reference.

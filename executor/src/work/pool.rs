@@ -1,24 +1,60 @@
-//! A pool: one list of pending items and the workers that take from it.
+//! A pool: one list of items that may be taken, and the workers that take them (Linux: worker_pool).
+//!
+//! Each CPU has two, for all queues: one of nice 0, one of nice −20. A queue that is bound to no CPU has one of its own.
+//!
+//! **How many run.** A pool of a CPU wants one worker at a time to be under way: one that runs takes the next item when it has
+//! finished, so that an item that is queued wakes nobody then. A worker whose item waits does not count: the next one is woken. Items
+//! of CPU-intensive queues and pools without a CPU do not count either, so that everything there runs side by side.
 
 use super::WorkQueue;
-use super::item::{PENDING, Release, Work};
-use super::worker::{Idle, Running, Worker};
+use super::item::{Release, Work};
+use super::list::{READY, WorkList};
+use super::pwq::Pwq;
+use super::worker::{Done, Node, Running, Worker};
 use crate::atomic::{AtomicU32, Ordering};
 use crate::class::{Params, Policy};
-use crate::cpu::{CpuId, CpuMask};
+use crate::cpu::{CpuId, CpuMask, MAX_CPUS, ONLINE, PerCpu};
 use crate::platform;
 use crate::sync::{LockClass, SpinLock};
-use crate::task::{Hooks, SpawnError, Spawned};
+use crate::task::{Hooks, SpawnError, Spawned, Task};
 use core::ptr::{self, NonNull, null};
-use core::sync::atomic::AtomicU64;
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU64};
 
 static WORK_POOL: LockClass = LockClass::new("work_pool");
 
-/// Pending items, oldest first, and the workers that wait for one, the last to wait first.
-struct Items {
-    first: *const Work,
-    last: *const Work,
-    idle: *const Idle,
+/// The pools of the CPUs: of nice 0, and of nice −20.
+pub(super) static CPU_POOLS: [PerCpu<Pool>; 2] = [
+    PerCpu::new([const { Pool::new(0) }; MAX_CPUS]),
+    PerCpu::new([const { Pool::new(HIGHPRI_NICE) }; MAX_CPUS]),
+];
+
+/// The nice value of high-priority workers and of rescuers.
+pub(super) const HIGHPRI_NICE: i32 = -20;
+
+/// No CPU, or none yet.
+const NO_CPU: u32 = u32::MAX;
+
+/// What came of queueing an item.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Queued {
+    Yes,
+    /// It is pending.
+    Already,
+    /// The queue may not take it now.
+    Look,
+}
+
+/// What the lock guards.
+pub(super) struct Items {
+    pub(super) list: WorkList<READY>,
+    /// The workers that wait for an item, the last to wait first.
+    idle: *const Node,
+    /// All workers.
+    workers: *const Node,
+    /// Workers under way that keep others from being woken.
+    running: u32,
+    /// There was no memory for another worker.
+    short: bool,
 }
 
 // SAFETY: used under its lock.
@@ -28,28 +64,28 @@ pub(super) struct Pool {
     items: SpinLock<Items>,
     /// How many workers were made.
     workers: AtomicU32,
-}
-
-/// See [`set_unbound_cpus`]; 0: all.
-static UNBOUND_CPUS: AtomicU64 = AtomicU64::new(0);
-
-/// Workers that belong to no CPU, and are made from now on, run on those of `mask` (Linux: wq_unbound_cpumask).
-pub fn set_unbound_cpus(mask: CpuMask) {
-    UNBOUND_CPUS.store(mask.0, Ordering::Relaxed);
-}
-
-fn unbound_cpus() -> CpuMask {
-    match UNBOUND_CPUS.load(Ordering::Relaxed) {
-        0 => CpuMask::ALL,
-        mask => CpuMask(mask),
-    }
+    /// The CPU of its workers.
+    cpu: AtomicU32,
+    /// The number in the names of workers that have no CPU.
+    number: AtomicU32,
+    nice: AtomicI32,
+    /// Where workers without a CPU may run, besides what holds for all of them; 0: everywhere.
+    cpus: AtomicU64,
+    /// Items that are under way do not keep others from it: there is no CPU.
+    parallel: AtomicBool,
 }
 
 impl Pool {
-    pub(super) const fn new() -> Pool {
+    pub(super) const fn new(nice: i32) -> Pool {
+        let items = Items { list: WorkList::new(), idle: null(), workers: null(), running: 0, short: false };
         Pool {
-            items: SpinLock::new(&WORK_POOL, Items { first: null(), last: null(), idle: null() }),
+            items: SpinLock::new(&WORK_POOL, items),
             workers: AtomicU32::new(0),
+            cpu: AtomicU32::new(NO_CPU),
+            number: AtomicU32::new(0),
+            nice: AtomicI32::new(nice),
+            cpus: AtomicU64::new(0),
+            parallel: AtomicBool::new(false),
         }
     }
 
@@ -57,107 +93,180 @@ impl Pool {
         self.workers.load(Ordering::Relaxed) != 0
     }
 
-    /// Links `work`, whose PENDING bit is the caller's, and wakes a worker. Any context.
-    #[inline]
-    pub(super) fn push(&self, work: NonNull<Work>) {
-        let mut items = self.items.lock_irq();
-        // SAFETY: pending items are alive; the links are guarded by the lock.
-        unsafe {
-            let item = work.as_ref();
-            item.pool.store(ptr::from_ref(self).cast_mut(), Ordering::Release);
-            item.next.set(null());
-            item.prev.set(items.last);
-            item.linked.set(true);
-            match items.last.as_ref() {
-                Some(last) => last.next.set(item),
-                None => items.first = item,
-            }
-            items.last = item;
-        }
-        items.wake_one();
+    /// Whether its items run side by side.
+    pub(super) fn is_parallel(&self) -> bool {
+        self.parallel.load(Ordering::Relaxed)
     }
 
-    /// Takes `item`, which is linked here, out.
-    fn unlink(items: &mut Items, item: &Work) {
-        let (prev, next) = (item.prev.get(), item.next.get());
-        // SAFETY: neighbours are linked, hence alive, and guarded by the lock that guards `items`.
-        unsafe {
-            match prev.as_ref() {
-                Some(p) => p.next.set(next),
-                None => items.first = next,
-            }
-            match next.as_ref() {
-                Some(n) => n.prev.set(prev),
-                None => items.last = prev,
-            }
-        }
-        item.linked.set(false);
+    /// Takes the lock for what spans more than one of these functions.
+    pub(super) fn lock(&self) -> crate::sync::SpinIrqGuard<'_, Items> {
+        self.items.lock_irq()
     }
 
-    /// Takes the oldest item that can run now, for a worker whose node is `idle`; whether others wait behind it. Without one the
-    /// worker is put on the list of those that wait.
+    /// Queues `work` by `pwq` of `queue`, if it is not pending; a queue that takes no more holds it back. A queue whose limit is 0 wants a look
+    /// first: it is frozen, or being drained; then it must be `forced`. Any context.
     #[inline]
-    pub(super) fn take(&self, idle: &Idle) -> Option<(Running, bool)> {
+    pub(super) fn queue(&self, queue: &WorkQueue, pwq: &'static Pwq, work: NonNull<Work>, release: Release, forced: bool) -> Queued {
         let mut items = self.items.lock_irq();
-        while let Some(work) = NonNull::new(items.first.cast_mut()) {
-            // SAFETY: linked, hence alive.
-            let item = unsafe { work.as_ref() };
-            Self::unlink(&mut items, item);
-            // Both are the next caller's of `queue` as soon as PENDING is cleared.
-            let (color, release) = (item.color(), item.release_fn());
-            // One that runs already is linked again by the worker that runs it.
-            if item.begin() {
-                items.remove_idle(idle);
-                return Some((Running::new(work, release, color), !items.first.is_null()));
+        let mut limit = queue.limit();
+        if limit == 0 {
+            if !forced {
+                return Queued::Look;
             }
+            limit = queue.allowed();
         }
-        items.add_idle(idle);
+        // SAFETY: the reference that the caller has been given keeps it alive.
+        let item = unsafe { work.as_ref() };
+        if !item.set_pending(release) {
+            return Queued::Already;
+        }
+        item.pwq.store(ptr::from_ref(pwq).cast_mut(), Ordering::Release);
+        // SAFETY: PENDING was set here.
+        if unsafe { pwq.enter(work, queue.color(), limit) } {
+            items.add(work);
+        }
+        Queued::Yes
+    }
+
+    /// As [`Pool::queue`] for an item whose PENDING bit the caller has set; not refused.
+    pub(super) fn queue_pending(&self, pwq: &'static Pwq, work: NonNull<Work>) {
+        let mut items = self.items.lock_irq();
+        let queue = pwq.queue();
+        // SAFETY: pending items are alive.
+        let item = unsafe { work.as_ref() };
+        item.pwq.store(ptr::from_ref(pwq).cast_mut(), Ordering::Release);
+        // SAFETY: the bit is the caller's.
+        if unsafe { pwq.enter(work, queue.color(), queue.allowed()) } {
+            items.add(work);
+        }
+    }
+
+    /// Counts `done` out, and takes the oldest item that can run now for the worker of `node`. Without one the worker is put on the
+    /// list of those that wait. The flag: others wait behind it, nobody is there to run them, and they need not wait.
+    #[inline]
+    pub(super) fn take(&self, node: &Node, done: Option<Done>) -> Option<(Running, bool)> {
+        let mut items = self.items.lock_irq();
+        if let Some(done) = done {
+            items.count_out(done);
+        }
+        // SAFETY: the lock is held.
+        while let Some(work) = unsafe { items.list.pop() } {
+            let Some(running) = items.begin(work) else { continue };
+            items.remove_idle(node);
+            let counts = running.counts();
+            items.set_counted(node, counts);
+            node.pwq.set(running.pwq());
+            let more = !counts && !items.list.is_empty() && items.running == 0 && !items.wake_one();
+            return Some((running, more));
+        }
+        items.set_counted(node, false);
+        items.add_idle(node);
         None
     }
 
-    /// Takes a worker off the list of those that wait, for ever.
-    pub(super) fn forget(&self, idle: &Idle) {
-        self.items.lock_irq().remove_idle(idle);
-    }
-
-    /// Whether nobody waits for an item.
-    fn is_busy(&self) -> bool {
-        self.items.lock_irq().idle.is_null()
-    }
-
-    /// An item that waits may be one that others of this pool must run for: makes another worker, if none is idle (Linux keeps an
-    /// idle one for the same reason), and if there are fewer than `max_active`.
-    pub(super) fn help(&'static self, queue: &'static WorkQueue, cpu: Option<CpuId>) {
-        if !self.is_busy() {
-            return;
+    /// For the rescuer of `queue`: takes the queue's oldest item that is in this pool.
+    pub(super) fn take_of(&self, queue: &'static WorkQueue) -> Option<Running> {
+        let mut items = self.items.lock_irq();
+        let mut found = None;
+        for work in items.list.iter() {
+            // SAFETY: linked items are alive, and counted in what they point to.
+            let item = unsafe { work.as_ref() };
+            if !item.pwq().is_some_and(|pwq| ptr::eq(pwq.queue(), queue)) {
+                continue;
+            }
+            // SAFETY: it is in this list, and the lock is held.
+            unsafe { items.list.unlink(item) };
+            found = items.begin(work);
+            if found.is_some() {
+                break;
+            }
         }
-        let more = |n: u32| (n < queue.max_active).then_some(n + 1);
-        if self.workers.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok() {
-            // ENOMEM leaves the items to the workers that there are.
-            let _ = self.spawn(queue, cpu);
+        found
+    }
+
+    /// Counts out what has run before its worker gives way.
+    pub(super) fn settle(&self, done: Done) {
+        self.items.lock_irq().count_out(done);
+    }
+
+    /// The item of `node`'s worker waits: others need not wait for it. Whether nobody would be there to run the next one; it may
+    /// be one that this one waits for (Linux keeps an idle worker for the same reason).
+    pub(super) fn begin_wait(&self, node: &Node) -> bool {
+        let mut items = self.items.lock_irq();
+        items.set_counted(node, false);
+        if !items.list.is_empty() && items.running == 0 {
+            items.wake_one();
+        }
+        items.idle.is_null()
+    }
+
+    /// The item of `node`'s worker goes on.
+    pub(super) fn end_wait(&self, node: &Node) {
+        self.items.lock_irq().set_counted(node, true);
+    }
+
+    /// A worker is there for the first time: changes of the attributes reach it from now on, and the last one was missed.
+    pub(super) fn enlist(&self, node: &Node, task: &Task) {
+        let mut items = self.items.lock_irq();
+        node.all_next.set(items.workers);
+        items.workers = node;
+        drop(items);
+        if self.is_parallel() {
+            self.apply_attributes(task);
         }
     }
 
-    /// Makes the first worker if there is none.
-    pub(super) fn ensure_worker(&'static self, queue: &'static WorkQueue, cpu: Option<CpuId>) -> Result<(), SpawnError> {
+    fn apply_attributes(&self, task: &Task) {
+        crate::executor::set_params(task, self.params());
+        task.set_affinity(self.unbound_cpus());
+    }
+
+    /// Calls `f` with each worker, under the lock.
+    pub(super) fn for_each_worker(&self, mut f: impl FnMut(&Node)) {
+        let items = self.items.lock_irq();
+        items.for_each_worker(&mut f);
+    }
+
+    /// Makes another worker: all wait. Without memory rescuers are called for what is here and what will come.
+    pub(super) fn help(&'static self) {
+        self.workers.fetch_add(1, Ordering::Relaxed);
+        let made = self.spawn();
+        let mut items = self.items.lock_irq();
+        items.short = made.is_err();
+        if made.is_err() {
+            items.call_rescuers();
+        }
+    }
+
+    /// Items wait that could run side by side: makes another worker, unless there are two for each CPU.
+    #[cold]
+    pub(super) fn help_a_burst(&'static self) {
+        if self.workers.load(Ordering::Relaxed) < 2 * ONLINE.load().iter().count() as u32 {
+            self.help();
+        }
+    }
+
+    /// Makes the first worker if there is none, for `cpu` or for none.
+    pub(super) fn ensure_worker(&'static self, cpu: Option<CpuId>) -> Result<(), SpawnError> {
         if self.workers.compare_exchange(0, 1, Ordering::Relaxed, Ordering::Relaxed).is_err() {
             return Ok(());
         }
-        self.spawn(queue, cpu)
+        match cpu {
+            Some(cpu) => self.cpu.store(cpu.index() as u32, Ordering::Relaxed),
+            None => self.parallel.store(true, Ordering::Relaxed),
+        }
+        self.spawn()
     }
 
     /// Makes a worker; its place in `workers` is taken already.
-    fn spawn(&'static self, queue: &'static WorkQueue, cpu: Option<CpuId>) -> Result<(), SpawnError> {
-        let params = Params { policy: Policy::Normal, nice: 0, rt_priority: 0 };
-        let name = worker_name(cpu, self.workers.load(Ordering::Relaxed).wrapping_sub(1));
-        let made = Spawned::new(Worker::new(queue, self, cpu), params, &name, &Hooks::NONE, null());
+    fn spawn(&'static self) -> Result<(), SpawnError> {
+        let cpu = CpuId::new(self.cpu.load(Ordering::Relaxed) as usize);
+        let name = super::name::worker(cpu, self.nice() < 0, self.number.load(Ordering::Relaxed), self.workers.load(Ordering::Relaxed).wrapping_sub(1));
+        let made = Spawned::new(Worker::new(self, None), self.params(), &name, &Hooks::NONE, null());
         match made {
             Ok(spawned) => {
-                spawned.task().set_affinity(cpu.map_or_else(unbound_cpus, CpuMask::of));
-                if let Some(platform) = platform::get() {
-                    platform.kernel_task(spawned.task());
-                }
-                drop(spawned.start());
+                spawned.task().set_affinity(cpu.map_or_else(|| self.unbound_cpus(), CpuMask::of));
+                introduce(spawned);
                 Ok(())
             }
             Err(e) => {
@@ -166,94 +275,191 @@ impl Pool {
             }
         }
     }
+
+    fn params(&self) -> Params {
+        Params { policy: Policy::Normal, nice: self.nice() as i8, rt_priority: 0 }
+    }
+
+    pub(super) fn nice(&self) -> i32 {
+        self.nice.load(Ordering::Relaxed)
+    }
+
+    /// The number in the names of its workers, which have no CPU.
+    pub(super) fn set_number(&self, number: u32) {
+        self.number.store(number, Ordering::Relaxed);
+    }
+
+    /// Where its workers may run, of what is left to all that have no CPU.
+    pub(super) fn cpus(&self) -> CpuMask {
+        match self.cpus.load(Ordering::Relaxed) {
+            0 => CpuMask::ALL,
+            mask => CpuMask(mask),
+        }
+    }
+
+    /// Changes nice value and CPUs of the workers that there are and will be. Not with the lock of a pool.
+    pub(super) fn set_attributes(&self, nice: i32, cpus: CpuMask) {
+        self.nice.store(nice, Ordering::Relaxed);
+        self.cpus.store(cpus.0, Ordering::Relaxed);
+        self.renew_attributes();
+    }
+
+    /// Applies nice value and CPUs to the workers that there are.
+    pub(super) fn renew_attributes(&self) {
+        let mut seen = 0;
+        loop {
+            // One at a time: the run queue's lock is not taken inside this one. Workers live for ever.
+            let mut at = 0;
+            let mut task: *const Task = null();
+            self.for_each_worker(|node| {
+                if at == seen {
+                    task = node.task.get();
+                }
+                at += 1;
+            });
+            if seen >= at {
+                return;
+            }
+            // SAFETY: the task of a worker, which never ends.
+            if let Some(task) = unsafe { task.as_ref() } {
+                self.apply_attributes(task);
+            }
+            seen += 1;
+        }
+    }
+
+    fn unbound_cpus(&self) -> CpuMask {
+        let all = super::attrs::unbound_cpus();
+        match all.0 & self.cpus().0 {
+            0 => all,
+            some => CpuMask(some),
+        }
+    }
+}
+
+/// Starts a kernel task of ours, which gets a row in `/proc`.
+pub(super) fn introduce(spawned: Spawned) {
+    if let Some(platform) = platform::get() {
+        platform.kernel_task(spawned.task());
+    }
+    drop(spawned.start());
+}
+
+/// The function of an item that was taken while it ran has returned: links it again, unless it was called off.
+#[cold]
+pub(super) fn finish_deferred(work: &Work) {
+    while let Some(pwq) = work.pwq()
+        && let Some(pool) = pwq.pool()
+    {
+        let mut items = pool.items.lock_irq();
+        // Called off and queued elsewhere meanwhile: it is that pool's.
+        if ptr::eq(work.pwq.load(Ordering::Acquire), pwq) {
+            if work.finish_deferred() {
+                items.add(NonNull::from(work));
+            }
+            return;
+        }
+    }
 }
 
 impl Items {
-    /// Wakes the worker that began to wait last: its future is the warmest.
-    fn wake_one(&mut self) {
+    /// Puts an item that may be taken at the end; wakes a worker if none is under way.
+    #[inline]
+    pub(super) fn add(&mut self, work: NonNull<Work>) {
+        // SAFETY: pending, hence alive; in no list; the lock that guards `self` is held.
+        unsafe { self.list.push(work) };
+        if self.running == 0 && !self.wake_one() && self.short {
+            self.call_rescuers();
+        }
+    }
+
+    /// An item that was taken out begins to run; `None` if it runs already: that worker links it again.
+    fn begin(&mut self, work: NonNull<Work>) -> Option<Running> {
+        // SAFETY: pending, hence alive.
+        let item = unsafe { work.as_ref() };
+        // All three are the next caller's of `queue` as soon as PENDING is cleared.
+        let (pwq, color, release) = (item.pwq()?, item.color.get(), item.release_fn());
+        item.begin().then(|| Running::new(work, Done { pwq, color }, release))
+    }
+
+    /// An item has run: others of its queue may take its place.
+    #[inline]
+    pub(super) fn count_out(&mut self, done: Done) {
+        done.pwq.leave(done.color, true);
+        if let Some(next) = done.pwq.next_allowed(done.pwq.queue().allowed()) {
+            self.add(next);
+        }
+    }
+
+    #[inline]
+    fn set_counted(&mut self, node: &Node, counts: bool) {
+        if node.counted.replace(counts) != counts {
+            self.running = if counts { self.running.wrapping_add(1) } else { self.running.wrapping_sub(1) };
+        }
+    }
+
+    /// Wakes the worker that began to wait last: its future is the warmest. Whether there was one.
+    #[inline]
+    pub(super) fn wake_one(&mut self) -> bool {
         // SAFETY: a worker's node stays where it is, and alive, until it is off the list; the lock that guards `self` is held.
-        if let Some(idle) = unsafe { self.idle.as_ref() } {
-            self.idle = idle.next.get();
-            idle.listed.set(false);
-            // SAFETY: the node is part of the task.
-            if let Some(task) = unsafe { idle.task.get().as_ref() } {
-                task.wake_in_lock();
+        let Some(idle) = (unsafe { self.idle.as_ref() }) else { return false };
+        self.idle = idle.next.get();
+        idle.listed.set(false);
+        // SAFETY: the node is part of the task.
+        if let Some(task) = unsafe { idle.task.get().as_ref() } {
+            task.wake_in_lock();
+        }
+        true
+    }
+
+    /// There is no worker for what is here, and no memory for one.
+    #[cold]
+    fn call_rescuers(&self) {
+        for work in self.list.iter() {
+            // SAFETY: linked items are alive.
+            if let Some(pwq) = unsafe { work.as_ref() }.pwq() {
+                pwq.queue().call_rescuer();
             }
         }
     }
 
-    fn add_idle(&mut self, idle: &Idle) {
-        if !idle.listed.replace(true) {
-            idle.next.set(self.idle);
-            self.idle = idle;
+    fn add_idle(&mut self, node: &Node) {
+        if !node.listed.replace(true) {
+            node.next.set(self.idle);
+            self.idle = node;
         }
     }
 
-    /// Takes `idle` off the list, if it is on it: a worker that was polled without having been woken.
-    fn remove_idle(&mut self, idle: &Idle) {
-        if idle.listed.replace(false) {
-            self.unlist(idle);
+    /// Takes `node` off the list, if it is on it: a worker that was polled without having been woken.
+    fn remove_idle(&mut self, node: &Node) {
+        if node.listed.replace(false) {
+            self.unlist(node);
         }
     }
 
     #[cold]
-    fn unlist(&mut self, idle: &Idle) {
-        if ptr::eq(self.idle, idle) {
-            self.idle = idle.next.get();
+    fn unlist(&mut self, node: &Node) {
+        if ptr::eq(self.idle, node) {
+            self.idle = node.next.get();
             return;
         }
         let mut at = self.idle;
         // SAFETY: as in `wake_one`.
-        while let Some(node) = unsafe { at.as_ref() } {
-            if ptr::eq(node.next.get(), idle) {
-                node.next.set(idle.next.get());
+        while let Some(other) = unsafe { at.as_ref() } {
+            if ptr::eq(other.next.get(), node) {
+                other.next.set(node.next.get());
                 return;
             }
-            at = node.next.get();
+            at = other.next.get();
         }
     }
-}
 
-/// The `n`-th worker's name: `kworker/0:1`, and `kworker/u:1` for one that is bound to no CPU. At most two digits each.
-fn worker_name(cpu: Option<CpuId>, n: u32) -> [u8; 13] {
-    let digits = |n: usize| [b'0' + (n / 10 % 10) as u8, b'0' + (n % 10) as u8];
-    let mut name = *b"kworker/\0\0\0\0\0";
-    let mut at = 8;
-    let mut put = |bytes: &[u8]| {
-        for b in bytes {
-            name[at] = *b;
-            at += 1;
+    pub(super) fn for_each_worker(&self, f: &mut dyn FnMut(&Node)) {
+        let mut at = self.workers;
+        // SAFETY: workers live for ever; the list is guarded by the lock that guards `self`.
+        while let Some(node) = unsafe { at.as_ref() } {
+            f(node);
+            at = node.all_next.get();
         }
-    };
-    let number = |put: &mut dyn FnMut(&[u8]), n: usize| {
-        let d = digits(n);
-        put(if n < 10 { &d[1..] } else { &d });
-    };
-    match cpu {
-        Some(cpu) => number(&mut put, cpu.index()),
-        None => put(b"u"),
-    }
-    put(b":");
-    number(&mut put, n as usize);
-    name
-}
-
-/// Takes `work` out of the pool in which it is linked, and clears PENDING. Returns its count's color and how to release
-/// it; `None` if it is in no pool.
-pub(super) fn remove(work: &Work) -> Option<(u32, Release)> {
-    loop {
-        let pool = work.pool.load(Ordering::Acquire);
-        // SAFETY: pools are parts of statics.
-        let p = unsafe { pool.as_ref() }?;
-        let mut items = p.items.lock_irq();
-        if work.pool.load(Ordering::Acquire) != pool {
-            continue;
-        }
-        if !work.linked.get() {
-            return None;
-        }
-        Pool::unlink(&mut items, work);
-        let counted = (work.color(), work.release_fn());
-        return work.clear_bits_if(PENDING, PENDING).then_some(counted);
     }
 }

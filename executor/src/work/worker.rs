@@ -1,4 +1,4 @@
-//! The worker: a future that runs the items of its pool for ever.
+//! The worker: a future that runs items for ever: those of its pool, or as a rescuer those of its queue.
 //!
 //! Written by hand, because each of its steps is on the way from [`WorkQueue::queue`] to the item: a worker without work is on its
 //! pool's list, under the lock under which items come, and is woken from there; no wait queue is between them.
@@ -7,12 +7,13 @@
 //!   take ──► none: on the list of those that wait, Pending
 //!     │
 //!     └────► an item ──► call its function, or make and poll its future ──► finish, give way if asked, take
+//!                                           └ Pending: another worker may begin ┘
 //! ```
 
 use super::WorkQueue;
-use super::item::{FutureOps, Release, Run, Work};
-use super::pool::Pool;
-use crate::cpu::CpuId;
+use super::item::{Release, Run, Work};
+use super::pool::{Pool, finish_deferred};
+use super::pwq::Pwq;
 use crate::executor::{YieldKind, give_way};
 use crate::context::Context;
 use crate::task::{self, Task};
@@ -24,32 +25,66 @@ use core::pin::Pin;
 use core::ptr::{NonNull, null};
 use core::task::{Context as PollContext, Poll};
 
-/// A worker that waits for an item, in its pool's list. Guarded by the pool's lock.
-pub(super) struct Idle {
-    pub(super) next: Cell<*const Idle>,
+/// A worker, as its pool sees it. Guarded by the pool's lock.
+pub(super) struct Node {
+    /// The next of those that wait for an item.
+    pub(super) next: Cell<*const Node>,
     pub(super) listed: Cell<bool>,
+    /// The next of all.
+    pub(super) all_next: Cell<*const Node>,
+    /// It is one of `running`.
+    pub(super) counted: Cell<bool>,
     /// The worker's task, in which this node lies.
     pub(super) task: Cell<*const Task>,
+    /// Where the item is counted that it runs, or ran last.
+    pub(super) pwq: Cell<*const Pwq>,
+}
+
+impl Node {
+    /// The queue whose item it runs, or ran last.
+    pub(super) fn queue(&self) -> Option<&'static WorkQueue> {
+        // SAFETY: they are parts of queues, which live for ever.
+        unsafe { self.pwq.get().as_ref() }.map(Pwq::queue)
+    }
+}
+
+/// How an item that has run is counted.
+#[derive(Clone, Copy)]
+pub(super) struct Done {
+    pub(super) pwq: &'static Pwq,
+    pub(super) color: u32,
 }
 
 /// An item that a worker runs.
 pub(super) struct Running {
     work: NonNull<Work>,
     release: Release,
+    /// Two fields, so that `made` has its place beside the color: what is moved is four words.
+    pwq: &'static Pwq,
     color: u32,
     /// Its future is made, and not dropped.
-    made: Option<&'static FutureOps>,
+    made: bool,
 }
 
 impl Running {
     /// An item that has just been taken out of its pool, with the reference that came with it.
-    pub(super) fn new(work: NonNull<Work>, release: Release, color: u32) -> Running {
-        Running { work, release, color, made: None }
+    pub(super) fn new(work: NonNull<Work>, done: Done, release: Release) -> Running {
+        Running { work, release, pwq: done.pwq, color: done.color, made: false }
+    }
+
+    /// Whether others wait until it has run, or waits itself.
+    pub(super) fn counts(&self) -> bool {
+        self.pwq.counts()
     }
 
     fn item(&self) -> &Work {
         // SAFETY: the queue's reference, which `release` gives back last, keeps it alive.
         unsafe { self.work.as_ref() }
+    }
+
+    /// What it is counted in.
+    pub(super) fn pwq(&self) -> &'static Pwq {
+        self.pwq
     }
 
     /// Calls its function, or polls its future, which is made first.
@@ -60,10 +95,10 @@ impl Running {
                 Poll::Ready(())
             }
             Run::Poll(ops) => {
-                if self.made.is_none() {
+                if !self.made {
                     // SAFETY: this worker runs the item: its slot is ours until the future is dropped.
                     unsafe { (ops.make)(self.work) };
-                    self.made = Some(ops);
+                    self.made = true;
                 }
                 // SAFETY: made above.
                 unsafe { (ops.poll)(self.work, cx) }
@@ -72,7 +107,9 @@ impl Running {
     }
 
     fn drop_future(&mut self) {
-        if let Some(ops) = self.made.take() {
+        if let Run::Poll(ops) = self.item().run()
+            && core::mem::take(&mut self.made)
+        {
             // SAFETY: made once by this worker.
             unsafe { (ops.drop)(self.work) };
         }
@@ -81,13 +118,14 @@ impl Running {
 
 /// The future of a worker's task.
 pub(super) struct Worker {
-    queue: &'static WorkQueue,
     pool: &'static Pool,
-    cpu: Option<CpuId>,
+    /// It is the rescuer of this queue; its pool changes.
+    rescues: Option<&'static WorkQueue>,
     running: Option<Running>,
-    idle: Idle,
+    node: Node,
     /// The task's wait word is set.
     waiting: bool,
+    enlisted: bool,
     _pinned: PhantomPinned,
 }
 
@@ -95,48 +133,114 @@ pub(super) struct Worker {
 unsafe impl Send for Worker {}
 
 impl Worker {
-    /// A worker of `pool`, which is that of `cpu`, or of all.
-    pub(super) fn new(queue: &'static WorkQueue, pool: &'static Pool, cpu: Option<CpuId>) -> Worker {
-        let idle = Idle { next: Cell::new(null()), listed: Cell::new(false), task: Cell::new(null()) };
-        Worker { queue, pool, cpu, running: None, idle, waiting: false, _pinned: PhantomPinned }
+    /// A worker of `pool`, or a rescuer.
+    pub(super) fn new(pool: &'static Pool, rescues: Option<&'static WorkQueue>) -> Worker {
+        let node = Node {
+            next: Cell::new(null()),
+            listed: Cell::new(false),
+            all_next: Cell::new(null()),
+            counted: Cell::new(false),
+            task: Cell::new(null()),
+            pwq: Cell::new(null()),
+        };
+        Worker { pool, rescues, running: None, node, waiting: false, enlisted: false, _pinned: PhantomPinned }
     }
 
-    /// The item to run: the one that waits in the middle, or the next one. `None` when this worker waits for one.
-    fn next(&mut self, task: &Task) -> Option<&mut Running> {
-        if self.running.is_none() {
-            if self.waiting {
-                self.waiting = false;
-                task.end_wait();
+    /// Takes the next item; `false` if there is none. `done` has run.
+    #[inline]
+    fn take(&mut self, done: Option<Done>) -> bool {
+        if let Some(queue) = self.rescues {
+            self.running = self.rescue(queue, done);
+            return self.running.is_some();
+        }
+        let Some((running, more)) = self.pool.take(&self.node, done) else { return false };
+        self.running = Some(running);
+        if more {
+            self.pool.help_a_burst();
+        }
+        true
+    }
+
+    /// The first poll, or the item goes on. `false`: it is nothing yet.
+    #[cold]
+    fn go_on(&mut self, task: &Task, cx: &mut PollContext<'_>) -> bool {
+        if !self.enlisted {
+            self.enlist(task);
+            // Where it may run may have changed since it was made: it goes there first.
+            give_way(YieldKind::Preempted, cx);
+            return false;
+        }
+        if let Some(running) = &self.running
+            && self.rescues.is_none()
+            && running.counts()
+        {
+            self.pool.end_wait(&self.node);
+        }
+        true
+    }
+
+    #[cold]
+    fn enlist(&mut self, task: &Task) {
+        self.enlisted = true;
+        self.node.task.set(task);
+        match self.rescues {
+            None => self.pool.enlist(&self.node, task),
+            Some(queue) => queue.set_rescuer(task),
+        }
+    }
+
+    /// The next item of `queue` that no worker takes, if it has called.
+    #[cold]
+    fn rescue(&mut self, queue: &'static WorkQueue, done: Option<Done>) -> Option<Running> {
+        if let Some(done) = done {
+            self.pool.settle(done);
+        }
+        loop {
+            let called = queue.take_call();
+            let mut found = None;
+            queue.for_each_pool(|pool| {
+                if called && found.is_none() {
+                    self.pool = pool;
+                    found = pool.take_of(queue);
+                }
+            });
+            if found.is_some() {
+                // There may be more.
+                queue.call_rescuer();
             }
-            self.idle.task.set(task);
-            let taken = self.pool.take(&self.idle);
-            let (running, more) = taken?;
-            self.running = Some(running);
-            // Items of one CPU's pool take turns unless one waits; those of no CPU can run side by side.
-            if more && self.cpu.is_none() {
-                self.pool.help(self.queue, self.cpu);
+            if found.is_some() || !called {
+                return found;
             }
         }
-        self.running.as_mut()
     }
 
-    /// Waits for an item. Interruptible, so that idle workers do not count as load; nobody signals them.
-    fn begin_wait(&mut self, task: &Task) {
+    /// Waits for an item. Interruptible, so that idle workers do not count as load; nobody signals them. `false`: there is none.
+    fn begin_wait(&mut self, task: &Task) -> bool {
         self.waiting = true;
-        let _ = task.begin_wait(wait_site!("worker_thread"), WaitMode::Interruptible);
+        let site = if self.rescues.is_some() { wait_site!("rescuer_thread") } else { wait_site!("worker_thread") };
+        let _ = task.begin_wait(site, WaitMode::Interruptible);
+        false
     }
 
-    /// The item has run.
-    fn finish(&mut self) {
-        let Some(mut running) = self.running.take() else { return };
+    /// The item has run; how it is to be counted out.
+    fn finish(&mut self) -> Option<Done> {
+        let mut running = self.running.take()?;
         running.drop_future();
         // A deferred item keeps its count and its reference for the next run.
-        if running.item().finish() {
-            self.pool.push(running.work);
+        if !running.item().finish() {
+            finish_deferred(running.item());
         }
         // SAFETY: the reference of this run, once.
         unsafe { (running.release)(running.work) };
-        self.queue.leave(running.color);
+        Some(Done { pwq: running.pwq, color: running.color })
+    }
+
+    /// The item waits.
+    #[cold]
+    fn item_waits(&mut self) {
+        if self.rescues.is_none() && self.pool.begin_wait(&self.node) {
+            self.pool.help();
+        }
     }
 }
 
@@ -150,18 +254,39 @@ impl Future for Worker {
             debug_assert!(false, "workers are tasks");
             return Poll::Pending;
         };
+        let ready = if this.enlisted && this.running.is_none() {
+            if this.waiting {
+                this.waiting = false;
+                task.end_wait();
+            }
+            this.take(None) || this.begin_wait(task)
+        } else {
+            this.go_on(task, cx)
+        };
+        if !ready {
+            return Poll::Pending;
+        }
         loop {
-            let Some(running) = this.next(task) else {
-                this.begin_wait(task);
-                return Poll::Pending;
-            };
+            let Some(running) = &mut this.running else { return Poll::Pending };
             if running.poll(cx).is_pending() {
-                this.pool.help(this.queue, this.cpu);
+                this.item_waits();
                 return Poll::Pending;
             }
-            this.finish();
-            if Context::here().resched_wanted() {
+            let done = this.finish();
+            let give = Context::here().resched_wanted();
+            if give && let Some(done) = done {
+                this.pool.settle(done);
+            }
+            let more = give || this.take(done);
+            if let Some(done) = done {
+                done.pwq.queue().note_done();
+            }
+            if give {
                 give_way(YieldKind::Preempted, cx);
+                return Poll::Pending;
+            }
+            if !more {
+                this.begin_wait(task);
                 return Poll::Pending;
             }
         }
@@ -170,7 +295,8 @@ impl Future for Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        self.pool.forget(&self.idle);
+        // A task that was never started: workers do not end.
+        debug_assert!(!self.enlisted);
         if let Some(running) = &mut self.running {
             running.drop_future();
         }

@@ -77,6 +77,8 @@ pub struct Params<'a> {
     pub nokaslr: bool,
     /// `noirqdebug`: lines that nobody cares for are left on.
     pub noirqdebug: bool,
+    /// `threadirqs`: handlers of interrupts run in threads, softirqs in ksoftirqd.
+    pub threadirqs: bool,
     /// `irqaffinity=`, as a mask: where interrupts go at first, besides the boot CPU.
     pub irqaffinity: Option<u64>,
     /// `norandmaps`: user address spaces are not randomised.
@@ -321,6 +323,10 @@ const TABLE: &[(&str, Set)] = &[
         p.noirqdebug = true;
         true
     }),
+    ("threadirqs", |p, _| {
+        p.threadirqs = true;
+        true
+    }),
     ("irqaffinity", |p, v| {
         p.irqaffinity = v.and_then(cpu_list);
         p.irqaffinity.is_some()
@@ -360,7 +366,7 @@ pub enum Complaint {
 
 /// Words that ask for what does not exist here: they are named in the log.
 const UNSUPPORTED: &[&str] = &[
-    "threadirqs", "sysrq_always_enabled", "initcall_debug", "rcu_nocbs", "hugepages", "init_on_alloc", "init_on_free",
+    "sysrq_always_enabled", "initcall_debug", "rcu_nocbs", "hugepages", "init_on_alloc", "init_on_free",
     "crashkernel", "page_poison", "slub_debug",
 ];
 
@@ -405,6 +411,7 @@ impl<'a> Params<'a> {
             ssbd: None,
             nokaslr: false,
             noirqdebug: false,
+            threadirqs: false,
             irqaffinity: None,
             norandmaps: false,
             trace_event: None,
@@ -479,8 +486,8 @@ mod tests {
     #[test]
     fn what_has_no_effect_is_named() {
         let mut bad = Vec::new();
-        let p = Params::parse(b"threadirqs init-on-alloc=1 nowatchdog isolcpus=nohz,1", |why, n| bad.push((why, n.to_vec())));
-        assert_eq!(bad, [(Complaint::Unsupported, b"threadirqs".to_vec()), (Complaint::Unsupported, b"init-on-alloc".to_vec())]);
+        let p = Params::parse(b"crashkernel=1M init-on-alloc=1 nowatchdog isolcpus=nohz,1", |why, n| bad.push((why, n.to_vec())));
+        assert_eq!(bad, [(Complaint::Unsupported, b"crashkernel".to_vec()), (Complaint::Unsupported, b"init-on-alloc".to_vec())]);
         assert_eq!((p.isolcpus, p.init_args.iter().count(), p.init_env.iter().count()), (0, 0, 0));
         assert_eq!(p.nohz_full, 0b10);
         assert_eq!(Params::parse(b"nohz_full=2-3", |_, _| {}).nohz_full, 0b1100);

@@ -11,22 +11,55 @@ use core::fmt::Write;
 use core::sync::atomic::Ordering::Relaxed;
 use vigil_abi::Errno;
 use vigil_abi::process::{CAP_SYS_NICE, CAP_SYS_RESOURCE};
+use vigil_executor::work;
 use vigil_fs::OpResult;
 use vigil_fs::vfs::mounting;
 use vigil_fs::vnode::SeqBuf;
 
-/// The name of the thread, or the one that the leader of a zombie had.
-pub(super) fn comm_of(who: &Who) -> Result<[u8; 16], Errno> {
+/// The name of the thread, or the one that the leader of a zombie had. A worker of the work queues says of which queue its item is
+/// (`+events`) or was (`-events`).
+pub(super) fn comm_of(who: &Who) -> Result<Comm, Errno> {
+    let mut name = Comm { bytes: [0; COMM_LEN], len: 0 };
     match who.thread() {
         // The leader of a process that lives on without it has left its name.
-        Ok(thread) if thread.tid() == who.tid => Ok(thread.comm()),
-        _ => Ok(*who.process()?.last_comm.lock()),
+        Ok(thread) if thread.tid() == who.tid => {
+            name.put(trimmed(&thread.comm()));
+            let worker = thread.process.kernel.then(|| thread.task()).flatten();
+            if let Some((queue, busy)) = worker.and_then(work::queue_of) {
+                name.put(if busy { b"+" } else { b"-" });
+                name.put(queue.as_bytes());
+            }
+        }
+        _ => name.put(trimmed(&*who.process()?.last_comm.lock())),
+    }
+    Ok(name)
+}
+
+/// The longest name (Linux: proc_task_name).
+const COMM_LEN: usize = 64;
+
+/// A name as `/proc` shows it.
+pub(super) struct Comm {
+    bytes: [u8; COMM_LEN],
+    len: usize,
+}
+
+impl Comm {
+    fn put(&mut self, text: &[u8]) {
+        for (to, from) in self.bytes[self.len..].iter_mut().zip(text) {
+            *to = *from;
+            self.len += 1;
+        }
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
     }
 }
 
 /// `comm`
 pub(super) fn comm(who: &Who, out: &mut SeqBuf) -> OpResult<'static, ()> {
-    out.put(trimmed(&comm_of(who)?));
+    out.put(comm_of(who)?.bytes());
     out.put(b"\n");
     Ok(())
 }

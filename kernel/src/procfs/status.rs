@@ -2,7 +2,7 @@
 
 use super::misc::comm_of;
 use super::process::Who;
-use super::format::{put_list, put_mask, trimmed};
+use super::format::{put_list, put_mask};
 use super::{at_once, written};
 use crate::mm::{Mm, MmFields};
 use crate::syscall::prctl_spec;
@@ -206,7 +206,7 @@ pub(super) fn stat(who: &Who, out: &mut SeqBuf) -> OpResult<'static, ()> {
     let low = |set: Sigset| set & 0x7fff_ffff;
 
     let _ = write!(out, "{} (", who.tid);
-    out.put(trimmed(&comm_of(who)?));
+    out.put(comm_of(who)?.bytes());
     let _ = write!(
         out,
         ") {state} {} {} {} {} {foreground} {flags} {} {} {} {}",
@@ -275,7 +275,7 @@ pub(super) fn status(who: &Who, out: &mut SeqBuf) -> OpResult<'static, ()> {
     let (letter, words) = state_of(&target.process, target.thread.as_deref());
     let thread = target.thread.as_ref();
     out.put(b"Name:\t");
-    out.put_escaped(trimmed(&comm_of(who)?), b"\n\\");
+    out.put_escaped(comm_of(who)?.bytes(), b"\n\\");
     out.put(b"\n");
     if let Some(fs) = thread.and_then(|t| t.share_fs()) {
         let _ = writeln!(out, "Umask:\t{:04o}", fs.umask());
