@@ -271,6 +271,11 @@ proptest! {
                 prop_assert!(running <= this && this <= 1 << 22);
             }
         }
+        // What a reservation that ended had counts until its zero-lag time, and then no more: there is room for all.
+        for id in &ids {
+            sim.set_params(*id, Params::DEFAULT);
+        }
+        sim.run(SEC);
         for id in &ids {
             prop_assert!(sim.set_deadline(*id, implicit(5 * MSEC, 50 * MSEC)));
         }
