@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use std::process::Command;
 
 /// Tests on the host: lines and controllers, properties of interrupts, and timers in the past and at the end of time.
-const HOST: &[&[&str]] = &[&["--package", "vigil-drivers", "--lib", "irq"], &["--package", "vigil-drivers", "--lib", "dt::"], &["--package", "vigil-executor", "--lib", "timer"]];
+const HOST: &[&[&str]] = &[&["--package", "vigil-drivers", "--lib", "irq"], &["--package", "vigil-drivers", "--lib", "dt::"], &["--package", "vigil-executor", "--test", "timer_host"]];
 
 pub(super) fn check(bed: &Bed) -> Result<Verdict> {
     if bed.kernel == KernelChoice::Linux {
