@@ -24,7 +24,7 @@ use vigil_abi::Errno;
 use vigil_abi::stat::S_IFCHR;
 use vigil_drivers::serial::{self, Family, MAX_PORTS};
 use vigil_drivers::tty::{Received, Tty, TtyEvents};
-use vigil_executor::work::{SYSTEM, Work};
+use vigil_executor::work::{UNBOUND, Work};
 use vigil_fs::dev::{chrdev, devtmpfs};
 use vigil_fs::vfs::fasync::{Band, FasyncList};
 use vigil_fs::vfs::stat::{encode_dev, mkdev};
@@ -102,7 +102,7 @@ struct Events;
 
 impl TtyEvents for Events {
     fn input(&self, _: &'static Tty) {
-        SYSTEM.queue(&INPUT);
+        UNBOUND.queue(&INPUT);
     }
 
     fn signal(&self, tty: &Tty, received: Received) {
@@ -133,6 +133,6 @@ pub(crate) fn init() -> Result<(), Errno> {
         tty.set_events(&Events);
     }
     // What came in while nobody listened.
-    SYSTEM.queue(&INPUT);
+    UNBOUND.queue(&INPUT);
     Ok(())
 }
