@@ -22,6 +22,14 @@ struct Model {
     ticks_per_char: bool,
 }
 
+impl Model {
+    /// A character is written to the data register.
+    fn send(&mut self, value: u64) {
+        self.line.push(value as u8);
+        self.fifo += usize::from(self.ticks_per_char);
+    }
+}
+
 struct Uart(Mutex<Model>);
 
 impl FakeDevice for Uart {
@@ -38,10 +46,7 @@ impl FakeDevice for Uart {
     fn write(&self, offset: usize, _: usize, value: u64) {
         let mut m = self.0.lock().unwrap();
         match offset {
-            0x00 => {
-                m.line.push(value as u8);
-                m.fifo += usize::from(m.ticks_per_char);
-            }
+            0x00 => m.send(value),
             0x38 => m.mask = value as u32,
             _ => {}
         }
@@ -158,10 +163,7 @@ impl FakeDevice for Mini {
     fn write(&self, offset: usize, _: usize, value: u64) {
         let mut m = self.0.lock().unwrap();
         match offset {
-            0x00 => {
-                m.line.push(value as u8);
-                m.fifo += usize::from(m.ticks_per_char);
-            }
+            0x00 => m.send(value),
             0x04 => m.mask = value as u32,
             _ => {}
         }

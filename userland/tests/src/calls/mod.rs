@@ -2,6 +2,7 @@
 mod adjust;
 mod attribute;
 mod change;
+mod clone;
 mod connect;
 mod deliver;
 mod epoll;
@@ -51,6 +52,7 @@ pub fn all() -> Calls {
     attribute::add(&mut all);
     file::add(&mut all);
     memory::add(&mut all);
+    clone::add(&mut all);
     process::add(&mut all);
     pidfd::add(&mut all);
     exec::add(&mut all);
