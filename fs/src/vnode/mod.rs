@@ -86,6 +86,11 @@ pub trait Node: Send + Sync {
         Err(Stop::Err(Errno::EIO))
     }
 
+    /// The node itself, if others may ask what it is ([`node_of`]).
+    fn as_any(&self) -> Option<&dyn core::any::Any> {
+        None
+    }
+
     /// What tells of changes of the contents, if it can be polled.
     fn changes(&self) -> Option<&Changes> {
         None
@@ -254,6 +259,11 @@ impl InodeOps for NodeInode {
 struct NodeSuper;
 
 impl SuperOps for NodeSuper {}
+
+/// The node behind an open file, if it is a `T`.
+pub fn node_of<T: Node + 'static>(file: &crate::File) -> Option<&T> {
+    file.inode().ops().as_any()?.downcast_ref::<NodeInode>()?.node.as_any()?.downcast_ref()
+}
 
 /// A file system whose root is `root`: its root dentry. ENOMEM.
 pub fn make_super(info: SuperInfo, root: KArc<dyn Node>) -> Result<KArc<Dentry>, Errno> {

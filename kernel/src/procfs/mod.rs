@@ -72,6 +72,8 @@ mod system;
 mod topology;
 
 #[cfg(target_os = "none")]
+pub(crate) use process::process_of_dir;
+#[cfg(target_os = "none")]
 pub(crate) use sysctl::{line as sysctl_line, numbers as sysctl_numbers, value as sysctl_value};
 #[cfg(target_os = "none")]
 use vigil_abi::Errno;

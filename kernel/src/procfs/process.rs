@@ -14,7 +14,7 @@ use vigil_abi::process::CAP_SYS_PTRACE;
 use vigil_abi::stat::{S_IFDIR, S_IFLNK, S_IFREG};
 use vigil_fs::proc::{ProcSource, set_source};
 use vigil_fs::vfs::ops::{FileOps, Link};
-use vigil_fs::vnode::{Node, NodeSink, SeqBuf};
+use vigil_fs::vnode::{Node, NodeSink, SeqBuf, node_of};
 use vigil_fs::{OpResult, Opened, Stop};
 use vigil_mem::{KArc, KVec, try_format, unsize};
 
@@ -194,6 +194,10 @@ impl Node for PidDir {
         false
     }
 
+    fn as_any(&self) -> Option<&dyn core::any::Any> {
+        Some(self)
+    }
+
     fn lookup(&self, name: &[u8]) -> Result<Option<KArc<dyn Node>>, Errno> {
         self.entries().find(|e| e.name.as_bytes() == name).map(|e| e.node(self.who)).transpose()
     }
@@ -205,6 +209,14 @@ impl Node for PidDir {
             }
         }
         Ok(())
+    }
+}
+
+/// The process whose directory `/proc/PID` this file is. EBADF: it is another file; ESRCH: the process is gone.
+pub fn process_of_dir(file: &vigil_fs::File) -> Result<KArc<Process>, Errno> {
+    match node_of::<PidDir>(file) {
+        Some(dir) if dir.who.group => dir.who.process(),
+        _ => Err(Errno::EBADF),
     }
 }
 

@@ -32,7 +32,9 @@ pub async fn pidfd_send_signal(t: &Thread, a: Args<'_>) -> Result<usize, Errno> 
     if a[3] as u32 != 0 {
         return Err(Errno::EINVAL);
     }
-    let process = pidfd::process_of(&*t.files()?.get(a[0] as i32)?)?;
+    // As on Linux, the directory of a process in /proc serves, too (it did before pidfd_open existed), for this call alone.
+    let file = t.files()?.get(a[0] as i32)?;
+    let process = pidfd::process_of(&file).or_else(|_| crate::procfs::process_of_dir(&file))?;
     let info = match UserPtr::<Siginfo>::new(a[2] as usize).or_null() {
         None => None,
         Some(p) => {

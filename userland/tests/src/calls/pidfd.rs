@@ -2,6 +2,7 @@
 use crate::case::Calls;
 use crate::help::*;
 use crate::sys;
+use std::ffi::{CStr, CString};
 use libc::{O_NONBLOCK, P_PIDFD, SIGTERM, SIGUSR1, WEXITED};
 
 /// A number that no process has.
@@ -76,6 +77,15 @@ fn sends(a: &mut Calls) {
     a.ok("self", || {
         handle(SIGUSR1, 0);
         (sys!(pidfd_send_signal, opened_for(sys!(getpid) as i32), SIGUSR1, 0, 0), caught())
+    })
+    .ok("directory-in-proc", || {
+        let send = |path: &CStr| sys!(pidfd_send_signal, open(path, libc::O_RDONLY | libc::O_DIRECTORY), SIGUSR1, 0, 0);
+        handle(SIGUSR1, 0);
+        let gone = child(|| 3);
+        let dir = open(&CString::new(format!("/proc/{gone}")).unwrap_or_default(), libc::O_RDONLY);
+        wait(gone);
+        let sent = (send(c"/proc/self"), caught(), send(c"/proc/self/task"), send(c"/proc/thread-self"), send(c"/proc"), send(c"/tmp"));
+        (sent, sys!(pidfd_send_signal, dir, 0, 0, 0), sys!(pidfd_getfd, open(c"/proc/self", libc::O_RDONLY), 0, 0))
     })
     .ok("child", || {
         let pid = sleeper();
