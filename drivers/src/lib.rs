@@ -21,7 +21,7 @@
 //! | [`timer`] | the architected timer |
 //! | [`mailbox`] | a Raspberry Pi's firmware: versions, memory, clocks, temperature |
 //! | [`systimer`] | a Raspberry Pi's microseconds, beside the generic counter |
-//! | [`rtc`] | PL031, the wall clock at boot |
+//! | [`rtc`] | PL031: the wall clock at boot, alarms |
 //! | [`serial`] | PL011, early console |
 //! | [`mod@char`] | what makes a file of a device |
 //! | [`tty`] | terminals and their line discipline |

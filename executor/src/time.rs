@@ -69,6 +69,13 @@ pub fn conversion() -> (u32, u32, u64) {
     ((CLOCK.scale.load(Relaxed) >> 32) as u32, 32 - CLOCK.lead.load(Relaxed), CLOCK.base.load(Relaxed))
 }
 
+/// Nanoseconds to counter ticks: the factor and shift by which events of the comparator are converted; 0 when they are divided.
+pub fn inverse_conversion() -> (u64, u32) {
+    let inverse = CLOCK.inverse.load(Relaxed);
+    let spare = inverse.trailing_zeros().min(63);
+    (inverse >> spare, 64 - spare)
+}
+
 /// CLOCK_MONOTONIC now. Any context, no lock.
 #[inline]
 pub fn now() -> Nanos {

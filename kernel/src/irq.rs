@@ -9,7 +9,7 @@ use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use vigil_drivers::irq::{self, Ipi, IrqAction, IrqFlags, IrqReturn, Virq};
 use vigil_drivers::{irqchip, timer as comparator};
 use vigil_abi::Errno;
-use vigil_executor::cpu::CpuMask;
+use vigil_executor::cpu::{CpuId, CpuMask};
 use vigil_executor::context::{Context, HARDIRQ_OFFSET};
 use vigil_executor::executor::Stopped;
 use vigil_executor::{executor, time, timer};
@@ -43,6 +43,11 @@ static TIMER: IrqAction = IrqAction::of_static("arch_timer", timer_interrupt, Ir
 
 /// The number of the comparator's interrupt, once it is known.
 static TIMER_IRQ: AtomicU32 = AtomicU32::new(0);
+
+/// How often the comparator of `cpu` has interrupted it.
+pub fn timer_interrupts(cpu: CpuId) -> u32 {
+    Virq::new(TIMER_IRQ.load(Relaxed)).and_then(irq::info).map_or(0, |info| info.counts[cpu.index()])
+}
 
 fn ipi(kind: Ipi) {
     match kind {

@@ -56,6 +56,21 @@ fn derive() -> [u8; 32] {
     fresh
 }
 
+/// The key of [`hidden`].
+static HIDING: SpinLock<Option<[u32; 8]>> = SpinLock::new(lock_class!("random_hiding"), None);
+
+/// Stands for `address` in texts: the same for as long as the machine runs, and nothing can be learnt from it (Linux: %p).
+pub fn hidden(address: usize) -> u32 {
+    // A new key is made outside the lock, and not used if somebody was faster.
+    let known = *HIDING.lock_irq();
+    let key = known.unwrap_or_else(|| {
+        let new = words(&derive());
+        *HIDING.lock_irq().get_or_insert(new)
+    });
+    let out = block(&key, 0, [address as u32, (address >> 32) as u32, 0]);
+    u32::from_le_bytes([out[0], out[1], out[2], out[3]])
+}
+
 /// 32 bytes as a key.
 fn words(bytes: &[u8]) -> [u32; 8] {
     let mut w = [0u32; 8];

@@ -19,6 +19,7 @@ mod rcu;
 mod sched;
 mod shell;
 mod smp;
+mod time;
 mod trace;
 
 pub use case::{Ability, Case, Fixture, How, Input, Output};
@@ -45,6 +46,7 @@ pub fn cases() -> Vec<Case> {
     all.extend(hotplug::cases());
     all.extend(rcu::cases());
     all.extend(irq::cases());
+    all.extend(time::cases());
     all.extend(sched::cases());
     all.extend(trace::cases());
     all

@@ -55,6 +55,16 @@ impl Tree {
         if self.front.is_null() { self.head } else { self.front }
     }
 
+    /// Calls `f` with each entry in front of the tree or in it, the first one first, until `f` says that it is enough.
+    #[cfg(not(loom))]
+    pub(super) fn each(&self, f: &mut dyn FnMut(&Entry) -> bool) {
+        // SAFETY: queued entries are alive; the base's lock, which guards `self`, is held.
+        if !unsafe { self.front.as_ref() }.is_none_or(&mut *f) {
+            return;
+        }
+        let _ = self.tree.iter().all(f);
+    }
+
     /// The first entry, if it may fire at `t`.
     #[inline(always)]
     pub(super) fn may_fire(&self, t: Nanos) -> Option<*const Entry> {

@@ -4,9 +4,13 @@ use super::base::{Base, NEVER, Tree, bases};
 use super::callback::Timer;
 use super::entry::{Action, Entry, FIRED, IDLE};
 use crate::atomic::Ordering;
+use crate::cpu::MAX_CPUS;
+#[cfg(not(loom))]
+use crate::cpu::CpuId;
 use crate::task::waker::wake_in_lock;
 use crate::time::{Nanos, now};
 use core::ptr;
+use core::sync::atomic::{AtomicU32 as Count, Ordering::Relaxed};
 
 /// How often one interrupt looks at the clock again before it lets other work run (Linux: hrtimer_interrupt, 3).
 const ROUNDS: u32 = 3;
@@ -51,6 +55,16 @@ fn set_next(base: &Base, t: Nanos, not_before: Nanos) -> bool {
     due
 }
 
+/// How often an interrupt of each CPU looked again because more had come due, and how often it gave up: diagnostics, no order needed.
+static RETRIES: [Count; MAX_CPUS] = [const { Count::new(0) }; MAX_CPUS];
+static HANGS: [Count; MAX_CPUS] = [const { Count::new(0) }; MAX_CPUS];
+
+/// How often the interrupt of `cpu` found that more had come due meanwhile, and how often it left that to a later one.
+#[cfg(not(loom))]
+pub fn troubles(cpu: CpuId) -> (u32, u32) {
+    (RETRIES[cpu.index()].load(Relaxed), HANGS[cpu.index()].load(Relaxed))
+}
+
 /// Callbacks have run, which takes time and may start timers: what came due meanwhile would only interrupt again. Returns
 /// the time at which there was nothing, or the patience over; and the time before which the comparator may not fire again.
 #[cold]
@@ -58,7 +72,11 @@ fn set_next(base: &Base, t: Nanos, not_before: Nanos) -> bool {
 fn expire_more(base: &Base, mut t: Nanos) -> (Nanos, Nanos) {
     for _ in 1..ROUNDS {
         t = now().max(t);
-        if base.first.load(Ordering::Relaxed) > t || !expire(base, t) {
+        if base.first.load(Ordering::Relaxed) > t {
+            break;
+        }
+        RETRIES[base.cpu].fetch_add(1, Relaxed);
+        if !expire(base, t) {
             break;
         }
     }
@@ -66,6 +84,9 @@ fn expire_more(base: &Base, mut t: Nanos) -> (Nanos, Nanos) {
     // at a time after `t`.
     t = now().max(t);
     let hang = base.first.load(Ordering::Relaxed) <= t;
+    if hang {
+        HANGS[base.cpu].fetch_add(1, Relaxed);
+    }
     (t, if hang { t.saturating_add(HANG_DELAY) } else { 0 })
 }
 

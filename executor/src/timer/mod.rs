@@ -22,6 +22,8 @@ mod base;
 mod callback;
 mod entry;
 mod expire;
+#[cfg(not(loom))]
+pub mod list;
 #[cfg(all(test, loom))]
 mod loom_tests;
 mod pull;
@@ -32,6 +34,8 @@ pub use alarm::{Alarm, SleepUntil, sleep_until};
 pub use base::{next_event, reprogram, set_slice};
 pub use callback::Timer;
 pub use expire::interrupt;
+#[cfg(not(loom))]
+pub use expire::troubles;
 #[cfg(not(loom))]
 pub(crate) use takeover::stop;
 pub use takeover::take_over;

@@ -17,6 +17,8 @@ const SHIFT: u32 = 20;
 const DIGIT: u32 = 6;
 const WIDTH: usize = 1 << DIGIT;
 const LEVELS: usize = 5;
+/// How many buckets there are.
+pub(super) const BUCKETS: usize = LEVELS * WIDTH;
 /// A bucket is emptied a sixteenth of its width before it begins, but no more than so long.
 const MOST_LEAD: Nanos = 2 * MSEC;
 /// Of no bucket.
@@ -68,7 +70,7 @@ impl Spot {
 /// The buckets of one CPU, under its base's lock.
 pub(super) struct Wheel {
     /// The first timer of each bucket, null where there is none. The timers of a bucket are a ring, in the order of their starts.
-    buckets: [*const Entry; LEVELS * WIDTH],
+    buckets: [*const Entry; BUCKETS],
     /// Which buckets of a level have timers.
     occupied: [u64; LEVELS],
     /// What digits are compared with. Before the begin of each bucket that has timers, and of the same digits above its own.
@@ -82,7 +84,7 @@ pub(super) struct Wheel {
 impl Wheel {
     /// Empty.
     pub(super) const fn new() -> Wheel {
-        Wheel { buckets: [ptr::null(); LEVELS * WIDTH], occupied: [0; LEVELS], clock: 0, first: NEVER, draining: None }
+        Wheel { buckets: [ptr::null(); BUCKETS], occupied: [0; LEVELS], clock: 0, first: NEVER, draining: None }
     }
 
     #[inline(always)]
@@ -163,6 +165,18 @@ impl Wheel {
                 (*ring.next).ring().prev = ring.prev;
             }
             entry.leave_ring();
+        }
+    }
+
+    /// Calls `f` with each timer of the bucket of number `bucket`, until `f` says that it is enough.
+    #[cfg(not(loom))]
+    pub(super) fn each(&mut self, bucket: usize, f: &mut dyn FnMut(&Entry) -> bool) {
+        let first = self.buckets[bucket];
+        let mut entry = first;
+        while !entry.is_null() {
+            // SAFETY: what a bucket names is in it, and alive; its ring is closed.
+            let (go_on, next) = unsafe { (f(&*entry), (*entry).ring().next) };
+            entry = if go_on && !ptr::eq(next, first) { next } else { ptr::null() };
         }
     }
 

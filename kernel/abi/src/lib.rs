@@ -34,6 +34,7 @@ pub mod nr;
 pub mod pod;
 pub mod poll;
 pub mod process;
+pub mod rtc;
 pub mod sigframe;
 pub mod signal;
 pub mod socket;

@@ -12,7 +12,7 @@ use vigil_executor::stack::STACK_SIZE;
 /// Most frames that are printed.
 const MAX_FRAMES: usize = 40;
 
-/// A kernel address as `symbol+0x10/0xaddr`, or the number alone when it has no name.
+/// A kernel address as `symbol+0x10/0xaddr`, or the number alone when it has no name; `{:#}` leaves out an offset of 0.
 #[derive(Clone, Copy, Debug)]
 pub struct Symbol(pub usize);
 
@@ -24,6 +24,7 @@ impl core::fmt::Display for Symbol {
             .filter(|_| self.0 < mmu::text_end())
             .and_then(|o| kallsyms::kernel()?.find(u32::try_from(o).ok()?));
         match name {
+            Some((name, 0)) if f.alternate() => f.write_str(name),
             Some((name, offset)) => write!(f, "{name}+{offset:#x}"),
             None => write!(f, "{:#018x}", self.0),
         }

@@ -10,6 +10,7 @@ use super::{backtrace, panic, printk};
 use crate::task::process::tasks;
 use crate::task::signal::{self, SigInfo};
 use crate::mm::oom;
+use crate::time::list;
 use crate::{kernel_panic, pr_emerg, pr_info};
 use core::fmt::Write;
 use core::sync::atomic::{AtomicU8, AtomicU32, Ordering::*};
@@ -17,6 +18,7 @@ use vigil_abi::Errno;
 use vigil_abi::signal::{SIGKILL, SIGTERM};
 use vigil_executor::cpu::CpuId;
 use vigil_executor::work::{SYSTEM, Work};
+use vigil_fs::vnode::SeqBuf;
 use vigil_mem::PAGE_SIZE;
 
 const ENABLE_LOG: u32 = 0x2;
@@ -53,6 +55,7 @@ const COMMANDS: &[Command] = &[
     Command { key: b'n', help: "nice-all-RT-tasks(n)", says: "Nice All RT Tasks", mask: ENABLE_RTNICE, at_once: false, run: |_| nice_all() },
     Command { key: b'o', help: "poweroff(o)", says: "Power Off", mask: ENABLE_BOOT, at_once: false, run: |_| crate::boot::power::power_off() },
     Command { key: b'p', help: "show-registers(p)", says: "Show Regs", mask: ENABLE_DUMP, at_once: true, run: |_| this_cpu(0) },
+    Command { key: b'q', help: "show-all-timers(q)", says: "Show clockevent devices & pending hrtimers (no others)", mask: ENABLE_DUMP, at_once: false, run: |_| timers() },
     Command { key: b's', help: "sync(s)", says: "Emergency Sync", mask: ENABLE_SYNC, at_once: false, run: |_| loudly(|| pr_info!("Emergency Sync complete")) },
     Command { key: b't', help: "show-task-states(t)", says: "Show State", mask: ENABLE_DUMP, at_once: false, run: |_| show_tasks(Which::All) },
     Command { key: b'u', help: "unmount(u)", says: "Emergency Remount R/O", mask: ENABLE_REMOUNT, at_once: false, run: remount },
@@ -104,6 +107,13 @@ fn all_cpus(_: u8) {
     pr_emerg!("sysrq: CPU{}:", CpuId::current().index());
     this_cpu(0);
     crate::smp::call_others(this_cpu, 0);
+}
+
+/// What `/proc/timer_list` says, line by line.
+fn timers() {
+    let mut text = SeqBuf::new();
+    let _ = list::show(&mut text);
+    text.as_bytes().split(|b| *b == b'\n').for_each(|line| pr_emerg!("{}", line.escape_ascii()));
 }
 
 fn memory(_: u8) {

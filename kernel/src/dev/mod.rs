@@ -5,20 +5,23 @@
 //! | [`stream`] | a driver's character stream as operations of a file |
 //! | [`irqlat`] | `/dev/irqlat`, interrupt latency |
 //! | [`kmsg`] | `/dev/kmsg` |
+//! | [`rtc`] | `/dev/rtc0`, the real-time clock |
 //! | [`vport`] | `/dev/vportNpM` |
 //!
 //! Terminals are in [`crate::tty`]; memory devices (`/dev/null` and so on) in `vigil_fs::dev`.
 
 pub mod irqlat;
 pub mod kmsg;
+pub mod rtc;
 pub mod stream;
 pub mod vport;
 
 use crate::{pr_info, pr_warn};
 use vigil_abi::Errno;
 use vigil_drivers::dt::Tree;
-use vigil_drivers::{mailbox, model, rtc, serial, systimer, virtio, watchdog};
-use vigil_executor::time::SEC;
+use vigil_drivers::rtc::PL031_DRIVER;
+use vigil_drivers::rtc::calendar::to_date;
+use vigil_drivers::{mailbox, model, serial, systimer, virtio, watchdog};
 
 /// Probes what the tree names: serial ports, the wall clock, virtio devices. The boot CPU, once, interrupts masked,
 /// controller and timer up. A device that fails is logged and left out.
@@ -29,17 +32,17 @@ pub fn probe(tree: &Tree<'_>) {
         &systimer::DRIVER,
         &serial::PL011_DRIVER,
         &serial::MINIUART_DRIVER,
-        &rtc::PL031_DRIVER,
+        &PL031_DRIVER,
         &virtio::MMIO_DRIVER,
     ];
     if let Err(e) = model::probe_all(tree, &drivers) {
         pr_warn!("devices: probing ended early: {}", e.name());
     }
     crate::tty::console::register();
-    if let Some(seconds) = rtc::read()
-        && crate::time::clock::set_realtime(seconds.saturating_mul(SEC))
-    {
-        pr_info!("rtc-pl031: setting system clock to {seconds} seconds since 1970");
+    if let (Some(seconds), Some(name)) = (rtc::to_wall_clock(), vigil_drivers::rtc::name()) {
+        let d = to_date(seconds);
+        let (date, time) = (rtc::Date(&d), rtc::Clock(&d));
+        pr_info!("rtc-pl031 {name}: setting system clock to {date}T{time} UTC ({seconds})");
     }
     seed();
 }
@@ -60,6 +63,7 @@ pub fn init() -> Result<(), Errno> {
     }
     irqlat::init()?;
     kmsg::init()?;
+    rtc::init()?;
     vport::init()?;
     crate::tty::init()
 }

@@ -45,6 +45,10 @@ mod process;
 #[cfg(target_os = "none")]
 mod rcu;
 #[cfg(target_os = "none")]
+mod clocks;
+#[cfg(target_os = "none")]
+mod rtc;
+#[cfg(target_os = "none")]
 mod space;
 #[cfg(target_os = "none")]
 mod status;
@@ -91,6 +95,8 @@ pub fn init() -> Result<(), Errno> {
     sysctl::init()?;
     sysfs::init()?;
     rcu::init()?;
+    rtc::init()?;
+    clocks::init()?;
     sched::init()?;
     pressure::init()?;
     sched_debug::init()?;

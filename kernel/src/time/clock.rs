@@ -69,6 +69,12 @@ pub fn realtime() -> Nanos {
     Wall::read().at(now())
 }
 
+/// CLOCK_REALTIME minus CLOCK_MONOTONIC now.
+pub fn realtime_offset() -> Nanos {
+    let t = now();
+    Wall::read().at(t).wrapping_sub(t)
+}
+
 /// CLOCK_TAI, nanoseconds since 1970.
 pub fn tai() -> Nanos {
     let wall = Wall::read();

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`clock`] | reading and setting clocks |
 //! | [`itimer`], [`timers`] | timers that send signals, and those of a process |
+//! | [`list`] | `/proc/timer_list` |
 //! | [`load`] | the load average |
 //! | [`ntp`] | how the wall clock is slewed: adjtimex(2)'s state machine |
 //! | [`steer`] | setting and slewing it, leap seconds, and who is told |
@@ -15,6 +16,8 @@
 pub mod clock;
 #[cfg(target_os = "none")]
 pub mod itimer;
+#[cfg(target_os = "none")]
+pub mod list;
 #[cfg(target_os = "none")]
 pub mod load;
 pub mod ntp;

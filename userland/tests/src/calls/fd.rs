@@ -271,6 +271,7 @@ fn controls(a: &mut Calls) {
     })
     .bad("arg-FIONBIO", || sys!(ioctl, pipe().0, libc::FIONBIO, BAD))
     .bad("arg-TCGETS", || sys!(ioctl, open(c"/dev/console", O_RDWR | libc::O_NOCTTY), libc::TCGETS, BAD));
+    super::rtc::add(a);
 }
 
 fn locks(a: &mut Calls) {

@@ -21,6 +21,7 @@ mod pidfd;
 mod poll;
 mod prctl;
 mod process;
+mod rtc;
 mod rw;
 mod sched;
 mod semaphore;
