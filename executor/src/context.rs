@@ -338,8 +338,9 @@ impl Drop for BhGuard {
     fn drop(&mut self) {
         let ctx = Context::here();
         ctx.sub(2 * SOFTIRQ_OFFSET);
+        #[cfg(not(loom))]
         if !in_interrupt() {
-            crate::platform::run_pending_softirqs();
+            crate::softirq::run_if_pending();
         }
         if ctx.should_resched() {
             crate::preempt::preempt_schedule();

@@ -29,6 +29,7 @@
 //! | [`class`] | stop, real-time, fair and idle as pure state machines over injected time |
 //! | [`executor`] | the loop: drain, pick, poll, charge, requeue |
 //! | [`preempt`] | parking a poll and resuming it |
+//! | [`softirq`] | bottom halves: softirqs, ksoftirqd, tasklets |
 //! | `stamps` | where the time of an event goes (feature `stamps`) |
 //! | [`timer`] | high-resolution timers |
 //! | [`trace`] | where tracers look |
@@ -62,6 +63,8 @@ pub mod preempt;
 pub use executor as preempt;
 #[cfg(not(target_os = "none"))]
 pub mod sim;
+#[cfg(not(loom))]
+pub mod softirq;
 pub mod stack;
 #[cfg(feature = "stamps")]
 pub mod stamps;

@@ -1,4 +1,4 @@
-//! What the executor needs of the kernel around it: stacks, IPIs, softirqs.
+//! What the executor needs of the kernel around it: stacks, IPIs.
 
 use crate::context::Context;
 use crate::cpu::{CpuId, CpuMask};
@@ -22,8 +22,6 @@ pub trait Platform: Sync {
     /// Calls [`rcu::softirq`](crate::sync::rcu::softirq) in a softirq of each CPU of `mask`, soon. Interrupts masked, any
     /// context; wakes nobody.
     fn raise_rcu(&self, mask: CpuMask);
-    /// Runs the softirqs that are pending on this CPU, within the budget. Interrupts may be on or masked.
-    fn run_softirqs(&self);
     /// The executor has made a kernel task of its own: a worker. In a task; for `/proc`.
     fn kernel_task(&self, _task: &Task) {}
     /// The reservation of `task` was not enough, and it wants to be told ([`DlParams::overrun`](crate::class::DlParams)). In a hard
@@ -40,7 +38,7 @@ pub trait Platform: Sync {
     /// A grace period takes too long. Hard interrupt; again after a while if it goes on.
     #[cfg(not(loom))]
     fn rcu_stall(&self, _stall: crate::sync::rcu::stall::Stall) {}
-    /// A tracer wanted to know. Interrupts masked; may not wake anybody.
+    /// A tracer wanted to know. Interrupts masked, but for events of softirqs; may not wake anybody.
     fn trace(&self, _event: Event<'_>) {}
     /// Wakes everything in `mask` that waits in `wait_for_event`; used for stop and RCU expedited requests.
     fn send_reschedule_mask(&self, mask: CpuMask) {
@@ -68,11 +66,4 @@ pub fn get() -> Option<&'static dyn Platform> {
     let p = PLATFORM.load(Ordering::Acquire);
     // SAFETY: a non-null pointer is that of `HANDLE`, which is never changed after it was set.
     if p.is_null() { None } else { Some(unsafe { (*p).0 }) }
-}
-
-/// Runs pending softirqs, if there is a platform.
-pub(crate) fn run_pending_softirqs() {
-    if let Some(p) = get() {
-        p.run_softirqs();
-    }
 }

@@ -82,6 +82,12 @@ pub enum Event<'a> {
     Woken(&'a Task, CpuId),
     /// The parked poll of the task is about to be resumed on this CPU. Interrupts masked.
     Resumed(&'a Task),
+    /// The softirq of this number is raised.
+    SoftirqRaised(u32),
+    /// Its handler is about to be called.
+    SoftirqBegins(u32),
+    /// It has returned.
+    SoftirqEnds(u32),
 }
 
 /// Tells the kernel's tracer.

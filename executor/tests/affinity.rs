@@ -36,7 +36,6 @@ impl Platform for Host {
     fn alloc_stack(&self) -> Option<std::ptr::NonNull<Context>> {
         None
     }
-    fn run_softirqs(&self) {}
 }
 
 fn cpu(n: usize) -> CpuId {

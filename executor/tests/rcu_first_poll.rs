@@ -22,7 +22,6 @@ impl Platform for Host {
     fn alloc_stack(&self) -> Option<std::ptr::NonNull<Context>> {
         None
     }
-    fn run_softirqs(&self) {}
 }
 
 static READING: AtomicBool = AtomicBool::new(false);

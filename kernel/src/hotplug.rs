@@ -14,7 +14,7 @@ use crate::arch::aarch64::{psci, smp as firmware};
 use crate::cgroup::cpuset;
 use crate::debug::watchdog;
 use crate::task::kthread;
-use crate::{pr_err, pr_info, smp, softirq};
+use crate::{pr_err, pr_info, smp};
 use core::sync::atomic::{AtomicI32, Ordering::*};
 use vigil_abi::Errno;
 use vigil_abi::poll::POLLOUT;
@@ -31,6 +31,7 @@ use vigil_executor::timer::sleep_until;
 use vigil_executor::wait::{WaitMode, WaitQueue};
 use vigil_executor::wait_site;
 use vigil_executor::work;
+use vigil_executor::softirq;
 use vigil_fs::{OpResult, Stop};
 use vigil_mem::KArc;
 

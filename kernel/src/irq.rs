@@ -4,7 +4,7 @@
 //! interrupt expires timers and slices, the reschedule IPI makes a CPU drain its inbox at its interrupt exit.
 
 use crate::debug::backtrace::Symbol;
-use crate::softirq;
+use vigil_executor::softirq;
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use vigil_drivers::irq::{self, Ipi, IrqAction, IrqFlags, IrqReturn, Virq};
 use vigil_drivers::{irqchip, timer as comparator};
@@ -76,6 +76,7 @@ pub fn init(tree: &vigil_drivers::dt::Tree<'_>) -> Result<(), Errno> {
     let params = crate::boot::params();
     if params.is_some_and(|p| p.threadirqs) {
         irq::force_threads();
+        softirq::leave_to_threads();
     }
     if params.is_some_and(|p| p.noirqdebug) {
         irq::no_debug();

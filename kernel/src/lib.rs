@@ -16,7 +16,7 @@
 //! | [`arch`] | AArch64: boot, vectors, EL0, page tables, CPUs |
 //! | [`boot`] | command line, memory, order of the start |
 //! | [`debug`] | kernel log, panic, back-traces |
-//! | `irq`, `softirq`, `smp`, `platform` | interrupts, bottom halves, other CPUs, what the executor asks for |
+//! | `irq`, `smp`, `platform` | interrupts, other CPUs, what the executor asks for |
 //! | [`time`] | clocks and timers that send signals |
 //! | [`mm`] | address spaces |
 //! | [`cgroup`] | control groups |
@@ -62,7 +62,6 @@ mod selftest;
 #[cfg(target_os = "none")]
 pub mod smp;
 #[cfg(target_os = "none")]
-pub mod softirq;
 #[cfg(target_os = "none")]
 mod start;
 #[cfg(target_os = "none")]

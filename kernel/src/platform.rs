@@ -1,8 +1,7 @@
-//! What the executor asks of the kernel: IPIs, stacks, softirqs.
+//! What the executor asks of the kernel: IPIs, stacks.
 
 use crate::arch::aarch64::entry::{WORK_BUDGET, WORK_UNAFFINE};
 use crate::arch::aarch64::smp as firmware;
-use crate::softirq::{self, Softirq};
 use crate::task::kthread;
 use crate::task::thread::Thread;
 use core::ptr::NonNull;
@@ -12,6 +11,7 @@ use vigil_executor::context::{Context, StackKind};
 use vigil_executor::cpu::{CpuId, CpuMask};
 use vigil_executor::executor::pool;
 use vigil_executor::platform::{self, Platform};
+use vigil_executor::softirq::{self, Softirq};
 use vigil_executor::stack::{CONTEXT_SIZE, STACK_ALIGN, STACK_SIZE};
 use vigil_executor::sync::rcu::stall::Stall;
 use vigil_executor::task::Task;
@@ -23,6 +23,10 @@ struct Kernel;
 impl Platform for Kernel {
     fn send_reschedule(&self, cpu: CpuId) {
         send_ipi(CpuMask::of(cpu), Ipi::Reschedule);
+    }
+
+    fn send_reschedule_mask(&self, mask: CpuMask) {
+        send_ipi(mask, Ipi::Reschedule);
     }
 
     fn alloc_stack(&self) -> Option<NonNull<Context>> {
@@ -63,10 +67,6 @@ impl Platform for Kernel {
 
     fn rcu_stall(&self, stall: Stall) {
         crate::debug::rcu_stall::tell(stall);
-    }
-
-    fn run_softirqs(&self) {
-        softirq::run_if_pending();
     }
 
     fn trace(&self, event: Event<'_>) {

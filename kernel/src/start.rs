@@ -6,7 +6,7 @@
 use crate::arch::aarch64::{features, fpsimd, smp as bringup, switch, uaccess};
 use crate::boot::BootInfo;
 use crate::debug::{panic, report};
-use crate::{irq, platform, pr_err, pr_info, random, softirq, task, time};
+use crate::{irq, platform, pr_err, pr_info, random, task, time};
 use vigil_drivers::dt::{NO_CLUSTER, Tree, cpu_capacities, cpu_map};
 use vigil_executor::balance::{self, topology::Place};
 use vigil_executor::class::Params;
@@ -14,6 +14,7 @@ use vigil_executor::context::StackKind;
 use vigil_executor::cpu::CpuId;
 use vigil_executor::executor;
 use vigil_executor::task::{Hooks, Spawned};
+use vigil_executor::softirq;
 
 /// Where the boot code ends: memory works, interrupts are masked, one CPU. Does not return.
 pub fn kernel_main(info: &'static BootInfo) -> ! {

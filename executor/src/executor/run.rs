@@ -7,8 +7,8 @@ use crate::balance;
 use crate::class::{Enqueue, Preempt, PutPrev, RunQueue};
 use crate::context::{Context, IrqGuard};
 use crate::cpu::{CpuId, local_of};
-use crate::platform;
 use crate::preempt;
+use crate::softirq;
 use crate::sync::rcu;
 use crate::task::state::AfterPending;
 use crate::task::{Task, reaper, waker};
@@ -177,13 +177,18 @@ fn softirqs_pending(here: CpuId) -> bool {
     local_of(here).softirq_pending.load(Relaxed) != 0
 }
 
+/// Whether somebody was woken for this CPU and not taken in yet.
+pub(crate) fn somebody_came() -> bool {
+    !CpuExec::this().inbox.is_empty()
+}
+
 /// Frees dead tasks and runs softirqs. Interrupts are masked on entry and on return.
 #[cold]
 #[inline(never)]
 fn clean_up() {
     arch::irq_enable();
     reaper::reap();
-    platform::run_pending_softirqs();
+    softirq::run_if_pending();
     arch::irq_disable();
 }
 

@@ -38,7 +38,6 @@ impl Platform for Host {
     fn alloc_stack(&self) -> Option<NonNull<Flow>> {
         None
     }
-    fn run_softirqs(&self) {}
 }
 
 fn model(f: impl Fn() + Sync + Send + 'static) {

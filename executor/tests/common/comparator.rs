@@ -34,7 +34,6 @@ impl Platform for Comparator {
     fn raise_rcu(&self, _: CpuMask) {
         vigil_executor::sync::rcu::softirq();
     }
-    fn run_softirqs(&self) {}
 }
 
 /// Each test is a CPU of its own for as long as it runs.

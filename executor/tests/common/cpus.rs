@@ -26,7 +26,6 @@ impl Platform for Host {
     fn raise_rcu(&self, _: CpuMask) {
         rcu::softirq();
     }
-    fn run_softirqs(&self) {}
 }
 
 pub fn spawn(name: &str, cpu: Option<usize>, future: impl Future<Output = ()> + Send + 'static) {

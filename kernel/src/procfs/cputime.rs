@@ -5,7 +5,7 @@
 //! since it was last asked for, is divided into user and system as all threads' times were since then. What is shown
 //! never decreases.
 
-use crate::softirq;
+use vigil_executor::softirq;
 use crate::task::process::tasks;
 use vigil_executor::cpu::{CpuId, MAX_CPUS};
 use vigil_executor::time::now;

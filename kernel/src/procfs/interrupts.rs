@@ -1,6 +1,6 @@
 //! `/proc/{interrupts,softirqs}`.
 
-use crate::softirq;
+use vigil_executor::softirq;
 use core::fmt::Write;
 use vigil_abi::Errno;
 use vigil_drivers::irq::{self, Ipi};

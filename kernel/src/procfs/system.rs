@@ -6,7 +6,7 @@ use crate::arch::aarch64::features;
 use crate::debug::{console, kallsyms};
 use crate::task::pid;
 use crate::task::process::tasks;
-use crate::{softirq, time, uts};
+use crate::{time, uts};
 use core::fmt::Write;
 use vigil_abi::Errno;
 use vigil_drivers::irq::{self, Ipi};
@@ -14,6 +14,7 @@ use vigil_executor::cpu::{CpuId, CpuMask, ONLINE};
 use vigil_executor::executor;
 use vigil_executor::time::{SEC, now};
 use vigil_executor::wait::WaitMode;
+use vigil_executor::softirq;
 use vigil_fs::proc::add_file;
 use vigil_fs::vnode::SeqBuf;
 

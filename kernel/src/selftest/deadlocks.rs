@@ -5,7 +5,7 @@
 
 use super::report;
 use crate::pr_info;
-use crate::softirq::{self, Softirq};
+use vigil_executor::softirq::{self, Softirq};
 use core::pin::Pin;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering::*};
 use vigil_executor::context::IrqGuard;

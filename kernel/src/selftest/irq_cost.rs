@@ -17,7 +17,7 @@
 use super::latency::{pause, start_on_boot_cpu};
 use super::stages::Stage;
 use super::{Rng, report};
-use crate::softirq::{self, Softirq};
+use vigil_executor::softirq::{self, Softirq};
 use core::pin::Pin;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
 use vigil_executor::arch::cycles;

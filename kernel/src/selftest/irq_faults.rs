@@ -12,7 +12,7 @@
 
 use super::latency::{pause, start_on_boot_cpu};
 use super::report;
-use crate::softirq::{self, Softirq};
+use vigil_executor::softirq::{self, Softirq};
 use core::pin::Pin;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::*};
 use vigil_drivers::irq::{self, IrqAction, IrqFlags, IrqReturn, Trigger, Virq};

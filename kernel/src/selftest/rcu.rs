@@ -90,6 +90,6 @@ pub async fn stall() -> bool {
 
 /// How often the RCU softirq has run.
 fn softirqs() -> u32 {
-    let rcu = crate::softirq::Softirq::Rcu as usize;
-    ONLINE.load().iter().fold(0, |n, cpu| n.wrapping_add(crate::softirq::count(rcu, cpu)))
+    let rcu = vigil_executor::softirq::Softirq::Rcu as usize;
+    ONLINE.load().iter().fold(0, |n, cpu| n.wrapping_add(vigil_executor::softirq::count(rcu, cpu)))
 }

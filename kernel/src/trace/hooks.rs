@@ -258,10 +258,15 @@ fn line_ends(cpu: &CpuTrace) {
 
 /// What an executor's branch tells.
 pub fn executor(event: Event<'_>) {
+    let irqs_off = arch::irqs_disabled();
+    let softirq = |cpu: &_, index, number| emit(cpu, index, irqs_off, &Record::new().int(number as i32));
     enter(|cpu| {
         let now = time::now();
         match event {
             Event::Woken(task, target) => woken(cpu, now, task, target),
+            Event::SoftirqRaised(number) => softirq(cpu, event::SOFTIRQ_RAISE, number),
+            Event::SoftirqBegins(number) => softirq(cpu, event::SOFTIRQ_ENTRY, number),
+            Event::SoftirqEnds(number) => softirq(cpu, event::SOFTIRQ_EXIT, number),
             Event::Resumed(task) => polls(cpu, now, task, Some(()), true, vigil_executor::preempt::finish_switch as *const () as usize),
         }
     });
@@ -315,14 +320,6 @@ pub fn irqs_on_at_exit() {
             section_ends(cpu, time::now(), vigil_el1_irq_traced as *const () as usize, 0);
         }
     });
-}
-
-/// A softirq is raised, begins or ends: `index` is the event's.
-#[cold]
-#[inline(never)]
-pub fn softirq(index: usize, number: u32) {
-    let irqs_off = arch::irqs_disabled();
-    enter(|cpu| emit(cpu, index, irqs_off, &Record::new().int(number as i32)));
 }
 
 /// `parent` has made `child`.

@@ -24,7 +24,6 @@ impl Platform for Machine {
     fn send_reschedule(&self, _: CpuId) {}
     fn program_timer(&self, _: u64) {}
     fn raise_rcu(&self, _: CpuMask) {}
-    fn run_softirqs(&self) {}
 
     fn alloc_stack(&self) -> Option<NonNull<Context>> {
         None

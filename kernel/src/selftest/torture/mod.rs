@@ -14,7 +14,7 @@ mod locks;
 mod rcu;
 
 use super::{Rng, report};
-use crate::softirq::{self, Softirq};
+use vigil_executor::softirq::{self, Softirq};
 use core::pin::Pin;
 use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::*};
 use vigil_executor::class::Params;

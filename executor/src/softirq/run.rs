@@ -1,0 +1,172 @@
+//! When softirqs run, for how long, and who goes on with them.
+
+use super::{COUNT, CPUS, HANDLERS, tasklet};
+use crate::arch;
+use crate::class::Params;
+use crate::context::{Context, SOFTIRQ_OFFSET, StackKind};
+use crate::cpu::{CpuId, CpuMask, local, local_of};
+use crate::executor::{YieldKind, somebody_came, yield_now};
+use crate::platform;
+use crate::sync::rcu;
+use crate::task::{Hooks, SpawnError, Spawned};
+use crate::time::{self, MSEC};
+use crate::trace::{self, Event, KEY_SOFTIRQ};
+use crate::wait::WaitMode;
+use crate::wait_site;
+use core::ptr::null;
+use core::sync::atomic::{AtomicBool, Ordering::*};
+
+const MAX_ROUNDS: u32 = 10;
+const MAX_TIME: u64 = 2 * MSEC;
+
+/// Everything is ksoftirqd's, always.
+static TO_THREADS: AtomicBool = AtomicBool::new(false);
+
+/// From now on softirqs run in ksoftirqd alone (the word `threadirqs`). Before the first [`start_ksoftirqd`].
+pub fn leave_to_threads() {
+    TO_THREADS.store(true, Relaxed);
+}
+
+fn to_threads() -> bool {
+    TO_THREADS.load(Relaxed)
+}
+
+/// A hard interrupt of the flow of `interrupted` has ended: unless that is a bottom half or has them off, this is the
+/// outermost one, and they run now. On the IRQ stack, interrupts masked on entry and return.
+///
+/// Before it the interrupt is reported to RCU, if it has interrupted no read-side section: what becomes ready by that runs now.
+#[inline(always)]
+pub fn irq_exit(interrupted: &Context) {
+    if interrupted.count() == 0 {
+        rcu::quiescent_here();
+    }
+    if local().softirq_pending.load(Relaxed) != 0 && interrupted.kind() != StackKind::Irq && !interrupted.softirqs_off() {
+        run_unless_deferred();
+    }
+}
+
+/// [`irq_exit`] of an interrupt for which the executor's loop has called on an idle CPU: that says itself when it is quiescent.
+#[inline(always)]
+pub fn idle_irq_exit() {
+    if local().softirq_pending.load(Relaxed) != 0 {
+        run_unless_deferred();
+    }
+}
+
+/// Bottom halves are on again, or this is the executor loop: runs what became pending. Interrupts may be on.
+pub fn run_if_pending() {
+    if local().softirq_pending.load(Relaxed) != 0 {
+        let state = arch::irq_save();
+        run_unless_deferred();
+        arch::irq_restore(state);
+    }
+}
+
+/// As [`run`], if ksoftirqd is not at it; with `threadirqs` it always is. Interrupts masked.
+#[cold]
+fn run_unless_deferred() {
+    let cpu = CPUS.this();
+    if !cpu.deferred.load(Relaxed) {
+        run();
+    } else if to_threads() {
+        cpu.wait.wake_all();
+    }
+}
+
+/// Runs what is pending, within the budget. Interrupts masked on entry and return, on in between.
+#[cold]
+#[inline(never)]
+fn run() {
+    let ctx = Context::here();
+    let (cpu, pending_word) = (CPUS.this(), &local().softirq_pending);
+    let begun = time::now();
+    ctx.add(SOFTIRQ_OFFSET);
+    for _ in 0..MAX_ROUNDS {
+        let pending = pending_word.swap(0, Acquire);
+        if pending == 0 {
+            break;
+        }
+        arch::irq_enable();
+        let mut rest = pending;
+        while let Some(i) = lowest(rest) {
+            rest &= rest - 1;
+            cpu.counts[i].fetch_add(1, Relaxed);
+            if arch::is_traced::<KEY_SOFTIRQ>() {
+                trace::tell(Event::SoftirqBegins(i as u32));
+            }
+            let handler = HANDLERS[i].load(Acquire);
+            if !handler.is_null() {
+                // SAFETY: only `open` stores here, and it stores a `fn()`.
+                let handler: fn() = unsafe { core::mem::transmute::<*mut (), fn()>(handler) };
+                handler();
+            }
+            if arch::is_traced::<KEY_SOFTIRQ>() {
+                trace::tell(Event::SoftirqEnds(i as u32));
+            }
+        }
+        arch::irq_disable();
+        // Who was woken meanwhile comes before another round.
+        if ctx.need_resched() || somebody_came() {
+            break;
+        }
+        if time::now().saturating_sub(begun) > MAX_TIME {
+            break;
+        }
+    }
+    ctx.sub(SOFTIRQ_OFFSET);
+    cpu.time.fetch_add(time::now().saturating_sub(begun), Relaxed);
+    let more = pending_word.load(Relaxed) != 0 && cpu.has_daemon.load(Relaxed);
+    cpu.deferred.store(more || (to_threads() && cpu.has_daemon.load(Relaxed)), Relaxed);
+    if more {
+        cpu.wait.wake_all();
+    }
+}
+
+/// The lowest softirq among the bits of `pending`.
+fn lowest(pending: u32) -> Option<usize> {
+    let first = pending.trailing_zeros() as usize;
+    (first < COUNT).then_some(first)
+}
+
+/// `gone` has gone offline: what is pending on it is this CPU's. In a task.
+pub fn take_over(gone: CpuId) {
+    CPUS.of(gone).deferred.store(to_threads(), Relaxed);
+    arch::without_irqs(|| {
+        tasklet::take_over(gone);
+        let pending = local_of(gone).softirq_pending.swap(0, Acquire);
+        if pending != 0 {
+            local().softirq_pending.fetch_or(pending, Release);
+            Context::here().set_need_resched();
+        }
+    });
+}
+
+/// Starts ksoftirqd/N.
+pub fn start_ksoftirqd(cpu: CpuId) -> Result<(), SpawnError> {
+    let mut name = *b"ksoftirqd/0";
+    name[10] = b'0' + cpu.index() as u8;
+    let made = Spawned::new(ksoftirqd(cpu), Params::DEFAULT, &name, &Hooks::NONE, null())?;
+    made.task().set_affinity(CpuMask::of(cpu));
+    if let Some(p) = platform::get() {
+        p.kernel_task(made.task());
+    }
+    drop(made.start());
+    CPUS.of(cpu).has_daemon.store(true, Relaxed);
+    CPUS.of(cpu).deferred.store(to_threads(), Relaxed);
+    Ok(())
+}
+
+async fn ksoftirqd(cpu: CpuId) {
+    let this = CPUS.of(cpu);
+    loop {
+        let any = || !to_threads() || local_of(cpu).softirq_pending.load(Relaxed) != 0;
+        let pending = || (this.deferred.load(Relaxed) && any()).then_some(());
+        let _ = this.wait.wait_until(wait_site!("smpboot_thread_fn"), WaitMode::Interruptible, pending).await;
+        arch::without_irqs(|| {
+            if CpuId::current() == cpu {
+                run();
+            }
+        });
+        yield_now(YieldKind::Preempted).await;
+    }
+}
