@@ -3,17 +3,19 @@
 #[path = "../../executor/tests/common/cpus.rs"]
 mod cpus;
 
-use cpus::run;
+use cpus::{run, spawn};
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering::SeqCst};
 use vigil_abi::Errno;
 use vigil_drivers::irq::{
-    Flow, IrqAction, IrqChip, IrqDomain, IrqFlags, IrqReturn, Trigger, Virq, force_threads, free_irq, free_threaded_irq, handle_domain_irq,
+    Flow, IrqAction, IrqChip, IrqDomain, IrqFlags, IrqReturn, Trigger, Virq, disable_irq, enable_irq, force_threads, free_irq, free_threaded_irq, handle_domain_irq,
     request_irq, request_threaded_irq,
 };
 use vigil_executor::class::Policy;
 use vigil_executor::cpu::{CpuId, CpuMask};
 use vigil_executor::executor::{YieldKind, params, yield_now};
+use vigil_executor::sync::Completion;
 use vigil_executor::time::{MSEC, now};
+use vigil_executor::wait_site;
 use vigil_executor::{arch, task};
 
 /// A controller with 16 level lines; `enabled` has a bit per line.
@@ -94,6 +96,46 @@ fn the_thread_is_a_real_time_task_with_the_line_s_name() {
         free_threaded_irq(thread).await;
         assert!(!enabled(1));
     });
+}
+
+#[test]
+fn disable_irq_waits_for_the_thread() {
+    static INSIDE: AtomicBool = AtomicBool::new(false);
+    static GO_ON: AtomicBool = AtomicBool::new(false);
+    static WAITED: AtomicBool = AtomicBool::new(false);
+    fn function(_: Virq, _: *const ()) -> IrqReturn {
+        INSIDE.store(true, SeqCst);
+        // The other CPU waits for this one; and a thread of the host may be slow.
+        let end = now() + 10_000 * MSEC;
+        while !GO_ON.load(SeqCst) && now() < end {
+            std::thread::yield_now();
+        }
+        INSIDE.store(false, SeqCst);
+        IrqReturn::Handled
+    }
+    // The line, and so the thread, is CPU 0's; who waits is on the other.
+    static ENDED: Completion = Completion::new();
+    run(async {
+        spawn("disables", Some(1), async {
+            // SAFETY: the handler uses nothing.
+            let thread = unsafe { request_threaded_irq(line(12), "test_disable", None, function, std::ptr::null(), IrqFlags::ONESHOT) }.unwrap();
+            raise(12);
+            if until(|| INSIDE.load(SeqCst)).await {
+                std::thread::spawn(|| {
+                    std::thread::sleep(std::time::Duration::from_millis(30));
+                    GO_ON.store(true, SeqCst);
+                });
+                disable_irq(line(12)).await;
+                WAITED.store(!INSIDE.load(SeqCst) && GO_ON.load(SeqCst), SeqCst);
+            }
+            GO_ON.store(true, SeqCst);
+            enable_irq(line(12));
+            free_threaded_irq(thread).await;
+            ENDED.complete();
+        });
+        ENDED.wait(wait_site!("test")).await;
+    });
+    assert!(WAITED.load(SeqCst), "it ran when disable_irq had ended");
 }
 
 #[test]

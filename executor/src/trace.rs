@@ -88,12 +88,14 @@ pub enum Event<'a> {
     SoftirqBegins(u32),
     /// It has returned.
     SoftirqEnds(u32),
+    /// No handler of the line whose handlers ran last knew the interrupt.
+    NotHandled,
 }
 
 /// Tells the kernel's tracer.
 #[cold]
 #[inline(never)]
-pub(crate) fn tell(event: Event<'_>) {
+pub fn tell(event: Event<'_>) {
     if let Some(p) = crate::platform::get() {
         p.trace(event);
     }

@@ -5,7 +5,7 @@
 #[path = "common/cpus.rs"]
 mod cpus;
 
-use cpus::run;
+use cpus::{run, spawn};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
 use vigil_executor::cpu::{CpuId, CpuMask};
@@ -159,6 +159,49 @@ fn flush_waits_for_earlier_items_and_not_for_later_ones() {
         GO[1].complete_all();
         WQ.flush().await;
         assert_eq!(ENDED.load(SeqCst), 2);
+    });
+}
+
+#[test]
+fn flushes_go_on_side_by_side() {
+    static GO: [Completion; 3] = [const { Completion::new() }; 3];
+    static FLUSHED: [AtomicBool; 20] = [const { AtomicBool::new(false) }; 20];
+    static WQ: WorkQueue = WorkQueue::unbound("test_colors", 8);
+    async fn wait(n: usize) {
+        GO[n].wait(wait_site!("test")).await;
+    }
+    static ITEMS: [Waits; 3] =
+        [AsyncWork::new(|| Box::pin(wait(0))), AsyncWork::new(|| Box::pin(wait(1))), AsyncWork::new(|| Box::pin(wait(2)))];
+    fn flush(n: usize) {
+        spawn("flush", None, async move {
+            WQ.flush().await;
+            FLUSHED[n].store(true, SeqCst);
+        });
+    }
+    let flushed = || FLUSHED.iter().filter(|f| f.load(SeqCst)).count();
+    run(async move {
+        WQ.start().unwrap();
+        for (n, item) in ITEMS.iter().enumerate() {
+            assert!(WQ.queue(item.work()));
+            if n < 2 {
+                flush(n);
+                pause(20).await;
+            }
+        }
+        // The second waits for the first item, although its own has run.
+        GO[1].complete_all();
+        pause(20).await;
+        let early = flushed();
+        GO[0].complete_all();
+        // The last item, which came behind both, is none of theirs.
+        let both = until(|| flushed() == 2).await;
+        // More than there are colors.
+        (2..20).for_each(flush);
+        pause(20).await;
+        let others = flushed();
+        GO[2].complete_all();
+        let all = until(|| flushed() == 20).await;
+        assert_eq!((early, both, others, all), (0, true, 2, true));
     });
 }
 

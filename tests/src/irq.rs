@@ -29,6 +29,25 @@ const WORKERS: &str = r#"c() { cat /proc/[0-9]*/comm 2>/dev/null | grep -q "$1" 
 c '^kworker/0:[0-9]*'; c '^kworker/1:[0-9]*'; c '^kworker/u[0-9]*:[0-9]*'; sleep 1; c '^kworker/[0-9u]*:[0-9]*[-+][a-z]'
 for p in /proc/[0-9]*; do grep -q '^kworker/[01]:[0-9]*H' $p/comm 2>/dev/null && cut -d')' -f2 $p/stat | cut -d' ' -f18; done | sort -u"#;
 
+/// What can be set of work queues. Linux's `writeback` and the only queue here are of the same kind; the directories' own files of every
+/// device (`uevent`, `power`, `subsystem`) are not looked at.
+const QUEUES: &str = r#"cd /sys/devices/virtual/workqueue; stat -c %A . cpumask
+e() { (echo "$1" > $2) 2>/tmp/e; sed 's/.*: //' /tmp/e; }
+t() { F=$1; shift; for v in "$@"; do echo "$v:"; e "$v" $F; cat $F; done | paste -sd' ' | sed 's/ \([^ ]*:\)/\n\1/g'; }
+cat cpumask; t cpumask 2 f 0 f0 ff x '' 0x2 2, 00000003 f
+for q in writeback events_unbound; do [ -d $q ] && break; done; cd $q; ls | grep -v -e uevent -e power -e subsystem -e numa | paste -sd' '
+stat -c '%A %n' cpumask max_active nice per_cpu pool_ids; cat cpumask nice per_cpu; sed 's/[0-9]*$/N/' pool_ids
+t max_active 1 512 513 2000 0 -1 x 3x '' 5000000000; t nice 1 -20 -21 19 20 x '' 5y 0; t cpumask 2 f f0 x 0x2 1, 00000003 '' 0 f
+for f in per_cpu pool_ids; do e 1 $f; done"#;
+
+const QUEUES_SAID: &str = include_str!("irq_queues.txt");
+
+/// The workers of a queue that is bound to no CPU are where the masks leave them, and as nice as their queue; a worker of a CPU stays there.
+const MASKS: &str = r#"cd /sys/devices/virtual/workqueue
+w() { for p in /proc/[0-9]*; do case "$(cat $p/comm 2>/dev/null)" in $1) echo $(sed -n 's/^Cpus_allowed_list:.//p' $p/status) $(cut -d')' -f2 $p/stat | cut -d' ' -f18);; esac; done | sort -u; }
+U='kworker/u*events_unb*'; w 'kworker/1:0*'; w "$U"; echo 6 > cpumask; w "$U"; echo 12 > events_unbound/cpumask 2>/dev/null; echo c > events_unbound/cpumask; echo 3 > events_unbound/nice; w "$U"
+echo 3 > cpumask; w "$U"; echo f > cpumask; w "$U"; w 'kworker/1:0*'"#;
+
 /// With `threadirqs` a handler is a real-time task (priority 50, SCHED_FIFO), and the line works all the same and takes its thread along.
 const THREADS: &str = r#": < /dev/ttyAMA0; sleep 0.2
 for p in /proc/[0-9]*; do case "$(cat $p/comm 2>/dev/null)" in irq/*-uart-pl0*) P=$p;; esac; done
@@ -48,6 +67,8 @@ pub fn cases() -> Vec<Case> {
         case("irq/files", LINES, SAID),
         case("irq/hotplug", GONE, "6 2 1-2\n6 4 1-2\n6 4 1-2\n9 1 0,3\n9 1 0,3\n2 2 1\n"),
         case("irq/threads", THREADS, "irq/N-uart-pl0\n50 1\n2\nksoftirqd\n").options(&["--append", "threadirqs"]),
+        case("irq/queues", QUEUES, QUEUES_SAID),
+        case("irq/masks", MASKS, "1 -20\n1 0\n0-3 0\n1-2 0\n2 3\n0-1 3\n2-3 3\n1 -20\n1 0\n"),
         case("irq/workers", WORKERS, "^kworker/0:[0-9]*\n^kworker/1:[0-9]*\n^kworker/u[0-9]*:[0-9]*\n^kworker/[0-9u]*:[0-9]*[-+][a-z]\n-20\n"),
     ]
 }

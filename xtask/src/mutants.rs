@@ -9,8 +9,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-/// How many seconds a test may take under a mutant, which may make it wait for ever.
+/// How many seconds a test may take.
 const PATIENCE: u32 = 120;
+/// With a mutant, which may make it wait for ever, so many at least,
+const LEAST_PATIENCE: f32 = 10.0;
+/// and so many times what it takes without.
+const SLOWER: f32 = 20.0;
 /// How many seconds building may take.
 const BUILD: u32 = 1800;
 
@@ -62,6 +66,11 @@ impl Mutant {
         }
         ensure!(!mutant.guarantee.is_empty() && !mutant.test.is_empty() && !mutant.changes.is_empty(), "guarantee, test or change is missing");
         Ok(mutant)
+    }
+
+    /// What its test is known by.
+    fn key(&self) -> (bool, &[String]) {
+        (self.loom, &self.test)
     }
 
     /// `cargo test` of the mutant's test, in the copy.
@@ -148,17 +157,19 @@ impl Bed {
         Ok(bed)
     }
 
-    fn run(&self, mutant: &Mutant) -> Result<Outcome> {
+    /// Runs the mutant's test on the tree as it is now: what it did, and how many seconds it took beside being built.
+    fn run(&self, mutant: &Mutant, patience: u32) -> Result<(Outcome, f32)> {
         let (built, text) = ui::capture(mutant.cargo(self, BUILD).args(["--", "--list"]))?;
         if !built {
-            return Ok(Outcome::Unknown(text));
+            return Ok((Outcome::Unknown(text), 0.0));
         }
         let name = mutant.test.last().map_or("", |n| n);
         if text.lines().filter_map(|l| l.trim().strip_suffix(": test")).filter(|n| *n == name).count() != 1 {
-            return Ok(Outcome::Unknown(format!("no test of the name {name}")));
+            return Ok((Outcome::Unknown(format!("no test of the name {name}")), 0.0));
         }
-        let (passed, _) = ui::capture(mutant.cargo(self, PATIENCE).args(["--", "--exact"]))?;
-        Ok(if passed { Outcome::Passed } else { Outcome::Failed })
+        let begun = Instant::now();
+        let (passed, _) = ui::capture(mutant.cargo(self, patience).args(["--", "--exact"]))?;
+        Ok((if passed { Outcome::Passed } else { Outcome::Failed }, begun.elapsed().as_secs_f32()))
     }
 }
 
@@ -181,36 +192,31 @@ fn all(root: &Path, wanted: &str) -> Result<Vec<Mutant>> {
 pub fn check(ctx: &Ctx, wanted: &str) -> Result<Tally> {
     let (mutants, bed) = (all(&ctx.root, wanted)?, Bed::new(ctx)?);
     ensure!(!mutants.is_empty(), "there are no mutants of that name");
+    // All of them first: what is built once for the tree as it stands is built anew for each mutant.
+    ui::say("the tests on the tree as it stands");
+    let mut whole = BTreeMap::new();
+    for mutant in &mutants {
+        if !whole.contains_key(&mutant.key()) {
+            whole.insert(mutant.key(), bed.run(mutant, PATIENCE)?);
+        }
+    }
     let mut tally = Tally::default();
-    let mut whole: BTreeMap<(bool, Vec<String>), bool> = BTreeMap::new();
     for mutant in &mutants {
         let begun = Instant::now();
-        let key = (mutant.loom, mutant.test.clone());
-        let mut why = String::new();
-        let mut pass = |outcome: Outcome, wanted: Outcome, when: &str| {
-            if outcome != wanted {
-                why = format!("{when}: {outcome:?}");
+        let why = match whole.get(&mutant.key()) {
+            Some((Outcome::Passed, seconds)) => {
+                let patience = (LEAST_PATIENCE + SLOWER * seconds).min(PATIENCE as f32) as u32;
+                let before = mutant.plant(&bed.tree).with_context(|| format!("tests/mutants/{}.mutant", mutant.name))?;
+                let outcome = bed.run(mutant, patience);
+                for (path, text) in before {
+                    std::fs::write(path, text)?;
+                }
+                Some(outcome?.0).filter(|outcome| *outcome != Outcome::Failed).map(|outcome| format!("with the bug: {outcome:?}"))
             }
-            outcome == wanted
+            other => Some(format!("the tree as it stands: {:?}", other.map(|(outcome, _)| outcome))),
         };
-        let good = match whole.get(&key) {
-            Some(good) => *good,
-            None => {
-                let good = pass(bed.run(mutant)?, Outcome::Passed, "the tree as it stands");
-                whole.insert(key, good);
-                good
-            }
-        };
-        let noticed = good && {
-            let before = mutant.plant(&bed.tree).with_context(|| format!("tests/mutants/{}.mutant", mutant.name))?;
-            let outcome = bed.run(mutant);
-            for (path, text) in before {
-                std::fs::write(path, text)?;
-            }
-            pass(outcome?, Outcome::Failed, "with the bug")
-        };
-        tally.add(line(noticed, &format!("mutant/{} ({})", mutant.name, mutant.guarantee), Some(begun.elapsed().as_secs_f32())));
-        if !why.is_empty() {
+        tally.add(line(why.is_none(), &format!("mutant/{} ({})", mutant.name, mutant.guarantee), Some(begun.elapsed().as_secs_f32())));
+        if let Some(why) = why {
             println!("        {}", why.replace("\\n", "\n        "));
         }
     }

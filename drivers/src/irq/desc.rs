@@ -2,6 +2,7 @@
 //! under its lock.
 
 use super::domain::{Flow, IrqDomain};
+use super::resend::resend;
 use super::{IrqAction, NR_IRQS, Trigger, Virq};
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, Ordering::{Acquire, Relaxed, SeqCst}};
@@ -122,8 +123,13 @@ impl IrqDesc {
         let (Some(domain), hwirq) = (self.domain(), self.hwirq.load(Relaxed)) else { return };
         domain.chip().unmask(hwirq);
         if core::mem::take(&mut state.pending) {
-            let _ = domain.chip().retrigger(hwirq);
+            resend(self.virq(), domain.chip(), hwirq);
         }
+    }
+
+    /// Its number: the place in the table.
+    fn virq(&self) -> Virq {
+        Virq(((core::ptr::from_ref(self) as usize - DESCS.as_ptr() as usize) / size_of::<IrqDesc>()) as u32)
     }
 
     /// Masks it at its controller.

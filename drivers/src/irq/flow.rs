@@ -2,10 +2,10 @@
 //!
 //! A handler of a line that is not per-CPU never runs on two CPUs at once: with [`Flow::FastEoi`] the controller keeps
 //! the line active until its end is signalled, with the others `running` does. [`super::free_irq`] and
-//! [`super::disable_irq`] rely on `running`:
+//! [`super::disable_hardirq`] rely on `running`:
 //!
 //! ```text
-//!   CPU a, interrupt                      CPU b, free_irq or disable_irq
+//!   CPU a, interrupt                      CPU b, free_irq or disable_hardirq
 //!   running = 1        (SeqCst)           live list = without it, or empty   (SeqCst)
 //!   walk live list     (SeqCst)           wait until running == 0            (SeqCst)
 //! ```
@@ -44,13 +44,13 @@ pub fn handle_domain_irq(domain: &'static IrqDomain, hwirq: u32) {
 }
 
 #[inline(always)]
-fn run_flow(d: &'static IrqDesc, virq: Virq) {
+pub(super) fn run_flow(d: &'static IrqDesc, virq: Virq) {
     if d.flow.load(Relaxed) == Flow::PerCpu as u8 {
         // One handler, and what else there is to do after it: this is the timer.
         d.count();
         match d.first_live(Acquire) {
             Some(a) => check(d, virq, (a.handler)(virq, a.dev) == IrqReturn::Handled),
-            None => not_live(d),
+            None => not_live(d, virq),
         }
     } else {
         shared_line(d, virq);
@@ -71,7 +71,7 @@ fn shared_line(d: &'static IrqDesc, virq: Virq) {
             }
             None => {
                 d.running.store(0, Release);
-                not_live(d);
+                not_live(d, virq);
             }
         }
     } else {
@@ -128,7 +128,7 @@ fn simple(d: &'static IrqDesc, virq: Virq) -> bool {
     d.running.store(0, Release);
     match handled {
         Some(handled) => check(d, virq, handled),
-        None => not_live(d),
+        None => not_live(d, virq),
     }
     handled.is_some()
 }
@@ -147,7 +147,7 @@ fn edge(d: &'static IrqDesc, virq: Virq) {
     loop {
         let Some(first) = d.first_live(SeqCst) else {
             d.running.store(0, Release);
-            return not_live(d);
+            return not_live(d, virq);
         };
         let handled = run_actions(first, virq);
         check(d, virq, handled);

@@ -87,21 +87,34 @@ pub(super) fn unhang(virq: Virq, action: &'static IrqAction) {
         d.mask();
     }
     drop(state);
-    synchronize_irq(virq);
+    synchronize_hardirq(virq);
 }
 
-/// Waits until no handler of line `virq` runs. Spins; not for interrupt context, nor with a lock that a handler takes.
-pub fn synchronize_irq(virq: Virq) {
+/// Waits until no handler of line `virq` runs in a hard interrupt; its threads may. Spins; not for interrupt context, nor with a lock that
+/// a handler takes.
+pub fn synchronize_hardirq(virq: Virq) {
     let d = desc(virq);
     while d.running.load(SeqCst) != 0 {
         core::hint::spin_loop();
     }
 }
 
-/// Switches the line off, once more; returns when no handler of it runs. Not in that handler.
-pub fn disable_irq(virq: Virq) {
+/// Waits until no handler of line `virq` runs, and none of its threads has anything to do. Not in one of them.
+pub async fn synchronize_irq(virq: Virq) {
+    synchronize_hardirq(virq);
+    thread::synchronize(virq).await;
+}
+
+/// Switches the line off, once more; returns when no handler of it runs in a hard interrupt. Not in that handler.
+pub fn disable_hardirq(virq: Virq) {
     disable_irq_nosync(virq);
-    synchronize_irq(virq);
+    synchronize_hardirq(virq);
+}
+
+/// Switches the line off, once more; ends when no handler of it runs, in a thread or not. Not in one of them.
+pub async fn disable_irq(virq: Virq) {
+    disable_irq_nosync(virq);
+    synchronize_irq(virq).await;
 }
 
 /// Switches the line off, once more. Any context.
@@ -110,7 +123,7 @@ pub fn disable_irq_nosync(virq: Virq) {
     d.disable(&mut d.state.lock_irq());
 }
 
-/// Takes one [`disable_irq`] back; the last one switches the line on. Any context.
+/// Takes one [`disable_irq`], or what is like it, back; the last one switches the line on. Any context.
 pub fn enable_irq(virq: Virq) {
     let Ok((d, _)) = line(virq) else { return };
     let mut state = d.state.lock_irq();

@@ -24,6 +24,7 @@ mod domain;
 mod flow;
 mod ipi;
 mod manage;
+mod resend;
 mod thread;
 mod spurious;
 
@@ -40,8 +41,8 @@ pub(crate) use flow::handle_root;
 pub(crate) use ipi::{handle_ipi, set_ipi_sender};
 pub use ipi::{Ipi, ipi_count, send_ipi, set_ipi_handler};
 pub use manage::{
-    default_affinity, disable_irq, disable_irq_nosync, disable_percpu_irq, enable_irq, enable_percpu_irq, free_irq, leave_cpu,
-    request_irq, request_percpu_irq, retrigger, set_affinity, set_default_affinity, set_first_affinity, synchronize_irq,
+    default_affinity, disable_hardirq, disable_irq, disable_irq_nosync, disable_percpu_irq, enable_irq, enable_percpu_irq, free_irq, leave_cpu,
+    request_irq, request_percpu_irq, retrigger, set_affinity, set_default_affinity, set_first_affinity, synchronize_hardirq, synchronize_irq,
 };
 pub(crate) use spurious::note_spurious;
 pub use spurious::{Reporter, in_window, no_debug, set_reporter};

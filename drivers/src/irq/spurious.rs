@@ -4,11 +4,14 @@
 //! times a second its handlers are called all the same, so that a device that shares the line with the broken one goes on, slowly.
 
 use super::desc::{DESCS, IrqDesc, SPURIOUS};
+use super::resend::resend;
 use super::{IrqAction, Virq};
 use core::pin::Pin;
 use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering::*};
+use vigil_executor::arch;
 use vigil_executor::time::{self, MSEC};
 use vigil_executor::timer::Timer;
+use vigil_executor::trace::{self, KEY_LINES};
 
 /// Of how many interrupts more than [`UNHANDLED_LIMIT`] must be unhandled for a line to be switched off.
 const WINDOW: u32 = 100_000;
@@ -61,6 +64,9 @@ pub(super) fn check(d: &'static IrqDesc, virq: Virq, handled: bool) {
 #[cold]
 #[inline(never)]
 fn note_interrupt(d: &'static IrqDesc, virq: Virq, handled: bool) {
+    if !handled && arch::is_traced::<KEY_LINES>() {
+        trace::tell(trace::Event::NotHandled);
+    }
     if OFF.load(Relaxed) {
         return;
     }
@@ -89,14 +95,14 @@ fn note_interrupt(d: &'static IrqDesc, virq: Virq, handled: bool) {
 /// An interrupt of a line that is off, or has no handler: it stays off. An edge is kept for when the line is enabled.
 #[cold]
 #[inline(never)]
-pub(super) fn not_live(d: &'static IrqDesc) {
+pub(super) fn not_live(d: &'static IrqDesc, virq: Virq) {
     let mut state = d.state.lock_irq();
     let Some(domain) = d.domain() else { return };
     let hwirq = d.hwirq.load(Relaxed);
     if !d.live.load(Relaxed).is_null() {
         // It was enabled meanwhile. A level is still there; an edge was acknowledged.
         if state.trigger.is_edge() {
-            let _ = domain.chip().retrigger(hwirq);
+            resend(virq, domain.chip(), hwirq);
         }
         return;
     }

@@ -127,8 +127,8 @@ fn disabling_nests() {
     assert!(!enabled(12), "NO_AUTOEN");
     enable_irq(virq);
     assert!(enabled(12));
-    disable_irq(virq);
-    disable_irq(virq);
+    disable_hardirq(virq);
+    disable_hardirq(virq);
     enable_irq(virq);
     assert!(!enabled(12));
     enable_irq(virq);
@@ -170,7 +170,7 @@ fn an_edge_during_the_handler_runs_it_again() {
     request_irq(virq, &ACT).unwrap();
     handle_domain_irq(&DOMAIN, 11);
     assert_eq!(RUNS.load(SeqCst), 3, "twice an edge came during the handler");
-    synchronize_irq(virq);
+    synchronize_hardirq(virq);
 }
 
 #[test]

@@ -80,7 +80,7 @@ fn a_disabled_line_runs_no_handler_and_keeps_an_edge() {
         let virq = DOMAIN.map(hwirq, trigger).unwrap();
         request_irq(virq, &ACT).unwrap();
         let calls = D.calls.load(SeqCst);
-        disable_irq(virq);
+        disable_hardirq(virq);
         handle_domain_irq(&DOMAIN, hwirq);
         assert_eq!(D.calls.load(SeqCst), calls, "line {hwirq}");
         assert!(!enabled(hwirq) && !raised(hwirq));

@@ -10,7 +10,7 @@
 //! Forced threading (the word `threadirqs`) makes such threads of all ordinary handlers, which still see interrupts masked.
 
 use super::manage::{hang, line, unhang};
-use super::{IrqAction, IrqFlags, IrqReturn, Virq, disable_irq, disable_irq_nosync, enable_irq};
+use super::{IrqAction, IrqFlags, IrqReturn, Virq, disable_hardirq, disable_irq_nosync, enable_irq};
 use core::ptr::{from_ref, null};
 use core::sync::atomic::{AtomicBool, Ordering::{Acquire, Relaxed, Release, SeqCst}};
 use vigil_abi::Errno;
@@ -34,6 +34,9 @@ const PRIORITY: u8 = 50;
 /// Make a thread of each handler that does not refuse ([`IrqFlags::NO_THREAD`]).
 static FORCED: AtomicBool = AtomicBool::new(false);
 
+/// Those who wait for threads of a line; woken whenever one has done its work.
+static DONE: WaitQueue = WaitQueue::new();
+
 /// Handlers that are requested from now on run in threads (the word `threadirqs`).
 pub fn force_threads() {
     FORCED.store(true, Relaxed);
@@ -55,7 +58,7 @@ pub struct IrqThread {
     forced: bool,
     /// It was woken since it last looked.
     wanted: AtomicBool,
-    /// A forced one is at it.
+    /// It is at it, or about to look whether it is wanted.
     busy: AtomicBool,
     /// It shall end; no interrupt wakes it any more.
     stopping: AtomicBool,
@@ -138,7 +141,7 @@ fn make(virq: Virq, name: &'static str, primary: Option<Handler>, function: Hand
 pub async fn free_threaded_irq(thread: &'static IrqThread) {
     thread.stopping.store(true, Release);
     // What it ends with needs the line as it was.
-    disable_irq(thread.virq);
+    disable_hardirq(thread.virq);
     thread.wait.wake_all();
     thread.ended.wait(wait_site!("free_irq")).await;
     thread.unhang();
@@ -153,7 +156,7 @@ pub(super) fn free_forced(virq: Virq, action: &'static IrqAction) -> bool {
     let thread = d.handlers().filter_map(of_action).find(|t| t.forced && t.dev == action.dev && core::ptr::fn_addr_eq(t.function, action.handler));
     let Some(thread) = thread else { return false };
     thread.stopping.store(true, Release);
-    disable_irq(virq);
+    disable_hardirq(virq);
     if thread.wanted.swap(false, SeqCst) {
         enable_irq(virq);
     }
@@ -164,6 +167,17 @@ pub(super) fn free_forced(virq: Virq, action: &'static IrqAction) -> bool {
     thread.unhang();
     thread.wait.wake_all();
     true
+}
+
+/// Waits until no thread of line `virq` has anything to do.
+pub(super) async fn synchronize(virq: Virq) {
+    let Ok((d, _)) = line(virq) else { return };
+    let idle = || {
+        // Under the lock none of them goes off the line.
+        let _line = d.state.lock_irq();
+        d.handlers().filter_map(of_action).all(IrqThread::is_idle).then_some(())
+    };
+    while DONE.wait_until(wait_site!("synchronize_irq"), WaitMode::Uninterruptible, idle).await.is_err() {}
 }
 
 impl IrqThread {
@@ -177,13 +191,21 @@ impl IrqThread {
 
     /// Runs the function, if it is wanted.
     fn work(&self) {
-        if !self.wanted.swap(false, SeqCst) {
-            return;
+        self.busy.store(true, SeqCst);
+        if self.wanted.swap(false, SeqCst) {
+            (self.function)(self.virq, self.dev);
+            if self.action.flags.contains(IrqFlags::ONESHOT) {
+                enable_irq(self.virq);
+            }
         }
-        (self.function)(self.virq, self.dev);
-        if self.action.flags.contains(IrqFlags::ONESHOT) {
-            enable_irq(self.virq);
-        }
+        self.busy.store(false, SeqCst);
+        DONE.wake_all();
+    }
+
+    /// Whether there is nothing for it to do. Who has said so is wanted no more once the line is off: `busy` is set before `wanted` is
+    /// taken off, and read after it.
+    fn is_idle(&self) -> bool {
+        !self.wanted.load(SeqCst) && !self.busy.load(SeqCst)
     }
 }
 
@@ -221,11 +243,7 @@ async fn serve(this: &'static IrqThread) {
         }
         follow(this.virq).await;
         if this.forced {
-            arch::without_irqs(|| {
-                this.busy.store(true, SeqCst);
-                this.work();
-                this.busy.store(false, SeqCst);
-            });
+            arch::without_irqs(|| this.work());
         } else {
             this.work();
         }

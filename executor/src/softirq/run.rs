@@ -41,7 +41,7 @@ pub fn irq_exit(interrupted: &Context) {
         rcu::quiescent_here();
     }
     if local().softirq_pending.load(Relaxed) != 0 && interrupted.kind() != StackKind::Irq && !interrupted.softirqs_off() {
-        run_unless_deferred();
+        run(false);
     }
 }
 
@@ -49,7 +49,7 @@ pub fn irq_exit(interrupted: &Context) {
 #[inline(always)]
 pub fn idle_irq_exit() {
     if local().softirq_pending.load(Relaxed) != 0 {
-        run_unless_deferred();
+        run(false);
     }
 }
 
@@ -57,28 +57,24 @@ pub fn idle_irq_exit() {
 pub fn run_if_pending() {
     if local().softirq_pending.load(Relaxed) != 0 {
         let state = arch::irq_save();
-        run_unless_deferred();
+        run(false);
         arch::irq_restore(state);
     }
 }
 
-/// As [`run`], if ksoftirqd is not at it; with `threadirqs` it always is. Interrupts masked.
-#[cold]
-fn run_unless_deferred() {
-    let cpu = CPUS.this();
-    if !cpu.deferred.load(Relaxed) {
-        run();
-    } else if to_threads() {
-        cpu.wait.wake_all();
-    }
-}
-
-/// Runs what is pending, within the budget. Interrupts masked on entry and return, on in between.
+/// Runs what is pending, within the budget, unless it is ksoftirqd's, and this is not it; with `threadirqs` it always is. Interrupts
+/// masked on entry and return, on in between.
 #[cold]
 #[inline(never)]
-fn run() {
+fn run(is_daemon: bool) {
     let ctx = Context::here();
     let (cpu, pending_word) = (CPUS.this(), &local().softirq_pending);
+    if cpu.deferred.load(Relaxed) && !is_daemon {
+        if to_threads() {
+            cpu.wait.wake_all();
+        }
+        return;
+    }
     let begun = time::now();
     ctx.add(SOFTIRQ_OFFSET);
     for _ in 0..MAX_ROUNDS {
@@ -90,7 +86,9 @@ fn run() {
         let mut rest = pending;
         while let Some(i) = lowest(rest) {
             rest &= rest - 1;
-            cpu.counts[i].fetch_add(1, Relaxed);
+            // Only the bottom half of this CPU writes it.
+            let count = &cpu.counts[i];
+            count.store(count.load(Relaxed).wrapping_add(1), Relaxed);
             if arch::is_traced::<KEY_SOFTIRQ>() {
                 trace::tell(Event::SoftirqBegins(i as u32));
             }
@@ -164,7 +162,7 @@ async fn ksoftirqd(cpu: CpuId) {
         let _ = this.wait.wait_until(wait_site!("smpboot_thread_fn"), WaitMode::Interruptible, pending).await;
         arch::without_irqs(|| {
             if CpuId::current() == cpu {
-                run();
+                run(true);
             }
         });
         yield_now(YieldKind::Preempted).await;

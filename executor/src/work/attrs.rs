@@ -62,7 +62,7 @@ pub(super) fn register(queue: &'static WorkQueue) -> bool {
     }
     if queue.is_unbound() {
         if queue.is_highpri() {
-            queue.own_pool().set_attributes(HIGHPRI_NICE, CpuMask(0));
+            queue.own_pool().set_attributes(HIGHPRI_NICE, CpuMask::ALL);
         }
         let number = 2 * POSSIBLE.load(Ordering::Relaxed) + UNBOUND_QUEUES.fetch_add(1, Ordering::Relaxed);
         queue.own_pool().set_number(number);
@@ -121,7 +121,12 @@ impl WorkQueue {
         }
     }
 
-    /// Where the workers of an unbound queue may run, of what [`unbound_cpus`] leaves them.
+    /// The number of an unbound queue's pool, as in the names of its workers.
+    pub fn pool_number(&self) -> u32 {
+        self.own_pool().number()
+    }
+
+    /// Where the workers of an unbound queue may run, of what [`unbound_cpus`] leaves them; if nothing, wherever that says.
     pub fn cpus(&self) -> CpuMask {
         self.own_pool().cpus()
     }

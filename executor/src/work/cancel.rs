@@ -11,34 +11,6 @@ use crate::wait_site;
 use core::ptr::{self, NonNull};
 
 impl WorkQueue {
-    /// Waits until every item that was queued before the call has run; not for those that come later. Not in an item of this queue.
-    pub async fn flush(&'static self) {
-        let _one_at_a_time = self.flushing.lock(wait_site!("flush_workqueue")).await;
-        // The other column is empty: the flush before waited for that. Who takes a pool's lock after us counts in the new one.
-        let old = self.color.fetch_xor(1, Ordering::AcqRel) as usize;
-        let empty = || (self.in_flight(old) == 0).then_some(());
-        while self.done.wait_until(wait_site!("flush_workqueue"), WaitMode::Uninterruptible, empty).await.is_err() {}
-    }
-
-    /// Waits until nothing is queued and nothing runs; meanwhile only its own items may queue to it, what others queue is refused
-    /// (Linux: drain_workqueue).
-    pub async fn drain(&'static self) {
-        self.drainers.fetch_add(1, Ordering::AcqRel);
-        self.renew_limit();
-        while {
-            self.flush().await;
-            self.in_flight(0) + self.in_flight(1) != 0
-        } {}
-        self.drainers.fetch_sub(1, Ordering::AcqRel);
-        self.renew_limit();
-    }
-
-    fn in_flight(&'static self, color: usize) -> u32 {
-        let mut count = 0;
-        self.for_each_pwq(|pwq, _| count += pwq.in_flight(color));
-        count
-    }
-
     /// Waits for the end of the run that was asked for last; not for later ones. Whether there was one to wait for. Not in its own function.
     pub async fn flush_work(&'static self, work: &Work) -> bool {
         let then = work.state();

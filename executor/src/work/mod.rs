@@ -25,6 +25,7 @@
 mod attrs;
 mod cancel;
 mod delayed;
+mod flush;
 mod item;
 mod list;
 mod name;
@@ -40,11 +41,12 @@ pub use name::queue_of;
 use crate::atomic::{AtomicPtr, AtomicU32, Ordering};
 use crate::class::{Params, Policy};
 use crate::cpu::{CpuId, MAX_CPUS, ONLINE, PerCpu};
-use crate::sync::{LockClass, Mutex};
+use crate::sync::{LockClass, SpinLock};
 use crate::task::{self, Hooks, SpawnError, Spawned, Task};
 use crate::wait::WaitQueue;
 use core::ptr::{self, NonNull, from_ref, null, null_mut};
 use core::sync::atomic::AtomicBool;
+use flush::Flushes;
 use item::Release;
 use pool::{CPU_POOLS, HIGHPRI_NICE, Items, Pool, Queued};
 use pwq::Pwq;
@@ -73,7 +75,7 @@ pub struct WorkQueue {
     name: &'static str,
     /// Those who wait until there is nothing more; only items of the queue may queue meanwhile.
     drainers: AtomicU32,
-    flushing: Mutex<()>,
+    flushes: SpinLock<Flushes>,
     /// Woken after each item.
     done: WaitQueue,
     rescuer: AtomicPtr<Task>,
@@ -111,7 +113,7 @@ impl WorkQueue {
             pool: Pool::new(0),
             name,
             drainers: AtomicU32::new(0),
-            flushing: Mutex::new(&FLUSH, ()),
+            flushes: SpinLock::new(&FLUSH, Flushes::NONE),
             done: WaitQueue::new(),
             rescuer: AtomicPtr::new(null_mut()),
             called: AtomicBool::new(false),
@@ -313,7 +315,8 @@ pub static SYSTEM: WorkQueue = WorkQueue::per_cpu("events", DEFAULT_ACTIVE);
 /// The same for those that cannot wait (system_highpri_wq).
 pub static HIGHPRI_QUEUE: WorkQueue = WorkQueue::per_cpu("events_highpri", DEFAULT_ACTIVE).highpri();
 /// The queue for everything else (system_unbound_wq).
-pub static UNBOUND: WorkQueue = WorkQueue::unbound("events_unbound", MAX_ACTIVE);
+/// Unlike Linux's it can be kept off CPUs by user space: the input of terminals is here.
+pub static UNBOUND: WorkQueue = WorkQueue::unbound("events_unbound", MAX_ACTIVE).sysfs();
 
 /// Starts the system's queues. Once the executor runs; again when further CPUs are online.
 pub fn start_system() -> Result<(), SpawnError> {

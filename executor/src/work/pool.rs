@@ -69,7 +69,7 @@ pub(super) struct Pool {
     /// The number in the names of workers that have no CPU.
     number: AtomicU32,
     nice: AtomicI32,
-    /// Where workers without a CPU may run, besides what holds for all of them; 0: everywhere.
+    /// Where workers without a CPU may run, of what holds for all of them; if that leaves nothing, wherever that says.
     cpus: AtomicU64,
     /// Items that are under way do not keep others from it: there is no CPU.
     parallel: AtomicBool,
@@ -84,7 +84,7 @@ impl Pool {
             cpu: AtomicU32::new(NO_CPU),
             number: AtomicU32::new(0),
             nice: AtomicI32::new(nice),
-            cpus: AtomicU64::new(0),
+            cpus: AtomicU64::new(CpuMask::ALL.0),
             parallel: AtomicBool::new(false),
         }
     }
@@ -289,12 +289,13 @@ impl Pool {
         self.number.store(number, Ordering::Relaxed);
     }
 
+    pub(super) fn number(&self) -> u32 {
+        self.number.load(Ordering::Relaxed)
+    }
+
     /// Where its workers may run, of what is left to all that have no CPU.
     pub(super) fn cpus(&self) -> CpuMask {
-        match self.cpus.load(Ordering::Relaxed) {
-            0 => CpuMask::ALL,
-            mask => CpuMask(mask),
-        }
+        CpuMask(self.cpus.load(Ordering::Relaxed))
     }
 
     /// Changes nice value and CPUs of the workers that there are and will be. Not with the lock of a pool.

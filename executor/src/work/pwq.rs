@@ -1,6 +1,7 @@
 //! What a queue has on a CPU: how many of its items are there, and those that must wait (Linux: pool_workqueue).
 
 use super::WorkQueue;
+use super::flush::COLORS;
 use super::item::Work;
 use super::list::{HELD_BACK, WorkList};
 use super::pool::Pool;
@@ -13,7 +14,7 @@ pub(super) struct Pwq {
     queue: AtomicPtr<WorkQueue>,
     pool: AtomicPtr<Pool>,
     /// Items that are queued or run, by color. These cells and the list are guarded by the pool's lock.
-    in_flight: [Cell<u32>; 2],
+    in_flight: [Cell<u32>; COLORS],
     /// Those of them that a worker may take or has taken.
     active: Cell<u32>,
     /// An item of it that runs keeps others of the pool waiting. Set with the pool.
@@ -31,7 +32,7 @@ impl Pwq {
         Pwq {
             queue: AtomicPtr::new(null_mut()),
             pool: AtomicPtr::new(null_mut()),
-            in_flight: [Cell::new(0), Cell::new(0)],
+            in_flight: [const { Cell::new(0) }; COLORS],
             active: Cell::new(0),
             counts: Cell::new(false),
             held_back: WorkList::new(),
@@ -76,7 +77,7 @@ impl Pwq {
     pub(super) unsafe fn enter(&self, work: NonNull<Work>, color: u32, limit: u32) -> bool {
         // SAFETY: pending items are alive.
         unsafe { work.as_ref() }.color.set(color);
-        let column = &self.in_flight[color as usize & 1];
+        let column = &self.in_flight[color as usize % COLORS];
         column.set(column.get().wrapping_add(1));
         if self.active.get() < limit {
             self.active.set(self.active.get() + 1);
@@ -90,7 +91,7 @@ impl Pwq {
     /// An item has run, or was taken out: of those that were `active` or of those that were held back. With the pool's lock held.
     #[inline]
     pub(super) fn leave(&self, color: u32, active: bool) {
-        let column = &self.in_flight[color as usize & 1];
+        let column = &self.in_flight[color as usize % COLORS];
         column.set(column.get().wrapping_sub(1));
         if active {
             self.active.set(self.active.get().wrapping_sub(1));
@@ -116,7 +117,7 @@ impl Pwq {
 
     /// How many items of `color` there are. With the pool's lock held.
     pub(super) fn in_flight(&self, color: usize) -> u32 {
-        self.in_flight[color & 1].get()
+        self.in_flight[color % COLORS].get()
     }
 
     /// How many may be taken or were taken. With the pool's lock held.

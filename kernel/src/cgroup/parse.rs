@@ -119,6 +119,20 @@ pub fn mask(text: &[u8], bits: u32) -> Result<u64, Errno> {
     if set & !(u64::MAX >> (64 - bits)) != 0 { Err(Errno::EOVERFLOW) } else { Ok(set) }
 }
 
+/// The number that `text` begins with, white space aside, whatever follows it; one that is too long is cut to 32 bits (Linux: sscanf
+/// with `%d`). `None`: there is none.
+pub fn leading_int(text: &[u8]) -> Option<i32> {
+    let (negative, rest) = match text.trim_ascii_start().split_first()? {
+        (b'-', rest) => (true, rest),
+        (b'+', rest) => (false, rest),
+        _ => (false, text.trim_ascii_start()),
+    };
+    let digits = rest.iter().take_while(|b| b.is_ascii_digit()).count();
+    let value = rest[..digits].iter().fold(0u32, |n, d| n.wrapping_mul(10).wrapping_add(u32::from(d - b'0')));
+    let value = if negative { value.wrapping_neg() } else { value };
+    (digits != 0).then_some(value as i32)
+}
+
 /// Whether words of lists and masks end before it.
 fn separates(byte: u8) -> bool {
     byte == b',' || byte.is_ascii_whitespace()
@@ -146,6 +160,13 @@ mod tests {
         assert_eq!([&b"2147483648"[..], b"99999999999999999999"].map(int), [Err(Errno::ERANGE); 2]);
         assert_eq!(unsigned(b"18446744073709551615"), Ok(u64::MAX));
         assert_eq!(unsigned(b"-1"), Err(Errno::EINVAL));
+    }
+
+    #[test]
+    fn the_beginning_of_a_text_can_be_a_number() {
+        let good = [&b"3x"[..], b" 7", b"-20", b"+1\n", b"5000000000"].map(leading_int);
+        assert_eq!(good, [3, 7, -20, 1, 705_032_704].map(Some));
+        assert_eq!([&b""[..], b"x", b"-", b"- 1", b" "].map(leading_int), [None; 5]);
     }
 
     #[test]

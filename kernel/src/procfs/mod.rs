@@ -22,6 +22,7 @@
 //! | `irq_dir` | `/proc/irq`, `/sys/kernel/irq` |
 //! | `sched_debug`, `sched_domains` | `/sys/kernel/debug/sched` |
 //! | `sysctl`, `sysctl_sched` | `/proc/sys` |
+//! | `workqueue` | `/sys/devices/virtual/workqueue` |
 //! | `sysfs` | the little of `/sys` that programs ask for: CPUs |
 
 #[cfg_attr(not(any(test, target_os = "none")), expect(dead_code, reason = "only the tests use it on a host"))]
@@ -74,6 +75,8 @@ mod sysfs;
 mod system;
 #[cfg(target_os = "none")]
 mod topology;
+#[cfg(target_os = "none")]
+mod workqueue;
 
 #[cfg(target_os = "none")]
 pub(crate) use process::process_of_dir;
@@ -97,6 +100,7 @@ pub fn init() -> Result<(), Errno> {
     rcu::init()?;
     rtc::init()?;
     clocks::init()?;
+    workqueue::init()?;
     sched::init()?;
     pressure::init()?;
     sched_debug::init()?;

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `irq-scream` | a line that screams is switched off after 100 000 interrupts; who shares it is still asked, ten times a second |
 //! | `irq-liar` | a handler that claims every interrupt keeps a line on; one that denies his is asked each time |
-//! | `irq-free` | no handler runs after `free_irq` or `disable_irq`, beside interrupts on another CPU; no edge is lost |
+//! | `irq-free` | no handler runs after `free_irq` or `disable_hardirq`, beside interrupts on another CPU; no edge is lost |
 //! | `irq-storm` | on every CPU an interrupt with a softirq each 100 µs; on one after the other one each 25 µs, and its softirq never ends: a FIFO task there waits at most 50 µs |
 //!
 //! The storm is meant for one instruction a nanosecond. The emulator then runs one CPU after the other, and each one's work is time for
@@ -175,7 +175,7 @@ async fn free(times: u64) -> bool {
         pause(20 * USEC).await;
         irq::free_irq(virq, &GUEST);
         ON.store(false, SeqCst);
-        irq::disable_irq(virq);
+        irq::disable_hardirq(virq);
         ON.store(true, SeqCst);
         ok &= irq::request_irq(virq, &GUEST).is_ok();
         ON.store(false, SeqCst);

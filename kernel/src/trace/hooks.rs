@@ -244,6 +244,7 @@ fn line(cpu: &CpuTrace, counter: usize) {
     line_ends(cpu);
     if let Some((virq, name)) = line_of_counter(counter) {
         cpu.line.set(Some(virq));
+        cpu.unhandled.set(false);
         // The place of the name: behind three numbers, as in Linux's records.
         let record = Record::new().int(virq.get() as i32).int(16 | (name.len() as i32 + 1) << 16).bytes(name.as_bytes()).bytes(&[0]);
         emit(cpu, event::LINE_ENTRY, true, &record);
@@ -252,7 +253,7 @@ fn line(cpu: &CpuTrace, counter: usize) {
 
 fn line_ends(cpu: &CpuTrace) {
     if let Some(virq) = cpu.line.take() {
-        emit(cpu, event::LINE_EXIT, true, &Record::new().int(virq.get() as i32).int(1));
+        emit(cpu, event::LINE_EXIT, true, &Record::new().int(virq.get() as i32).int(i32::from(!cpu.unhandled.get())));
     }
 }
 
@@ -264,6 +265,7 @@ pub fn executor(event: Event<'_>) {
         let now = time::now();
         match event {
             Event::Woken(task, target) => woken(cpu, now, task, target),
+            Event::NotHandled => cpu.unhandled.set(true),
             Event::SoftirqRaised(number) => softirq(cpu, event::SOFTIRQ_RAISE, number),
             Event::SoftirqBegins(number) => softirq(cpu, event::SOFTIRQ_ENTRY, number),
             Event::SoftirqEnds(number) => softirq(cpu, event::SOFTIRQ_EXIT, number),

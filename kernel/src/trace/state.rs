@@ -58,6 +58,8 @@ pub struct CpuTrace {
     generation: Cell<u32>,
     /// The line whose handlers run.
     pub line: Cell<Option<Virq>>,
+    /// None of them knew the interrupt.
+    pub unhandled: Cell<bool>,
     /// When the hard interrupt began.
     pub irq_since: Cell<u64>,
     /// The system call that the vector serves without the thread's future, if that is what the kernel was entered for.
@@ -79,6 +81,7 @@ impl CpuTrace {
             section: Cell::new(Section::CLOSED),
             generation: Cell::new(0),
             line: Cell::new(None),
+            unhandled: Cell::new(false),
             irq_since: Cell::new(0),
             call: Cell::new(None),
             sample: Cell::new([0; SAMPLE]),
