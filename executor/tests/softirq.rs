@@ -3,8 +3,11 @@
 
 #[path = "common/interrupt.rs"]
 mod interrupt;
+#[path = "common/on_cpu.rs"]
+mod on_cpu;
 
-use interrupt::{interrupt, on_cpu};
+use interrupt::interrupt;
+use on_cpu::on_cpu;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};

@@ -5,9 +5,12 @@
 mod cpus;
 #[path = "common/interrupt.rs"]
 mod interrupt;
+#[path = "common/on_cpu.rs"]
+mod on_cpu;
 
 use cpus::run;
-use interrupt::{interrupt, on_cpu};
+use interrupt::interrupt;
+use on_cpu::on_cpu;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
 use std::sync::{Mutex, MutexGuard, Once};
