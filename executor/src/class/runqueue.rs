@@ -62,6 +62,11 @@ impl RunQueue {
         }
     }
 
+    /// Whether `e`, which may be the address of nothing any more, is the current entity.
+    pub(crate) fn is_current(&self, e: *const Entity) -> bool {
+        self.curr.is_some_and(|curr| core::ptr::eq(curr.as_ptr(), e))
+    }
+
     /// Brings `above` up to date, after stop or deadline has changed.
     #[inline]
     pub(super) fn count_above(&mut self) {

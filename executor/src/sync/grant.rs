@@ -5,6 +5,7 @@
 //! again. Whoever is dropped gives back what it was granted, or passes on the wake that it consumed (pitfall P6).
 
 use super::lockdep::{LockClass, Tracked, might_sleep};
+use super::optimistic::{self, Holder};
 use super::spinlock::SpinLock;
 use crate::atomic::{Ordering, const_unless_loom};
 use crate::task;
@@ -90,6 +91,14 @@ pub(crate) trait AsyncLock {
 
     /// Gives `want` back.
     fn release(&self, want: u32);
+
+    /// Who holds it, for somebody who wants `want` and could spin.
+    fn holder(&self, _want: u32) -> Holder {
+        Holder::Unknown
+    }
+
+    /// The current task was granted `want` before it ran: others may spin for it from now on.
+    fn adopt(&self, _want: u32) {}
 }
 
 /// Takes the first waiter out, stores `state` (WOKEN or GRANTED) in it and wakes it.
@@ -135,7 +144,7 @@ impl<'a, L: AsyncLock> AcquireLock<'a, L> {
 
     /// Takes the lock or enters the list; `true` if it was taken.
     fn enter(&mut self, again: bool, waker: &Waker) -> bool {
-        if self.lock.try_acquire(self.want) {
+        if self.lock.try_acquire(self.want) || optimistic::spin(self.lock, self.want) {
             self.node.state.store(IDLE, Ordering::Relaxed);
             return true;
         }
@@ -187,6 +196,18 @@ impl<'a, L: AsyncLock> AcquireLock<'a, L> {
         granted
     }
 
+    /// Ends the wait: `true` if the lock had been granted, and is the caller's.
+    pub(crate) fn give_up(self: Pin<&mut Self>) -> bool {
+        // SAFETY: nothing is moved out; the node stays where it is.
+        let this = unsafe { self.get_unchecked_mut() };
+        let granted = this.leave();
+        if granted {
+            this.lock.acquired(this.want, this.site);
+        }
+        this.end_wait();
+        granted
+    }
+
     fn end_wait(&mut self) {
         if self.waiting {
             self.waiting = false;
@@ -207,6 +228,7 @@ impl<L: AsyncLock> Future for AcquireLock<'_, L> {
             match this.node.state.load(Ordering::Acquire) {
                 GRANTED => {
                     this.node.state.store(IDLE, Ordering::Relaxed);
+                    this.lock.adopt(this.want);
                     break true;
                 }
                 LINKED => {
@@ -231,11 +253,8 @@ impl<L: AsyncLock> Future for AcquireLock<'_, L> {
         }
         this.waiting = true;
         if task::current().is_some_and(|t| t.begin_wait(this.site, this.mode)) {
-            let granted = this.leave();
-            if granted {
-                this.lock.acquired(this.want, this.site);
-            }
-            this.end_wait();
+            // SAFETY: it is pinned.
+            let granted = unsafe { Pin::new_unchecked(this) }.give_up();
             return Poll::Ready(if granted { Ok(()) } else { Err(Interrupted) });
         }
         Poll::Pending

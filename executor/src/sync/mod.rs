@@ -5,7 +5,7 @@
 //! | [`SpinLock`], [`RwSpinLock`], [`SeqLock`] | spinning, preemption off | no (`!Send`) | by `*_irq` |
 //! | [`Mutex`], [`RwSem`], [`Semaphore`] | `.await` | yes | `try_*` and release only |
 //! | [`Completion`] | `.await` | has none | completing only |
-//! | `rt_mutex` | does not: it lends priorities | has none | no |
+//! | [`PiMutex`](rt_mutex::PiMutex) | `.await`; lends urgency | yes | no |
 //! | [`rcu`] | readers never wait | no | yes |
 //! | [`srcu`] | readers never wait | yes | no |
 //!
@@ -17,6 +17,9 @@ mod completion;
 mod grant;
 pub mod lockdep;
 mod mutex;
+mod optimistic;
+#[cfg(not(loom))]
+mod percpu_counter;
 mod raw;
 pub mod rcu;
 #[cfg(not(loom))]
@@ -27,10 +30,14 @@ mod semaphore;
 mod seqlock;
 mod spinlock;
 pub mod srcu;
+#[cfg(not(loom))]
+mod srcu_callbacks;
 
 pub use completion::Completion;
 pub use lockdep::LockClass;
 pub use mutex::{Mutex, MutexGuard};
+#[cfg(not(loom))]
+pub use percpu_counter::PerCpuCounter;
 pub use rwspin::{RwReadGuard, RwReadIrqGuard, RwSpinLock, RwWriteGuard, RwWriteIrqGuard};
 pub use rwsem::{RwSem, RwSemReadGuard, RwSemWriteGuard};
 pub use semaphore::Semaphore;

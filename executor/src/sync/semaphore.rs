@@ -3,6 +3,18 @@
 use super::grant::{AcquireLock, AsyncLock, Waiters, dismiss, want_of};
 use crate::atomic::{AtomicU32, Ordering, const_unless_loom};
 use crate::wait::{GRANTED, Interrupted, List, WaitMode, WaitSite};
+#[cfg(not(loom))]
+use crate::{
+    time::{Nanos, now},
+    timer::Alarm,
+    wait::Waited,
+};
+#[cfg(not(loom))]
+use core::{
+    future::{Future, poll_fn},
+    pin::pin,
+    task::Poll,
+};
 
 /// The list is not empty: newcomers line up.
 const WAITERS: u32 = 1;
@@ -39,6 +51,31 @@ impl Semaphore {
     /// Takes a unit, unless an interrupt of `mode` comes first.
     pub async fn down_mode(&self, site: &'static WaitSite, mode: WaitMode) -> Result<(), Interrupted> {
         self.acquire(site, mode).await
+    }
+
+    /// Takes a unit, unless a fatal signal comes first (Linux: down_killable).
+    pub async fn down_killable(&self, site: &'static WaitSite) -> Result<(), Interrupted> {
+        self.acquire(site, WaitMode::Killable).await
+    }
+
+    /// Takes a unit by `deadline` (CLOCK_MONOTONIC), unless an interrupt of `mode` comes first (Linux: down_timeout, which waits
+    /// uninterruptibly). A unit that is granted at the moment of the deadline is the caller's.
+    #[cfg(not(loom))]
+    pub async fn down_deadline(&self, site: &'static WaitSite, mode: WaitMode, deadline: Nanos) -> Waited<()> {
+        if self.raw.try_at_once(UNIT, site) {
+            return Waited::Ready(());
+        }
+        let mut unit = pin!(AcquireLock::new(&self.raw, UNIT, site, mode));
+        let mut alarm = pin!(Alarm::new(Some(deadline), 0));
+        poll_fn(|cx| match unit.as_mut().poll(cx) {
+            Poll::Ready(Ok(())) => Poll::Ready(Waited::Ready(())),
+            // A time-out that has passed counts before a signal, as in the waits of queues.
+            Poll::Ready(Err(Interrupted)) if now() >= deadline => Poll::Ready(Waited::TimedOut),
+            Poll::Ready(Err(Interrupted)) => Poll::Ready(Waited::Interrupted),
+            Poll::Pending if !alarm.as_mut().poll_expired(cx) => Poll::Pending,
+            Poll::Pending => Poll::Ready(if unit.as_mut().give_up() { Waited::Ready(()) } else { Waited::TimedOut }),
+        })
+        .await
     }
 
     async fn acquire(&self, site: &'static WaitSite, mode: WaitMode) -> Result<(), Interrupted> {

@@ -48,6 +48,8 @@ pub struct Srcu {
     update: Mutex<()>,
     drained: WaitQueue,
     class: Tracked,
+    #[cfg(not(loom))]
+    pub(super) callbacks: super::srcu_callbacks::Callbacks,
 }
 
 impl Srcu {
@@ -60,6 +62,7 @@ impl Srcu {
             update: Mutex::new(&SRCU_UPDATE, ()),
             drained: WaitQueue::new(),
             class: Tracked::new(class),
+            callbacks: super::srcu_callbacks::Callbacks::new(),
         }
     }
 

@@ -148,6 +148,11 @@ impl Task {
         unsafe { entity.byte_sub(offset_of!(Task, entity)).cast() }
     }
 
+    /// Where the entity of a task at `address` would be: for comparison.
+    pub(crate) fn entity_at(address: usize) -> *const Entity {
+        core::ptr::without_provenance(address.wrapping_add(offset_of!(Task, entity)))
+    }
+
     /// Its entity.
     #[inline(always)]
     pub(crate) fn entity_ptr(&self) -> NonNull<Entity> {

@@ -22,6 +22,15 @@ impl TaskRef {
         task.get();
         TaskRef(NonNull::from(task))
     }
+
+    /// A reference that was forgotten.
+    ///
+    /// # Safety
+    /// One `TaskRef` of `task` was passed to `mem::forget`, and this is called once for it.
+    #[cfg(not(loom))]
+    pub(crate) unsafe fn from_raw(task: NonNull<Task>) -> TaskRef {
+        TaskRef(task)
+    }
 }
 
 impl Clone for TaskRef {

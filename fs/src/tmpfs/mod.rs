@@ -33,6 +33,7 @@ use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use options::Options;
 use vigil_abi::Errno;
 use vigil_abi::stat::{RAMFS_MAGIC, S_IFDIR, TMPFS_MAGIC};
+use vigil_executor::sync::PerCpuCounter;
 use vigil_mem::{KArc, KBox};
 
 /// Largest file (Linux: MAX_LFS_FILESIZE).
@@ -76,11 +77,11 @@ impl TmpSuper {
 }
 
 /// Pages in all tmpfs mounts, for `Shmem` in /proc/meminfo.
-static SHMEM_PAGES: AtomicU64 = AtomicU64::new(0);
+static SHMEM_PAGES: PerCpuCounter = PerCpuCounter::new();
 
 /// Pages in all tmpfs mounts (Linux: NR_SHMEM).
 pub fn nr_shmem() -> u64 {
-    SHMEM_PAGES.load(Relaxed)
+    SHMEM_PAGES.sum().max(0) as u64
 }
 
 /// Charges pages to the mount of their inode.
@@ -92,7 +93,7 @@ impl Store for TmpStore {
             TmpSuper::add(&sb.pages, &sb.max_pages, 1)?;
         }
         inode.add_blocks((PAGE / 512) as i64);
-        SHMEM_PAGES.fetch_add(1, Relaxed);
+        SHMEM_PAGES.add(1);
         Ok(())
     }
 
@@ -101,7 +102,7 @@ impl Store for TmpStore {
             sb.pages.fetch_sub(pages, Relaxed);
         }
         inode.add_blocks(-((pages * (PAGE / 512)) as i64));
-        SHMEM_PAGES.fetch_sub(pages, Relaxed);
+        SHMEM_PAGES.add(-(pages as i64));
     }
 }
 

@@ -39,6 +39,37 @@ impl RcuHead {
     pub const fn new() -> Self {
         RcuHead { next: Cell::new(null_mut()), function: Cell::new(None), target: Cell::new(0) }
     }
+
+    /// It is about to be queued, as the last one.
+    #[cfg(not(loom))]
+    pub(in crate::sync) fn prepare(&self, function: Callback) {
+        self.next.set(null_mut());
+        self.function.set(Some(function));
+    }
+
+    /// `next` is queued behind it.
+    #[cfg(not(loom))]
+    pub(in crate::sync) fn link(&self, next: NonNull<RcuHead>) {
+        self.next.set(next.as_ptr());
+    }
+
+    /// What is queued behind it.
+    #[cfg(not(loom))]
+    pub(in crate::sync) fn next(&self) -> Option<NonNull<RcuHead>> {
+        NonNull::new(self.next.get())
+    }
+
+    /// Calls its function with it.
+    ///
+    /// # Safety
+    /// It is in no list any more, and all that the function may rely on has come true.
+    #[cfg(not(loom))]
+    pub(in crate::sync) unsafe fn call(&self) {
+        if let Some(function) = self.function.take() {
+            // SAFETY: by the contract; who queued it promised that the function takes this head.
+            unsafe { function(NonNull::from(self)) };
+        }
+    }
 }
 
 impl Default for RcuHead {

@@ -8,7 +8,7 @@
 //!                                        runs as FIFO 90                          runs as FIFO 90
 //! ```
 //!
-//! An [`RtMutex`] does not wait by itself: it is the graph's node. Whoever locks by it (PI futexes) keeps its own wait
+//! An [`RtMutex`] does not wait by itself: it is the graph's node. Whoever locks by it (PI futexes, [`PiMutex`]) keeps its own wait
 //! queue, enters an [`RtWaiter`] here, and wakes the waiter that [`RtMutex::hand_over`] names. Ownership is always handed
 //! over, to the most urgent waiter, the oldest of equals.
 //!
@@ -19,8 +19,10 @@
 //!
 //! A task that takes part has a [`PiTask`], which [`prepare`] allocates: nothing else here can fail for want of memory.
 
+mod lock;
 mod ranked;
 
+pub use self::lock::{NotLocked, PiGuard, PiMutex};
 use self::ranked::{FAIR, Links, NONE, Node, Ranked, Urgency};
 use super::spinlock::{SpinBhGuard, SpinLock};
 use crate::class::deadline::domain::Overflow;

@@ -4,7 +4,7 @@
 //! | module | what it tortures |
 //! |---|---|
 //! | [`rcu`] | RCU and SRCU: readers in tasks, softirqs and hard interrupts; nothing is used again before they have left |
-//! | [`locks`] | every lock, by tasks of changing urgency, softirqs and hard interrupts |
+//! | [`locks`], [`sleeping`] | every lock, by tasks of changing urgency, softirqs and hard interrupts |
 //!
 //! Both run beside each other and beside what this module does to them: each CPU has a timer that interrupts whatever runs there at
 //! odd moments, tasks are made urgent and ordinary again, and CPUs go and come.
@@ -12,6 +12,8 @@
 mod boost;
 mod locks;
 mod rcu;
+mod sleeping;
+mod watched;
 
 use super::{Rng, report};
 use vigil_executor::softirq::{self, Softirq};
@@ -156,7 +158,7 @@ pub async fn run(what: What, seconds: u64) -> bool {
     STOP.store(true, Relaxed);
     let deadline = time::now() + PATIENCE;
     while ALIVE.load(Acquire) != 0 && time::now() < deadline {
-        locks::wake_all();
+        sleeping::wake_all();
         pause(10 * MSEC).await;
     }
     for timer in &TIMERS {

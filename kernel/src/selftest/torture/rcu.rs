@@ -130,6 +130,11 @@ impl Domain {
         out
     }
 
+    /// Which of the elements the callback's head `head` is part of.
+    fn index_of(&self, head: NonNull<RcuHead>) -> usize {
+        (head.addr().get() - (&raw const self.elements).addr()) / size_of::<Element>()
+    }
+
     fn readers(&self) -> u64 {
         self.seen.iter().map(|n| n.load(Relaxed)).sum()
     }
@@ -139,11 +144,17 @@ impl Domain {
     }
 }
 
+/// SAFETY: a callback; the head is that of an element of [`SRCU`], which is between two places.
+unsafe fn srcu_moved_on(head: NonNull<RcuHead>) {
+    if !SRCU.advance(SRCU.index_of(head)) {
+        // SAFETY: the head was just taken off, and is a static's.
+        unsafe { SLEEPERS.call(head, srcu_moved_on) };
+    }
+}
+
 /// SAFETY: a callback; the head is that of an element of [`RCU`], which is between two places.
 unsafe fn moved_on(head: NonNull<RcuHead>) {
-    let first = (&raw const RCU.elements).addr();
-    let i = (head.addr().get() - first) / size_of::<Element>();
-    if !RCU.advance(i) {
+    if !RCU.advance(RCU.index_of(head)) {
         // SAFETY: the head was just taken off, and is a static's.
         unsafe { rcu::call_rcu(head, moved_on) };
     }
@@ -216,6 +227,13 @@ async fn srcu_writer(seed: u64) {
     while !stopped() {
         pause(rng.range(0, MSEC)).await;
         let Some(old) = SRCU.replace() else { continue };
+        if rng.range(0, 2) == 0 {
+            let head = NonNull::from(&SRCU.elements[old].head);
+            // SAFETY: the element was current until now, so its head is queued nowhere; it is a static.
+            unsafe { SLEEPERS.call(head, srcu_moved_on) };
+            SRCU.updates[0].fetch_add(1, Relaxed);
+            continue;
+        }
         loop {
             SLEEPERS.synchronize(wait_site!("torture")).await;
             if SRCU.advance(old) {
@@ -299,7 +317,7 @@ pub(super) fn start(cpus: usize) -> bool {
     for domain in [&RCU, &SRCU] {
         (0..ELEMENTS).for_each(|i| domain.put(i));
     }
-    let mut ok = true;
+    let mut ok = SLEEPERS.start_callbacks().is_ok();
     for n in 0..2 * cpus as u64 {
         ok &= start_task("rcu_reader", reader(100 + n), Params::DEFAULT, true);
         ok &= start_task("srcu_reader", srcu_reader(200 + n), Params::DEFAULT, true);
@@ -317,6 +335,7 @@ pub(super) async fn verdict(seconds: u64) -> bool {
     // Elements go through the pipe by themselves: a barrier for each place.
     for _ in 0..=PIPE {
         rcu::barrier(wait_site!("torture")).await;
+        SLEEPERS.barrier(wait_site!("torture")).await;
     }
     let count = |n: &AtomicU64| n.load(Relaxed);
     let mut good = true;
