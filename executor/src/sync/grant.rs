@@ -4,7 +4,7 @@
 //! granting, leaving. A waiter that was *granted* the lock owns it before it runs; one that was only *woken* tries
 //! again. Whoever is dropped gives back what it was granted, or passes on the wake that it consumed (pitfall P6).
 
-use super::lockdep::{LockClass, Tracked, might_sleep};
+use super::lockdep::{Asked, LockClass, Tracked, might_sleep};
 use super::optimistic::{self, Holder};
 use super::spinlock::SpinLock;
 use crate::atomic::{Ordering, const_unless_loom};
@@ -135,11 +135,12 @@ pub(crate) struct AcquireLock<'a, L: AsyncLock> {
     site: &'static WaitSite,
     mode: WaitMode,
     waiting: bool,
+    asked: Asked,
 }
 
 impl<'a, L: AsyncLock> AcquireLock<'a, L> {
     pub(crate) fn new(lock: &'a L, want: u32, site: &'static WaitSite, mode: WaitMode) -> Self {
-        AcquireLock { lock, node: WaitNode::new(), want, site, mode, waiting: false }
+        AcquireLock { lock, node: WaitNode::new(), want, site, mode, waiting: false, asked: Asked::now() }
     }
 
     /// Takes the lock or enters the list; `true` if it was taken.
@@ -247,6 +248,9 @@ impl<L: AsyncLock> Future for AcquireLock<'_, L> {
             }
         };
         if got {
+            if let Some(class) = this.lock.class() {
+                class.waited(L::reads(this.want), this.asked);
+            }
             this.lock.acquired(this.want, this.site);
             this.end_wait();
             return Poll::Ready(Ok(()));

@@ -44,7 +44,7 @@ impl<T> RwSpinLock<T> {
     pub fn read(&self) -> RwReadGuard<'_, T> {
         let preempt = PreemptGuard::new();
         let held = self.class.acquire(self.addr(), Acquire::Read);
-        self.raw.read(in_interrupt());
+        held.take(|| self.raw.try_read(in_interrupt()).then_some(()), || self.raw.read(in_interrupt()));
         RwReadGuard { _held: held, lock: self, _irq: (), _preempt: preempt }
     }
 
@@ -55,7 +55,7 @@ impl<T> RwSpinLock<T> {
         let preempt = PreemptGuard::new();
         let irq = IrqGuard::new();
         let held = self.class.acquire(self.addr(), Acquire::Read);
-        self.raw.read(in_interrupt());
+        held.take(|| self.raw.try_read(in_interrupt()).then_some(()), || self.raw.read(in_interrupt()));
         RwReadIrqGuard { _held: held, lock: self, _irq: irq, _preempt: preempt }
     }
 
@@ -65,7 +65,7 @@ impl<T> RwSpinLock<T> {
     pub fn write(&self) -> RwWriteGuard<'_, T> {
         let preempt = PreemptGuard::new();
         let held = self.class.acquire(self.addr(), Acquire::Wait);
-        self.raw.write();
+        held.take(|| self.raw.try_write().then_some(()), || self.raw.write());
         RwWriteGuard { _held: held, lock: self, _irq: (), _preempt: preempt }
     }
 
@@ -76,7 +76,7 @@ impl<T> RwSpinLock<T> {
         let preempt = PreemptGuard::new();
         let irq = IrqGuard::new();
         let held = self.class.acquire(self.addr(), Acquire::Wait);
-        self.raw.write();
+        held.take(|| self.raw.try_write().then_some(()), || self.raw.write());
         RwWriteIrqGuard { _held: held, lock: self, _irq: irq, _preempt: preempt }
     }
 

@@ -43,7 +43,7 @@ impl<T> SpinLock<T> {
     pub fn lock(&self) -> SpinGuard<'_, T> {
         let preempt = PreemptGuard::new();
         let held = self.class.acquire(self.addr(), Acquire::Wait);
-        SpinGuard { _held: held, raw: raw::lock(&self.inner), _preempt: preempt }
+        SpinGuard { raw: held.take(|| raw::try_lock(&self.inner), || raw::lock(&self.inner)), _held: held, _preempt: preempt }
     }
 
     /// As [`lock`](Self::lock) for the second of two locks of one class; `class` tells the checker the level (Linux:
@@ -53,7 +53,7 @@ impl<T> SpinLock<T> {
     pub fn lock_nested(&self, class: &'static LockClass) -> SpinGuard<'_, T> {
         let preempt = PreemptGuard::new();
         let held = self.class.acquire_as(class, self.addr(), Acquire::Wait);
-        SpinGuard { _held: held, raw: raw::lock(&self.inner), _preempt: preempt }
+        SpinGuard { raw: held.take(|| raw::try_lock(&self.inner), || raw::lock(&self.inner)), _held: held, _preempt: preempt }
     }
 
     /// Takes it if it is free.
@@ -72,7 +72,7 @@ impl<T> SpinLock<T> {
     pub fn lock_irq(&self) -> SpinIrqGuard<'_, T> {
         let masked = MaskGuard::new();
         let held = self.class.acquire(self.addr(), Acquire::Wait);
-        SpinIrqGuard { _held: held, raw: raw::lock(&self.inner), _masked: masked }
+        SpinIrqGuard { raw: held.take(|| raw::try_lock(&self.inner), || raw::lock(&self.inner)), _held: held, _masked: masked }
     }
 
     /// Takes it in a flow that has interrupts masked already, and masked until the guard is gone: a hard interrupt, or
@@ -83,7 +83,7 @@ impl<T> SpinLock<T> {
     pub fn lock_masked(&self) -> SpinMaskedGuard<'_, T> {
         debug_assert!(crate::arch::irqs_disabled());
         let held = self.class.acquire(self.addr(), Acquire::Wait);
-        SpinMaskedGuard { _held: held, raw: raw::lock(&self.inner), _here: PhantomData }
+        SpinMaskedGuard { raw: held.take(|| raw::try_lock(&self.inner), || raw::lock(&self.inner)), _held: held, _here: PhantomData }
     }
 
     /// Lets go of a lock whose holder has left the stack on which it took it: see [`SpinMaskedGuard::keep_over_switch`].
@@ -115,7 +115,7 @@ impl<T> SpinLock<T> {
     pub fn lock_irq_nested(&self, class: &'static LockClass) -> SpinIrqGuard<'_, T> {
         let masked = MaskGuard::new();
         let held = self.class.acquire_as(class, self.addr(), Acquire::Wait);
-        SpinIrqGuard { _held: held, raw: raw::lock(&self.inner), _masked: masked }
+        SpinIrqGuard { raw: held.take(|| raw::try_lock(&self.inner), || raw::lock(&self.inner)), _held: held, _masked: masked }
     }
 
     /// Takes it with interrupts masked if it is free.
@@ -134,7 +134,7 @@ impl<T> SpinLock<T> {
     pub fn lock_bh(&self) -> SpinBhGuard<'_, T> {
         let bh = BhGuard::new();
         let held = self.class.acquire(self.addr(), Acquire::Wait);
-        SpinBhGuard { _held: held, raw: raw::lock(&self.inner), _bh: bh }
+        SpinBhGuard { raw: held.take(|| raw::try_lock(&self.inner), || raw::lock(&self.inner)), _held: held, _bh: bh }
     }
 
     /// The value, without locking: `&mut self` proves that nobody else has it.

@@ -37,6 +37,8 @@ mod interrupts;
 mod irq_dir;
 #[cfg(target_os = "none")]
 mod links;
+#[cfg(debug_assertions)]
+mod lockdep;
 #[cfg(target_os = "none")]
 mod memory;
 #[cfg(target_os = "none")]
@@ -94,6 +96,8 @@ pub fn init() -> Result<(), Errno> {
     system::init()?;
     memory::init()?;
     interrupts::init()?;
+    #[cfg(debug_assertions)]
+    lockdep::init()?;
     irq_dir::init()?;
     sysctl::init()?;
     sysfs::init()?;

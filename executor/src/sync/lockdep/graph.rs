@@ -3,10 +3,11 @@
 
 use super::LockClass;
 use super::places::Place;
+use core::cell::Cell;
 use core::sync::atomic::{AtomicPtr, AtomicU16, AtomicU32, AtomicU64, Ordering::*};
 
 /// One more than the most classes that are checked; locks of further classes are taken unchecked.
-pub(super) const MAX_CLASSES: usize = 256;
+pub const MAX_CLASSES: usize = 256;
 const WORDS: usize = MAX_CLASSES / 64;
 /// No class.
 const NONE: u8 = u8::MAX;
@@ -205,4 +206,85 @@ fn path_to(parent: &[u8; MAX_CLASSES], from: usize, at: usize, end: usize, backw
         path.nodes[..path.len].reverse();
     }
     path
+}
+
+/// What is known of a class.
+#[derive(Clone, Copy, Debug)]
+pub struct ClassInfo {
+    index: usize,
+    /// Its name.
+    pub name: &'static str,
+    /// Its address, which tells it from others of the name.
+    pub address: usize,
+    /// Classes that were waited for while it was held, in chains of any length (Linux: FD).
+    pub after: usize,
+    /// Classes that were held, likewise, when it was waited for (BD).
+    pub before: usize,
+    /// Four characters (Linux: get_usage_chars): hard interrupts, the same as a reader, softirqs, the same as a reader; `-`: taken
+    /// in one, `+`: held with them on, `?`: both, `.`: neither.
+    pub usage: [u8; 4],
+}
+
+impl ClassInfo {
+    /// Calls `f` with the name and address of each class that was waited for while this one was held, without others between.
+    pub fn for_each_after(&self, mut f: impl FnMut(&'static str, usize)) {
+        for next in (0..count()).filter(|next| is_set(&AFTER, self.index, *next)) {
+            f(name(next), address(next));
+        }
+    }
+}
+
+fn address(i: usize) -> usize {
+    class(i).map_or(0, |c| core::ptr::from_ref(c).addr())
+}
+
+/// How many classes can be reached from `from`.
+fn reached(from: usize, backwards: bool) -> usize {
+    let n = Cell::new(0);
+    // No class is the goal, so each is asked.
+    let none = |class| {
+        n.set(n.get() + usize::from(class != from));
+        false
+    };
+    let _ = search(from, backwards, |_| false, none);
+    n.get()
+}
+
+/// Calls `f` with each class.
+pub fn for_each_class(mut f: impl FnMut(&ClassInfo)) {
+    for index in 0..count() {
+        let used = usage(index);
+        let of = |inside: u32, on: u32, shift: u32| match (used >> shift & inside != 0, used >> shift & on != 0) {
+            (false, false) => b'.',
+            (true, false) => b'-',
+            (false, true) => b'+',
+            (true, true) => b'?',
+        };
+        let usage = [of(IN_HARDIRQ, HARDIRQS_ON, 0), of(IN_HARDIRQ, HARDIRQS_ON, READ), of(IN_SOFTIRQ, SOFTIRQS_ON, 0), of(IN_SOFTIRQ, SOFTIRQS_ON, READ)];
+        f(&ClassInfo { index, name: name(index), address: address(index), after: reached(index, false), before: reached(index, true), usage });
+    }
+}
+
+/// Figures of all classes together.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Totals {
+    /// Classes, and pairs of them that were held one in the other.
+    pub classes: usize,
+    /// See `classes`.
+    pub direct: usize,
+    /// Classes that are taken in hard interrupts, that are held with these on; the same of softirqs.
+    pub uses: [usize; 4],
+}
+
+/// Counts them.
+pub fn totals() -> Totals {
+    let mut totals = Totals { classes: count(), ..Totals::default() };
+    for index in 0..totals.classes {
+        totals.direct += AFTER[index].iter().map(|word| word.load(Relaxed).count_ones() as usize).sum::<usize>();
+        let used = usage(index) | usage(index) >> READ;
+        for (n, bit) in [IN_HARDIRQ, HARDIRQS_ON, IN_SOFTIRQ, SOFTIRQS_ON].into_iter().enumerate() {
+            totals.uses[n] += usize::from(used & bit != 0);
+        }
+    }
+    totals
 }

@@ -23,9 +23,13 @@ mod places;
 #[cfg(all(debug_assertions, not(loom)))]
 mod report;
 #[cfg(all(debug_assertions, not(loom)))]
+pub mod stat;
+#[cfg(all(debug_assertions, not(loom)))]
 mod tasks;
 #[cfg(all(debug_assertions, not(loom)))]
 pub use check::{assert_none_held, set_report_hook};
+#[cfg(all(debug_assertions, not(loom)))]
+pub use graph::{ClassInfo, MAX_CLASSES, Totals, for_each_class, totals};
 #[cfg(all(debug_assertions, not(loom)))]
 pub use report::{Kind, Report};
 
@@ -101,17 +105,66 @@ pub(crate) struct Tracked {
     class: &'static LockClass,
 }
 
+/// When a lock was asked for that has to be waited for. Nothing in release builds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asked {
+    #[cfg(all(debug_assertions, not(loom)))]
+    at: u64,
+}
+
+impl Asked {
+    #[inline(always)]
+    pub(crate) fn now() -> Asked {
+        Asked {
+            #[cfg(all(debug_assertions, not(loom)))]
+            at: crate::time::now(),
+        }
+    }
+}
+
 /// One entry in the flow's table of held locks; taken out when it drops. Nothing in release builds.
 #[derive(Debug)]
 #[must_use = "the lock counts as held while this lives"]
 pub(crate) struct Held {
     #[cfg(all(debug_assertions, not(loom)))]
     addr: usize,
+    /// Of its class the index, as a reader, since when: for the statistics.
+    #[cfg(all(debug_assertions, not(loom)))]
+    stay: core::cell::Cell<Option<(usize, bool, u64)>>,
+}
+
+#[cfg(all(debug_assertions, not(loom)))]
+impl Held {
+    /// Takes the lock: by `wait`, which is timed, if `at_once` finds that it has to be waited for.
+    pub(crate) fn take<G>(&self, at_once: impl FnOnce() -> Option<G>, wait: impl FnOnce() -> G) -> G {
+        let Some((class, reads, asked)) = self.stay.get() else { return wait() };
+        let guard = match at_once() {
+            Some(guard) => guard,
+            None => {
+                let guard = wait();
+                stat::waited(class, reads, crate::time::now().saturating_sub(asked));
+                guard
+            }
+        };
+        self.stay.set(Some((class, reads, crate::time::now())));
+        guard
+    }
+}
+
+#[cfg(not(all(debug_assertions, not(loom))))]
+impl Held {
+    #[inline(always)]
+    pub(crate) fn take<G>(&self, _at_once: impl FnOnce() -> Option<G>, wait: impl FnOnce() -> G) -> G {
+        wait()
+    }
 }
 
 #[cfg(all(debug_assertions, not(loom)))]
 impl Drop for Held {
     fn drop(&mut self) {
+        if let Some((class, reads, since)) = self.stay.get() {
+            stat::held(class, reads, crate::time::now().saturating_sub(since));
+        }
         check::release(self.addr);
     }
 }
@@ -132,12 +185,21 @@ impl Tracked {
     #[track_caller]
     pub(crate) fn acquire_as(&self, class: &'static LockClass, addr: *const (), how: Acquire) -> Held {
         check::acquire(class, addr as usize, how, core::panic::Location::caller());
-        Held { addr: addr as usize }
+        let reads = matches!(how, Acquire::Read | Acquire::TryRead);
+        let stay = graph::index(class).map(|index| (index, reads, crate::time::now()));
+        Held { addr: addr as usize, stay: core::cell::Cell::new(stay) }
     }
 
     /// The lock of a task at `addr` is about to be awaited at `site`: no spinning lock may be held (Linux: might_sleep).
     pub(crate) fn will_wait(&self, addr: *const (), reads: bool, site: &'static WaitSite) {
         tasks::will_wait(self.class, addr as usize, reads, places::Place::of_site(site));
+    }
+
+    /// The task has its lock, which it has waited for since `asked`.
+    pub(crate) fn waited(&self, reads: bool, asked: Asked) {
+        if let Some(index) = graph::index(self.class) {
+            stat::waited(index, reads, crate::time::now().saturating_sub(asked.at));
+        }
     }
 
     /// The task has its lock at `addr`.
@@ -175,6 +237,9 @@ impl Tracked {
 
     #[inline(always)]
     pub(crate) fn will_wait(&self, _addr: *const (), _reads: bool, _site: &'static WaitSite) {}
+
+    #[inline(always)]
+    pub(crate) fn waited(&self, _reads: bool, _asked: Asked) {}
 
     #[inline(always)]
     pub(crate) fn acquired(&self, _addr: *const (), _reads: bool, _site: &'static WaitSite) {}

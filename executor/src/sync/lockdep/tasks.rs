@@ -3,9 +3,10 @@
 
 use super::check::{self, HeldLock};
 use super::places::Place;
-use super::{LockClass, graph};
+use super::{LockClass, graph, stat};
 use crate::arch;
 use crate::context::Context;
+use crate::time::{Nanos, now};
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, Ordering::*};
 
@@ -18,6 +19,7 @@ struct Slot {
     task: usize,
     addr: usize,
     lock: HeldLock,
+    since: Nanos,
 }
 
 struct Bucket {
@@ -29,7 +31,7 @@ struct Bucket {
 unsafe impl Sync for Bucket {}
 
 static HELD: [Bucket; BUCKETS] = [const {
-    Bucket { locked: AtomicBool::new(false), slots: UnsafeCell::new([Slot { task: 0, addr: 0, lock: HeldLock(0) }; SLOTS]) }
+    Bucket { locked: AtomicBool::new(false), slots: UnsafeCell::new([Slot { task: 0, addr: 0, lock: HeldLock(0), since: 0 }; SLOTS]) }
 }; BUCKETS];
 
 impl Bucket {
@@ -102,7 +104,7 @@ pub(super) fn acquired(class: &'static LockClass, addr: usize, reads: bool, at: 
     let (lock, me) = (HeldLock::new(index, reads, at), me());
     bucket(me).with(|slots| {
         if let Some(slot) = slots.iter_mut().find(|slot| slot.task == 0) {
-            *slot = Slot { task: me, addr, lock };
+            *slot = Slot { task: me, addr, lock, since: now() };
         }
     });
 }
@@ -111,7 +113,15 @@ pub(super) fn acquired(class: &'static LockClass, addr: usize, reads: bool, at: 
 pub(super) fn released(addr: usize) {
     let me = me();
     let take = |bucket: &Bucket, is: &dyn Fn(&Slot) -> bool| {
-        bucket.with(|slots| slots.iter_mut().find(|slot| slot.task != 0 && is(slot)).map(|slot| slot.task = 0).is_some())
+        let taken = bucket.with(|slots| {
+            let slot = slots.iter_mut().find(|slot| slot.task != 0 && is(slot))?;
+            slot.task = 0;
+            Some(*slot)
+        });
+        if let Some(Slot { lock, since, .. }) = taken {
+            stat::held(lock.class(), lock.reads(), now().saturating_sub(since));
+        }
+        taken.is_some()
     };
     if !take(bucket(me), &|slot| slot.task == me && slot.addr == addr) {
         let _ = HELD.iter().any(|bucket| take(bucket, &|slot| slot.addr == addr));

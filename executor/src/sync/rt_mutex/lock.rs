@@ -15,7 +15,7 @@
 
 use super::{RtMutex, RtWaiter, prepare};
 use crate::lock_class;
-use crate::sync::lockdep::{LockClass, Tracked};
+use crate::sync::lockdep::{Asked, LockClass, Tracked};
 use crate::sync::spinlock::SpinLock;
 use crate::task::{Task, TaskRef};
 use crate::wait::{WaitMode, WaitQueue, WaitSite};
@@ -170,7 +170,12 @@ impl Raw {
         let task = TaskRef::current().ok_or(NotLocked::NoTask)?;
         let owner = match raw.try_take(&task) {
             Some(owner) => owner,
-            None => self.wait_for(task, site, mode).await?,
+            None => {
+                let asked = Asked::now();
+                let owner = self.wait_for(task, site, mode).await?;
+                raw.class.waited(false, asked);
+                owner
+            }
         };
         raw.class.acquired(raw.addr(), false, site);
         Ok(owner)
