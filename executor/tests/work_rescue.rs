@@ -7,7 +7,9 @@ mod cpus;
 use cpus::run;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::pin::Pin;
+use std::sync::{Mutex, MutexGuard};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
+use vigil_executor::cpu::CpuId;
 use vigil_executor::executor::{YieldKind, yield_now};
 use vigil_executor::sync::Completion;
 use vigil_executor::task;
@@ -45,6 +47,12 @@ unsafe impl GlobalAlloc for Short {
 #[global_allocator]
 static ALLOCATOR: Short = Short;
 
+/// Memory is short for everybody: one test at a time.
+fn turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(|e| e.into_inner())
+}
+
 #[test]
 fn a_rescuer_runs_what_is_needed_to_get_memory() {
     static GO: Completion = Completion::new();
@@ -55,6 +63,7 @@ fn a_rescuer_runs_what_is_needed_to_get_memory() {
         FREED.store(task::current().is_some_and(|t| t.name().starts_with(b"test_rescue")), SeqCst);
         GO.complete_all();
     });
+    let _turn = turn();
     run(async {
         WQ.start().unwrap();
         // Until the rescuer is there.
@@ -72,4 +81,42 @@ fn a_rescuer_runs_what_is_needed_to_get_memory() {
         assert!(FREED.load(SeqCst));
         WQ.flush().await;
     });
+}
+
+#[test]
+fn a_rescuer_runs_an_item_of_a_cpu_there() {
+    const ROUNDS: usize = 4;
+    static GO: [Completion; ROUNDS] = [const { Completion::new() }; ROUNDS];
+    static AT: [AtomicU32; ROUNDS] = [const { AtomicU32::new(0) }; ROUNDS];
+    static WQ: WorkQueue = WorkQueue::per_cpu("test_resc_cpu", 8).mem_reclaim();
+    static ROUND: AtomicU32 = AtomicU32::new(0);
+    fn round() -> usize {
+        ROUND.load(SeqCst) as usize
+    }
+    static WAITS: [Waits; ROUNDS] = [const { AsyncWork::new((|| Box::pin(GO[round()].wait(wait_site!("test")))) as fn() -> Boxed) }; ROUNDS];
+    static FREES: [Work; ROUNDS] = [const {
+        Work::new(|_| {
+            let rescuer = task::current().is_some_and(|t| t.name().starts_with(b"test_resc_cpu"));
+            AT[round()].store(if rescuer { 10 + CpuId::current().index() as u32 } else { 1 }, SeqCst);
+            GO[round()].complete_all();
+        })
+    }; ROUNDS];
+    let _turn = turn();
+    run(async {
+        WQ.start().unwrap();
+        let _ = sleep_until(wait_site!("test"), now() + 20 * MSEC, 0, WaitMode::Uninterruptible).await;
+        for n in 0..ROUNDS {
+            let cpu = CpuId::new(n % 2).unwrap();
+            ROUND.store(n as u32, SeqCst);
+            SHORT.store(true, SeqCst);
+            assert!(WQ.queue_on(cpu, WAITS[n].work()) && WQ.queue_on(cpu, &FREES[n]));
+            let end = now() + 10_000 * MSEC;
+            while AT[n].load(SeqCst) == 0 && now() < end {
+                yield_now(YieldKind::Yield).await;
+            }
+            SHORT.store(false, SeqCst);
+            WQ.flush().await;
+        }
+    });
+    assert_eq!(AT.each_ref().map(|at| at.load(SeqCst)), [10, 11, 10, 11]);
 }

@@ -128,7 +128,7 @@ impl IrqDesc {
     }
 
     /// Its number: the place in the table.
-    fn virq(&self) -> Virq {
+    pub(super) fn virq(&self) -> Virq {
         Virq(((core::ptr::from_ref(self) as usize - DESCS.as_ptr() as usize) / size_of::<IrqDesc>()) as u32)
     }
 

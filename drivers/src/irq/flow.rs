@@ -50,7 +50,7 @@ pub(super) fn run_flow(d: &'static IrqDesc, virq: Virq) {
         d.count();
         match d.first_live(Acquire) {
             Some(a) => check(d, virq, (a.handler)(virq, a.dev) == IrqReturn::Handled),
-            None => not_live(d, virq),
+            None => not_live(d),
         }
     } else {
         shared_line(d, virq);
@@ -71,7 +71,7 @@ fn shared_line(d: &'static IrqDesc, virq: Virq) {
             }
             None => {
                 d.running.store(0, Release);
-                not_live(d, virq);
+                not_live(d);
             }
         }
     } else {
@@ -128,7 +128,7 @@ fn simple(d: &'static IrqDesc, virq: Virq) -> bool {
     d.running.store(0, Release);
     match handled {
         Some(handled) => check(d, virq, handled),
-        None => not_live(d, virq),
+        None => not_live(d),
     }
     handled.is_some()
 }
@@ -147,7 +147,7 @@ fn edge(d: &'static IrqDesc, virq: Virq) {
     loop {
         let Some(first) = d.first_live(SeqCst) else {
             d.running.store(0, Release);
-            return not_live(d, virq);
+            return not_live(d);
         };
         let handled = run_actions(first, virq);
         check(d, virq, handled);

@@ -95,14 +95,14 @@ fn note_interrupt(d: &'static IrqDesc, virq: Virq, handled: bool) {
 /// An interrupt of a line that is off, or has no handler: it stays off. An edge is kept for when the line is enabled.
 #[cold]
 #[inline(never)]
-pub(super) fn not_live(d: &'static IrqDesc, virq: Virq) {
+pub(super) fn not_live(d: &'static IrqDesc) {
     let mut state = d.state.lock_irq();
     let Some(domain) = d.domain() else { return };
     let hwirq = d.hwirq.load(Relaxed);
     if !d.live.load(Relaxed).is_null() {
         // It was enabled meanwhile. A level is still there; an edge was acknowledged.
         if state.trigger.is_edge() {
-            resend(virq, domain.chip(), hwirq);
+            resend(d.virq(), domain.chip(), hwirq);
         }
         return;
     }

@@ -142,8 +142,7 @@ impl WorkQueue {
         self.with(FREEZABLE)
     }
 
-    /// Its items are needed to get memory back: there is a worker for them even when none can be made (WQ_MEM_RECLAIM). Without
-    /// memory an item of a CPU may run on another.
+    /// Its items are needed to get memory back: there is a worker for them even when none can be made (WQ_MEM_RECLAIM).
     pub const fn mem_reclaim(self) -> Self {
         self.with(MEM_RECLAIM)
     }

@@ -164,6 +164,18 @@ impl Pool {
         None
     }
 
+    /// The CPU of its workers, if it has one.
+    pub(super) fn cpu(&self) -> Option<CpuId> {
+        CpuId::new(self.cpu.load(Ordering::Relaxed) as usize)
+    }
+
+    /// Whether an item of `queue` is here that no worker has taken.
+    pub(super) fn has_item_of(&self, queue: &'static WorkQueue) -> bool {
+        let items = self.items.lock_irq();
+        // SAFETY: linked items are alive, and counted in what they point to.
+        items.list.iter().any(|work| unsafe { work.as_ref() }.pwq().is_some_and(|pwq| ptr::eq(pwq.queue(), queue)))
+    }
+
     /// For the rescuer of `queue`: takes the queue's oldest item that is in this pool.
     pub(super) fn take_of(&self, queue: &'static WorkQueue) -> Option<Running> {
         let mut items = self.items.lock_irq();
@@ -260,7 +272,7 @@ impl Pool {
 
     /// Makes a worker; its place in `workers` is taken already.
     fn spawn(&'static self) -> Result<(), SpawnError> {
-        let cpu = CpuId::new(self.cpu.load(Ordering::Relaxed) as usize);
+        let cpu = self.cpu();
         let name = super::name::worker(cpu, self.nice() < 0, self.number.load(Ordering::Relaxed), self.workers.load(Ordering::Relaxed).wrapping_sub(1));
         let made = Spawned::new(Worker::new(self, None), self.params(), &name, &Hooks::NONE, null());
         match made {

@@ -14,8 +14,10 @@ use super::WorkQueue;
 use super::item::{Release, Run, Work};
 use super::pool::{Pool, finish_deferred};
 use super::pwq::Pwq;
+use super::unbound_cpus;
 use crate::executor::{YieldKind, give_way};
 use crate::context::Context;
+use crate::cpu::{CpuMask, ONLINE};
 use crate::task::{self, Task};
 use crate::wait::WaitMode;
 use crate::wait_site;
@@ -189,7 +191,12 @@ impl Worker {
         }
     }
 
-    /// The next item of `queue` that no worker takes, if it has called.
+    /// Where its task may run.
+    fn affinity(&self) -> CpuMask {
+        task::current().map_or(CpuMask::ALL, Task::affinity)
+    }
+
+    /// The next item of `queue` that no worker takes, if it has called: that of a CPU on that CPU.
     #[cold]
     fn rescue(&mut self, queue: &'static WorkQueue, done: Option<Done>) -> Option<Running> {
         if let Some(done) = done {
@@ -197,19 +204,35 @@ impl Worker {
         }
         loop {
             let called = queue.take_call();
-            let mut found = None;
+            let (mut found, mut there) = (None, None);
             queue.for_each_pool(|pool| {
-                if called && found.is_none() {
-                    self.pool = pool;
-                    found = pool.take_of(queue);
+                if called && found.is_none() && there.is_none() && pool.has_item_of(queue) {
+                    let cpu = pool.cpu().filter(|cpu| ONLINE.load().contains(*cpu));
+                    there = cpu.map(CpuMask::of).filter(|there| self.affinity() != *there);
+                    if there.is_none() {
+                        self.pool = pool;
+                        found = pool.take_of(queue);
+                    }
                 }
             });
             if found.is_some() {
                 // There may be more.
                 queue.call_rescuer();
-            }
-            if found.is_some() || !called {
                 return found;
+            }
+            let cpus = there.unwrap_or_else(unbound_cpus);
+            if let Some(me) = task::current()
+                && me.affinity() != cpus
+            {
+                me.set_affinity(cpus);
+            }
+            if there.is_some() {
+                // It looks again when it is there.
+                queue.call_rescuer();
+                return None;
+            }
+            if !called {
+                return None;
             }
         }
     }
