@@ -219,7 +219,7 @@ impl Context {
     #[inline(always)]
     pub fn set_current(&self, task: *const Task) {
         // SAFETY: the field is an atomic pointer of this block.
-        unsafe { arch::store_traced::<CURRENT, TRACED, CURRENT_AT>(core::ptr::from_ref(self).cast(), task.cast_mut().cast()) };
+        unsafe { arch::store_polled::<CURRENT, TRACED, CURRENT_AT>(core::ptr::from_ref(self).cast(), task.cast_mut().cast()) };
     }
 
     /// No task's poll runs here any more.

@@ -63,6 +63,12 @@ pub struct CpuLocal {
     /// What it schedules with: one load, where the array of all CPUs' takes a multiplication.
     #[cfg(not(loom))]
     pub(crate) exec: &'static CpuExec,
+    /// When it last entered the vector of an interrupt, by the generic counter; while `trace::KEY_STAMPS` is on.
+    pub vector_at: AtomicU64,
+    /// When it last counted an interrupt of a line, which it has just acknowledged; likewise.
+    pub acked_at: AtomicU64,
+    /// When it last began a poll; likewise.
+    pub polled_at: AtomicU64,
 }
 
 impl CpuLocal {
@@ -75,6 +81,9 @@ impl CpuLocal {
             emergency_sp: AtomicUsize::new(0),
             el0_vectors: AtomicUsize::new(0),
             softirq_pending: AtomicU32::new(0),
+            vector_at: AtomicU64::new(0),
+            acked_at: AtomicU64::new(0),
+            polled_at: AtomicU64::new(0),
             #[cfg(feature = "stamps")]
             vector_stamp: AtomicU64::new(0),
             #[cfg(feature = "stamps")]

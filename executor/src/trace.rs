@@ -1,6 +1,6 @@
 //! Places at which tracers can look, at no cost while none does.
 //!
-//! Two kinds, both noted in the section `.trace_sites` and changed in the running text when a tracer asks for it
+//! Three kinds, all noted in the section `.trace_sites` and changed in the running text when a tracer asks for it
 //! (kernel: `arch/aarch64/jump_label.rs`):
 //!
 //! * **Branches** ([`arch::is_traced`]): a NOP that becomes a branch to code out of line (Linux: static keys). For places
@@ -8,6 +8,8 @@
 //! * **Traps** (the rest of `arch`'s functions that name a key): an instruction that has to be there anyway, such as the one
 //!   that masks interrupts or the store of the current task, becomes a BRK; its handler does what the instruction would
 //!   have done and tells the tracer. For the hot paths: switched off they do not even cost a NOP.
+//! * **Twins** ([`KEY_STAMPS`]): likewise an instruction that has to be there, which becomes a branch to a copy of it out of line
+//!   that also stores the counter: as cheap as it can be while it is on. One instruction may be a trap's and a twin's place.
 //!
 //! A site has one or more keys (`KEY_*`), and is on while one of them is wanted. What a trap is for is its [`Role`].
 
@@ -32,6 +34,9 @@ pub const KEY_HARDIRQ: u32 = 1 << 6;
 pub const KEY_SOFTIRQ: u32 = 1 << 7;
 /// Processes begin, execute and end.
 pub const KEY_PROCESS: u32 = 1 << 8;
+/// When a CPU enters an interrupt's vector, acknowledges it and begins a poll: `vector_at`, `acked_at` and `polled_at` of
+/// [`CpuLocal`](crate::cpu::CpuLocal).
+pub const KEY_STAMPS: u32 = 1 << 9;
 
 /// What a trap tells.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

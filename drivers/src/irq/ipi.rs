@@ -1,7 +1,9 @@
 //! Interrupts from one CPU to others.
 
 use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
+use vigil_executor::arch::store_counter;
 use vigil_executor::cpu::{CpuId, CpuMask, MAX_CPUS};
+use vigil_executor::trace::{KEY_LINES, Role};
 
 /// What one CPU asks of another; the value is the number of the software-generated interrupt.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -62,6 +64,16 @@ pub fn ipi_count(ipi: Ipi, cpu: CpuId) -> u32 {
     COUNTS[cpu.index()].0[ipi as usize].load(Relaxed)
 }
 
+/// How the count is traced.
+const LINE: u32 = Role::Line as u32;
+
+/// What is counted at `counter`, by any CPU: for tracers.
+pub fn ipi_of_counter(counter: usize) -> Option<Ipi> {
+    let at = counter.checked_sub((&raw const COUNTS) as usize)?;
+    let of_cpu = (at < size_of_val(&COUNTS)).then_some(at % size_of::<Counts>())?;
+    Ipi::ALL.get(of_cpu / size_of::<AtomicU32>()).copied()
+}
+
 fn ignore(_: Ipi) {}
 static HANDLER: AtomicPtr<()> = AtomicPtr::new(ignore as *mut ());
 
@@ -95,7 +107,7 @@ pub(crate) fn handle_ipi(sgi: u32) {
         return super::note_spurious();
     };
     let count = &COUNTS[CpuId::current().index() % MAX_CPUS].0[ipi as usize];
-    count.store(count.load(Relaxed).wrapping_add(1), Relaxed);
+    store_counter::<LINE, KEY_LINES>(count, count.load(Relaxed).wrapping_add(1));
     // SAFETY: `HANDLER` only ever holds pointers made of `fn(Ipi)` items.
     let handler: fn(Ipi) = unsafe { core::mem::transmute(HANDLER.load(Relaxed)) };
     handler(ipi);

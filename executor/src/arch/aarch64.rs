@@ -8,8 +8,9 @@ use super::IrqState;
 use crate::context::Context;
 use crate::cpu::CpuLocal;
 use crate::stack::context_at;
-use crate::trace::{KEY_IRQS, KEY_PREEMPT, Role};
+use crate::trace::{KEY_IRQS, KEY_PREEMPT, KEY_STAMPS, Role};
 use core::arch::asm;
+use core::mem::offset_of;
 use core::sync::atomic::AtomicU32;
 
 /// An `asm!` whose instruction behind the label `771` is a trap site (`crate::trace`): the section `.trace_sites` holds a record
@@ -28,6 +29,41 @@ macro_rules! site {
             trace_role = const $role as u32,
             trace_keys = const $keys,
             options(nostack, preserves_flags)
+        )
+    };
+}
+
+/// An `asm!` of one instruction that is a trap site as in `site!`, and also has a twin: the same instruction out of line, after which
+/// the counter is stored `$at` bytes behind the start of the CPU's block.
+macro_rules! stamped_site {
+    ($role:expr, $keys:expr, $at:expr, $code:literal, [$($operands:tt)*]) => {
+        asm!(
+            concat!("771: ", $code),
+            "773:",
+            ".pushsection .text.stamps, \"ax\"",
+            concat!("772: ", $code),
+            "stp x16, x17, [sp, #-16]!",
+            "mrs x16, cntvct_el0",
+            "mrs x17, tpidr_el1",
+            "str x16, [x17, #{stamp_at}]",
+            "ldp x16, x17, [sp], #16",
+            "b 773b",
+            ".popsection",
+            ".pushsection .trace_sites, \"a\"",
+            ".balign 4",
+            ".long 771b - .",
+            ".long {trace_role}",
+            ".long {trace_keys}",
+            ".long 771b - .",
+            ".long 772b - .",
+            ".long {stamp_keys}",
+            ".popsection",
+            $($operands)*
+            stamp_at = const $at,
+            trace_role = const $role as u32,
+            trace_keys = const $keys,
+            stamp_keys = const KEY_STAMPS,
+            options(preserves_flags)
         )
     };
 }
@@ -133,6 +169,19 @@ pub(crate) unsafe fn store_traced<const ROLE: u32, const KEYS: u32, const OFFSET
     };
 }
 
+/// As [`store_traced`], and notes when: the poll of a task begins with it.
+///
+/// # Safety
+/// As there.
+#[inline(always)]
+pub(crate) unsafe fn store_polled<const ROLE: u32, const KEYS: u32, const OFFSET: usize>(base: *const (), value: *mut ()) {
+    // SAFETY: by the caller's contract. The twin uses the stack below SP, which kernel code does not.
+    unsafe {
+        stamped_site!(ROLE, KEYS, offset_of!(CpuLocal, polled_at), "str {1}, [{0}, #{offset}]",
+[in(reg) base, in(reg) value, offset = const OFFSET,])
+    };
+}
+
 /// As [`store_traced`], of zero.
 ///
 /// # Safety
@@ -147,11 +196,14 @@ pub(crate) unsafe fn clear_traced<const ROLE: u32, const KEYS: u32, const OFFSET
     };
 }
 
-/// Stores `value` in a counter, at a site for `KEYS` of role `ROLE`. Relaxed; a compiler barrier.
+/// Stores `value` in the counter of an interrupt that was acknowledged, at a site for `KEYS` of role `ROLE`, and notes when. Relaxed;
+/// a compiler barrier.
 #[inline(always)]
 pub fn store_counter<const ROLE: u32, const KEYS: u32>(counter: &AtomicU32, value: u32) {
-    // SAFETY: a relaxed store to a word that may be written.
-    unsafe { site!(ROLE, KEYS, ["771: str {1:w}, [{0}]"], [in(reg) counter.as_ptr(), in(reg) value,]) };
+    // SAFETY: a relaxed store to a word that may be written. The twin uses the stack below SP, which kernel code does not.
+    unsafe {
+        stamped_site!(ROLE, KEYS, offset_of!(CpuLocal, acked_at), "str {1:w}, [{0}]", [in(reg) counter.as_ptr(), in(reg) value,])
+    };
 }
 
 /// The context block of the stack that this code runs on: found by masking SP, so it stays right across a migration.

@@ -62,6 +62,15 @@ pub(crate) unsafe fn store_traced<const ROLE: u32, const KEYS: u32, const OFFSET
     unsafe { AtomicPtr::from_ptr(base.byte_add(OFFSET).cast_mut().cast::<*mut ()>()) }.store(value, Relaxed);
 }
 
+/// As [`store_traced`].
+///
+/// # Safety
+/// As there.
+pub(crate) unsafe fn store_polled<const ROLE: u32, const KEYS: u32, const OFFSET: usize>(base: *const (), value: *mut ()) {
+    // SAFETY: by the caller's contract.
+    unsafe { store_traced::<ROLE, KEYS, OFFSET>(base, value) };
+}
+
 /// As [`store_traced`], of zero.
 ///
 /// # Safety

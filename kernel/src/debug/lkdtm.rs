@@ -1,13 +1,14 @@
 //! `/sys/kernel/debug/provoke-crash`: lets root break the kernel in ways that the oops policy answers (Linux: drivers/misc/lkdtm).
 //!
 //! `DIRECT` does it in the writer's own system call, `INT_HARDWARE_ENTRY` in a timer's hard interrupt shortly after. Reading
-//! either lists the types. Names and meanings are Linux's; `SPIN_*`, which break nothing, are for trying tracers.
+//! either lists the types. Names and meanings are Linux's; `SPIN_*`, which break nothing, are for trying tracers, and may be followed
+//! by how many microseconds they are to take.
 
 use core::fmt::Write;
 use core::pin::Pin;
-use core::sync::atomic::{AtomicUsize, Ordering::*};
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering::*};
 use vigil_abi::Errno;
-use vigil_executor::time::{self, MSEC};
+use vigil_executor::time::{self, MSEC, USEC};
 use vigil_executor::timer::Timer;
 use vigil_fs::vnode::SeqBuf;
 
@@ -50,13 +51,16 @@ fn store(at: usize) {
     unsafe { core::arch::asm!("str wzr, [{}]", in(reg) at, options(nostack)) };
 }
 
-/// How long the spins take: longer than anything else takes, shorter than what a watchdog would mind.
+/// How long the spins take unless they are told: longer than anything else takes, shorter than what a watchdog would mind.
 const SPIN: u64 = 20 * MSEC;
+/// What the next one was told, nanoseconds; 0: nothing.
+static SPIN_FOR: AtomicU64 = AtomicU64::new(0);
 
 /// Uses the CPU without giving way: something for tracers to find.
 #[inline(never)]
 fn spin() {
-    let end = time::now().saturating_add(SPIN);
+    let told = SPIN_FOR.swap(0, Relaxed);
+    let end = time::now().saturating_add(if told == 0 { SPIN } else { told });
     while time::now() < end {
         core::hint::spin_loop();
     }
@@ -91,8 +95,16 @@ fn exhaust(left: usize) -> usize {
 }
 
 fn find(data: &[u8]) -> Result<usize, Errno> {
-    let name = data.trim_ascii();
-    CRASHES.iter().position(|(n, _)| n.as_bytes() == name).ok_or(Errno::EINVAL)
+    let words = core::str::from_utf8(data).map_err(|_| Errno::EINVAL)?;
+    let (name, micros) = words.trim().split_once(' ').map_or((words.trim(), None), |(name, n)| (name, Some(n)));
+    let name = name.as_bytes();
+    let found = CRASHES.iter().position(|(n, _)| n.as_bytes() == name).ok_or(Errno::EINVAL)?;
+    if let Some(micros) = micros {
+        // At most a second.
+        let micros = micros.parse::<u64>().ok().filter(|n| (1..=1_000_000).contains(n) && name.starts_with(b"SPIN_")).ok_or(Errno::EINVAL)?;
+        SPIN_FOR.store(micros * USEC, Relaxed);
+    }
+    Ok(found)
 }
 
 /// What the interrupt is to do.

@@ -6,24 +6,30 @@
 //! answers are not left out (no coordinated omission).
 //!
 //! ```text
-//!   due ──────► handler ──► woken ─────► resumed ────► EL0
-//!   comparator  vector,     read's task  its poll has  the program reads CNTVCT_EL0 after
-//!               ack, timer  is queued    begun         the system call
+//!   due ──────► vector ────► acked ───────► woken ────► polled ─────► read ──► EL0
+//!   comparator  the CPU has  the line is    read's      the executor           the program reads CNTVCT_EL0 after
+//!               saved x0,x1  known          task is     begins its             the system call
+//!                                           queued      poll
 //! ```
 //!
-//! Stamps are values of the generic counter, which the program reads as well.
+//! Stamps are values of the generic counter, which the program reads as well. Those at the vector, behind the acknowledge and at the
+//! poll's beginning are the CPU's ([`KEY_STAMPS`](vigil_executor::trace::KEY_STAMPS)), taken while somebody measures; where an
+//! interrupt or poll had begun before the one in question was due, its stage is empty. What a late sample is to be blamed on is
+//! noted by [`blame`].
 
 use core::mem::offset_of;
 use core::pin::Pin;
-use core::sync::atomic::{AtomicU64, Ordering::{Acquire, Relaxed, Release}};
+use crate::trace::{self, blame};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::{Acquire, Relaxed, Release}};
 use vigil_abi::Errno;
 use vigil_abi::poll::POLLIN;
 use vigil_abi::stat::S_IFCHR;
 use vigil_executor::arch::{self, counter};
-use vigil_executor::cpu::CpuId;
+use vigil_executor::cpu::{CpuId, local};
 use vigil_executor::lock_class;
 use vigil_executor::sync::SpinLock;
 use vigil_executor::time::{MSEC, Nanos, SEC, USEC, nanos_to_counter, now};
+use vigil_executor::task::current;
 use vigil_executor::timer::Timer;
 use vigil_executor::wait::WaitQueue;
 use vigil_fs::dev::{chrdev, devtmpfs};
@@ -41,31 +47,35 @@ const LONGEST: Nanos = 10 * SEC;
 /// From the start to the first expiry: time for the program to read.
 const LEAD: Nanos = MSEC;
 
-/// What a read gives: seven words in native order. All but the last two are counter values.
+/// What a read gives: nine words in native order, the first five counter values.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
 struct Sample {
     /// When the timer should have expired.
     due: u64,
-    /// When its function ran, in the hard interrupt.
-    handler: u64,
+    /// When the interrupt's vector was entered.
+    vector: u64,
+    /// When it had been acknowledged.
+    acked: u64,
     /// When the reader's wake was done.
     woken: u64,
-    /// When the reader's poll came to this file.
-    resumed: u64,
+    /// When the reader's poll began.
+    polled: u64,
     /// The CPU of the interrupt.
     cpu: u64,
     /// Periods between the sample before and this one that gave none.
     missed: u64,
     /// Counts samples.
     sequence: u64,
+    /// The reader's priority as /proc/PID/stat has it, plus 100: 99 is deadline, 100 to 199 real-time, from 200 on fair.
+    class: u64,
 }
 
 const SAMPLE: usize = size_of::<Sample>();
 
 impl Sample {
     fn bytes(&self) -> [u8; SAMPLE] {
-        let words = [self.due, self.handler, self.woken, self.resumed, self.cpu, self.missed, self.sequence];
+        let words = [self.due, self.vector, self.acked, self.woken, self.polled, self.cpu, self.missed, self.sequence, self.class];
         let mut bytes = [0; SAMPLE];
         for (to, word) in bytes.chunks_exact_mut(8).zip(words) {
             to.copy_from_slice(&word.to_ne_bytes());
@@ -81,6 +91,8 @@ struct State {
     due: Nanos,
     /// The sample that waits to be read; its sequence number is 0 if there is none.
     sample: Sample,
+    /// When that was due.
+    asked: Nanos,
     taken: u64,
     missed: u64,
 }
@@ -92,11 +104,13 @@ struct IrqLat {
     /// When the reader of `State::sample` had been woken; 0 while its interrupt is at it.
     woken: AtomicU64,
     wait: WaitQueue,
+    /// Whether it wants the stamps.
+    stamping: AtomicBool,
 }
 
 /// Hard interrupt: the time has come.
 fn fired(timer: &Timer) {
-    let handler = counter();
+    let (vector, acked) = (local().vector_at.load(Relaxed), local().acked_at.load(Relaxed));
     // SAFETY: every `Timer` with this function is the field of an `IrqLat`, whose drop cancels it.
     let this = unsafe { &*core::ptr::from_ref(timer).byte_sub(offset_of!(IrqLat, timer)).cast::<IrqLat>() };
     let fresh = {
@@ -109,8 +123,12 @@ fn fired(timer: &Timer) {
         if fresh {
             state.taken += 1;
             let missed = core::mem::take(&mut state.missed);
-            let cpu = CpuId::current().index() as u64;
-            state.sample = Sample { due: nanos_to_counter(due), handler, woken: 0, resumed: 0, cpu, missed, sequence: state.taken };
+            let (at, cpu) = (nanos_to_counter(due), CpuId::current().index() as u64);
+            // Before the stamp, the interrupt that this is in had begun already.
+            let vector = vector.max(at);
+            let acked = acked.max(vector);
+            state.sample = Sample { due: at, vector, acked, cpu, missed, sequence: state.taken, ..Sample::default() };
+            state.asked = due;
             this.woken.store(0, Relaxed);
         } else {
             // The one before has not been read.
@@ -139,15 +157,28 @@ impl IrqLat {
         unsafe { Pin::new_unchecked(&self.timer) }
     }
 
-    fn set(&self, period: Nanos) {
+    /// Wants the stamps of interrupts, or no longer. ENOMEM; EBUSY while a CPU comes or goes.
+    fn stamp(&self, on: bool) -> Result<(), Errno> {
+        if self.stamping.swap(on, Relaxed) != on
+            && let Err(e) = trace::stamp(on)
+        {
+            self.stamping.store(!on, Relaxed);
+            return Err(e);
+        }
+        Ok(())
+    }
+
+    fn set(&self, period: Nanos) -> Result<(), Errno> {
         // Nothing starts it any more once this is 0 and its function is not running.
         self.state.lock_irq().period = 0;
         self.timer.cancel();
+        self.stamp(period != 0)?;
         let mut state = self.state.lock_irq();
         *state = State { period, due: now().saturating_add(LEAD), ..State::default() };
         if period != 0 {
             self.timer().start(state.due, 0);
         }
+        Ok(())
     }
 }
 
@@ -155,6 +186,8 @@ impl Drop for IrqLat {
     fn drop(&mut self) {
         self.state.lock_irq().period = 0;
         self.timer.cancel();
+        // If a CPU comes or goes the stamps stay on, until the next measurement ends.
+        let _ = self.stamp(false);
     }
 }
 
@@ -162,11 +195,10 @@ impl FileOps for IrqLat {
     /// The next sample. EAGAIN: it has not come and the file does not wait. EINVAL: the buffer is too small, or there is no
     /// measurement.
     fn read<'a>(&'a self, file: &'a File, buf: &mut IoBufMut<'_>, _: &mut u64) -> OpResult<'a, usize> {
-        let resumed = counter();
         if buf.remaining() < SAMPLE {
             return Err(Stop::Err(Errno::EINVAL));
         }
-        let mut sample = {
+        let (mut sample, asked) = {
             let mut state = self.state.lock_irq();
             if state.period == 0 {
                 return Err(Stop::Err(Errno::EINVAL));
@@ -179,10 +211,14 @@ impl FileOps for IrqLat {
             while self.woken.load(Acquire) == 0 {
                 arch::relax();
             }
-            core::mem::take(&mut state.sample)
+            (core::mem::take(&mut state.sample), state.asked)
         };
         sample.woken = self.woken.load(Relaxed);
-        sample.resumed = resumed;
+        // Masked, so that both are of one CPU. A reader that did not wait was polled before.
+        let (polled, cpu) = arch::without_irqs(|| (local().polled_at.load(Relaxed), CpuId::current()));
+        sample.polled = polled.max(sample.woken);
+        sample.class = current().map_or(0, |task| (i64::from(task.prio()) + 100) as u64);
+        blame::sample(asked, cpu, sample.sequence);
         match buf.copy_out(&sample.bytes()) {
             Ok(copied) => Ok(copied),
             Err(fault) => {
@@ -198,7 +234,7 @@ impl FileOps for IrqLat {
         }
     }
 
-    /// The period. EINVAL: not eight bytes, or too short or too long.
+    /// The period. EINVAL: not eight bytes, or too short or too long; EBUSY: a CPU comes or goes.
     fn write<'a>(&'a self, _: &'a File, buf: &mut IoBuf<'_>, _: &mut u64) -> OpResult<'a, usize> {
         let mut bytes = [0; 8];
         if buf.remaining() != bytes.len() {
@@ -209,7 +245,7 @@ impl FileOps for IrqLat {
         if period != 0 && !(SHORTEST..=LONGEST).contains(&period) {
             return Err(Stop::Err(Errno::EINVAL));
         }
-        self.set(period);
+        self.set(period)?;
         Ok(copied)
     }
 
@@ -230,12 +266,16 @@ impl FileOps for IrqLat {
 
 fn open(_: &Inode, _: u32) -> Result<Opened, Errno> {
     let state = SpinLock::new(lock_class!("irqlat"), State::default());
-    let made = KArc::try_new(IrqLat { timer: Timer::new(fired), state, woken: AtomicU64::new(0), wait: WaitQueue::new() })?;
+    let made = KArc::try_new(IrqLat { timer: Timer::new(fired), state, woken: AtomicU64::new(0), wait: WaitQueue::new(), stamping: AtomicBool::new(false) })?;
     Ok(Opened::Own(unsize!(KArc, made => dyn FileOps)))
 }
 
 /// Registers the device, for the superuser: its interrupts come before every task.
 pub(super) fn init() -> Result<(), Errno> {
     chrdev::register(MAJOR, MINOR, 1, "irqlat", open)?;
-    devtmpfs::device_node("irqlat", S_IFCHR | 0o600, MAJOR, MINOR)
+    devtmpfs::device_node("irqlat", S_IFCHR | 0o600, MAJOR, MINOR)?;
+    vigil_fs::proc::sys_root()?.subdir("kernel/debug")?.add_file_rw("irqlat_blame", 0o600, |out| blame::show(out), |data| {
+        let text = core::str::from_utf8(data).map_err(|_| Errno::EINVAL)?;
+        blame::arm(text.trim().parse().map_err(|_| Errno::EINVAL)?)
+    })
 }

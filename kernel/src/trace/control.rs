@@ -5,7 +5,7 @@
 use super::event::EVENTS;
 use super::latency::Tracer;
 use super::ring::{Ring, SLOT_SIZE, Slot};
-use super::{longest, report, runqueue, schedstat, state};
+use super::{blame, longest, report, runqueue, schedstat, state};
 use crate::arch::aarch64::jump_label;
 use crate::smp;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
@@ -13,7 +13,7 @@ use vigil_abi::Errno;
 use vigil_executor::cpu::{CpuId, CpuMask};
 use vigil_executor::lock_class;
 use vigil_executor::sync::SpinLock;
-use vigil_executor::trace::{KEY_HARDIRQ, KEY_IRQS, KEY_PREEMPT, KEY_SWITCH, KEY_USER, KEY_WAKE};
+use vigil_executor::trace::{KEY_HARDIRQ, KEY_IRQS, KEY_LINES, KEY_PREEMPT, KEY_STAMPS, KEY_SWITCH, KEY_USER, KEY_WAKE};
 use vigil_mem::{Gfp, KBox, VirtAddr, vmalloc};
 
 /// Held over a change of what is on. Polls only.
@@ -35,20 +35,45 @@ fn wanted() -> u32 {
         Tracer::Wakeup | Tracer::WakeupRt | Tracer::WakeupDl => KEY_WAKE | KEY_SWITCH,
         Tracer::Poll => KEY_SWITCH | KEY_USER | KEY_HARDIRQ,
     };
+    if blame::is_armed() {
+        keys |= KEY_IRQS | KEY_HARDIRQ | KEY_SWITCH | KEY_WAKE | KEY_LINES;
+    }
+    if STAMPING.load(Relaxed) != 0 {
+        keys |= KEY_STAMPS;
+    }
     if runqueue::COUNTING.load(Relaxed) || schedstat::enabled() {
         keys |= KEY_WAKE | KEY_SWITCH;
     }
     keys
 }
 
-/// Makes `change`, and switches the sites accordingly. If that fails it is taken back by `undo`.
-fn apply(change: impl FnOnce(), undo: impl FnOnce()) -> Result<(), Errno> {
+/// Makes `change`, and switches the sites accordingly. If that fails it is taken back by `undo`. ENOMEM; EBUSY while a CPU comes or
+/// goes.
+pub fn apply(change: impl FnOnce(), undo: impl FnOnce()) -> Result<(), Errno> {
     let guard = CHANGE.lock();
     change();
     let result = jump_label::set(wanted());
     if result.is_err() {
         undo();
     }
+    drop(guard);
+    result
+}
+
+/// How many want the stamps of interrupts.
+static STAMPING: AtomicUsize = AtomicUsize::new(0);
+
+/// Wants the stamps of interrupts (`KEY_STAMPS`), or wants them no longer. ENOMEM; EBUSY while a CPU comes or goes: then nothing has changed.
+pub fn stamp(on: bool) -> Result<(), Errno> {
+    let add = |n: usize| _ = STAMPING.fetch_add(n, Relaxed);
+    let (there, back) = if on { (1, usize::MAX) } else { (usize::MAX, 1) };
+    apply(|| add(there), || add(back))
+}
+
+/// Runs `f` while all other CPUs wait in an interrupt. EBUSY while a CPU comes or goes.
+pub fn hold_all(f: impl FnOnce()) -> Result<(), Errno> {
+    let guard = CHANGE.lock();
+    let result = smp::stop_others_while(f).map_err(|smp::Unsteady| Errno::EBUSY);
     drop(guard);
     result
 }

@@ -4,17 +4,18 @@ use super::event::{self, Record};
 use super::latency::{Ended, Tracer};
 use super::report::{self, Note};
 use super::state::{self, CpuTrace, SAMPLE, Who, emit, enter};
-use super::{longest, runqueue, schedstat, text_chain};
+use super::{blame, longest, runqueue, schedstat, text_chain};
 use crate::arch::aarch64::entry::vigil_el0_call;
 use crate::arch::aarch64::jump_label::{DAIF, Doing};
 use crate::arch::aarch64::trap::vigil_el1_irq_traced;
 use crate::arch::aarch64::vectors::ExceptionFrame;
 use crate::debug::backtrace::walk;
 use crate::task::thread::Thread;
+use core::sync::atomic::Ordering::Relaxed;
 use vigil_drivers::irq::line_of_counter;
 use vigil_executor::arch;
 use vigil_executor::context::Context;
-use vigil_executor::cpu::CpuId;
+use vigil_executor::cpu::{CpuId, local};
 use vigil_executor::task::{Coming, Task};
 use vigil_executor::time;
 use vigil_executor::trace::{Event, Role};
@@ -32,7 +33,15 @@ pub fn trap(role: Role, frame: &ExceptionFrame, doing: Doing) {
         let begun = time::now();
         told(cpu, begun, role, frame, doing);
         // What this took is nobody's section.
-        cpu.with_section(|s| s.leave_out(time::now().saturating_sub(begun)));
+        let took = time::now().saturating_sub(begun);
+        cpu.with_section(|s| s.leave_out(took));
+        cpu.blame.leave_out(took);
+        // And neither the stamps' twins have been executed where this site is one's, too.
+        match role {
+            Role::Line => local().acked_at.store(arch::counter(), Relaxed),
+            Role::Current => local().polled_at.store(arch::counter(), Relaxed),
+            _ => {}
+        }
     });
 }
 
@@ -56,6 +65,7 @@ fn told(cpu: &CpuTrace, now: u64, role: Role, frame: &ExceptionFrame, doing: Doi
         (Role::Line, Doing::Store { base, .. }) => line(cpu, base),
         (Role::Idle, _) => {
             schedstat::idles();
+            cpu.blame.idles(now, Who::idle(CpuId::current()));
             switch(cpu, Who::idle(CpuId::current()), true);
         }
         (Role::UserIn, _) if state::tracer() == Tracer::Poll => {
@@ -75,19 +85,30 @@ fn rest(frame: &ExceptionFrame) {
         if follows {
             cpu.with_section(|s| s.end(0));
         }
+        cpu.blame.forget_section();
         follows
     });
     // SAFETY: what the site would have done; interrupts are masked in the handler as they were there.
     unsafe { core::arch::asm!("wfi", options(nostack, preserves_flags)) };
-    if follows == Some(true) {
-        enter(|cpu| cpu.with_section(|s| s.begin(time::now(), frame.pc as usize)));
-    }
+    enter(|cpu| {
+        let now = time::now();
+        if follows == Some(true) {
+            cpu.with_section(|s| s.begin(now, frame.pc as usize));
+        }
+        cpu.blame.masks(now, || cpu.runs(), true, frame.pc as usize, 0);
+    });
 }
 
 /// The interrupt mask changes.
 fn mask(cpu: &CpuTrace, now: u64, was: bool, is: bool, pc: usize, fp: usize) {
+    if was == is {
+        return;
+    }
+    if blame::is_on() {
+        cpu.blame.masks(now, || cpu.runs(), is, pc, fp);
+    }
     let tracer = state::tracer();
-    if was == is || !tracer.follows_irqs() {
+    if !tracer.follows_irqs() {
         return;
     }
     let counted = tracer.follows_count() && Context::here().count() != 0;
@@ -153,6 +174,7 @@ fn polls(cpu: &CpuTrace, now: u64, task: &Task, resumed: Option<()>, irqs_off: b
         schedstat::parked(before.task, now);
     }
     schedstat::runs(task, now);
+    cpu.blame.polls(now, Who::of(task));
     switch(cpu, Who::of(task), irqs_off);
     let key = core::ptr::from_ref(task) as usize;
     let tracer = state::tracer();
@@ -220,6 +242,9 @@ fn poll_ends(cpu: &CpuTrace, now: u64, ended: Option<&Task>, pc: usize, fp: usiz
 fn woken(cpu: &CpuTrace, now: u64, task: &Task, target: CpuId) {
     let (who, coming) = (Who::of(task), task.coming());
     schedstat::woken(task, coming, task.cpu(), target, now);
+    if blame::is_on() {
+        cpu.blame.wakes(now, cpu.runs(), who, target);
+    }
     let target = target.index() as i32;
     let from = task.cpu().index() as i32;
     let head = || Record::new().bytes(&who.comm).int(who.pid as i32).int(who.prio.into());
@@ -242,6 +267,9 @@ fn woken(cpu: &CpuTrace, now: u64, task: &Task, target: CpuId) {
 /// The counter at `counter` is that of the line whose handlers run now.
 fn line(cpu: &CpuTrace, counter: usize) {
     line_ends(cpu);
+    if blame::is_on() {
+        cpu.blame.acknowledged(time::now(), cpu.runs(), counter);
+    }
     if let Some((virq, name)) = line_of_counter(counter) {
         cpu.line.set(Some(virq));
         cpu.unhandled.set(false);
@@ -279,6 +307,9 @@ pub fn hardirq_enter(sp: usize, interrupted: &Context, from_el0: bool) {
     enter(|cpu| {
         let now = time::now();
         cpu.irq_since.set(now);
+        if !interrupted.is_resting() {
+            cpu.blame.forget_section();
+        }
         let tracer = state::tracer();
         let goes_on = interrupted.is_resting() || tracer.follows_count() && interrupted.count() != 0;
         if tracer.follows_irqs() && !(goes_on && cpu.section.get().is_open()) {
@@ -305,6 +336,9 @@ pub fn hardirq_exit(interrupted: &Context, goes_on: bool) {
     enter(|cpu| {
         line_ends(cpu);
         let (now, tracer) = (time::now(), state::tracer());
+        if blame::is_on() {
+            cpu.blame.interrupted(now, cpu.runs(), cpu.irq_since.get());
+        }
         if tracer == Tracer::Poll {
             cpu.with_section(|s| s.leave_out(now.saturating_sub(cpu.irq_since.get())));
         } else if tracer.follows_irqs() && goes_on && !(tracer.follows_count() && interrupted.count() != 0) {

@@ -21,6 +21,7 @@
 //! | `runqueue`, `report`, `text_chain`, `sampling` | waits for the CPU; the longest section and what it was in |
 //! | `longest` | the longest sections by place |
 //! | `schedstat` | `kernel.sched_schedstats` |
+//! | [`blame`] | what late samples of `/dev/irqlat` are blamed on |
 //! | `control` | what is asked for: rings and sites |
 //! | `read`, `files`, `events` | the files |
 
@@ -30,6 +31,8 @@ pub mod ring;
 pub mod stamps;
 pub mod text;
 
+#[cfg(target_os = "none")]
+pub mod blame;
 #[cfg(target_os = "none")]
 mod control;
 #[cfg(target_os = "none")]
@@ -56,7 +59,7 @@ mod state;
 mod text_chain;
 
 #[cfg(target_os = "none")]
-pub use control::count_tasks;
+pub use control::{count_tasks, stamp};
 #[cfg(target_os = "none")]
 pub use files::init;
 #[cfg(target_os = "none")]

@@ -3,6 +3,7 @@
 //! Whatever traces runs in [`enter`]: interrupts masked, and marked, so that sites which its own code comes by tell nothing. It may
 //! have come from the middle of anything, locks held: it takes none that others take, wakes nobody and allocates nothing.
 
+use super::blame;
 use super::event::{self, EVENTS, Record};
 use super::latency::{Section, Tracer};
 use super::ring::{Head, Ring};
@@ -66,6 +67,8 @@ pub struct CpuTrace {
     pub call: Cell<Option<usize>>,
     /// Where the last interrupt found the poll that is measured.
     pub sample: Cell<[usize; SAMPLE]>,
+    /// What a late sample is blamed on.
+    pub blame: blame::Ring,
     ring: AtomicPtr<Ring<'static>>,
 }
 
@@ -85,6 +88,7 @@ impl CpuTrace {
             irq_since: Cell::new(0),
             call: Cell::new(None),
             sample: Cell::new([0; SAMPLE]),
+            blame: blame::Ring::new(),
             ring: AtomicPtr::new(core::ptr::null_mut()),
         }
     }

@@ -58,6 +58,11 @@ impl Histogram {
         self.max
     }
 
+    /// The sum of all.
+    pub fn sum(&self) -> u128 {
+        self.sum
+    }
+
     /// The mean.
     pub fn mean(&self) -> u64 {
         (self.sum / u128::from(self.total.max(1))) as u64
@@ -99,7 +104,7 @@ mod tests {
         let mut h = Histogram::new();
         (1..=100_000).for_each(|v| h.add(v % 20 + 1));
         h.add(1_000_000);
-        assert_eq!((h.percentile(50_000), h.percentile(99_999), h.max(), h.total()), (10, 20, 1_000_000, 100_001));
+        assert_eq!((h.percentile(50_000), h.percentile(99_999), h.max(), h.total()), (11, 20, 1_000_000, 100_001));
         assert_eq!(h.percentile(100_000), 1_000_000);
     }
 }

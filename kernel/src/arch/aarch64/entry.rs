@@ -20,7 +20,7 @@ use core::cell::Cell;
 use core::mem::offset_of;
 use core::sync::atomic::AtomicU32;
 use vigil_executor::stack::{CONTEXT_SIZE, STACK_SIZE};
-use vigil_executor::trace::{KEY_HARDIRQ, KEY_USER, Role};
+use vigil_executor::trace::{KEY_HARDIRQ, KEY_STAMPS, KEY_USER, Role};
 
 /// What a fast call returns when it would have to wait. No system call's result has this value.
 pub const NOT_YET: i64 = i64::MIN;
@@ -185,7 +185,40 @@ const USER_STAMP: usize = 0;
 /// Bytes of the frame that `vigil_enter_user` keeps: x19–x30.
 const KERNEL_FRAME: usize = 96;
 
+/// An assembler's macro `$name` for an instruction at an interrupt's vector whose twin notes when that was, see
+/// `vigil_executor::trace`. What is in x0 and x1 may go after the instruction.
+macro_rules! stamped {
+    ($name:literal) => {
+        concat!(
+            "    .macro ",
+            $name,
+            r#" instruction
+771:
+    \instruction
+772:
+    .pushsection .text.stamps, "ax"
+773:
+    \instruction
+    mrs     x0, cntvct_el0
+    mrs     x1, tpidr_el1
+    str     x0, [x1, #{VECTOR_AT}]
+    b       772b
+    .popsection
+    .pushsection .trace_sites, "a"
+    .balign 4
+    .long   771b - .
+    .long   773b - .
+    .long   {KEY_STAMPS}
+    .popsection
+    .endm
+"#
+        )
+    };
+}
+pub(super) use stamped;
+
 global_asm!(
+    stamped!("el0_stamped"),
     r#"
     // An instruction at which tracers can look, see `vigil_executor::trace`.
     .macro user_site role, instruction
@@ -199,8 +232,12 @@ global_asm!(
     .popsection
     .endm
 
-    .macro save_caller_saved stamp=0
+    .macro save_caller_saved stamp=0 irq=0
+        .if \irq
+        el0_stamped "stp x0, x1, [sp, #0]"
+        .else
         stp     x0, x1, [sp, #0]
+        .endif
         .if \stamp
         mrs     x0, pmccntr_el0
         mrs     x1, tpidr_el1
@@ -352,7 +389,7 @@ el0_other:
     .balign 64
     .global vigil_el0_irq
 vigil_el0_irq:
-    save_caller_saved {STAMPS}
+    save_caller_saved {STAMPS}, 1
     mrs     x9, tpidr_el1
     ldr     x9, [x9, #{IRQ_SP}]
     mov     sp, x9
@@ -474,6 +511,8 @@ vigil_enter_user:
     IRQ_TRACED = sym super::trap::vigil_el0_irq_traced,
     KEY_HARDIRQ = const KEY_HARDIRQ,
     KEY_USER = const KEY_USER,
+    KEY_STAMPS = const KEY_STAMPS,
+    VECTOR_AT = const offset_of!(vigil_executor::cpu::CpuLocal, vector_at),
     USER_IN = const Role::UserIn as u32,
     USER_OUT = const Role::UserOut as u32,
 );

@@ -1,8 +1,9 @@
 //! Switching trace sites (`vigil_executor::trace`) on and off in the running kernel's text.
 //!
 //! A record of the section `.trace_sites` names an instruction and the keys for which it is changed. While none of them is
-//! wanted the instruction is what the compiler made of it. Else a NOP is a branch to the record's target, a call goes to that
-//! instead, and anything else is a BRK with the number of its record, for which [`trap`] does what the instruction does.
+//! wanted the instruction is what the compiler made of it. Else a NOP, or an instruction with a twin, is a branch to the record's
+//! target, a call goes to that instead, and anything else is a BRK with the number of its record, for which [`trap`] does what the
+//! instruction does. Of two records for one instruction, neighbours, the first that is wanted counts.
 //!
 //! All other CPUs are held in an interrupt meanwhile, and synchronise their instruction stream before they go on: not every
 //! instruction here is one of those that may be changed while they are executed (Arm ARM B2.2.5). The text itself is
@@ -46,6 +47,11 @@ const BL: u32 = 0x9400_0000;
 const OPCODE: u32 = 0xfc00_0000;
 
 impl Site {
+    /// Whether the target is a place, not a role.
+    fn has_target(&self) -> bool {
+        Role::of(self.target as u32).is_none()
+    }
+
     fn address(&self) -> usize {
         (&raw const self.at as usize).wrapping_add_signed(self.at as isize)
     }
@@ -53,7 +59,7 @@ impl Site {
     /// What is there while it is on; `off` is the instruction while it is not.
     fn on(&self, index: usize, off: u32) -> u32 {
         let is_call = off & OPCODE == BL;
-        if off == NOP || is_call {
+        if self.has_target() {
             let target = (&raw const self.target as usize).wrapping_add_signed(self.target as isize);
             let distance = (target.wrapping_sub(self.address()) >> 2) as u32 & !OPCODE;
             if is_call { BL | distance } else { B | distance }
@@ -107,10 +113,16 @@ pub fn set(keys: u32) -> Result<(), Errno> {
 
 /// Changes the text. This CPU alone runs, interrupts masked.
 fn patch(originals: &[u32], keys: u32) {
-    let mut writable = None;
-    for (index, (site, &off)) in sites().iter().zip(originals).enumerate() {
+    let (all, mut writable) = (sites(), None);
+    for (index, (site, &off)) in all.iter().zip(originals).enumerate() {
         let at = site.address();
-        let wanted = if site.keys & keys != 0 && is_known(off) { site.on(index, off) } else { off };
+        let on = |s: &Site| s.keys & keys != 0;
+        let wanted = if on(site) && (site.has_target() || is_known(off)) { site.on(index, off) } else { off };
+        let before = index.checked_sub(1).and_then(|i| all.get(i));
+        let other = [before.filter(|s| on(s)), all.get(index + 1).filter(|s| on(s) && !on(site))];
+        if other.into_iter().flatten().any(|s| s.address() == at) {
+            continue;
+        }
         // SAFETY: text.
         if unsafe { (at as *const u32).read_volatile() } == wanted {
             continue;

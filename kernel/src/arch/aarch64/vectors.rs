@@ -8,11 +8,12 @@
 //! register frame stays on its own stack, below the frame of the switch. When it ends the wait of an idle CPU it is
 //! a call for the executor's loop, and given back is what a call preserves.
 
+use super::entry::stamped;
 use core::arch::global_asm;
 use core::mem::{offset_of, size_of};
 use vigil_executor::cpu::CpuLocal;
 use vigil_executor::stack::STACK_SIZE;
-use vigil_executor::trace::KEY_HARDIRQ;
+use vigil_executor::trace::{KEY_HARDIRQ, KEY_STAMPS};
 
 /// What an exception at EL1 saves on the stack that it interrupted. `fp` and `pc` first: they are the frame record
 /// {x29, return address} of the AAPCS64, so a back-trace goes from the handler on into what was interrupted.
@@ -46,6 +47,7 @@ unsafe extern "C" {
 }
 
 global_asm!(
+    stamped!("el1_stamped"),
     r#"
     .macro vector target
     .balign 128
@@ -95,8 +97,12 @@ vigil_vectors:
     bad_vector 15
     .balign 128
 
-    .macro save_low stamp=0
+    .macro save_low stamp=0 irq=0
+    .if \irq
+    el1_stamped "stp x0, x1, [sp, #{X}]"
+    .else
     stp     x0, x1, [sp, #{X}]
+    .endif
     .if \stamp
     mrs     x0, pmccntr_el0
     mrs     x1, tpidr_el1
@@ -176,7 +182,7 @@ el1_serror:
     b       .
 
 el1_irq:
-    save_low {STAMPS}
+    save_low {STAMPS}, 1
     mov     x19, sp                             // the interrupted stack
     mrs     x9, tpidr_el1
     ldr     x9, [x9, #{IRQ_SP}]
@@ -274,6 +280,8 @@ bad_exception:
     EL1_IRQ = sym super::trap::vigil_el1_irq,
     EL1_IRQ_TRACED = sym super::trap::vigil_el1_irq_traced,
     KEY_HARDIRQ = const KEY_HARDIRQ,
+    KEY_STAMPS = const KEY_STAMPS,
+    VECTOR_AT = const offset_of!(CpuLocal, vector_at),
     PREEMPT = sym super::trap::vigil_preempt_irq,
     PARK_BIT = const super::trap::PARK.trailing_zeros(),
     SWITCH_FRAME = const super::switch::SWITCH_FRAME,
