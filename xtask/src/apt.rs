@@ -128,12 +128,14 @@ impl Apt {
         ui::step(what, self.command("apt-get").args(args).current_dir(cwd))
     }
 
-    /// The concrete kernel package behind `linux-image-arm64`, such as `linux-image-6.1.0-50-arm64`.
-    pub fn linux_image(&self) -> Result<String> {
-        self.remembered("linux-image", || {
-            let (_, text) = ui::capture(self.command("apt-cache").args(["depends", "linux-image-arm64"]))?;
+    /// The concrete kernel package behind `linux-image-arm64`, such as `linux-image-6.1.0-50-arm64`; `rt`: behind the one with
+    /// PREEMPT_RT.
+    pub fn linux_image(&self, rt: bool) -> Result<String> {
+        let (question, wanted) = if rt { ("linux-image-rt", "linux-image-rt-arm64") } else { ("linux-image", "linux-image-arm64") };
+        self.remembered(question, || {
+            let (_, text) = ui::capture(self.command("apt-cache").args(["depends", wanted]))?;
             let name = text.lines().find_map(|l| l.trim().strip_prefix("Depends: ").filter(|p| p.starts_with("linux-image-")));
-            Ok(name.context("no linux-image-arm64 in this machine's apt sources (is it Debian?)")?.to_string())
+            Ok(name.with_context(|| format!("no {wanted} in this machine's apt sources (is it Debian?)"))?.to_string())
         })
     }
 

@@ -30,7 +30,7 @@ pub fn run(ctx: &Ctx, cases: Vec<Case>, kernel: KernelChoice, prefix: &str) -> R
     build::init(ctx, false)?;
     initramfs::fetch(&apt)?;
     if kernel == KernelChoice::Linux {
-        linux::fetch(ctx)?;
+        linux::fetch(ctx, false)?;
     }
     for case in &cases {
         prepare(ctx, &apt, &dir, case)?;

@@ -40,7 +40,7 @@ pub fn store(ctx: &Ctx, linux: &Counts, vigil: &Counts) -> Result<()> {
     let object = |counts: &Counts| Value::Object(counts.iter().map(|(k, v)| (k.clone(), json!(v))).collect::<Map<_, _>>());
     let value = json!({
         "versions": versions(ctx)?,
-        "linux_release": linux::fetch(ctx)?.release,
+        "linux_release": linux::fetch(ctx, false)?.release,
         "linux": object(linux),
         "vigil": object(vigil),
     });

@@ -24,10 +24,10 @@ const MODULES: [&str; 6] = [
     "drivers/char/hw_random/virtio-rng.ko",
 ];
 
-/// Fetches (once) and unpacks (once) the kernel and the few modules.
-pub fn fetch(ctx: &Ctx) -> Result<Linux> {
+/// Fetches (once) and unpacks (once) the kernel and the few modules; `rt`: the kernel with PREEMPT_RT.
+pub fn fetch(ctx: &Ctx, rt: bool) -> Result<Linux> {
     let apt = Apt::new(ctx)?;
-    let package = apt.linux_image()?;
+    let package = apt.linux_image(rt)?;
     let release = package.trim_start_matches("linux-image-").to_string();
     let dir = apt.unpacked_part(&package, &["./boot/vmlinuz*", "*/kernel/drivers/virtio/*", "*/char/virtio_console.ko", "*/block/virtio_blk.ko", "*/hw_random/*"])?;
     Ok(Linux { image: dir.join(format!("boot/vmlinuz-{release}")), release, dir })
@@ -36,7 +36,7 @@ pub fn fetch(ctx: &Ctx) -> Result<Linux> {
 /// The directory of the device trees in Debian's kernel package, of which those of Broadcom's boards are unpacked.
 pub fn dtbs(ctx: &Ctx) -> Result<PathBuf> {
     let apt = Apt::new(ctx)?;
-    let package = apt.linux_image()?;
+    let package = apt.linux_image(false)?;
     let dir = apt.unpacked_as(&package, "-dtbs", &["*/broadcom/bcm2*-rpi-*.dtb"])?;
     Ok(dir.join("usr/lib").join(package))
 }

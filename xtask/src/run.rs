@@ -57,6 +57,9 @@ pub struct RunArgs {
     /// Which kernel boots
     #[arg(long, value_enum, default_value = "vigil")]
     pub kernel: KernelChoice,
+    /// With --kernel linux: the one with PREEMPT_RT
+    #[arg(long)]
+    pub rt: bool,
     /// Boot this initramfs as it is, instead of busybox
     #[arg(long, value_name = "FILE", conflicts_with_all = ["rootfs", "program"])]
     pub initramfs: Option<PathBuf>,
@@ -106,6 +109,9 @@ pub fn run(ctx: &Ctx, args: &RunArgs) -> Result<i32> {
         return Err(Failure::new(2, format!("{}: no such file", file.display())).into());
     }
     let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal() && std::io::stderr().is_terminal();
+    if args.rt && args.kernel != KernelChoice::Linux {
+        return Err(Failure::new(2, "--rt: only Linux has a kernel of that kind".to_string()).into());
+    }
     let (mut qemu, user_exit) = args.machine.command(ctx)?;
     let scratch = Scratch::new(ctx)?;
     let nonce = nonce(args.machine.icount)?;
@@ -115,7 +121,7 @@ pub fn run(ctx: &Ctx, args: &RunArgs) -> Result<i32> {
         return Err(Failure::new(2, "a program on a Raspberry Pi is run by Vigil, and its output is on the mini UART".to_string()).into());
     }
     let linux = match args.kernel {
-        KernelChoice::Linux => Some(linux::fetch(ctx)?),
+        KernelChoice::Linux => Some(linux::fetch(ctx, args.rt)?),
         KernelChoice::Vigil => None,
     };
     // The files are looked at before the kernel is built: a mistyped name is answered at once.

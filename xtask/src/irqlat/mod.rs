@@ -1,37 +1,44 @@
-//! `cargo xtask irqlat`: measures interrupt latency in QEMU, from a timer's due time to a program, and draws it: a table, a CSV file,
-//! and a picture as SVG and PNG with a histogram for each stage, Linux beside it on request.
+//! `cargo xtask irqlat`: measures interrupt latency, from a timer's due time to a program, in QEMU or on a board, and draws it: a table,
+//! files (CSV, JSON, cyclictest's histogram), and a picture as SVG and PNG with a histogram for each stage, Linux beside it on request.
 mod canvas;
 mod font;
+mod measure;
 mod plot;
+mod serial;
+
+pub use measure::{Kernel, Outcome, in_qemu};
 
 use crate::board::Board;
 use crate::ctx::Ctx;
-use crate::run::KernelChoice;
 use crate::{build, linux, ui, userland};
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::Args;
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::PathBuf;
 
 /// Options of `irqlat`.
 #[derive(Args, Clone, Debug)]
 pub struct IrqlatArgs {
-    /// Board to measure on
+    /// Board to measure on, in QEMU
     #[arg(long, value_enum, default_value = "virt", value_name = "BOARD")]
     pub board: Board,
+    /// Measure on the board whose shell is at this serial port
+    #[arg(long, value_name = "PORT", conflicts_with_all = ["board", "vs"])]
+    pub serial: Option<PathBuf>,
     /// Samples to take
     #[arg(long, default_value = "10000", value_name = "N")]
     pub samples: u64,
     /// Period in microseconds
     #[arg(long, default_value = "1000", value_name = "US", value_parser = clap::value_parser!(u64).range(50..=1_000_000))]
     pub interval: u64,
-    /// What else runs on every CPU
-    #[arg(long, default_value = "none", value_parser = ["none", "cpu", "mem", "fork"])]
+    /// What else runs on the CPU
+    #[arg(long, default_value = "none", value_parser = LOADS)]
     pub load: String,
-    /// Measure Debian's Linux as well, the whole way by clock_nanosleep (virt only)
+    /// Show what the kernel did before the first sample that takes more than this many nanoseconds
+    #[arg(long, value_name = "NS")]
+    pub blame: Option<u64>,
+    /// Measure other kernels as well, the whole way by clock_nanosleep (virt only; may be repeated)
     #[arg(long, value_enum, value_name = "KERNEL")]
-    pub vs: Option<KernelChoice>,
+    pub vs: Vec<Kernel>,
     /// Where the files go
     #[arg(long, default_value = "target/irqlat", value_name = "DIR")]
     pub out: PathBuf,
@@ -40,140 +47,108 @@ pub struct IrqlatArgs {
     pub no_build: bool,
 }
 
-/// What one run of the program printed.
-pub struct Outcome {
-    /// `# name value` lines.
-    pub facts: BTreeMap<String, String>,
-    /// Histograms by stage: least value in nanoseconds, count.
-    pub stages: BTreeMap<String, Vec<(u64, u64)>>,
-    /// All of it.
-    pub text: String,
-}
+/// The program's kinds of load.
+pub const LOADS: [&str; 6] = ["none", "cpu", "mem", "fork", "disk", "irq"];
 
 /// The stages in their order, with what they are.
-pub const STAGES: [(&str, &str); 5] = [
-    ("due-handler", "due to handler"),
-    ("handler-woken", "handler to wake"),
-    ("woken-resumed", "wake to poll"),
-    ("resumed-el0", "poll to EL0"),
-    ("due-el0", "the whole way"),
+pub const STAGES: [(&str, &str); 6] = [
+    ("due-vector", "due to vector"),
+    ("vector-ack", "vector to acknowledge"),
+    ("ack-wake", "acknowledge to wake"),
+    ("wake-poll", "wake to poll"),
+    ("poll-el0", "poll to EL0"),
+    (WHOLE, "the whole way"),
 ];
 
-/// Parses what the program prints.
-pub fn parse(text: &str) -> Result<Outcome> {
-    let mut outcome = Outcome { facts: BTreeMap::new(), stages: BTreeMap::new(), text: text.to_string() };
-    for line in text.lines().map(str::trim_end) {
-        if let Some((name, value)) = line.strip_prefix("# ").and_then(|l| l.split_once(' ')) {
-            outcome.facts.insert(name.to_string(), value.to_string());
-        } else if let [stage, from, count] = line.split(',').collect::<Vec<_>>()[..]
-            && stage != "stage"
-        {
-            let number = |s: &str| s.parse::<u64>().with_context(|| format!("{line:?}: not a number"));
-            outcome.stages.entry(stage.to_string()).or_default().push((number(from)?, number(count)?));
-        }
-    }
-    if !outcome.stages.contains_key("due-el0") {
-        bail!("the program printed no histogram");
-    }
-    Ok(outcome)
-}
-
-impl Outcome {
-    /// The figure `name` of a stage's summary: mean, p50, …, max, in nanoseconds.
-    pub fn figure(&self, stage: &str, name: &str) -> Option<u64> {
-        let words: Vec<&str> = self.facts.get(stage)?.split_whitespace().collect();
-        words.chunks_exact(2).find(|pair| pair[0] == name)?[1].parse().ok()
-    }
-}
-
-/// Runs the program in QEMU, one instruction a nanosecond, and parses what it printed.
-pub fn measure(board: Board, kernel: KernelChoice, program: &Path, arguments: &[&str]) -> Result<Outcome> {
-    let mut command = Command::new("/proc/self/exe");
-    command.args(["run", "--no-build", "--icount", "--timeout", "900", "--board", board.name()]);
-    command.args(["--kernel", if kernel == KernelChoice::Linux { "linux" } else { "vigil" }]);
-    command.args(["--append", crate::bench::LEAN]);
-    let output = command.arg("--").arg(program).args(arguments).stdin(Stdio::null()).output()?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    if !output.status.success() {
-        let error = String::from_utf8_lossy(&output.stderr).into_owned();
-        let lines: Vec<&str> = error.lines().chain(text.lines()).collect();
-        bail!("irqlat: {}: {}", output.status, lines[lines.len().saturating_sub(3)..].join(" / "));
-    }
-    parse(&text)
-}
+/// The whole way, which others are compared by.
+pub const WHOLE: &str = "due-el0";
 
 /// Measures, prints the table, writes the files; the exit status.
 pub fn irqlat(ctx: &Ctx, args: &IrqlatArgs) -> Result<i32> {
-    if args.vs == Some(KernelChoice::Linux) && args.board != Board::Virt {
-        bail!("--vs linux: Linux runs programs on virt only");
+    if !args.vs.is_empty() && args.board != Board::Virt {
+        bail!("--vs: Linux runs programs on virt only");
     }
-    if !args.no_build {
-        build::kernel(ctx, false)?;
-        build::init(ctx, false)?;
-    }
-    let program = userland::program(ctx, "vigil-irqlat", "irqlat")?;
     let (samples, interval) = (args.samples.to_string(), args.interval.to_string());
-    let arguments = ["--samples", &samples, "--interval", &interval, "--load", &args.load];
-    ui::say(&format!("{} samples on {}, load {}: one instruction is one nanosecond", args.samples, args.board.name(), args.load));
-    let ours = measure(args.board, KernelChoice::Vigil, &program, &arguments)?;
+    let threshold = args.blame.map(|ns| ns.to_string());
+    // On a machine of several CPUs QEMU counts the instructions of all: what is measured and the load are on one.
+    let mut arguments = vec!["--samples", &samples, "--interval", &interval, "--load", &args.load, "--cpu", "0"];
+    if let Some(ns) = &threshold {
+        arguments.extend(["--blame", "--threshold", ns]);
+    }
     let mut others = Vec::new();
-    if args.vs == Some(KernelChoice::Linux) {
-        linux::fetch(ctx)?;
+    let (place, ours) = if let Some(port) = &args.serial {
+        ("board".to_string(), measure::on_board(port, &arguments)?)
+    } else {
+        if !args.no_build {
+            build::kernel(ctx, false)?;
+            build::init(ctx, false)?;
+        }
+        let program = userland::program(ctx, "vigil-irqlat", "irqlat")?;
+        let ours = in_qemu(args.board, Kernel::Vigil, &program, &arguments)?;
         let timer = [&arguments[..], &["--timer"]].concat();
-        ui::say("the same by clock_nanosleep, on Vigil and on Linux");
-        others.push(("Vigil, clock_nanosleep", measure(args.board, KernelChoice::Vigil, &program, &timer)?));
-        others.push(("Linux, clock_nanosleep", measure(args.board, KernelChoice::Linux, &program, &timer)?));
-    }
+        let rest = (!args.vs.is_empty()).then_some(Kernel::Vigil).into_iter().chain(args.vs.iter().copied());
+        for kernel in rest {
+            if kernel != Kernel::Vigil {
+                linux::fetch(ctx, kernel == Kernel::LinuxRt)?;
+            }
+            others.push((kernel.name(), in_qemu(args.board, kernel, &program, &timer)?));
+        }
+        (args.board.name().to_string(), ours)
+    };
     table(&ours, &others);
+    ours.blame.iter().for_each(|line| println!("{line}"));
+    write(args, &place, &ours, &others)?;
+    Ok(0)
+}
+
+/// Writes the files.
+fn write(args: &IrqlatArgs, place: &str, ours: &Outcome, others: &[(&str, Outcome)]) -> Result<()> {
     std::fs::create_dir_all(&args.out)?;
-    let name = format!("{}-{}", args.board.name(), args.load);
+    let name = format!("{place}-{}", args.load);
     let file = |extension: &str| args.out.join(format!("{name}.{extension}"));
-    std::fs::write(file("csv"), &ours.text)?;
-    for (other, outcome) in &others {
-        let other = other.to_lowercase().replace(", clock_nanosleep", "-timer");
-        std::fs::write(args.out.join(format!("{name}-{other}.csv")), &outcome.text)?;
+    for (extension, text) in &ours.files {
+        std::fs::write(file(extension), text)?;
     }
-    let picture = plot::Picture { board: args.board.name(), load: &args.load, ours: &ours, others: &others };
-    let mut svg = canvas::Svg::new(plot::WIDTH, plot::HEIGHT);
+    for (other, outcome) in others {
+        for (extension, text) in outcome.files.iter().filter(|(extension, _)| *extension != "json") {
+            std::fs::write(args.out.join(format!("{name}-{}-timer.{extension}", other.to_lowercase())), text)?;
+        }
+    }
+    let picture = plot::Picture { place, load: &args.load, ours, others };
+    let mut svg = canvas::Svg::new(plot::WIDTH, picture.height());
     picture.draw(&mut svg);
     std::fs::write(file("svg"), svg.finish())?;
-    let mut png = canvas::Png::new(plot::WIDTH, plot::HEIGHT);
+    let mut png = canvas::Png::new(plot::WIDTH, picture.height());
     picture.draw(&mut png);
     std::fs::write(file("png"), png.finish()?)?;
-    ui::say(&format!("{} and .csv, .svg", file("png").display()));
-    Ok(0)
+    ui::say(&format!("{} and .svg, .csv, .json, .hist", file("png").display()));
+    Ok(())
 }
 
 /// The columns of the table.
 pub const COLUMNS: [&str; 7] = ["mean", "p50", "p90", "p99", "p99.9", "p99.99", "max"];
 
 fn table(ours: &Outcome, others: &[(&str, Outcome)]) {
-    println!("{:<24}{}", "virtual time (QEMU), ns", COLUMNS.map(|c| format!("{c:>9}")).concat());
+    let time = if plot::is_virtual(ours) { "virtual time (QEMU), ns" } else { "ns" };
+    let head = |title: &str| println!("{title:<32}{}", COLUMNS.map(|c| format!("{c:>9}")).concat());
     let row = |label: &str, outcome: &Outcome, stage: &str| {
         let figures = COLUMNS.map(|c| format!("{:>9}", outcome.figure(stage, c).map_or("-".to_string(), |v| v.to_string())));
-        println!("{label:<24}{}", figures.concat());
+        println!("{label:<32}{}", figures.concat());
     };
+    head(time);
     for (stage, label) in STAGES {
         row(label, ours, stage);
     }
-    for (label, outcome) in others {
-        row(label, outcome, "due-el0");
-    }
     let missed = |o: &Outcome| o.facts.get("missed").cloned().unwrap_or_default();
-    let all: Vec<String> = std::iter::once(missed(ours)).chain(others.iter().map(|(_, o)| missed(o))).collect();
-    println!("missed periods: {}", all.join(", "));
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_the_program_prints_is_read_back() {
-        let text = "# samples 2\n# due-el0 mean 5 p50 4 max 9\nstage,from_ns,count\ndue-el0,4,1\r\ndue-el0,9,1\n";
-        let outcome = parse(text).expect("a histogram");
-        assert_eq!(outcome.figure("due-el0", "max"), Some(9));
-        assert_eq!(outcome.stages["due-el0"], [(4, 1), (9, 1)]);
-        assert!(parse("# samples 0\n").is_err());
+    println!("missed periods: {}", missed(ours));
+    if others.is_empty() {
+        return;
     }
+    println!();
+    head("the same program, clock_nanosleep");
+    for (kernel, outcome) in others {
+        row(kernel, outcome, WHOLE);
+    }
+    let all: Vec<String> = others.iter().map(|(_, o)| missed(o)).collect();
+    println!("missed periods: {}", all.join(", "));
 }
