@@ -38,6 +38,17 @@ const BESIDE_HOTPLUG: &str = r#"(cd /sys/devices/system/cpu; for i in 1 2 3 4; d
 while [ ! -e /tmp/stop ]; do for t in preemptirqsoff poll nop; do echo $t > current_tracer; done; done 2>&1 | grep -v busy
 wait; echo preemptoff > current_tracer && cat current_tracer; echo nop > current_tracer && cat current_tracer; cat /sys/devices/system/cpu/online"#;
 
+/// The stamps of a sample are in order; a sample that was due while interrupts were masked is blamed on that.
+const IRQLAT: &str = r#"exec 3<>/dev/irqlat
+printf '\100\102\017\0\0\0\0\0' >&3
+dd bs=72 count=1 <&3 2>/dev/null | od -An -v -t u8 -w72 | awk '{ print ($1 > 0), ($2 >= $1), ($3 >= $2), ($4 >= $3), ($5 >= $4), $6, $8, NF }'
+cd /sys/kernel/debug; echo 2000000 > irqlat_blame
+printf '\200\226\230\0\0\0\0\0' >&3; echo SPIN_IRQS_OFF 5000 > provoke-crash/DIRECT
+dd bs=72 count=1 <&3 >/dev/null 2>&1
+sed -n 's/^blamed: sh-[0-9]*: interrupts off for \([0-9]*\)...... ns: .*lkdtm::\(spin_irqs_off\).*/\1 ms \2/p' irqlat_blame
+grep -c ' is polled$' irqlat_blame | grep -q -x '[1-9].*' && echo polls
+echo 0 > irqlat_blame; cat irqlat_blame"#;
+
 /// A session on one CPU in virtual time, in which `tracer` looks at `crash`.
 fn planted(tracer: &'static str, crash: &'static str, max: &'static str, finds: Vec<(&'static str, &'static str)>) -> Case {
     let typed = format!("echo {tracer} > current_tracer; sleep 0.2; ls -lR /proc/1 > /tmp/ls 2>&1; echo before $(($(cat tracing_max_latency) < 10000))");
@@ -60,6 +71,7 @@ pub fn cases() -> Vec<Case> {
         script("trace/pipe-waits", PIPE, "ready\nsteady\n0\nleft\n").options(&["--smp", "2"]),
         script("trace/sites-change-under-load", UNDER_LOAD, "nop\n0\ncounted\n").options(&["--smp", "4"]),
         script("trace/sites-change-beside-hotplug", BESIDE_HOTPLUG, "preemptoff\nnop\n0-3\n").options(&["--smp", "4"]),
+        script("trace/a-late-sample-is-blamed", IRQLAT, "1 1 1 1 1 0 1 9\n5 ms spin_irqs_off\npolls\nthreshold 0\n").options(&["--smp", "1", "--icount"]),
         planted("irqsoff", "SPIN_IRQS_OFF", "max 20 ms\r\n", vec![started("lkdtm::spin_irqs_off+0x")]),
         planted("preemptoff", "SPIN_PREEMPT_OFF", "max 20 ms\r\n", vec![started("lkdtm::spin_preempt_off+0x")]),
         planted(

@@ -2,7 +2,7 @@
 //! firmware's own files, which are named. The same input makes the same bytes.
 use crate::board::Board;
 use crate::ctx::Ctx;
-use crate::{build, initramfs, ui};
+use crate::{build, initramfs, ui, userland};
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use std::path::{Path, PathBuf};
@@ -106,7 +106,11 @@ pub fn image(ctx: &Ctx, args: &ImageArgs) -> Result<i32> {
     check_header(&kernel)?;
     let initrd = match &args.initramfs {
         Some(file) => std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?,
-        None => initramfs::base(ctx, &build::init(ctx, args.no_build)?, None)?.archive(),
+        None => {
+            let mut tree = initramfs::base(ctx, &build::init(ctx, args.no_build)?, None)?;
+            tree.host_file("/bin/irqlat", &userland::program(ctx, "vigil-irqlat", "irqlat")?)?;
+            tree.archive()
+        }
     };
     let dtb = args.board.emulated().map(|board| board.dtb(ctx)).transpose()?.flatten();
     let dtb_name = dtb.as_ref().and_then(|d| d.file_name()).map(|n| n.to_string_lossy().into_owned());
