@@ -98,12 +98,13 @@ pub(super) fn irqlat(bed: &Bed) -> Result<Verdict> {
     }
     let program = userland::program(bed.ctx, "vigil-irqlat", "irqlat")?;
     let most = |outcome: &Outcome, name: &str| outcome.figure(WHOLE, name).with_context(|| format!("no {name}"));
-    let common = ["--samples", "100000", "--interval", "500", "--cpu", "0"];
+    // Beside a load all the time between samples is executed, too: a shorter period.
+    let common = |load: &str| ["--samples", "100000", "--cpu", "0", "--interval", if load == "none" { "500" } else { "100" }];
     let mut good = true;
     let mut figures = Vec::new();
     for board in [Board::Virt, Board::Raspi3b] {
         for load in irqlat::LOADS {
-            let outcome = irqlat::in_qemu(board, Kernel::Vigil, &program, &[&common[..], &["--load", load]].concat())?;
+            let outcome = irqlat::in_qemu(board, Kernel::Vigil, &program, &[&common(load)[..], &["--load", load]].concat())?;
             let sums = STAGES.map(|(stage, _)| outcome.figure(stage, "sum"));
             let [parts @ .., Some(whole)] = sums else { bail!("no sum of the whole") };
             let parts = parts.iter().map(|p| p.context("a stage without a sum")).sum::<Result<u64>>()?;
@@ -120,7 +121,7 @@ pub(super) fn irqlat(bed: &Bed) -> Result<Verdict> {
     }
     let mut others = Vec::new();
     for kernel in [Kernel::Vigil, Kernel::Linux, Kernel::LinuxRt] {
-        let outcome = irqlat::in_qemu(Board::Virt, kernel, &program, &[&common[..], &["--timer"]].concat())?;
+        let outcome = irqlat::in_qemu(Board::Virt, kernel, &program, &[&common("none")[..], &["--timer"]].concat())?;
         others.push(format!("{} {}/{}", kernel.name(), most(&outcome, "p99.9")?, most(&outcome, "max")?));
     }
     let planted = planted(&program)?;
