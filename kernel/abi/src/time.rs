@@ -30,6 +30,12 @@ impl Timespec {
         self.tv_sec >= 0 && self.tv_nsec >= 0 && self.tv_nsec < 1_000_000_000
     }
 
+    /// Whether Linux sets a clock to it: valid, and thirty years of running before the last nanosecond that it can tell
+    /// (timespec64_valid_settod).
+    pub const fn can_be_set(&self) -> bool {
+        self.is_valid() && self.tv_sec < i64::MAX / 1_000_000_000 - 30 * 365 * 86_400
+    }
+
     /// In nanoseconds, saturating at Linux's KTIME_MAX; 0 for a negative one.
     pub const fn to_nanos(&self) -> u64 {
         if self.tv_sec < 0 {

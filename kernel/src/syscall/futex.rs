@@ -12,7 +12,7 @@ use vigil_abi::Errno;
 use vigil_abi::futex::*;
 use vigil_abi::process::CAP_SYS_PTRACE;
 use vigil_abi::time::Timespec;
-use vigil_executor::time::{Nanos, now};
+use vigil_executor::time::Nanos;
 use vigil_mem::{KBox, UserPtr};
 use vigil_mem::buf::uaccess::{self, UserAtomic};
 
@@ -93,7 +93,7 @@ pub async fn futex(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     }
 }
 
-/// The point of CLOCK_MONOTONIC at which the wait ends.
+/// The executor's time at which the wait ends.
 async fn deadline(t: &Thread, address: u64, op: u32, relative: bool) -> Result<Option<Nanos>, Errno> {
     let Some(p) = UserPtr::<Timespec>::new(address as usize).or_null() else { return Ok(None) };
     let ts = user::get(t, p).await?;
@@ -102,9 +102,9 @@ async fn deadline(t: &Thread, address: u64, op: u32, relative: bool) -> Result<O
     }
     let time = ts.to_nanos();
     Ok(Some(match (relative, op & FUTEX_CLOCK_REALTIME != 0) {
-        (true, _) => now().saturating_add(time),
-        (false, false) => time,
-        (false, true) => clock::realtime_to_monotonic(time),
+        (true, _) => clock::after(time),
+        (false, false) => clock::when(time),
+        (false, true) => clock::when(clock::realtime_to_monotonic(time)),
     }))
 }
 

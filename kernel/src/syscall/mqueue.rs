@@ -62,7 +62,7 @@ async fn deadline(t: &Thread, from: u64) -> Result<Patience, Errno> {
     if !time.is_valid() {
         return Err(Errno::EINVAL);
     }
-    Ok(Patience::Until(clock::realtime_to_monotonic(time.to_nanos())))
+    Ok(Patience::Until(clock::when(clock::realtime_to_monotonic(time.to_nanos()))))
 }
 
 fn patience(file: &File, deadline: Patience) -> Patience {

@@ -20,12 +20,15 @@ use vigil_mem::UserPtr;
 
 /// Reads clock `id`. EINVAL for one that does not exist.
 pub fn read_clock(t: &Thread, id: u32) -> Result<Nanos, Errno> {
+    // The one that is read most, before the table of the others.
+    if id == CLOCK_MONOTONIC {
+        return Ok(clock::monotonic());
+    }
     match id {
         CLOCK_REALTIME | CLOCK_REALTIME_COARSE | CLOCK_REALTIME_ALARM => Ok(clock::realtime()),
         CLOCK_TAI => Ok(clock::tai()),
-        CLOCK_MONOTONIC | CLOCK_MONOTONIC_RAW | CLOCK_MONOTONIC_COARSE | CLOCK_BOOTTIME | CLOCK_BOOTTIME_ALARM => {
-            Ok(now())
-        }
+        CLOCK_MONOTONIC_COARSE | CLOCK_BOOTTIME | CLOCK_BOOTTIME_ALARM => Ok(clock::monotonic()),
+        CLOCK_MONOTONIC_RAW => Ok(now()),
         CLOCK_THREAD_CPUTIME_ID => Ok(t.run_time()),
         CLOCK_PROCESS_CPUTIME_ID => Ok(process_time(t)),
         _ if (id as i32) < 0 => cpu_clock(t, id as i32),
@@ -79,7 +82,7 @@ pub fn clock_settime(t: &Thread, a: Args) -> SysResult {
 }
 
 fn set_wall_clock(t: &Thread, ts: Timespec) -> SysResult {
-    if !ts.is_valid() {
+    if !ts.can_be_set() {
         return Err(Errno::EINVAL.into());
     }
     if !t.cred()?.capable(CAP_SYS_TIME) {
@@ -189,7 +192,7 @@ fn deadline_so_far(t: &Thread) -> Nanos {
 
 /// The deadline of a sleep of `span`: the one that it had, or the one that it gets now.
 fn deadline_of(so_far: Nanos, span: Nanos) -> Nanos {
-    if so_far != 0 { so_far } else { now().saturating_add(span) }
+    if so_far != 0 { so_far } else { clock::after(span) }
 }
 
 /// nanosleep in the vector.
@@ -198,7 +201,7 @@ pub fn try_nanosleep(t: &Thread, a: Args) -> SysResult {
     if !ts.is_valid() {
         return Err(Errno::EINVAL.into());
     }
-    begin_sleep(t, now().saturating_add(ts.to_nanos()), true)
+    begin_sleep(t, clock::after(ts.to_nanos()), true)
 }
 
 /// nanosleep(time, remaining)
@@ -251,7 +254,12 @@ pub fn try_clock_nanosleep(t: &Thread, a: Args) -> SysResult {
     if !ts.is_valid() {
         return Err(Errno::EINVAL.into());
     }
-    let deadline = if absolute { ts.to_nanos() } else { now().saturating_add(ts.to_nanos()) };
+    let deadline = match absolute {
+        // As above: its pace may change.
+        true if clock::is_steered() => return Err(Stop::NotYet),
+        true => ts.to_nanos(),
+        false => clock::after(ts.to_nanos()),
+    };
     begin_sleep(t, deadline, !absolute)
 }
 
@@ -281,21 +289,23 @@ pub async fn clock_nanosleep(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
         return sleep_until(t, deadline_of(so_far, ts.to_nanos()), a[3] as usize).await;
     }
     let site = wait_site!("hrtimer_nanosleep");
-    if !matches!(id, CLOCK_REALTIME | CLOCK_TAI) {
+    let on_wall = matches!(id, CLOCK_REALTIME | CLOCK_TAI);
+    if !on_wall && !clock::is_steered() {
         return match timer::sleep_until(site, ts.to_nanos(), slack_of(t), WaitMode::Interruptible).await {
             Ok(()) => Ok(0),
             Err(_) => Err(Errno::ERESTARTNOHAND),
         };
     }
     loop {
-        let changes = clock::wall_changes();
+        let changes = clock::changes();
         let target = if id == CLOCK_TAI { ts.to_nanos().saturating_add_signed(-clock::tai_offset()) } else { ts.to_nanos() };
-        if clock::realtime() >= target {
+        let target = if on_wall { clock::realtime_to_monotonic(target) } else { target };
+        if clock::monotonic() >= target {
             return Ok(0);
         }
-        // Whoever sets the clock wakes it, and then it is another time to sleep to.
-        let set = || (clock::wall_changes() != changes).then_some(());
-        let deadline = Some(clock::realtime_to_monotonic(target));
+        // Whoever sets or steers the clock wakes it, and then it is another time to sleep to.
+        let set = || (clock::changes() != changes).then_some(());
+        let deadline = Some(clock::when(target));
         if let Waited::Interrupted = steer::SLEEPERS.wait_until_deadline(site, WaitMode::Interruptible, deadline, slack_of(t), set).await {
             return Err(Errno::ERESTARTNOHAND);
         }

@@ -178,8 +178,8 @@ impl SignalTimer {
     /// What the clock shows.
     fn read(&self, process: &Process, relative: bool) -> Nanos {
         match self.counts {
-            Counts::Monotonic => now(),
-            Counts::Realtime | Counts::Tai if relative => now(),
+            Counts::Monotonic => clock::monotonic(),
+            Counts::Realtime | Counts::Tai if relative => clock::monotonic(),
             Counts::Realtime => clock::realtime(),
             Counts::Tai => clock::tai(),
             Counts::User => crate::syscall::process_times(process)[0],
@@ -194,10 +194,10 @@ impl SignalTimer {
     fn arm(&self, process: &Process, setting: &Setting, earliest: Nanos) {
         let expiry = setting.expiry;
         let deadline: Nanos = match self.counts {
-            Counts::Monotonic => expiry,
-            Counts::Realtime | Counts::Tai if setting.relative => expiry,
-            Counts::Realtime => clock::realtime_to_monotonic(expiry),
-            Counts::Tai => clock::realtime_to_monotonic(expiry.saturating_add_signed(-clock::tai_offset())),
+            Counts::Monotonic => clock::when(expiry),
+            Counts::Realtime | Counts::Tai if setting.relative => clock::when(expiry),
+            Counts::Realtime => clock::when(clock::realtime_to_monotonic(expiry)),
+            Counts::Tai => clock::when(clock::realtime_to_monotonic(expiry.saturating_add_signed(-clock::tai_offset()))),
             _ => {
                 let left = expiry.saturating_sub(self.read(process, false));
                 let cpus = u64::from(vigil_executor::cpu::ONLINE.load().0.count_ones().max(1));

@@ -1,7 +1,7 @@
 //! Time: the wall clock, CPU clocks, interval and POSIX timers, the load average.
 //!
-//! CLOCK_MONOTONIC is the executor's clock (`vigil_executor::time`); CLOCK_REALTIME is that plus an offset, which the
-//! boot takes from the RTC, clock_settime(2) changes and adjtimex(2) lets grow or shrink. The vDSO's page is updated with it.
+//! CLOCK_MONOTONIC_RAW is the executor's clock (`vigil_executor::time`). CLOCK_MONOTONIC is the same until adjtimex(2) steers it;
+//! CLOCK_REALTIME is that plus an offset, which the boot takes from the RTC and clock_settime(2) changes. The vDSO's page follows.
 //!
 //! | file | subject |
 //! |---|---|

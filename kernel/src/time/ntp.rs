@@ -1,7 +1,6 @@
 //! How adjtimex(2) steers the wall clock: Mills' clock model as Linux keeps it (kernel/time/ntp.c). A state machine over given seconds.
 //!
-//! Rates are nanoseconds per second with 32 bits of fraction. What is steered is CLOCK_REALTIME and CLOCK_TAI; CLOCK_MONOTONIC keeps the
-//! counter's pace here, where Linux's follows.
+//! Rates are nanoseconds per second with 32 bits of fraction. All clocks but CLOCK_MONOTONIC_RAW follow; leap seconds are CLOCK_REALTIME's.
 
 use vigil_abi::Errno;
 use vigil_abi::time::*;
@@ -334,12 +333,17 @@ mod tests {
         assert_eq!(left.offset, 0);
     }
 
+    /// A clock that shows five seconds before the end of a day, at which `status` has a second left out or put in; and that end.
+    fn before_a_leap(status: i32) -> (Ntp, i64) {
+        let (mut n, day) = (Ntp::new(), 20_000 * DAY);
+        n.clear(day - 5);
+        set(&mut n, day - 5, Timex { modes: ADJ_STATUS, status, ..Timex::default() });
+        (n, day)
+    }
+
     #[test]
     fn a_leap_second_is_inserted_at_the_end_of_the_day_and_told_of() {
-        let mut n = Ntp::new();
-        let day = 20_000 * DAY;
-        n.clear(day - 5);
-        set(&mut n, day - 5, Timex { modes: ADJ_STATUS, status: STA_INS, ..Timex::default() });
+        let (mut n, day) = before_a_leap(STA_INS);
         set(&mut n, day - 5, Timex { modes: ADJ_TAI, constant: 37, ..Timex::default() });
         assert_eq!((n.advance(day - 4), n.state), (0, TIME_INS));
         assert_eq!((n.advance(day - 1), n.state), (0, TIME_INS));
@@ -355,10 +359,7 @@ mod tests {
 
     #[test]
     fn a_second_is_left_out_when_that_is_asked_for() {
-        let mut n = Ntp::new();
-        let day = 20_000 * DAY;
-        n.clear(day - 5);
-        set(&mut n, day - 5, Timex { modes: ADJ_STATUS, status: STA_DEL, ..Timex::default() });
+        let (mut n, day) = before_a_leap(STA_DEL);
         assert_eq!((n.advance(day - 2), n.state), (0, TIME_DEL));
         assert_eq!((n.advance(day - 1), n.state, n.tai), (1, TIME_WAIT, -1));
     }

@@ -14,7 +14,7 @@ use vigil_abi::time::{
 };
 use vigil_executor::arch;
 use vigil_executor::sync::{LockClass, SpinLock};
-use vigil_executor::time::{Nanos, now};
+use vigil_executor::time::Nanos;
 use vigil_executor::timer::Timer;
 use vigil_executor::wait::WaitQueue;
 use vigil_fs::vfs::ops::{FileOps, OpResult, Stop};
@@ -113,6 +113,10 @@ fn fired(timer: &Timer) {
     let this = unsafe { &*core::ptr::from_ref(timer).byte_sub(offset_of!(TimerFd, timer)).cast::<TimerFd>() };
     {
         let mut state = this.state.lock_irq();
+        // Its clock may have become slower meanwhile.
+        if clock::is_steered() && clock::monotonic() < state.deadline {
+            return this.arm(&mut state);
+        }
         state.expired = true;
         state.armed = false;
         state.ticks = state.ticks.saturating_add(1);
@@ -145,7 +149,7 @@ impl TimerFd {
 
     fn arm(&self, state: &mut State) {
         state.armed = true;
-        self.timer().start(state.deadline, 0);
+        self.timer().start(clock::when(state.deadline), 0);
     }
 
     /// Counts the periods that have passed since a periodic timer fired, and arms it for the next one.
@@ -161,7 +165,7 @@ impl TimerFd {
             return false;
         }
         // The one that fired is counted.
-        let passed = now().saturating_sub(state.deadline) / state.interval;
+        let passed = clock::monotonic().saturating_sub(state.deadline) / state.interval;
         state.ticks = state.ticks.saturating_add(passed);
         let step = state.interval.saturating_mul(passed + 1);
         state.deadline = state.deadline.saturating_add(step);
@@ -172,7 +176,7 @@ impl TimerFd {
     }
 
     fn left(state: &State) -> Spec {
-        let value = if state.armed { state.deadline.saturating_sub(now()) } else { 0 };
+        let value = if state.armed { state.deadline.saturating_sub(clock::monotonic()) } else { 0 };
         Spec { value, interval: state.interval }
     }
 
@@ -209,7 +213,7 @@ impl TimerFd {
             deadline: match mode.absolute {
                 true if on_wall => clock::realtime_to_monotonic(new.value),
                 true => new.value,
-                false => now().saturating_add(new.value),
+                false => clock::monotonic().saturating_add(new.value),
             },
             wall: on_wall.then_some(new.value),
             interval: new.interval,

@@ -35,6 +35,30 @@ fn back<R>(f: impl FnOnce() -> R) -> R {
     r
 }
 
+fn nanos(clock: i32) -> i64 {
+    let mut t = ms(0);
+    sys!(clock_gettime, clock, &mut t);
+    t.tv_sec * 1_000_000_000 + t.tv_nsec
+}
+
+/// By the C library, which asks the vDSO.
+fn by_library(clock: i32) -> i64 {
+    let mut t = ms(0);
+    // SAFETY: the place for the answer is ours.
+    unsafe { libc::clock_gettime(clock, &mut t) };
+    t.tv_sec * 1_000_000_000 + t.tv_nsec
+}
+
+/// The raw clock, and those that are steered, at one moment: read again if too much passed between them.
+fn together() -> [i64; 5] {
+    loop {
+        let [raw, mono, boot, real, tai] = [libc::CLOCK_MONOTONIC_RAW, CLOCK_MONOTONIC, CLOCK_BOOTTIME, CLOCK_REALTIME, CLOCK_TAI].map(by_library);
+        if nanos(libc::CLOCK_MONOTONIC_RAW) - raw < 2_000_000 {
+            return [raw, mono, boot, real, tai];
+        }
+    }
+}
+
 fn forward(seconds: i64) -> isize {
     let mut t = timex { modes: libc::ADJ_SETOFFSET, ..none() };
     t.time.tv_sec = seconds;
@@ -69,6 +93,28 @@ pub fn add(a: &mut Calls) {
         let wall = (end.tv_sec - begun.tv_sec) * 1000 + (end.tv_nsec - begun.tv_nsec) / 1_000_000;
         // CLOCK_MONOTONIC may be steered along or not.
         wall >= 199 && wall - took <= 25 + took / 10
+    })
+    .ok("all-clocks-but-raw-follow", || {
+        adjust(libc::ADJ_TICK, |t| t.tick = 11_000);
+        let begun = together();
+        sleep_ms(400);
+        // However they are read, they never go back.
+        let (mut last, mut back) = (0, 0);
+        for i in 0..2000 {
+            let t = if i % 2 == 0 { nanos(CLOCK_MONOTONIC) } else { by_library(CLOCK_MONOTONIC) };
+            back += u32::from(t < last);
+            last = t;
+        }
+        let target = nanos(CLOCK_MONOTONIC) + 100_000_000;
+        let until = timespec { tv_sec: target / 1_000_000_000, tv_nsec: target % 1_000_000_000 };
+        let slept = sys!(clock_nanosleep, CLOCK_MONOTONIC, TIMER_ABSTIME, &until, 0);
+        let early = nanos(CLOCK_MONOTONIC) < target;
+        let end = together();
+        adjust(libc::ADJ_TICK, |t| t.tick = 10_000);
+        let passed: Vec<i64> = begun.iter().zip(&end).map(|(from, to)| to - from).collect();
+        // A tenth faster than the raw clock, which is the first.
+        let faster = passed[1..].iter().map(|clock| (clock * 100 / passed[0] - 110).abs() <= 2).collect::<Vec<_>>();
+        (faster.iter().all(|f| *f), back as i32, slept, early)
     })
     .ok("constant", || {
         let with_micro = adjust(libc::ADJ_TIMECONST, |t| t.constant = 3).1.constant;

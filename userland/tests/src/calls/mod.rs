@@ -5,6 +5,7 @@ mod change;
 mod clone;
 mod connect;
 mod deliver;
+mod end_of_time;
 mod epoll;
 mod event;
 mod exec;

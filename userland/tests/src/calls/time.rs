@@ -144,6 +144,7 @@ fn sleeps(a: &mut Calls) {
         let start = now_ms();
         (restarted(|| (), || sys!(clock_nanosleep, CLOCK_MONOTONIC, TIMER_ABSTIME, &ms(start + 150), 0)), caught() > 0, now_ms() - start >= 149)
     });
+    super::end_of_time::add(a);
 }
 
 fn intervals(a: &mut Calls) {
