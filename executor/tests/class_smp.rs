@@ -274,3 +274,44 @@ fn a_task_that_never_sleeps_goes_to_a_strong_cpu() {
     smp.run(SEC, |_| {});
     assert_eq!((smp.nr_running(2), smp.nr_running(3)), (1, 1));
 }
+
+#[test]
+fn who_wants_more_than_its_budget_makes_nobody_late_on_any_number_of_cpus() {
+    for (seed, cpus) in (1..=6).zip([1usize, 2, 3, 4, 8, 16]) {
+        let mut random = Random(seed * 7_919);
+        let mut smp = Smp::new(&flat(cpus));
+        for _ in 0..cpus {
+            smp.spawn(0, Params::DEFAULT, ANYWHERE, Behaviour::Hog);
+        }
+        // What fits by the bound of global EDF: all together at most m - (m - 1) times the largest, here a quarter.
+        let (mut left, mut greedy, mut modest) = (1000 * cpus - 250 * (cpus - 1), vec![], vec![]);
+        loop {
+            let period = 2 * MSEC + random.below(30 * MSEC);
+            let permille = 50 + random.below(200) as usize;
+            if permille + 50 > left {
+                break;
+            }
+            left -= permille;
+            let runtime = period * permille as u64 / 1000;
+            let cpu = random.below(cpus as u64) as usize;
+            if random.below(2) == 0 {
+                greedy.push((smp.spawn_deadline(cpu, reservation(runtime, period), Behaviour::Hog).unwrap(), runtime, period));
+            } else {
+                let run = runtime - runtime / 50;
+                modest.push((smp.spawn_deadline(cpu, reservation(runtime, period), Behaviour::Periodic { run, period }).unwrap(), run, period));
+            }
+        }
+        assert!(!greedy.is_empty() && !modest.is_empty());
+        let time = 2 * SEC;
+        smp.run(time, |smp| assert_eq!(smp.injustice(), None));
+        for (id, runtime, period) in greedy {
+            let (got, most) = (smp.runtime(id), (time / period + 1) * runtime);
+            // A budget is overdrawn by the shortest time that is awaited, and pays it back.
+            assert!(got <= most + 10 * USEC && got >= (time / period - 1) * runtime, "{got} ns of {most} on {cpus}");
+        }
+        for (id, run, period) in modest {
+            let (late, got) = (smp.worst_response(id), smp.runtime(id));
+            assert!(late <= period && got >= (time / period - 1) * run, "{late} ns after the start of a period of {period}, on {cpus}");
+        }
+    }
+}

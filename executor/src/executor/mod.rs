@@ -33,8 +33,8 @@ pub use hotplug::{Needed, activate, come_online, deactivate, start_stopper, stop
 pub(crate) use affinity::elsewhere;
 pub use reserve::{Refused, deadline, rt_bandwidth, set_deadline, set_rt_bandwidth, take_overrun};
 pub(crate) use reserve::{forget as forget_reservation, give_back, lend, prepare as prepare_reservation, reserve};
-pub use tuning::{nr_migrate, set_nr_migrate, tunables, tune};
 pub(crate) use run::somebody_came;
+pub use tuning::{nr_migrate, set_nr_migrate, tunables, tune, with_queue};
 pub use run::{Stopped, irq_exit, run};
 #[cfg(target_os = "none")]
 pub(crate) use run::{run_abandoned, run_handed_over, run_parked};

@@ -2,7 +2,7 @@
 
 use super::EXEC;
 use crate::balance::spread::NR_MIGRATE;
-use crate::class::Tunables;
+use crate::class::{RunQueue, Tunables};
 use crate::cpu::CpuId;
 use crate::time;
 use core::sync::atomic::Ordering::Relaxed;
@@ -20,6 +20,11 @@ pub fn tune(change: impl Fn(&mut Tunables)) {
         change(&mut tunables);
         rq.set_tunables(tunables, time::now());
     }
+}
+
+/// Looks at the queue of `cpu`, in its lock.
+pub fn with_queue<R>(cpu: CpuId, look: impl FnOnce(&RunQueue) -> R) -> R {
+    look(&EXEC.of(cpu).rq.lock_irq())
 }
 
 /// How many tasks a CPU sends away at a time, at most (debugfs `nr_migrate`).

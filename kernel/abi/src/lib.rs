@@ -27,6 +27,7 @@ pub mod fcntl;
 pub mod futex;
 pub mod ioctl;
 pub mod ipc;
+pub mod mempolicy;
 pub mod misc;
 pub mod mm;
 pub mod mount;

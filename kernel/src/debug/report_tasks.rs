@@ -30,7 +30,7 @@ fn is_blocked(task: &Task) -> bool {
 }
 
 /// Calls `f` with each living thread, by process number, with no lock held.
-fn each_thread(mut f: impl FnMut(&KArc<Thread>)) {
+pub fn each_thread(mut f: impl FnMut(&KArc<Thread>)) {
     let mut pid = 1;
     while let Some(process) = { tasks().pids.next_process(pid) } {
         let mut threads = KVec::new();

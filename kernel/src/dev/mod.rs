@@ -6,6 +6,7 @@
 //! | [`irqlat`] | `/dev/irqlat`, interrupt latency |
 //! | [`kmsg`] | `/dev/kmsg` |
 //! | [`rtc`] | `/dev/rtc0`, the real-time clock |
+//! | [`latency`] | `/dev/cpu_dma_latency` |
 //! | [`vport`] | `/dev/vportNpM` |
 //!
 //! Terminals are in [`crate::tty`]; memory devices (`/dev/null` and so on) in `vigil_fs::dev`.
@@ -13,6 +14,7 @@
 pub mod irqlat;
 pub mod kmsg;
 pub mod rtc;
+pub mod latency;
 pub mod stream;
 pub mod vport;
 
@@ -64,6 +66,7 @@ pub fn init() -> Result<(), Errno> {
     irqlat::init()?;
     kmsg::init()?;
     rtc::init()?;
+    latency::init()?;
     vport::init()?;
     crate::tty::init()
 }

@@ -15,6 +15,7 @@
 //! | `layout` | where things go: ASLR, the search for a gap |
 //! | `special`, `vdso` | kernel pages in user space |
 //! | `futex` | what identifies a futex |
+//! | `policy` | memory policies (NUMA) |
 //! | `kswapd`, `oom` | getting memory back; the out-of-memory killer |
 //! | `remote`, `report` | access from outside; `/proc/PID/{maps,smaps,statm,status}` |
 //!
@@ -52,6 +53,7 @@ pub mod oom;
 mod page;
 #[path = "../arch/aarch64/pgtable.rs"]
 pub mod pgtable;
+pub mod policy;
 pub mod remote;
 pub mod report;
 pub mod rmap;

@@ -1,6 +1,7 @@
 //! One mapping of an address space: the VMA (Linux: `vm_area_struct`), its flags, and when two are one.
 
 use super::pgtable::PteProt;
+use super::policy::Policy;
 use super::rmap::RmapNode;
 use super::special::SpecialMapping;
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -151,6 +152,8 @@ pub struct Vma {
     /// Whether private pages may be in its tables (Linux: `anon_vma` is set): fork must copy them. Set by faults, which
     /// hold mmap_lock for reading only.
     anon: AtomicBool,
+    /// Where its pages shall come from (mbind).
+    pub policy: Policy,
     /// Offset of `start` in the backing, in pages. For anonymous memory the page number of the address at which it was
     /// first mapped, so that it does not change who can merge when it moves.
     pub pgoff: u64,
@@ -161,12 +164,12 @@ pub struct Vma {
 impl Vma {
     /// An anonymous private mapping.
     pub fn anonymous(start: usize, end: usize, flags: VmFlags) -> Vma {
-        Vma { start, end, flags, anon: AtomicBool::new(false), pgoff: (start >> PAGE_SHIFT) as u64, backing: Backing::Anon }
+        Vma::new(start, end, flags, (start >> PAGE_SHIFT) as u64, Backing::Anon)
     }
 
     /// A mapping of `backing` without private pages yet.
     pub fn new(start: usize, end: usize, flags: VmFlags, pgoff: u64, backing: Backing) -> Vma {
-        Vma { start, end, flags, anon: AtomicBool::new(false), pgoff, backing }
+        Vma { start, end, flags, anon: AtomicBool::new(false), policy: Policy::default(), pgoff, backing }
     }
 
     /// Whether private pages may be in its tables.
@@ -258,7 +261,7 @@ impl Vma {
             }
             _ => false,
         };
-        backing && self.flags == other.flags && !self.flags.intersects(VmFlags::PFNMAP | VmFlags::DONTEXPAND)
+        backing && self.flags == other.flags && self.policy == other.policy && !self.flags.intersects(VmFlags::PFNMAP | VmFlags::DONTEXPAND)
     }
 
     /// Whether `next`, which begins where we end, continues us: then the two can be one.
@@ -296,7 +299,7 @@ impl Vma {
                 Backing::File(FileMap::new(f.file.clone(), f.inode.clone(), rmap))
             }
         };
-        Ok(Vma { start, end, flags: self.flags, anon: AtomicBool::new(self.has_anon()), pgoff, backing })
+        Ok(Vma { start, end, flags: self.flags, anon: AtomicBool::new(self.has_anon()), policy: self.policy, pgoff, backing })
     }
 
     /// Moves the lower end to `start`, keeping which page is where.

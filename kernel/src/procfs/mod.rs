@@ -66,6 +66,8 @@ mod sched_debug;
 #[cfg(target_os = "none")]
 mod sched_domains;
 #[cfg(target_os = "none")]
+mod sched_dump;
+#[cfg(target_os = "none")]
 mod sysctl;
 #[cfg(target_os = "none")]
 mod sysctl_sched;

@@ -18,7 +18,7 @@ use vigil_fs::OpResult;
 use vigil_fs::vnode::SeqBuf;
 
 /// What Linux's tick counter begins with: five minutes before 32 bits overflow.
-const FIRST_TICK: u64 = (1 << 32) - 300 * SEC / TICK;
+pub(super) const FIRST_TICK: u64 = (1 << 32) - 300 * SEC / TICK;
 /// Figures of a domain in version 15 of `/proc/schedstat`.
 const DOMAIN_FIGURES: usize = 36;
 

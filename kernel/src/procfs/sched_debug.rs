@@ -102,6 +102,7 @@ pub(super) fn init() -> Result<(), Errno> {
     for time in &TIMES {
         dir.add(time.name, unsize!(KArc, KArc::try_new(time)? => dyn Node))?;
     }
+    dir.add_file("debug", 0o444, super::sched_dump::show)?;
     dir.add("domains", unsize!(KArc, KArc::try_new(Entry::Top)? => dyn Node))?;
     dir.add_file_rw("tunable_scaling", 0o644, show_scaling, set_scaling)?;
     dir.add_file_rw("nr_migrate", 0o644, |out| super::sysctl::line(out, executor::nr_migrate()), |data| {

@@ -32,6 +32,7 @@ mod membarrier;
 mod memory;
 mod message;
 mod mqueue;
+mod numa;
 mod owner;
 mod path;
 mod pidfd;

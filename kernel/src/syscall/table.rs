@@ -4,7 +4,7 @@
 //! A number that is not in the table, or that does not exist on arm64, answers ENOSYS, with one rate-limited line.
 
 use super::{
-    Args, Stop, SysResult, cred, epoll, event, fd, file, futex, info, lock, membarrier, memory, message, mqueue, path, pidfd, poll, prctl, process, rw, sched, seal, sendfile, signal, socket, sysv_msg, sysv_sem, sysv_shm, time, user,
+    Args, Stop, SysResult, cred, epoll, event, fd, file, futex, info, lock, membarrier, memory, message, mqueue, numa, path, pidfd, poll, prctl, process, rw, sched, seal, sendfile, signal, socket, sysv_msg, sysv_sem, sysv_shm, time, user,
     xattr,
 };
 use crate::arch::aarch64::entry::{NOT_YET, UserContext, vigil_el0_no_fast_call, vigil_el0_sigreturn};
@@ -216,6 +216,11 @@ calls! {
     mlockall: slow memory::mlockall;
     munlockall: slow memory::munlockall;
     membarrier: slow membarrier::membarrier;
+    get_mempolicy: slow numa::get_mempolicy;
+    set_mempolicy: slow numa::set_mempolicy;
+    mbind: slow numa::mbind;
+    migrate_pages: slow numa::migrate_pages;
+    move_pages: slow numa::move_pages;
     // Processes.
     clone: slow process::clone;
     clone3: slow process::clone3;

@@ -28,6 +28,8 @@ pub struct Thread {
     pub fp: FpState,
     /// Its number; see [`Thread::tid`].
     tid: AtomicU32,
+    /// Where its memory shall come from: a `mm::policy::Policy` in a word.
+    pub mempolicy: AtomicU32,
     /// Its thread group.
     pub process: KArc<Process>,
     task: spin::Once<TaskRef>,
@@ -136,6 +138,7 @@ impl Thread {
                 context = UserContext::new();
                 fp = FpState::new();
                 tid = AtomicU32::new(parts.tid);
+                mempolicy = AtomicU32::new(0);
                 process = parts.process;
                 task = spin::Once::new();
                 mm = Owned::new(parts.mm);
@@ -303,6 +306,7 @@ impl Thread {
         self.disturb.inherit(&parent.disturb);
         self.personality.store(parent.personality.load(Relaxed), Relaxed);
         self.wishes.store(parent.wishes.load(Relaxed), Relaxed);
+        self.mempolicy.store(parent.mempolicy.load(Relaxed), Relaxed);
         let slack = parent.timer_slack.load(Relaxed);
         self.timer_slack.store(slack, Relaxed);
         self.default_slack.store(slack, Relaxed);

@@ -3,6 +3,7 @@
 //! Everything here runs in a task. One change at a time is made, under [`CHANGE`], which is let go of before anything waits.
 
 use super::event::EVENTS;
+use super::filter::Filter;
 use super::latency::Tracer;
 use super::ring::{Ring, SLOT_SIZE, Slot};
 use super::{blame, longest, report, runqueue, schedstat, state};
@@ -86,6 +87,19 @@ pub fn enable(mask: u32, on: bool) -> Result<(), Errno> {
     let before = state::ENABLED.load(Relaxed);
     let after = if on { before | mask } else { before & !mask };
     apply(|| state::ENABLED.store(after, Relaxed), || state::ENABLED.store(before, Relaxed))
+}
+
+/// Gives each event of `mask` the filter of its place in `new`. EBUSY while a CPU comes or goes.
+pub fn set_filters(mask: u32, new: &mut [Option<KBox<Filter>>; EVENTS.len()]) -> Result<(), Errno> {
+    let guard = CHANGE.lock();
+    let result = smp::stop_others_while(|| {
+        for (index, filter) in new.iter_mut().enumerate().filter(|(index, _)| mask & 1 << index != 0) {
+            // SAFETY: the others wait, and this is a task.
+            *filter = unsafe { state::swap_filter(index, filter.take()) };
+        }
+    });
+    drop(guard);
+    result.map_err(|smp::Unsteady| Errno::EBUSY)
 }
 
 /// Makes `tracer` the current one. ENOMEM.

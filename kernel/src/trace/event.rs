@@ -303,8 +303,7 @@ pub fn format_of(event: &Event, out: &mut dyn Write) -> fmt::Result {
     for (fields, end) in [(COMMON, "\n"), (event.fields, "")] {
         for f in fields {
             // As the compiler lays the record out: a `long` begins at a multiple of its size.
-            let align = if f.declaration.contains('[') { 1 } else { f.size.max(1) };
-            at = usize::next_multiple_of(at, align);
+            at = usize::next_multiple_of(at, super::filter::align(f));
             writeln!(out, "\tfield:{};\toffset:{at};\tsize:{};\tsigned:{};", f.declaration, f.size, u8::from(f.signed))?;
             at += f.size;
         }

@@ -1,6 +1,8 @@
 //! The directory `events`, and `set_event`.
 
-use super::event::{EVENTS, format_of};
+use super::event::{EVENTS, MARK_EVENT, format_of};
+use super::filters::FilterFile;
+use super::page::{HEADER_EVENT, HEADER_PAGE};
 use super::{control, state};
 use core::fmt::Write;
 use core::sync::atomic::Ordering::Relaxed;
@@ -120,12 +122,17 @@ pub(super) fn init(root: &StaticDir) -> Result<(), Errno> {
         if !EVENTS[..index].iter().any(|e| same(&e)) {
             let mask = EVENTS.iter().enumerate().filter(|(_, e)| same(e)).fold(0, |mask, (i, _)| mask | 1 << i);
             add(&dir, try_format!("{}/enable", event.system)?.as_str(), EventFile::Enable(mask))?;
+            FilterFile::add(&dir, try_format!("{}/filter", event.system)?.as_str(), mask, true)?;
         }
         let own = dir.subdir(try_format!("{}/{}", event.system, event.name)?.as_str())?;
         add(&own, "enable", EventFile::Enable(1 << index))?;
         add(&own, "format", EventFile::Format(index))?;
         add(&own, "id", EventFile::Id(index))?;
+        FilterFile::add(&own, "filter", 1 << index, false)?;
     }
+    dir.add_file("ftrace/print/format", 0o440, |out| format_of(const { &MARK_EVENT }, out).map_err(|_| Errno::ENOMEM))?;
+    dir.add_file("header_page", 0o440, |out| out.write_str(HEADER_PAGE).map_err(|_| Errno::ENOMEM))?;
+    dir.add_file("header_event", 0o440, |out| out.write_str(HEADER_EVENT).map_err(|_| Errno::ENOMEM))?;
     root.add("set_event", unsize!(KArc, KArc::try_new(SetEvent)? => dyn Node))?;
     root.add_file("available_events", 0o440, |out| {
         EVENTS.iter().try_for_each(|e| writeln!(out, "{}:{}", e.system, e.name)).map_err(|_| Errno::ENOMEM)

@@ -5,7 +5,7 @@
 use super::events::{self, enable_at_boot, switch};
 use super::latency::Tracer;
 use super::read::{MarkNode, TraceNode};
-use super::{control, longest, runqueue, state};
+use super::{cmdlines, control, longest, runqueue, state};
 use core::fmt::Write;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use vigil_abi::Errno;
@@ -23,9 +23,10 @@ use vigil_mem::{KArc, try_format, unsize};
 const README: &str = "Vigil's tracing: docs/tracing.md in its source has more.\n\n\
     \x20 trace\t\t\tthe entries of all CPUs; `echo > trace` clears them\n\
     \x20 trace_pipe\t\tthe same, consumed by reading; waits for more\n\
-    \x20 per_cpu/cpuN/\t\tthe same of one CPU, and its counts\n\
+    \x20 per_cpu/cpuN/\t\tthe same of one CPU, its counts, and trace_pipe_raw: pages of binary entries\n\
     \x20 tracing_on\t\t0 stops writing entries, 1 goes on\n\
     \x20 events/, set_event\twhich events make entries; available_events lists them\n\
+    \x20 events/SYSTEM/EVENT/filter\twhich entries are kept: `prev_pid == 7 && next_comm ~ \"ba*\"`; 0: all\n\
     \x20 trace_marker\t\twhat is written becomes an entry\n\
     \x20 current_tracer\tirqsoff, preemptoff, preemptirqsoff, wakeup, wakeup_rt, wakeup_dl, poll: the longest section,\n\
     \t\t\tshown above the entries of `trace`; nop: none\n\
@@ -166,13 +167,15 @@ fn fill(root: &StaticDir) -> Result<(), Errno> {
             data => control::count_runqueues(switch(data)?),
         },
     )?;
+    root.add_file("saved_cmdlines", 0o440, cmdlines::show)?;
     node(root, "trace_marker", MarkNode)?;
-    node(root, "trace", TraceNode { cpus: CpuMask::ALL, consumes: false })?;
-    node(root, "trace_pipe", TraceNode { cpus: CpuMask::ALL, consumes: true })?;
+    node(root, "trace", TraceNode { cpus: CpuMask::ALL, consumes: false, raw: false })?;
+    node(root, "trace_pipe", TraceNode { cpus: CpuMask::ALL, consumes: true, raw: false })?;
     for cpu in crate::procfs::possible_cpus().iter() {
         let dir = root.subdir(try_format!("per_cpu/cpu{}", cpu.index())?.as_str())?;
-        node(&dir, "trace", TraceNode { cpus: CpuMask::of(cpu), consumes: false })?;
-        node(&dir, "trace_pipe", TraceNode { cpus: CpuMask::of(cpu), consumes: true })?;
+        node(&dir, "trace", TraceNode { cpus: CpuMask::of(cpu), consumes: false, raw: false })?;
+        node(&dir, "trace_pipe", TraceNode { cpus: CpuMask::of(cpu), consumes: true, raw: false })?;
+        node(&dir, "trace_pipe_raw", TraceNode { cpus: CpuMask::of(cpu), consumes: true, raw: true })?;
         node(&dir, "stats", Stats(cpu))?;
         dir.add_file("buffer_size_kb", 0o440, |out| sizes(1, out))?;
     }

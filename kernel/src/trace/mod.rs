@@ -16,6 +16,8 @@
 //! | [`latency`] | tracers; sections that open and end |
 //! | [`stamps`] | when tasks were woken; histograms |
 //! | [`text`] | lines |
+//! | [`filter`] | which entries of an event are kept |
+//! | [`page`] | entries in Linux's binary form |
 //! | `state` | what is known of each CPU |
 //! | `hooks` | what sites tell |
 //! | `runqueue`, `report`, `text_chain`, `sampling` | waits for the CPU; the longest section and what it was in |
@@ -23,10 +25,12 @@
 //! | `schedstat` | `kernel.sched_schedstats` |
 //! | [`blame`] | what late samples of `/dev/irqlat` are blamed on |
 //! | `control` | what is asked for: rings and sites |
-//! | `read`, `files`, `events` | the files |
+//! | `read`, `files`, `events`, `filters`, `cmdlines` | the files |
 
 pub mod event;
+pub mod filter;
 pub mod latency;
+pub mod page;
 pub mod ring;
 pub mod stamps;
 pub mod text;
@@ -34,11 +38,15 @@ pub mod text;
 #[cfg(target_os = "none")]
 pub mod blame;
 #[cfg(target_os = "none")]
+mod cmdlines;
+#[cfg(target_os = "none")]
 mod control;
 #[cfg(target_os = "none")]
 mod events;
 #[cfg(target_os = "none")]
 mod files;
+#[cfg(target_os = "none")]
+mod filters;
 #[cfg(target_os = "none")]
 pub mod hooks;
 #[cfg(target_os = "none")]

@@ -1,8 +1,10 @@
 //! `trace` and `trace_pipe`: the entries of all CPUs, or of one, by their times.
 //!
-//! `trace` shows what is there and leaves it there. `trace_pipe` takes it out, and waits when there is nothing. Entries are written in
+//! `trace` shows what is there and leaves it there. `trace_pipe` takes it out, and waits when there is nothing; `trace_pipe_raw` gives
+//! pages in Linux's binary form. Entries are written in
 //! the middle of anything, where nobody may be woken: while a pipe is open a timer looks whether there is something for it.
 
+use super::page::Page;
 use super::ring::{MAX_BODY, Missing, Ring};
 use super::{control, event, report, state, text};
 use crate::trace::latency::Tracer;
@@ -67,15 +69,17 @@ struct Reader {
 struct TraceFile {
     cpus: CpuMask,
     consumes: bool,
+    raw: bool,
     reader: SpinLock<Option<KBox<Reader>>>,
     drained: AtomicBool,
 }
 
 impl TraceFile {
-    fn new(cpus: CpuMask, consumes: bool) -> Result<TraceFile, Errno> {
+    fn new(node: &TraceNode) -> Result<TraceFile, Errno> {
+        let TraceNode { cpus, consumes, raw } = *node;
         let reader = Reader { next: None, end: [0; MAX_CPUS], text: KVec::new(), at: 0, began: false };
         let reader = SpinLock::new(lock_class!("trace_reader"), Some(KBox::try_new(reader)?));
-        Ok(TraceFile { cpus, consumes, reader, drained: AtomicBool::new(false) })
+        Ok(TraceFile { cpus, consumes, raw, reader, drained: AtomicBool::new(false) })
     }
 
     /// What stands above the entries.
@@ -114,6 +118,7 @@ impl TraceFile {
         }
         let mut bodies = KBox::try_new(([0; MAX_BODY], [0; MAX_BODY]))?;
         let (body, best_body) = &mut *bodies;
+        let mut page = if self.raw { Some(KBox::try_new(Page::new())?) } else { None };
         let Some(mut next) = reader.next else { return Ok(false) };
         let end = reader.end;
         control::reading(|| {
@@ -135,7 +140,9 @@ impl TraceFile {
                             Err(Missing::NotYet) => break None,
                             Err(Missing::Part(n)) => next[i] = n,
                             Err(Missing::Lost(n)) => {
-                                if self.consumes {
+                                if let Some(page) = &mut page {
+                                    page.set_lost();
+                                } else if self.consumes {
                                     let _ = writeln!(out, "CPU:{i} [LOST {} EVENTS]", n - next[i]);
                                 }
                                 next[i] = n;
@@ -150,7 +157,10 @@ impl TraceFile {
                     }
                 }
                 let Some((cpu, head, length, after)) = best else { break };
-                let _ = text::line(cpu, &head, &best_body[..length], &mut out);
+                let body = &best_body[..length];
+                if !page.as_mut().map_or_else(|| text::line(cpu, &head, body, &mut out).is_ok(), |page| page.add(&head, body)) {
+                    break;
+                }
                 next[cpu] = after;
                 if self.consumes
                     && let Some(ring) = CpuId::new(cpu).and_then(ring_of)
@@ -159,6 +169,9 @@ impl TraceFile {
                 }
             }
         });
+        if let Some(page) = page.filter(|page| !page.is_empty()) {
+            out.put(page.bytes());
+        }
         out.finish()?;
         reader.next = Some(next);
         reader.text.clear();
@@ -227,12 +240,14 @@ impl FileOps for TraceFile {
     }
 }
 
-/// `trace` or `trace_pipe` of all CPUs, or of one.
+/// `trace`, `trace_pipe` or `trace_pipe_raw` of all CPUs, or of one.
 pub struct TraceNode {
     /// Of which.
     pub cpus: CpuMask,
-    /// `trace_pipe`.
+    /// `trace_pipe`, `trace_pipe_raw`.
     pub consumes: bool,
+    /// `trace_pipe_raw`.
+    pub raw: bool,
 }
 
 impl Node for TraceNode {
@@ -244,7 +259,7 @@ impl Node for TraceNode {
         if flags & O_TRUNC != 0 && !self.consumes {
             control::clear_of(self.cpus);
         }
-        let file = KArc::try_new(TraceFile::new(self.cpus, self.consumes)?)?;
+        let file = KArc::try_new(TraceFile::new(self)?)?;
         if self.consumes && PIPES.fetch_add(1, Relaxed) == 0 {
             Pin::static_ref(&TIMER).start(time::now() + 10 * MSEC, MSEC);
         }

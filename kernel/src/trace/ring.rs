@@ -206,7 +206,7 @@ impl<'a> Ring<'a> {
     }
 
     /// The oldest number that may still be there, read or not.
-    fn oldest(&self) -> u64 {
+    pub fn oldest(&self) -> u64 {
         self.next.load(Acquire).saturating_sub(self.slots.len() as u64)
     }
 

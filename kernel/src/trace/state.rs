@@ -5,6 +5,7 @@
 
 use super::blame;
 use super::event::{self, EVENTS, Record};
+use super::filter::{Entry, Filter};
 use super::latency::{Section, Tracer};
 use super::ring::{Head, Ring};
 use core::cell::Cell;
@@ -15,6 +16,7 @@ use vigil_executor::context::{Context, HARDIRQ_OFFSET, SOFTIRQ_OFFSET};
 use vigil_executor::cpu::{CpuId, MAX_CPUS, PerCpu};
 use vigil_executor::task::Task;
 use vigil_executor::time;
+use vigil_mem::KBox;
 
 /// A task as it was when it was seen: it may be gone.
 #[derive(Clone, Copy)]
@@ -202,17 +204,39 @@ pub fn flags(irqs_off: bool) -> (u8, u8) {
     (flags, count as u8)
 }
 
-/// Adds an entry of event number `index` to this CPU's ring.
+/// The filters of the [`EVENTS`]; null for none. Changed while no CPU emits anything.
+static FILTERS: [AtomicPtr<Filter>; EVENTS.len()] = [const { AtomicPtr::new(core::ptr::null_mut()) }; EVENTS.len()];
+
+/// Gives event number `index` another filter; the one that it had.
+///
+/// # Safety
+/// All other CPUs wait, and this one is not in [`enter`].
+pub unsafe fn swap_filter(index: usize, filter: Option<KBox<Filter>>) -> Option<KBox<Filter>> {
+    let old = FILTERS.get(index)?.swap(filter.map_or(core::ptr::null_mut(), KBox::into_raw), AcqRel);
+    // SAFETY: made from a box by this function, and nobody has it any more.
+    (!old.is_null()).then(|| unsafe { KBox::from_raw(old) })
+}
+
+/// Adds an entry of event number `index` to this CPU's ring, unless its filter leaves it out.
 pub fn emit(cpu: &CpuTrace, index: usize, irqs_off: bool, record: &Record) {
     if let (true, Some(event)) = (wants(index), EVENTS.get(index)) {
-        write(cpu, event.id, irqs_off, record.done());
+        // SAFETY: what is there stays while this runs: see `swap_filter`.
+        let filter = unsafe { FILTERS[index].load(Acquire).as_ref() };
+        write_if(cpu, event.id, irqs_off, record.done(), filter);
     }
 }
 
 /// Adds an entry of type `id`.
 pub fn write(cpu: &CpuTrace, id: u16, irqs_off: bool, body: &[u8]) {
+    write_if(cpu, id, irqs_off, body, None);
+}
+
+fn write_if(cpu: &CpuTrace, id: u16, irqs_off: bool, body: &[u8], filter: Option<&Filter>) {
     let Some(ring) = cpu.ring() else { return };
     let (flags, preempt) = flags(irqs_off);
     let who = cpu.runs();
-    ring.write(&Head { time: time::now(), id, flags, preempt, pid: who.pid, comm: who.comm }, body);
+    let head = Head { time: time::now(), id, flags, preempt, pid: who.pid, comm: who.comm };
+    if filter.is_none_or(|filter| filter.keeps(&Entry { head: &head, cpu: CpuId::current().index(), body })) {
+        ring.write(&head, body);
+    }
 }

@@ -16,6 +16,7 @@ mod lock;
 mod memory;
 mod message;
 mod mqueue;
+mod numa;
 mod path;
 mod pi;
 mod pidfd;
@@ -55,6 +56,7 @@ pub fn all() -> Calls {
     file::add(&mut all);
     memory::add(&mut all);
     clone::add(&mut all);
+    numa::add(&mut all);
     process::add(&mut all);
     pidfd::add(&mut all);
     exec::add(&mut all);
