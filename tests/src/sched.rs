@@ -18,6 +18,7 @@ try pmqtest -q -S -p 90 -l 20
 try signaltest -q -p 90 -l 20 -t 4
 try cyclictest -q -m -S -p 90 -i 1000 -l 50
 try cyclicdeadline -q -D 1 -i 10000
+try oslat -q -D 1 -c 1
 "#;
 
 /// The tools by which users choose policies, priorities and CPUs.
@@ -84,6 +85,38 @@ sh -c 'while :; do :; done' & H=$!; sleep 1; for i in 1 2 3 4 5 6 7 8 9; do U=$(
 L=$(avg $H load); [ $L -ge 1000 -a $L -le 1024 ] && echo heavy || echo load $L
 kill $H; sed -n 1p /proc/schedstat; sed -n 4p /proc/schedstat | wc -w";
 
+/// Debian's numactl: one node with all CPUs, and the policies that it sets are those that it shows.
+const NUMACTL: &str = "numactl -H | grep -v MB; numactl --show | head -5; numactl --membind=0 --cpunodebind=0 numactl --show
+numactl --interleave=0 numactl --show | head -3; numactl --preferred=0 numactl --show | head -2; numactl --localalloc numactl --show | head -2
+numactl --membind=1 true >/dev/null 2>&1 || echo refused";
+
+const NUMACTL_SAYS: &str = "available: 1 nodes (0)
+node 0 cpus: 0 1
+node distances:
+node   0\x20
+  0:  10\x20
+policy: default
+preferred node: current
+physcpubind: 0 1\x20
+cpubind: 0\x20
+nodebind: 0\x20
+policy: bind
+preferred node: 0
+physcpubind: 0 1\x20
+cpubind: 0\x20
+nodebind: 0\x20
+membind: 0\x20
+preferred: 0\x20
+policy: interleave
+preferred node: 0 (interleave next)
+interleavemask: 0\x20
+policy: preferred
+preferred node: 0
+policy: local
+preferred node: physcpubind: 0 1\x20
+refused
+";
+
 /// The cases.
 pub fn cases() -> Vec<Case> {
     vec![
@@ -92,6 +125,11 @@ pub fn cases() -> Vec<Case> {
             .options(&["--smp", "2"]),
         script("sched/schedstats", "2", include_str!("sched/schedstats.sh"), include_str!("sched/schedstats.out")),
         script("sched/pressure", "2", include_str!("sched/pressure.sh"), include_str!("sched/pressure.out")),
+        Case::program("sched/pressure-triggers", vec!["python3", "-c", include_str!("sched/pressure_triggers.py")], 0)
+            .streams(Input::Empty, Output::Exact(include_str!("sched/pressure_triggers.out").to_string()), Output::Empty)
+            .on(&["python3-minimal"])
+            .options(&["--smp", "2"]),
+        script("sched/numactl", "2", NUMACTL, NUMACTL_SAYS).on(&["coreutils", "grep", "numactl"]),
         script("sched/domains", "4", include_str!("sched/domains.sh"), include_str!("sched/domains.out")),
         shares("sched/deadline-admission", "admission", "0", "errno_951 16\nerrno_950 0"),
         shares("sched/deadline-hog", "deadline", "5000", "percent_0 10\n"),

@@ -25,6 +25,30 @@ const PIPE: &str = r#"cat trace_pipe > /tmp/out & P=$!
 sleep 0.2; echo ready > trace_marker; echo steady > trace_marker; sleep 0.5; kill $P
 sed 's/.*: tracing_mark_write: //' /tmp/out; grep -c tracing_mark_write trace; echo left"#;
 
+/// Filters: what they keep, and what their files say of those that are none, which is what Linux's say.
+const FILTERS: &str = include_str!("trace/filters.sh");
+const FILTERS_SAY: &str = include_str!("trace/filters.out");
+
+/// Debian's trace-cmd: text by start, stop and show, filters, and binary pages, which it reads by their descriptions.
+const TRACE_CMD: &str = r#"mkdir -p /sys/kernel; mount -t sysfs s /sys 2>/dev/null; mount -t tracefs t /sys/kernel/tracing 2>/dev/null; cd /tmp
+trace-cmd start -e sched_switch -e irq && sleep 0.1 && trace-cmd stop
+[ $(trace-cmd show | grep -c 'sched_switch: prev_comm=sleep.* prev_state=S ==> ') -ge 1 ] && echo shown
+[ $(trace-cmd show | grep -c 'irq_handler_entry: irq=[0-9]* name=arch_timer') -ge 1 ] && echo lines
+trace-cmd stat | grep -A4 systems: | tr -d ' '
+trace-cmd reset; cat /sys/kernel/tracing/events/enable
+trace-cmd start -e sched_switch -f 'prev_comm == "sleep"'; sleep 0.1; trace-cmd stop
+trace-cmd show | grep sched_switch: | grep -vc prev_comm=sleep; cat /sys/kernel/tracing/events/sched/sched_switch/filter; trace-cmd reset
+trace-cmd record --nosplice -e sched_switch sleep 0.1 >/dev/null 2>&1 && trace-cmd report > report
+[ $(grep -c 'sleep-[0-9]* .*sched_switch: *sleep:[0-9]* \[120\] S ==> ' report) -ge 1 ] && echo recorded
+"#;
+
+const TRACE_CMD_SAYS: &str = "shown\nlines\nIndividualsystems:\nirq\nIndividualevents:\nsched\nsched_switch\n0\n0\n(prev_comm == \"sleep\")\nrecorded\n";
+
+/// A reservation's wake is measured by its tracer, that of a real-time thread is not.
+const WAKEUP_DL: &str = r#"echo wakeup_dl > current_tracer; chrt -r 10 sleep 0.05; cat tracing_max_latency_ns
+chrt -d -T 1000000 -D 5000000 -P 10000000 0 sleep 0.05; [ $(cat tracing_max_latency_ns) -gt 0 ] && echo measured
+grep -o 'task: sleep-.*policy:6' trace | sed 's/-[0-9]* .*policy/ policy/'"#;
+
 /// Sites change while four CPUs come by them.
 const UNDER_LOAD: &str = r#"for i in 1 2 3 4; do (while [ ! -e /tmp/stop ]; do echo x | cat > /dev/null; (exit 0); done) & done
 for i in 1 2; do
@@ -69,6 +93,11 @@ pub fn cases() -> Vec<Case> {
     vec![
         script("trace/switches-of-a-ping-pong", PING_PONG, "torn 0\nto pong 1\nto ping 1\n").options(&["--smp", "1"]),
         script("trace/pipe-waits", PIPE, "ready\nsteady\n0\nleft\n").options(&["--smp", "2"]),
+        script("trace/filters", FILTERS, FILTERS_SAY).options(&["--smp", "2"]),
+        script("trace/wakeup-dl-finds-it", WAKEUP_DL, "0\nmeasured\ntask: sleep policy:6\n").on(&["coreutils", "grep", "mount", "sed", "util-linux"]),
+        Case::program("trace/trace-cmd", vec!["sh", "-c", TRACE_CMD], 0)
+            .streams(Input::Empty, Output::Exact(TRACE_CMD_SAYS.to_string()), Output::Any)
+            .on(&["coreutils", "grep", "mount", "trace-cmd"]),
         script("trace/sites-change-under-load", UNDER_LOAD, "nop\n0\ncounted\n").options(&["--smp", "4"]),
         script("trace/sites-change-beside-hotplug", BESIDE_HOTPLUG, "preemptoff\nnop\n0-3\n").options(&["--smp", "4"]),
         script("trace/a-late-sample-is-blamed", IRQLAT, "1 1 1 1 1 0 1 9\n5 ms spin_irqs_off\npolls\nthreshold 0\n").options(&["--smp", "1", "--icount"]),

@@ -13,6 +13,7 @@ use vigil_abi::mempolicy::{
     MPOL_BIND, MPOL_DEFAULT, MPOL_F_NUMA_BALANCING, MPOL_F_RELATIVE_NODES, MPOL_F_STATIC_NODES, MPOL_INTERLEAVE, MPOL_LOCAL, MPOL_MAX,
     MPOL_PREFERRED,
 };
+use vigil_mem::PAGE_SIZE;
 
 /// Nodes that a mask can name (Linux: MAX_NUMNODES of Debian's arm64).
 pub const MAX_NODES: usize = 16;
@@ -25,11 +26,9 @@ const RELATIVE: u32 = 1 << 4;
 const BALANCING: u32 = 1 << 5;
 const FLAGS: [(u32, u32); 3] = [(MPOL_F_STATIC_NODES, STATIC), (MPOL_F_RELATIVE_NODES, RELATIVE), (MPOL_F_NUMA_BALANCING, BALANCING)];
 
-/// A policy: mode, flags, and the nodes that it was asked for. 0: none, the default.
-///
-/// Three bytes, which fit beside the flag of a mapping.
+/// A policy: mode, flags, and the nodes that it was asked for, in 24 bits. 0: none, the default.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Policy([u8; 3]);
+pub struct Policy(u32);
 
 /// What mode and flags a caller asks for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -75,39 +74,33 @@ impl Wanted {
 
 impl Policy {
     fn pack(mode: u32, flags: u32, nodes: u16) -> Policy {
-        let [low, high] = nodes.to_le_bytes();
-        Policy([(mode | flags) as u8, low, high])
+        Policy(mode | flags | u32::from(nodes) << 8)
     }
 
-    /// In a word, and back.
-    pub fn to_word(self) -> u32 {
-        u32::from_le_bytes([self.0[0], self.0[1], self.0[2], 0])
+    /// In a word, of which the highest byte is 0.
+    pub const fn to_word(self) -> u32 {
+        self.0
     }
 
     /// What [`Self::to_word`] gave.
-    pub fn from_word(word: u32) -> Policy {
-        let [a, b, c, _] = word.to_le_bytes();
-        Policy([a, b, c])
-    }
-
-    fn bits(self) -> u32 {
-        self.0[0].into()
+    pub const fn from_word(word: u32) -> Policy {
+        Policy(word)
     }
 
     /// Mode and flags, as get_mempolicy(2) shows them.
     pub fn mode(self) -> u32 {
-        FLAGS.iter().fold(self.bits() & MODE, |word, (theirs, ours)| if self.bits() & ours != 0 { word | theirs } else { word })
+        FLAGS.iter().fold(self.0 & MODE, |word, (theirs, ours)| if self.0 & ours != 0 { word | theirs } else { word })
     }
 
     /// Whether pages go round the nodes.
     pub fn is_interleaved(self) -> bool {
-        self.bits() & MODE == MPOL_INTERLEAVE
+        self.0 & MODE == MPOL_INTERLEAVE
     }
 
     /// Its nodes: as they were given if the flags say how to take them, else those that there are.
     pub fn nodes(self) -> u16 {
-        let given = u16::from_le_bytes([self.0[1], self.0[2]]);
-        if self.bits() & (STATIC | RELATIVE) != 0 { given } else { given & NODES }
+        let given = (self.0 >> 8) as u16;
+        if self.0 & (STATIC | RELATIVE) != 0 { given } else { given & NODES }
     }
 }
 
@@ -126,7 +119,7 @@ impl Mm {
     /// The policy of the mapping at `addr`. EFAULT: there is none.
     pub async fn policy_at(&self, addr: usize) -> Result<Policy, Errno> {
         let space = self.read().await;
-        space.tree.at(untag(addr)).map(|vma| vma.policy).ok_or(Errno::EFAULT)
+        space.tree.at(untag(addr)).map(Vma::policy).ok_or(Errno::EFAULT)
     }
 
     /// The node of the page at `addr`, which is brought in. EFAULT, EINTR, ENOMEM.
@@ -177,12 +170,12 @@ impl Mm {
             && let Some(vma) = space.tree.first_in(at, end).and_then(|p| space.tree.get(p))
         {
             at = at.max(vma.start);
-            let (stop, changes) = (vma.end.min(end), vma.policy != policy);
+            let (stop, changes) = (vma.end.min(end), vma.policy() != policy);
             if changes {
                 self.split_at(space, at)?;
                 self.split_at(space, stop)?;
                 if let Some(vma) = space.tree.find(at).and_then(|p| space.tree.get_mut(p)) {
-                    vma.policy = policy;
+                    vma.set_policy(policy);
                 }
             }
             at = stop;
@@ -193,19 +186,15 @@ impl Mm {
     /// Whether any page but the zero page is mapped in `[at, end)`.
     fn has_pages(&self, mut at: usize, end: usize) -> bool {
         while let Some((table, first)) = self.tables.next_table(at, end) {
-            let mut stop = end.min((first & !(PMD_SIZE - 1)).saturating_add(PMD_SIZE));
+            // One after the other: the iterator over those in use has its few callers inlined, of which fork is one.
+            at = end.min((first & !(PMD_SIZE - 1)).saturating_add(PMD_SIZE)).min(first + ENTRIES_PER_HOLD * PAGE_SIZE);
             let locked = self.tables.lock(table, first);
-            for (count, addr) in locked.used(first, stop).enumerate() {
-                if count == ENTRIES_PER_HOLD {
-                    stop = addr;
-                    break;
-                }
+            for addr in (first..at).step_by(PAGE_SIZE) {
                 let pte = locked.get(addr);
                 if pte.is_present() && !pte.is_special() {
                     return true;
                 }
             }
-            at = stop;
         }
         false
     }

@@ -4,7 +4,7 @@ use super::pgtable::PteProt;
 use super::policy::Policy;
 use super::rmap::RmapNode;
 use super::special::SpecialMapping;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicU32, Ordering};
 use vigil_abi::Errno;
 use vigil_fs::{File, Inode};
 use vigil_mem::{KArc, PAGE_SHIFT};
@@ -141,6 +141,9 @@ pub enum Backing {
     },
 }
 
+/// In [`Vma::more`], beside the policy: private pages may be in its tables.
+const ANON: u32 = 1 << 31;
+
 /// A half-open range `[start, end)` of user addresses with one set of rights and one origin.
 pub struct Vma {
     /// First address, page-aligned.
@@ -151,9 +154,8 @@ pub struct Vma {
     pub flags: VmFlags,
     /// Whether private pages may be in its tables (Linux: `anon_vma` is set): fork must copy them. Set by faults, which
     /// hold mmap_lock for reading only.
-    anon: AtomicBool,
-    /// Where its pages shall come from (mbind).
-    pub policy: Policy,
+    /// Besides, where its pages shall come from ([`Vma::policy`]).
+    more: AtomicU32,
     /// Offset of `start` in the backing, in pages. For anonymous memory the page number of the address at which it was
     /// first mapped, so that it does not change who can merge when it moves.
     pub pgoff: u64,
@@ -169,22 +171,35 @@ impl Vma {
 
     /// A mapping of `backing` without private pages yet.
     pub fn new(start: usize, end: usize, flags: VmFlags, pgoff: u64, backing: Backing) -> Vma {
-        Vma { start, end, flags, anon: AtomicBool::new(false), policy: Policy::default(), pgoff, backing }
+        Vma { start, end, flags, more: AtomicU32::new(0), pgoff, backing }
     }
 
     /// Whether private pages may be in its tables.
     #[inline(always)]
     pub fn has_anon(&self) -> bool {
-        self.anon.load(Ordering::Relaxed)
+        self.more.load(Ordering::Relaxed) & ANON != 0
     }
 
     /// Notes that a private page is about to be mapped.
     #[inline(always)]
     pub fn set_anon(&self) {
         // A plain load first: the word is shared by all faulting CPUs, and set after the first fault.
-        if !self.has_anon() {
-            self.anon.store(true, Ordering::Relaxed);
+        let more = self.more.load(Ordering::Relaxed);
+        if more & ANON == 0 {
+            // The rest of it changes only while nobody faults.
+            self.more.store(more | ANON, Ordering::Relaxed);
         }
+    }
+
+    /// Where its pages shall come from (mbind).
+    pub fn policy(&self) -> Policy {
+        Policy::from_word(self.more.load(Ordering::Relaxed) & !ANON)
+    }
+
+    /// Changes that; mmap_lock is held for writing.
+    pub fn set_policy(&mut self, policy: Policy) {
+        let more = self.more.get_mut();
+        *more = *more & ANON | policy.to_word();
     }
 
     /// Bytes.
@@ -261,7 +276,7 @@ impl Vma {
             }
             _ => false,
         };
-        backing && self.flags == other.flags && self.policy == other.policy && !self.flags.intersects(VmFlags::PFNMAP | VmFlags::DONTEXPAND)
+        backing && self.flags == other.flags && (self.more.load(Ordering::Relaxed) ^ other.more.load(Ordering::Relaxed)) & !ANON == 0 && !self.flags.intersects(VmFlags::PFNMAP | VmFlags::DONTEXPAND)
     }
 
     /// Whether `next`, which begins where we end, continues us: then the two can be one.
@@ -299,7 +314,7 @@ impl Vma {
                 Backing::File(FileMap::new(f.file.clone(), f.inode.clone(), rmap))
             }
         };
-        Ok(Vma { start, end, flags: self.flags, anon: AtomicBool::new(self.has_anon()), policy: self.policy, pgoff, backing })
+        Ok(Vma { start, end, flags: self.flags, more: AtomicU32::new(self.more.load(Ordering::Relaxed)), pgoff, backing })
     }
 
     /// Moves the lower end to `start`, keeping which page is where.

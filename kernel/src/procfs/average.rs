@@ -58,6 +58,41 @@ fn step(value: u64, decay: u64, active: u64) -> u64 {
     (if active >= value { sum + ONE - 1 } else { sum }) / ONE
 }
 
+/// How much a total has grown within a time that ends now (Linux: psi_window).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Window {
+    size: u64,
+    start: u64,
+    value: u64,
+    /// By how much it grew in the one before.
+    before: u64,
+}
+
+impl Window {
+    /// One of `size` ns that begins at `now`, when the total was `value`.
+    pub(super) const fn begun(size: u64, now: u64, value: u64) -> Window {
+        Window { size, start: now, value, before: 0 }
+    }
+
+    /// Its length, ns.
+    pub(super) fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// By now the total is `value`: by how much it has grown in the last `size` ns, of which those before the present window are taken
+    /// for as busy as that was on average.
+    pub(super) fn update(&mut self, now: u64, value: u64) -> u64 {
+        let passed = now.saturating_sub(self.start);
+        let growth = value.wrapping_sub(self.value);
+        if passed > self.size {
+            *self = Window { size: self.size, start: now, value, before: growth };
+            return growth;
+        }
+        let rest = u128::from(self.before) * u128::from(self.size - passed) / u128::from(self.size.max(1));
+        growth.saturating_add(rest as u64)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,6 +110,17 @@ mod tests {
         a.update(1000 * SECOND, 2060 * SECOND, 2 * SECOND);
         let [short, _, long] = a.values();
         assert!(short < ONE && long > 35 * ONE, "{short} {long}");
+    }
+
+    #[test]
+    fn a_window_knows_how_much_came_in_its_length() {
+        let mut w = Window::begun(SECOND, 0, 0);
+        assert_eq!(w.update(SECOND / 2, 100), 100);
+        // The next window begins: half-way through it half of the last one counts.
+        assert_eq!(w.update(SECOND + 1, 300), 300);
+        assert_eq!(w.update(SECOND + 1 + SECOND / 2, 310), 10 + 150);
+        assert_eq!(w.update(10 * SECOND, 310), 10);
+        assert_eq!(w.update(10 * SECOND, 310), 10);
     }
 
     #[test]

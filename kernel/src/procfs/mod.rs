@@ -9,18 +9,19 @@
 //! | `format` | texts that need nothing of the kernel |
 //! | `process` | which processes there are; the directories `/proc/PID` and `/proc/PID/task` |
 //! | `status` | `stat`, `status`, `statm` |
-//! | `pressure`, `average` | `/proc/pressure` |
+//! | `pressure`, `pressure_trigger`, `average` | `/proc/pressure` |
 //! | `sched` | `sched`, `schedstat`; `/proc/schedstat` |
 //! | `space` | what is in or about an address space: `maps`, `smaps`, `cmdline`, `environ`, `auxv` |
 //! | `links` | `exe`, `cwd`, `root`, `fd`, `fdinfo` |
 //! | `inject` | `fail-nth`, `fail-await` |
 //! | `misc` | everything else of a process |
+//! | `node` | `/sys/devices/system/node` |
 //! | `system` | `/proc/{stat,uptime,loadavg,version,cpuinfo,cmdline,consoles,kallsyms}` |
 //! | `cputime` | CPU time by kind, for `/proc/stat` |
 //! | `memory` | `/proc/{meminfo,vmstat,buddyinfo,zoneinfo,slabinfo}` |
 //! | `interrupts` | `/proc/{interrupts,softirqs}` |
 //! | `irq_dir` | `/proc/irq`, `/sys/kernel/irq` |
-//! | `sched_debug`, `sched_domains` | `/sys/kernel/debug/sched` |
+//! | `sched_debug`, `sched_dump`, `sched_domains` | `/sys/kernel/debug/sched` |
 //! | `sysctl`, `sysctl_sched` | `/proc/sys` |
 //! | `workqueue` | `/sys/devices/virtual/workqueue` |
 //! | `sysfs` | the little of `/sys` that programs ask for: CPUs |
@@ -58,7 +59,11 @@ mod status;
 #[cfg_attr(not(any(test, target_os = "none")), expect(dead_code, reason = "only the tests use it on a host"))]
 mod average;
 #[cfg(target_os = "none")]
+mod node;
+#[cfg(target_os = "none")]
 mod pressure;
+#[cfg(target_os = "none")]
+mod pressure_trigger;
 #[cfg(target_os = "none")]
 mod sched;
 #[cfg(target_os = "none")]
@@ -103,6 +108,7 @@ pub fn init() -> Result<(), Errno> {
     irq_dir::init()?;
     sysctl::init()?;
     sysfs::init()?;
+    node::init()?;
     rcu::init()?;
     rtc::init()?;
     clocks::init()?;

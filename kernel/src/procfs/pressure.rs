@@ -1,10 +1,11 @@
 //! `/proc/pressure`: for how much of the time somebody waits for the CPU, memory, or I/O (Linux: kernel/sched/psi.c).
 //!
 //! CPU time is watched from the first look on, so that nobody pays for it before. Nobody waits for I/O here, as there are no devices to wait
-//! for, and reclaim makes nobody wait: those files say so. There are no triggers.
+//! for, and reclaim makes nobody wait: those files say so. Who polls one is told as `pressure_trigger` says.
 
 use super::average::{ONE, Average, SHIFT};
 use super::possible_cpus;
+use super::pressure_trigger::PressureNode;
 use core::fmt::Write;
 use vigil_abi::Errno;
 use vigil_executor::balance::pressure::{is_watched, stalled, watch};
@@ -14,7 +15,8 @@ use vigil_executor::lock_class;
 use vigil_executor::sync::SpinLock;
 use vigil_executor::time::{self, Nanos, USEC};
 use vigil_executor::work::{DelayedWork, UNBOUND, Work};
-use vigil_fs::vnode::SeqBuf;
+use vigil_fs::vnode::{Node, SeqBuf};
+use vigil_mem::{KArc, unsize};
 
 /// From one bringing up to date of the averages to the next (Linux: PSI_FREQ, 2 s and a tick).
 const PERIOD: Nanos = 2_004_000_000;
@@ -83,35 +85,51 @@ fn line(out: &mut SeqBuf, what: &str, averages: [u64; 3], total: Nanos) {
     );
 }
 
-/// `cpu`. Not everybody can wait for it at once: there is somebody who has it.
-fn cpu(out: &mut SeqBuf) -> Result<(), Errno> {
-    let mut pressure = CPU.lock();
-    if !is_watched() {
-        watch();
-        let now = time::now();
-        pressure.collect(now);
-        (pressure.total, pressure.average) = (0, Average::begun(now));
-        LATER.schedule(&UNBOUND, PERIOD);
-    }
-    pressure.update();
-    let (averages, total) = (pressure.average.values(), pressure.total);
-    drop(pressure);
-    line(out, "some", averages, total);
-    line(out, "full", [0; 3], 0);
-    Ok(())
+/// What one can wait for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Resource {
+    /// A CPU. Not everybody can wait for it at once: there is somebody who has it.
+    Cpu,
+    /// I/O, or memory.
+    Other,
 }
 
-/// `io` and `memory`.
-fn none(out: &mut SeqBuf) -> Result<(), Errno> {
-    line(out, "some", [0; 3], 0);
-    line(out, "full", [0; 3], 0);
-    Ok(())
+impl Resource {
+    /// Averages, and for how long somebody has waited for it, ns.
+    fn look(self) -> ([u64; 3], Nanos) {
+        if self == Resource::Other {
+            return ([0; 3], 0);
+        }
+        let mut pressure = CPU.lock();
+        if !is_watched() {
+            watch();
+            let now = time::now();
+            pressure.collect(now);
+            (pressure.total, pressure.average) = (0, Average::begun(now));
+            LATER.schedule(&UNBOUND, PERIOD);
+        }
+        pressure.update();
+        (pressure.average.values(), pressure.total)
+    }
+
+    /// For how long somebody has waited for it, ns.
+    pub(super) fn waited(self) -> Nanos {
+        self.look().1
+    }
+
+    /// The file's text.
+    pub(super) fn show(self, out: &mut SeqBuf) {
+        let (averages, total) = self.look();
+        line(out, "some", averages, total);
+        line(out, "full", [0; 3], 0);
+    }
 }
 
 /// Adds the files.
 pub(super) fn init() -> Result<(), Errno> {
     let dir = vigil_fs::proc::root()?.subdir("pressure")?;
-    dir.add_file("cpu", 0o444, cpu)?;
-    dir.add_file("io", 0o444, none)?;
-    dir.add_file("memory", 0o444, none)
+    for (name, resource) in [("cpu", Resource::Cpu), ("io", Resource::Other), ("memory", Resource::Other)] {
+        dir.add(name, unsize!(KArc, KArc::try_new(PressureNode(resource))? => dyn Node))?;
+    }
+    Ok(())
 }

@@ -52,6 +52,7 @@ const ON_FOUR: &[(&str, &str)] = &[
     ("rt-migrate-test", "rt-migrate-test -l 10"),
     ("ptsematest", "ptsematest -q -p 90 -l 100 -a -t"),
     ("pmqtest-smp", "pmqtest -q -S -p 90 -l 100"),
+    ("oslat", "oslat -q -D 1 -c 2"),
 ];
 /// Four CPUs at the host's pace. Under `-icount` QEMU 7.2 gives a CPU no turn beside one that spins in user space without a timer.
 const FOUR: &[&str] = &["--smp", "4", "--mem", "1G", "--append", LEAN, "--timeout", "900"];

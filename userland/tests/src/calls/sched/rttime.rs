@@ -35,6 +35,21 @@ pub(super) fn rttime(a: &mut Calls) {
         }
         caught()
     })
+    .ok("rttime-beside-moves", || {
+        let me = sys!(getpid);
+        // It waits on the CPU that the real-time thread is not on.
+        let mover = child(|| {
+            for i in 0..100 {
+                sys!(sched_setaffinity, me, 8, &(1u64 << (i & 1)));
+                sleep_ms(20);
+            }
+            0
+        });
+        let r = limited(150_000, u64::MAX);
+        let took = spin_until(1);
+        end(mover);
+        (r, (130..700).contains(&took))
+    })
     .ok("rttime-of-others", || {
         handle(libc::SIGXCPU, 0);
         sys!(prlimit64, 0, libc::RLIMIT_RTTIME, &[50_000u64, 60_000], 0);

@@ -1,0 +1,191 @@
+//! The files of `/proc/pressure`, and what is written to them: `some 150000 1000000` asks to be told, by POLLPRI, when somebody has
+//! waited for more than 150 ms of a second (Linux: psi_trigger_create, update_triggers).
+//!
+//! Each open file has one trigger at most. While there are any, a work item looks ten times in the shortest of their windows.
+
+use super::average::Window;
+use super::pressure::Resource;
+use core::sync::atomic::{AtomicBool, Ordering::*};
+use vigil_abi::Errno;
+use vigil_abi::stat::S_IFREG;
+use vigil_executor::lock_class;
+use vigil_executor::sync::SpinLock;
+use vigil_executor::time::{MSEC, Nanos, USEC, now};
+use vigil_executor::wait::WaitQueue;
+use vigil_executor::work::{DelayedWork, UNBOUND, Work};
+use vigil_fs::vnode::{Node, SeqBuf};
+use vigil_fs::{File, FileOps, OpResult, Opened, PollEvents, PollTable, Stop};
+use vigil_mem::{IoBuf, IoBufMut, KArc, KVec, unsize};
+
+/// So much of what is written is looked at; the last byte of that is not.
+const LONGEST: usize = 32;
+const SHORTEST_WINDOW: Nanos = 500 * MSEC;
+const LONGEST_WINDOW: Nanos = 10_000 * MSEC;
+/// So often it is looked in a window.
+const LOOKS: Nanos = 10;
+
+/// One file of the directory.
+pub(super) struct PressureNode(pub(super) Resource);
+
+/// An open one.
+struct PressureFile {
+    resource: Resource,
+    trigger: SpinLock<Option<KArc<Trigger>>>,
+}
+
+struct Trigger {
+    resource: Resource,
+    /// Everybody waits, of which there is nothing to tell.
+    full: bool,
+    threshold: Nanos,
+    state: SpinLock<State>,
+    /// It has something to tell.
+    event: AtomicBool,
+    wait: WaitQueue,
+}
+
+struct State {
+    window: Window,
+    /// What the total was when it was last looked at.
+    total: Nanos,
+    /// The threshold was exceeded, and nobody told yet.
+    pending: bool,
+    /// When it last told.
+    told: Option<Nanos>,
+}
+
+/// Those of all open files.
+static TRIGGERS: SpinLock<KVec<KArc<Trigger>>> = SpinLock::new(lock_class!("psi_triggers"), KVec::new());
+static LATER: DelayedWork = DelayedWork::new(look);
+
+/// Looks at all triggers, and comes again while there are any.
+fn look(_: &Work) {
+    let cpu = Resource::Cpu.waited();
+    let triggers = TRIGGERS.lock();
+    let now = now();
+    for trigger in triggers.iter() {
+        trigger.look(now, if trigger.full || trigger.resource != Resource::Cpu { 0 } else { cpu });
+    }
+    let shortest = triggers.iter().map(|t| t.state.lock().window.size()).min();
+    drop(triggers);
+    if let Some(window) = shortest {
+        LATER.schedule(&UNBOUND, window / LOOKS);
+    }
+}
+
+impl Trigger {
+    /// What `text` asks for. EINVAL.
+    fn parse(resource: Resource, text: &[u8]) -> Result<Trigger, Errno> {
+        let text = text.split(|b| *b == 0).next().unwrap_or_default();
+        let (full, rest) = match (text.strip_prefix(b"some"), text.strip_prefix(b"full")) {
+            (Some(rest), _) => (false, rest),
+            (_, Some(rest)) => (true, rest),
+            _ => return Err(Errno::EINVAL),
+        };
+        let mut words = rest.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+        let mut micros = || -> Option<Nanos> {
+            // As scanf reads a number: what follows its digits is not looked at.
+            let word = words.next()?;
+            let digits = word.iter().position(|b| !b.is_ascii_digit()).unwrap_or(word.len());
+            core::str::from_utf8(&word[..digits]).ok()?.parse::<u32>().ok().map(|n| Nanos::from(n) * USEC)
+        };
+        let (threshold, window) = micros().zip(micros()).ok_or(Errno::EINVAL)?;
+        if !(SHORTEST_WINDOW..=LONGEST_WINDOW).contains(&window) || !(1..=window).contains(&threshold) {
+            return Err(Errno::EINVAL);
+        }
+        let total = if full { 0 } else { resource.waited() };
+        let state = State { window: Window::begun(window, now(), total), total, pending: false, told: None };
+        let state = SpinLock::new(lock_class!("psi_trigger"), state);
+        Ok(Trigger { resource, full, threshold, state, event: AtomicBool::new(false), wait: WaitQueue::new() })
+    }
+
+    /// By `now` somebody has waited for `total`.
+    fn look(&self, now: Nanos, total: Nanos) {
+        let mut state = self.state.lock();
+        if total != state.total {
+            state.total = total;
+            let grown = state.window.update(now, total);
+            state.pending |= grown >= self.threshold;
+        }
+        // Once in a window at most.
+        let size = state.window.size();
+        if !state.pending || state.told.is_some_and(|told| now < told.saturating_add(size)) {
+            return;
+        }
+        (state.pending, state.told) = (false, Some(now));
+        drop(state);
+        if !self.event.swap(true, AcqRel) {
+            self.wait.wake(PollEvents::PRI.bits(), 0);
+        }
+    }
+}
+
+impl FileOps for PressureFile {
+    fn read<'a>(&'a self, _: &'a File, buf: &mut IoBufMut<'_>, pos: &mut u64) -> OpResult<'a, usize> {
+        let mut text = SeqBuf::new();
+        self.resource.show(&mut text);
+        text.finish()?;
+        let n = buf.copy_out(text.as_bytes().get(*pos as usize..).unwrap_or_default())?;
+        *pos += n as u64;
+        Ok(n)
+    }
+
+    /// A trigger. EINVAL: it is none; EBUSY: the file has one.
+    fn write<'a>(&'a self, _: &'a File, buf: &mut IoBuf<'_>, _: &mut u64) -> OpResult<'a, usize> {
+        let n = buf.remaining();
+        let mut bytes = [0; LONGEST];
+        let copied = buf.copy_in(&mut bytes[..n.min(LONGEST)])?;
+        if n == 0 {
+            return Err(Stop::Err(Errno::EINVAL));
+        }
+        if self.trigger.lock().is_some() {
+            return Err(Stop::Err(Errno::EBUSY));
+        }
+        let trigger = KArc::try_new(Trigger::parse(self.resource, &bytes[..copied.saturating_sub(1)]).map_err(Stop::Err)?)?;
+        {
+            let mut own = self.trigger.lock();
+            if own.is_some() {
+                return Err(Stop::Err(Errno::EBUSY));
+            }
+            TRIGGERS.lock().try_push(trigger.clone())?;
+            *own = Some(trigger);
+        }
+        LATER.schedule(&UNBOUND, SHORTEST_WINDOW / LOOKS);
+        buf.skip(n - copied);
+        Ok(n)
+    }
+
+    fn can_poll(&self) -> bool {
+        true
+    }
+
+    fn poll(&self, _: &File, table: &mut PollTable<'_>) -> PollEvents {
+        let own = self.trigger.lock();
+        let Some(trigger) = own.as_ref() else { return PollEvents::DEFAULT | PollEvents::ERR | PollEvents::PRI };
+        table.add(&trigger.wait);
+        if trigger.event.swap(false, AcqRel) { PollEvents::DEFAULT | PollEvents::PRI } else { PollEvents::DEFAULT }
+    }
+
+    fn llseek(&self, _: &File, pos: u64, offset: i64, whence: u32) -> Result<u64, Errno> {
+        vigil_fs::vfs::seek::in_size(pos, offset, whence, 0, i64::MAX as u64)
+    }
+
+    fn release(&self, _: &File) {
+        let own = self.trigger.lock().take();
+        if let Some(own) = &own {
+            TRIGGERS.lock().retain(|trigger| !KArc::ptr_eq(trigger, own));
+        }
+    }
+}
+
+impl Node for PressureNode {
+    fn mode(&self) -> u32 {
+        S_IFREG | 0o666
+    }
+
+    fn open(&self, _: u32) -> Result<Option<Opened>, Errno> {
+        let trigger = SpinLock::new(lock_class!("psi_file"), None);
+        let file = KArc::try_new(PressureFile { resource: self.0, trigger })?;
+        Ok(Some(Opened::Own(unsize!(KArc, file => dyn FileOps))))
+    }
+}
