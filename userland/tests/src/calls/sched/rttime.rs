@@ -48,7 +48,7 @@ pub(super) fn rttime(a: &mut Calls) {
         let r = limited(150_000, u64::MAX);
         let took = spin_until(1);
         end(mover);
-        (r, (130..700).contains(&took))
+        (r, (130..1900).contains(&took))
     })
     .ok("rttime-of-others", || {
         handle(libc::SIGXCPU, 0);
