@@ -1,28 +1,18 @@
 //! A CPU's first poll, before it has ever been idle, may read under RCU like any other.
 #![cfg(not(loom))]
 
+#[path = "common/host.rs"]
+mod host;
+
+use host::{Host, bring_up, run_cpu};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
-use vigil_executor::arch;
 use vigil_executor::class::Params;
-use vigil_executor::context::Context;
-use vigil_executor::cpu::{CpuId, CpuMask, ONLINE, local_of};
-use vigil_executor::executor;
-use vigil_executor::platform::{self, Platform};
+use vigil_executor::cpu::{CpuId, CpuMask};
+use vigil_executor::platform;
 use vigil_executor::sync::rcu;
 use vigil_executor::task::{Hooks, Spawned};
-
-struct Host;
-
-impl Platform for Host {
-    fn send_reschedule(&self, _cpu: CpuId) {}
-    fn raise_rcu(&self, _mask: CpuMask) {}
-    fn program_timer(&self, _count: u64) {}
-    fn alloc_stack(&self) -> Option<std::ptr::NonNull<Context>> {
-        None
-    }
-}
 
 static READING: AtomicBool = AtomicBool::new(false);
 static LEAVE: AtomicBool = AtomicBool::new(false);
@@ -39,8 +29,7 @@ fn within_a_minute(what: &str, done: impl Fn() -> bool) {
 fn a_grace_period_waits_for_a_reader_in_the_first_poll_of_its_cpu() {
     platform::set(&Host);
     let cpu = CpuId::new(1).unwrap();
-    ONLINE.insert(cpu);
-    vigil_executor::cpu::ACTIVE.insert(cpu);
+    bring_up(cpu);
     let reader = async {
         let guard = rcu::read_lock();
         READING.store(true, SeqCst);
@@ -53,12 +42,7 @@ fn a_grace_period_waits_for_a_reader_in_the_first_poll_of_its_cpu() {
     assert!(spawned.task().set_affinity(CpuMask::of(cpu)));
     // In its inbox before the CPU comes: the first thing that it does.
     drop(spawned.start());
-    thread::spawn(move || {
-        // SAFETY: one thread per CPU.
-        unsafe { arch::set_cpu_local(local_of(cpu)) };
-        let _ = arch::irq_save();
-        executor::run()
-    });
+    run_cpu(cpu, || {});
     within_a_minute("the first poll never began", || READING.load(SeqCst));
     let cookie = rcu::poll_state();
     assert!(!rcu::poll_done(cookie), "the reader was not waited for");

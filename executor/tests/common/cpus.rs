@@ -1,32 +1,20 @@
 //! Two CPUs of the host that run the real executor loop, and a task on each that stands for the timer interrupt.
 
+#[path = "host.rs"]
+mod host;
+
+use host::{Host, bring_up, run_cpu};
 use std::sync::Once;
-use std::thread;
 use std::time::Duration;
 use vigil_executor::class::{Params, Policy};
 use vigil_executor::context::{Context, HARDIRQ_OFFSET};
-use vigil_executor::cpu::{CpuId, CpuMask, ONLINE, local_of};
-use vigil_executor::executor::{self, YieldKind, yield_now};
-use vigil_executor::platform::{self, Platform};
+use vigil_executor::cpu::{CpuId, CpuMask, local_of};
+use vigil_executor::executor::{YieldKind, yield_now};
+use vigil_executor::platform;
 use vigil_executor::sync::rcu;
 use vigil_executor::task::{Hooks, Spawned};
 use vigil_executor::time::now;
 use vigil_executor::{arch, timer};
-
-struct Host;
-
-impl Platform for Host {
-    // The loop of a host CPU looks at its inbox all the time.
-    fn send_reschedule(&self, _cpu: CpuId) {}
-    fn send_reschedule_mask(&self, _mask: CpuMask) {}
-    fn program_timer(&self, _count: u64) {}
-    fn alloc_stack(&self) -> Option<std::ptr::NonNull<Context>> {
-        None
-    }
-    fn raise_rcu(&self, _: CpuMask) {
-        rcu::softirq();
-    }
-}
 
 pub fn spawn(name: &str, cpu: Option<usize>, future: impl Future<Output = ()> + Send + 'static) {
     let params = Params { policy: Policy::Normal, nice: 0, rt_priority: 0 };
@@ -46,15 +34,10 @@ fn boot() {
             let cpu = CpuId::new(n).unwrap();
             let up = std::sync::Arc::new(std::sync::Barrier::new(2));
             let up2 = up.clone();
-            thread::spawn(move || {
-                // SAFETY: one thread per CPU.
-                unsafe { arch::set_cpu_local(local_of(cpu)) };
-                let _ = arch::irq_save();
+            run_cpu(cpu, move || {
                 rcu::idle_exit(cpu);
-                ONLINE.insert(cpu);
-                vigil_executor::cpu::ACTIVE.insert(cpu);
+                bring_up(cpu);
                 up2.wait();
-                executor::run()
             });
             up.wait();
             spawn("tick", Some(n), async {

@@ -1,0 +1,40 @@
+//! A host as the machine under the executor's loop: nobody is interrupted, and there are no spare stacks.
+
+use vigil_executor::arch;
+use vigil_executor::context::Context;
+use vigil_executor::cpu::{ACTIVE, CpuId, CpuMask, ONLINE, local_of};
+use vigil_executor::executor;
+use vigil_executor::platform::Platform;
+use vigil_executor::sync::rcu;
+
+/// The loop of a host CPU looks at its inbox all the time.
+pub struct Host;
+
+impl Platform for Host {
+    fn send_reschedule(&self, _cpu: CpuId) {}
+    fn send_reschedule_mask(&self, _mask: CpuMask) {}
+    fn program_timer(&self, _count: u64) {}
+    fn alloc_stack(&self) -> Option<std::ptr::NonNull<Context>> {
+        None
+    }
+    fn raise_rcu(&self, _: CpuMask) {
+        rcu::softirq();
+    }
+}
+
+/// `cpu` may be sent tasks from now on.
+pub fn bring_up(cpu: CpuId) {
+    ONLINE.insert(cpu);
+    ACTIVE.insert(cpu);
+}
+
+/// Starts a thread that is `cpu` for as long as the test program runs: `first`, then the executor's loop.
+pub fn run_cpu(cpu: CpuId, first: impl FnOnce() + Send + 'static) {
+    std::thread::spawn(move || {
+        // SAFETY: one thread per CPU.
+        unsafe { arch::set_cpu_local(local_of(cpu)) };
+        let _ = arch::irq_save();
+        first();
+        executor::run()
+    });
+}
