@@ -1,8 +1,9 @@
-//! What guards give away of what they guard: a guard that is shared between threads gives out `&T`, so it may be shared only if `T` may.
+//! What guards and pointers under RCU give away: a guard that is shared between threads gives out `&T`, so it may be shared only if `T` may.
 //! Checked when this is compiled.
 #![cfg(not(loom))]
 
 use std::cell::Cell;
+use vigil_executor::sync::rcu::Rcu;
 use vigil_executor::sync::rt_mutex::PiGuard;
 use vigil_executor::sync::{MutexGuard, RwReadGuard, RwSemReadGuard, RwSemWriteGuard, RwWriteGuard, SpinGuard};
 
@@ -28,6 +29,12 @@ fn guards_of_what_may_not_be_shared_are_not_shared() {
     <RwWriteGuard<'static, Inside> as NotSync<_>>::is();
     <RwSemReadGuard<'static, Inside> as NotSync<_>>::is();
     <RwSemWriteGuard<'static, Inside> as NotSync<_>>::is();
+}
+
+#[test]
+fn a_pointer_under_rcu_is_shared_only_if_what_it_points_to_may_be() {
+    <Rcu<Cell<u32>> as NotSync<_>>::is();
+    is_sync::<Rcu<u32>>();
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use super::RcuGuard;
 use crate::atomic::{AtomicPtr, Ordering, const_unless_loom};
+use core::marker::PhantomData;
 use core::ptr::NonNull;
 
 /// A pointer to a `T` that may be replaced while it is read. Owns nothing: who swaps gets the old pointer, and frees it
@@ -9,13 +10,20 @@ use core::ptr::NonNull;
 #[derive(Debug)]
 pub struct Rcu<T> {
     pointer: AtomicPtr<T>,
+    /// The atomic alone would be shared between threads whatever it points to.
+    _value: PhantomData<*const T>,
 }
+
+// SAFETY: readers on all CPUs get `&T`, and who swaps gets the value that another one has stored.
+unsafe impl<T: Send + Sync> Sync for Rcu<T> {}
+// SAFETY: as above.
+unsafe impl<T: Send + Sync> Send for Rcu<T> {}
 
 impl<T> Rcu<T> {
     const_unless_loom! {
         /// A null pointer.
         pub fn null() -> Self {
-            Rcu { pointer: AtomicPtr::new(core::ptr::null_mut()) }
+            Rcu { pointer: AtomicPtr::new(core::ptr::null_mut()), _value: PhantomData }
         }
     }
 
