@@ -402,6 +402,13 @@ impl MaskGuard {
     pub(crate) fn irq(&self) -> &IrqGuard {
         &self.irq
     }
+
+    /// Restores the mask, and no more: its flow has woken nobody.
+    #[inline(always)]
+    pub(crate) fn end_unwoken(self) {
+        let MaskGuard { irq: _irq, _check } = self;
+        core::mem::forget(_check);
+    }
 }
 
 impl Drop for Check {

@@ -11,8 +11,10 @@ pub enum YieldKind {
     Yield = 1,
 }
 
-/// Loom's tests take tasks out of the inboxes that they make themselves.
-pub(crate) fn push_runnable(_task: &crate::task::Task, _irq: &crate::context::IrqGuard) {}
+/// Loom's tests take tasks out of the inboxes that they make themselves; nobody is asked to give way.
+pub(crate) fn push_runnable(_task: &crate::task::Task, _irq: &crate::context::IrqGuard) -> bool {
+    false
+}
 
 /// As [`push_runnable`].
 pub(crate) fn push_new(_task: &crate::task::Task, _irq: &crate::context::IrqGuard) {}

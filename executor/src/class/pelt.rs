@@ -15,7 +15,7 @@ pub const SUM_MAX: u32 = 47742;
 /// Microseconds in a period.
 const PERIOD: u64 = 1024;
 /// Periods after which what was counts half.
-const HALF_LIFE: u64 = 32;
+pub(super) const HALF_LIFE: u64 = 32;
 
 /// 2^32 · y^n, rounded down after the division by which the table is made (Linux: runnable_avg_yN_inv).
 const Y: [u32; HALF_LIFE as usize] = [
@@ -32,6 +32,12 @@ pub const fn decay(value: u64, periods: u64) -> u64 {
     }
     let halved = value >> (periods / HALF_LIFE);
     ((halved as u128 * Y[(periods % HALF_LIFE) as usize] as u128) >> 32) as u64
+}
+
+/// `value · y^periods` of a sum that is no more than 32 bits wide, for less than [`HALF_LIFE`] periods.
+#[inline(always)]
+pub(super) const fn decay_some(value: u32, periods: u64) -> u32 {
+    ((value as u64 * Y[(periods % HALF_LIFE) as usize] as u64) >> 32) as u32
 }
 
 /// Averages of one entity or queue.
@@ -129,7 +135,7 @@ impl Avg {
 }
 
 /// What a stretch adds: the end of the first period, the full ones, the beginning of the last (Linux: __accumulate_pelt_segments).
-fn segments(periods: u64, first: u64, last: u64) -> u64 {
+pub(super) fn segments(periods: u64, first: u64, last: u64) -> u64 {
     let max = u64::from(SUM_MAX);
     decay(first, periods) + (max - decay(max, periods) - PERIOD) + last
 }

@@ -18,17 +18,27 @@ impl RunQueue {
         self.above | self.rt.nr_running() == 0 && self.fair.oddities() | self.parked_for_current.map_or(0, |e| e.as_ptr().addr()) == 0
     }
 
-    /// The fair task that is current, if the queue is plain.
+    /// Whether `e`, which is current, is a fair task, and the queue is plain.
+    ///
+    /// # Safety
+    /// `e` is current here.
     #[inline(always)]
-    pub(crate) fn plain_current(&self) -> Option<NonNull<Entity>> {
+    pub(crate) unsafe fn is_plainly_current(&mut self, e: NonNull<Entity>) -> bool {
+        debug_assert!(self.curr == Some(e) && (!self.plain || self.is_plain()));
         // SAFETY: the current entity is on the queue, hence valid.
-        self.curr.filter(|e| unsafe { (*e.as_ptr()).class } == Class::Fair && self.is_plain())
+        if unsafe { (*e.as_ptr()).class } != Class::Fair {
+            return false;
+        }
+        if !self.plain {
+            self.plain = self.is_plain();
+        }
+        self.plain
     }
 
     /// `put_prev(PutPrev::Sleep)` of the current entity `e` of a plain queue.
     ///
     /// # Safety
-    /// [`RunQueue::plain_current`] has just answered `e`. No reference to `e` is held across the call.
+    /// [`RunQueue::is_plainly_current`] has just said so of `e`. No reference to `e` is held across the call.
     #[inline(always)]
     pub(crate) unsafe fn sleep_plainly(&mut self, e: NonNull<Entity>, now: Nanos) {
         self.curr = None;
@@ -165,11 +175,12 @@ mod tests {
         fn turn(&mut self, woken: &[usize], now: Nanos) -> (Option<usize>, Option<Nanos>) {
             // SAFETY: the tasks live as long as this, and nobody else looks at them.
             unsafe {
-                let current = self.rq.current();
-                let plain = self.rq.plain_current();
-                match (current, plain) {
-                    (Some(_), Some(e)) if self.plainly => self.rq.sleep_plainly(e, now),
+                match self.rq.current() {
+                    Some(e) if self.plainly && self.rq.is_plainly_current(e) => self.rq.sleep_plainly(e, now),
                     _ => self.rq.put_prev(PutPrev::Sleep, now),
+                }
+                if !woken.is_empty() {
+                    self.rq.begin();
                 }
                 for e in woken.iter().filter_map(|i| self.tasks.get(*i)) {
                     if !e.as_ref().on_rq() && !(self.plainly && self.rq.enqueue_plainly(*e, now)) {

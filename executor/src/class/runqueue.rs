@@ -30,6 +30,8 @@ pub struct RunQueue {
     nr_switches: u64,
     /// 0 while stop and deadline have nobody. See [`RunQueue::count_above`].
     pub(super) above: u32,
+    /// It was plain when the loop last looked, and nobody else has had the lock since. See [`RunQueue::begin`].
+    pub(super) plain: bool,
     pub(super) fair: FairRq,
     pub(super) stop: StopRq,
     pub(super) dl: DlRq,
@@ -56,6 +58,7 @@ impl RunQueue {
             dl: DlRq::new(&tunables),
             rt: RtRq::new(&tunables),
             above: 0,
+            plain: false,
             tunables,
             nr_switches: 0,
             run_delay: 0,
@@ -129,6 +132,14 @@ impl RunQueue {
         self.parked_since = now;
         self.note_switch(e);
         Some(event)
+    }
+
+    /// To be called by whoever gets at the queue, unless he keeps to the operations of `plain.rs`, which leave a plain queue plain, or
+    /// make somebody current on an empty one.
+    #[inline(always)]
+    pub(crate) fn begin(&mut self) {
+        self.plain = false;
+        self.put_back_parked();
     }
 
     /// Puts back the entity whose poll was parked by [`RunQueue::park_current_for`], if it is still to be done. To be called

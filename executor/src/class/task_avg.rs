@@ -2,10 +2,11 @@
 //!
 //! Linux brings them up to date at every transition of a task. Here that is done when they are read, and when the task is charged and
 //! [`SPAN`] has passed since the last time: until then its run time and its waiting time, which are kept anyway, say all that is to
-//! be known. What was in between is taken for one sleep, one wait and one stay; short sleeps come half before and half after that. Within
-//! a period of [`pelt`](super::pelt) the order makes no difference, and within eight, of 32 in which the past loses a half, hardly any.
+//! be known. What was in between is taken for one sleep, one wait and one stay; at the end of a stay, when it was not long, for an even
+//! mixture of the three. Within a period of [`pelt`](super::pelt) the order makes no difference, and within eight, of 32 in which the
+//! past loses a half, hardly any.
 
-use super::pelt::{Avg, SUM_MAX, decay};
+use super::pelt::{Avg, HALF_LIFE, SUM_MAX, decay, decay_some, segments};
 use crate::time::Nanos;
 
 /// What a utilisation that was estimated is marked with until it changes (Linux: UTIL_AVG_UNCHANGED).
@@ -96,28 +97,53 @@ impl TaskAvg {
     pub(super) fn advance(&mut self, now: Nanos, ran: Nanos, waited: Nanos, state: State, util: u64) {
         let since = [ran.wrapping_sub(self.seen[0]), waited.wrapping_sub(self.seen[1])];
         self.seen = [ran, waited];
+        if state == State::Runs && self.mix(now, since) {
+            return;
+        }
         if self.next == 0 {
             self.begin(now.saturating_sub(since[0]).saturating_sub(since[1]), util);
         }
         let mut avg = self.get();
         let start = avg.parts().0 << 10;
         let slept = now.saturating_sub(start).saturating_sub(since[0]).saturating_sub(since[1]);
-        // Many short sleeps are about as much before the stays as after them; one that is long was before.
-        let after = if state == State::Runs && slept < 2 * SPAN { slept / 2 } else { 0 };
-        let (run, wait, sleep) = ((since[0], 1, true), (since[1], 1, false), (slept - after, 0, false));
+        let (run, wait, sleep) = ((since[0], 1, true), (since[1], 1, false), (slept, 0, false));
         let parts = match state {
             State::Runs => [sleep, wait, run],
             State::Waits => [sleep, run, wait],
             State::Sleeps => [wait, run, sleep],
         };
         let mut at = start;
-        for (length, on, runs) in parts.into_iter().chain([(after, 0, false)]) {
+        for (length, on, runs) in parts {
             if length != 0 {
                 at = at.saturating_add(length).min(now);
                 avg.count(at, on, on, runs);
             }
         }
         self.set(&avg);
+    }
+
+    /// Up to `now`, if that is some periods and no more than two spans: the times `since` then, running and waiting, and the rest, asleep,
+    /// are spread evenly over them. `false`, and nothing done, otherwise.
+    fn mix(&mut self, now: Nanos, [ran, waited]: [Nanos; 2]) -> bool {
+        const { assert!(((2 * SPAN) >> 20) + 1 < HALF_LIFE) };
+        let at = now >> 10;
+        // What has gone by, less than a period of it before `next`.
+        let delta = at.wrapping_sub((self.next >> 10).wrapping_sub(u64::from(1024 - self.contrib)));
+        let with_rest = delta.wrapping_add(self.contrib.into());
+        if self.next == 0 || delta > (2 * SPAN) >> 10 || with_rest < 1024 {
+            return false;
+        }
+        let (periods, rest) = (with_rest / 1024, with_rest % 1024);
+        let most = segments(periods, u64::from(1024 - self.contrib), rest) as u32;
+        let part = |time: Nanos| most * ((time >> 10).min(delta) as u32) / delta as u32;
+        let (on, running) = (part(ran.saturating_add(waited)), part(ran));
+        self.sums = self.sums.map(|sum| decay_some(sum, periods));
+        self.sums[0] += on;
+        self.sums[1] += on << 10;
+        self.sums[2] += running << 10;
+        self.contrib = rest as u32;
+        self.next = at.wrapping_add(1024 - rest) << 10;
+        true
     }
 
     /// The time up to now is passed over as if it had slept: it was of another class, by then with so much run and waiting time.

@@ -125,6 +125,12 @@ impl CpuExec {
         local().exec
     }
 
+    /// A poll has ended. Its own CPU, interrupts masked: no read-modify-write.
+    #[inline(always)]
+    fn count_poll(&self) {
+        self.polls.store(self.polls.load(Relaxed).wrapping_add(1), Relaxed);
+    }
+
     /// It has nothing to do since `since`. Its own CPU, interrupts masked.
     #[inline(always)]
     fn idles_since(&self, since: Nanos) {
@@ -150,14 +156,16 @@ pub(crate) static IDLE: AtomicCpuMask = AtomicCpuMask::new();
 
 /// Puts a task that its caller has just made runnable on the inbox of the CPU that suits it, and tells that CPU.
 ///
-/// Called by [`Task::wake`] between the state transition and the end of its masked section.
-#[inline]
-pub(crate) fn push_runnable(task: &Task, irq: &IrqGuard) {
+/// Called by [`Task::wake`] between the state transition and the end of its masked section. Whether this flow may have been asked to
+/// give way.
+#[inline(always)]
+pub(crate) fn push_runnable(task: &Task, irq: &IrqGuard) -> bool {
     let here = CpuId::current();
     if task.is_last_on(here) && IDLE.load().0 == 0 && task.affinity().contains(here) {
-        push_here(task, here);
+        push_here(task, here)
     } else {
         push_away(task, here, irq);
+        true
     }
 }
 
@@ -177,7 +185,8 @@ pub(crate) fn push_new(task: &Task, irq: &IrqGuard) {
 #[inline]
 pub(crate) fn push_to(task: &Task, cpu: CpuId, here: CpuId, _irq: &IrqGuard) {
     if cpu == here {
-        return push_here(task, here);
+        push_here(task, here);
+        return;
     }
     let exec = EXEC.of(cpu);
     if arch::is_traced::<KEY_WAKE>() {
@@ -190,19 +199,20 @@ pub(crate) fn push_to(task: &Task, cpu: CpuId, here: CpuId, _irq: &IrqGuard) {
     }
 }
 
-/// Puts `task` on the inbox of `here`, this CPU. Interrupts masked.
+/// Puts `task` on the inbox of `here`, this CPU. Interrupts masked. Whether this flow may have been asked to give way.
 #[inline(always)]
-fn push_here(task: &Task, here: CpuId) {
+fn push_here(task: &Task, here: CpuId) -> bool {
     CpuExec::this().inbox.push_here(NonNull::from(task));
     let ctx = Context::here();
     // Interrupts and the loop have no current task, and look at the inbox before they end or choose.
     // SAFETY: the current task is alive while it is current.
-    let Some(current) = (unsafe { ctx.current().as_ref() }) else { return };
+    let Some(current) = (unsafe { ctx.current().as_ref() }) else { return false };
     if !lets_lie(current, task, here) {
         ctx.set_need_resched();
     } else if balance::are_many() {
         balance::lies(task, here, ctx);
     }
+    true
 }
 
 /// Whether `current` goes on before `task`, which has just been pushed here, whatever the queue holds: then it lies in the

@@ -45,14 +45,23 @@ impl StackPool {
         self.len() == 0
     }
 
-    /// Whether what is left is reserved: see [`LOW_MARK`].
+    /// Whether what is left is reserved: see [`LOW_MARK`]. On the pool's own CPU, interrupts masked.
     #[inline(always)]
     pub(crate) fn is_short(&self) -> bool {
-        self.own_len.load(Relaxed) <= LOW_MARK && self.len() <= LOW_MARK
+        self.own_len.load(Relaxed) <= LOW_MARK && self.stays_short()
+    }
+
+    /// Takes what other CPUs have given back; whether what is left is reserved all the same.
+    #[cold]
+    #[inline(never)]
+    fn stays_short(&self) -> bool {
+        if !self.returned.load(Relaxed).is_null() {
+            self.collect();
+        }
+        self.own_len.load(Relaxed) <= LOW_MARK
     }
 
     /// Adds a stack that nobody runs on. On the pool's own CPU, interrupts masked.
-    #[cfg_attr(not(target_os = "none"), expect(dead_code, reason = "no stack is switched on a host"))]
     pub(crate) fn push_here(&self, stack: NonNull<Context>) {
         // SAFETY: the stack is the caller's.
         unsafe { stack.as_ref().pool_next.store(self.own.load(Relaxed), Relaxed) };
@@ -96,7 +105,6 @@ impl StackPool {
     }
 
     /// Takes what other CPUs have given back.
-    #[cfg(target_os = "none")]
     #[cold]
     #[inline(never)]
     fn collect(&self) {

@@ -5,7 +5,8 @@ use crate::lock_class;
 use crate::sync::{SpinGuard, SpinIrqGuard, SpinLock, SpinMaskedGuard};
 
 /// A run queue and its lock. Whoever takes it finds the queue in order: an entity that was parked for another one
-/// ([`RunQueue::park_current_for`]) is put back first, as of the moment when it lost the CPU.
+/// ([`RunQueue::park_current_for`]) is put back first, as of the moment when it lost the CPU. What the loop knew of the queue
+/// ([`RunQueue::begin`]) it knows no more.
 pub(crate) struct RqLock(SpinLock<RunQueue>);
 
 impl RqLock {
@@ -17,7 +18,7 @@ impl RqLock {
     #[inline(always)]
     pub(crate) fn lock_irq(&self) -> SpinIrqGuard<'_, RunQueue> {
         let mut rq = self.0.lock_irq();
-        rq.put_back_parked();
+        rq.begin();
         rq
     }
 
@@ -25,7 +26,7 @@ impl RqLock {
     #[inline(always)]
     pub(crate) fn lock(&self) -> SpinGuard<'_, RunQueue> {
         let mut rq = self.0.lock();
-        rq.put_back_parked();
+        rq.begin();
         rq
     }
 
@@ -33,17 +34,18 @@ impl RqLock {
     #[inline(always)]
     pub(crate) fn lock_masked(&self) -> SpinMaskedGuard<'_, RunQueue> {
         let mut rq = self.0.lock_masked();
-        rq.put_back_parked();
+        rq.begin();
         rq
     }
 
-    /// The same, but what a hand-over has left to do is the caller's: the loop's, which sees it with the rest that is unusual.
+    /// The same, but what a hand-over has left to do is the caller's: the loop's, which sees it with the rest that is unusual, and
+    /// calls [`RunQueue::begin`] itself before anything that is not of `class/plain.rs`.
     #[inline(always)]
     pub(crate) fn lock_as_left(&self) -> SpinMaskedGuard<'_, RunQueue> {
         self.0.lock_masked()
     }
 
-    /// The same on the lock's own CPU, which idles: nobody was parked there since it was locked last.
+    /// The same on the lock's own CPU, which idles: nobody was parked there since it was locked last. To make somebody current.
     #[inline(always)]
     pub(crate) fn lock_idle(&self) -> SpinMaskedGuard<'_, RunQueue> {
         let rq = self.0.lock_masked();
@@ -55,7 +57,7 @@ impl RqLock {
     #[inline(always)]
     pub(crate) fn try_lock_irq(&self) -> Option<SpinIrqGuard<'_, RunQueue>> {
         let mut rq = self.0.try_lock_irq()?;
-        rq.put_back_parked();
+        rq.begin();
         Some(rq)
     }
 
@@ -68,7 +70,7 @@ impl RqLock {
     pub(crate) unsafe fn held_after_switch(&self) -> &mut RunQueue {
         // SAFETY: passed on.
         let rq = unsafe { self.0.held_after_switch() };
-        rq.put_back_parked();
+        rq.begin();
         rq
     }
 

@@ -16,9 +16,10 @@ use crate::time::{self, Nanos};
 use crate::timer;
 use core::ptr::NonNull;
 use core::sync::atomic::Ordering::*;
-use core::task::{Context as PollContext, Poll};
+use core::task::Context as PollContext;
 
 /// How the loop left a task.
+#[derive(Clone, Copy)]
 enum Left {
     /// There was none.
     Nothing,
@@ -76,98 +77,106 @@ fn run_after(first: Left) -> ! {
     arch::irq_disable();
     let mut left = first;
     let ctx = Context::here();
-    'pass: loop {
-        // The poll may have moved to another CPU: everything that belongs to a CPU is read again.
-        let here = CpuId::current();
-        let exec = CpuExec::this();
-        // After a poll. Not before what an interrupt has woken out of idling, or a poll was parked for: it will come by again.
-        if !matches!(left, Left::Parked(_) | Left::Nothing) {
-            // Its own CPU's, masked: no read-modify-write.
-            exec.polls.store(exec.polls.load(Relaxed).wrapping_add(1), Relaxed);
-            if is_untidy(here) {
-                clean_up();
-            }
-        }
-        // Before the drain: a wake after it sets the flag again.
-        ctx.clear_resched();
-        rcu::quiescent_here();
-        let now = time::now_unordered();
-        let (next, dead) = 'chosen: {
-            let mut rq = exec.rq.lock_as_left();
-            if let Left::Pending(task) = left {
-                // SAFETY: a task that is not dead is alive.
-                match usual::turn(exec, &mut rq, here, unsafe { task.as_ref() }, now) {
-                    Turn::Chosen(next, event) => {
-                        drop(rq);
-                        if let Some(event) = event {
-                            timer::set_slice(here, event);
-                        }
-                        left = Left::Nothing;
-                        let Some(next) = next else { break 'chosen (None, None) };
-                        // SAFETY: an entity in a run queue is that of a live task.
-                        left = poll_task(ctx, unsafe { Task::of_entity(next) });
-                        continue 'pass;
-                    }
-                    Turn::Slept => left = Left::Nothing,
-                    Turn::Unusual => {}
-                }
-            }
-            rq.put_back_parked();
-            let dead = match core::mem::replace(&mut left, Left::Nothing) {
-                Left::Nothing => None,
-                Left::Pending(task) => {
-                    // SAFETY: a task that is not dead is alive; the state decides who owns it next.
-                    settle(ctx, &mut rq, here, unsafe { task.as_ref() }, now);
-                    None
-                }
-                Left::Dead(task) => {
-                    rq.put_prev(PutPrev::Dead, now);
-                    // SAFETY: the executor's reference keeps it alive.
-                    unsafe { task.as_ref() }.state.finish();
-                    Some(task)
-                }
-                Left::Abandoned(task) => {
-                    rq.put_prev(PutPrev::Dead, now);
-                    // SAFETY: the executor's reference is never given back.
-                    unsafe { task.as_ref() }.state.finish();
-                    None
-                }
-                Left::Parked(task) => {
-                    // SAFETY: as above.
-                    publish(&mut rq, here, unsafe { task.as_ref() }, now);
-                    None
-                }
-            };
-            // The event also when idle: real-time throttling ends by it. When there is none, one that is armed may stay and do nothing.
-            let (next, event) = choose(exec, &mut rq, here, now);
-            let event = balance::settled(exec, &mut rq, here, event, now);
-            drop(rq);
-            if let Some(event) = event {
-                timer::set_slice(here, event);
-            }
-            (next, dead)
+    loop {
+        let turn = match left {
+            // SAFETY: a task that is not dead is alive.
+            Left::Pending(task) => usual::turn(ctx, unsafe { task.as_ref() }),
+            _ => Turn::Unusual,
         };
-        if let Some(task) = dead {
-            // SAFETY: the task is in no queue any more, and this is the executor's reference.
-            unsafe { task.as_ref().put() };
-        }
-        match next {
-            // SAFETY: an entity in a run queue is that of a live task.
-            Some(entity) => left = run_task(exec, ctx, unsafe { Task::of_entity(entity) }),
-            None if is_untidy(here) => clean_up(),
-            None => {
-                idle(exec, now);
-                if let Some(task) = usual::woken_alone(exec, here) {
-                    left = poll_task(ctx, task);
-                }
-            }
+        let (next, now) = match turn {
+            Turn::Chosen(next, now) => (next, now),
+            Turn::Slept => pass(ctx, Left::Nothing),
+            Turn::Unusual => pass(ctx, left),
+        };
+        left = match next {
+            Some(task) => poll_task(ctx, task),
+            None => rest(ctx, now),
+        };
+    }
+}
+
+/// Does with the task that was `left` what its state asks for, and makes another one current: that, whose poll is not parked, and the time.
+#[inline(always)]
+fn pass(ctx: &'static Context, left: Left) -> (Option<NonNull<Task>>, Nanos) {
+    // The poll may have moved to another CPU: everything that belongs to a CPU is read again.
+    let here = CpuId::current();
+    let exec = CpuExec::this();
+    // After a poll. Not before what an interrupt has woken out of idling, or a poll was parked for: it will come by again.
+    if !matches!(left, Left::Parked(_) | Left::Nothing) {
+        exec.count_poll();
+        if is_untidy(here) {
+            clean_up();
         }
     }
+    // Before the drain: a wake after it sets the flag again.
+    ctx.clear_resched();
+    rcu::quiescent_here();
+    let now = time::now_unordered();
+    let mut rq = exec.rq.lock_as_left();
+    rq.begin();
+    let dead = match left {
+        Left::Nothing => None,
+        Left::Pending(task) => {
+            // SAFETY: a task that is not dead is alive; the state decides who owns it next.
+            settle(ctx, &mut rq, here, unsafe { task.as_ref() }, now);
+            None
+        }
+        Left::Dead(task) => {
+            rq.put_prev(PutPrev::Dead, now);
+            // SAFETY: the executor's reference keeps it alive.
+            unsafe { task.as_ref() }.state.finish();
+            Some(task)
+        }
+        Left::Abandoned(task) => {
+            rq.put_prev(PutPrev::Dead, now);
+            // SAFETY: the executor's reference is never given back.
+            unsafe { task.as_ref() }.state.finish();
+            None
+        }
+        Left::Parked(task) => {
+            // SAFETY: as above.
+            publish(&mut rq, here, unsafe { task.as_ref() }, now);
+            None
+        }
+    };
+    // The event also when idle: real-time throttling ends by it. When there is none, one that is armed may stay and do nothing.
+    let (next, event) = choose(exec, &mut rq, here, now);
+    let event = balance::settled(exec, &mut rq, here, event, now);
+    drop(rq);
+    if let Some(event) = event {
+        timer::set_slice(here, event);
+    }
+    if let Some(task) = dead {
+        // SAFETY: the task is in no queue any more, and this is the executor's reference.
+        unsafe { task.as_ref().put() };
+    }
+    // SAFETY: an entity in a run queue is that of a live task.
+    let next = next.map(|entity| unsafe { Task::of_entity(entity) });
+    // SAFETY: a picked task is alive.
+    if let Some(task) = next.map(|task| unsafe { task.as_ref() })
+        && !task.parked_on.load(Relaxed).is_null()
+    {
+        preempt::resume(exec, task);
+    }
+    (next, now)
+}
+
+/// Nobody is runnable `since` then: waits for an interrupt, and polls whom it has woken, if that is all.
+#[inline(always)]
+fn rest(ctx: &'static Context, since: Nanos) -> Left {
+    let here = CpuId::current();
+    if is_untidy(here) {
+        clean_up();
+        return Left::Nothing;
+    }
+    let exec = CpuExec::this();
+    idle(exec, since);
+    usual::woken_alone(exec, here).map_or(Left::Nothing, |task| poll_task(ctx, task))
 }
 
 /// Whether dead tasks wait to be freed, or softirqs to be run that were raised outside of an interrupt.
 #[inline(always)]
-fn is_untidy(here: CpuId) -> bool {
+pub(super) fn is_untidy(here: CpuId) -> bool {
     reaper::is_pending() || softirqs_pending(here)
 }
 
@@ -264,17 +273,6 @@ fn requeue(ctx: &Context, rq: &mut RunQueue, here: CpuId, task: &Task, now: Nano
     debug_assert_eq!(after, AfterPending::Requeue);
 }
 
-/// Polls `task`, or resumes its parked poll. Interrupts are masked on entry and on return.
-#[inline(always)]
-fn run_task(exec: &CpuExec, ctx: &'static Context, ptr: NonNull<Task>) -> Left {
-    // SAFETY: a picked task is alive; RUN, taken below, is what gives access to the future.
-    let task = unsafe { ptr.as_ref() };
-    if !task.parked_on.load(Relaxed).is_null() {
-        preempt::resume(exec, task);
-    }
-    poll_task(ctx, ptr)
-}
-
 /// Polls `task`, which is not parked. Interrupts are masked on entry and on return.
 #[inline(always)]
 fn poll_task(ctx: &'static Context, ptr: NonNull<Task>) -> Left {
@@ -290,18 +288,32 @@ fn poll_task(ctx: &'static Context, ptr: NonNull<Task>) -> Left {
     // SAFETY: RUN is held; no reference into the task is kept across the poll but the shared header.
     let result = unsafe { task.poll(&mut PollContext::from_waker(&waker)) };
     if result.is_ready() {
-        // With interrupts on and still charged to the task: the destructor may be long and may wake others.
-        // SAFETY: RUN is held, and a future that returned Ready is not polled again.
-        unsafe { task.drop_future() };
+        return end_task(ctx, ptr);
     }
+    leave_task(ctx, task);
+    Left::Pending(ptr)
+}
+
+/// The poll of `ptr` has returned `Ready`.
+#[cold]
+#[inline(never)]
+fn end_task(ctx: &'static Context, ptr: NonNull<Task>) -> Left {
+    // SAFETY: as above.
+    let task = unsafe { ptr.as_ref() };
+    // With interrupts on and still charged to the task: the destructor may be long and may wake others.
+    // SAFETY: RUN is held, and a future that returned Ready is not polled again.
+    unsafe { task.drop_future() };
+    leave_task(ctx, task);
+    Left::Dead(ptr)
+}
+
+/// The poll of `task` is over: masks interrupts, and takes the task off this stack.
+#[inline(always)]
+fn leave_task(ctx: &Context, task: &Task) {
     debug_check(ctx);
     arch::irq_disable();
     task.switch_out();
     ctx.clear_current();
-    match result {
-        Poll::Ready(()) => Left::Dead(ptr),
-        Poll::Pending => Left::Pending(ptr),
-    }
 }
 
 /// Rule 3: no guard crosses an await. A poll that comes back with preemption off or interrupts masked has leaked one.

@@ -1,10 +1,12 @@
 //! The usual way from one poll to the next, in fewer steps than the loop's pass takes for everything that may be.
 
 use super::CpuExec;
-use super::run::woken_just_now;
+use super::run::{is_untidy, woken_just_now};
 use crate::balance;
-use crate::class::{Enqueue, Entity, RunQueue};
+use crate::class::{Enqueue, Rank, RunQueue};
+use crate::context::Context;
 use crate::cpu::CpuId;
+use crate::sync::rcu;
 use crate::task::Task;
 use crate::task::state::AfterPending;
 use crate::time::{self, Nanos};
@@ -57,40 +59,58 @@ pub(super) fn takes_cpu(exec: &CpuExec, rq: &mut RunQueue, here: CpuId, task: &T
 
 /// What became of the CPU after a poll.
 pub(super) enum Turn {
-    /// This one is current, not parked; or nobody is runnable. And when the classes must be asked again.
-    Chosen(Option<NonNull<Entity>>, Option<Nanos>),
+    /// This one is current, not parked; or nobody is runnable. And the time.
+    Chosen(Option<NonNull<Task>>, Nanos),
     /// The task sleeps, or did and has been woken; the choice is the caller's.
     Slept,
     /// Nothing was done.
     Unusual,
 }
 
-/// After a poll of `task`, current in `rq`, that has returned `Pending`: it sleeps, and the next one is current, if fair tasks are
-/// all there is, or who has come in time is current. Interrupts masked.
+/// After a poll of `task` that has returned `Pending`: it sleeps, and the next one is current, if fair tasks are all there is, or who has
+/// come in time is current. All that the loop's pass does. Interrupts masked.
 #[inline(always)]
-pub(super) fn turn(exec: &CpuExec, rq: &mut RunQueue, here: CpuId, task: &Task, now: Nanos) -> Turn {
-    let Some(e) = rq.plain_current() else { return Turn::Unusual };
-    if task.state.is_notified() {
+pub(super) fn turn(ctx: &Context, task: &Task) -> Turn {
+    // The poll may have moved to another CPU: everything that belongs to a CPU is read again.
+    let (here, exec) = (CpuId::current(), CpuExec::this());
+    if task.rank() != Rank::FAIR || task.state.is_notified() || is_untidy(here) {
         return Turn::Unusual;
     }
+    // Before the look at the inbox: a wake after it sets the flag again.
+    ctx.clear_resched();
+    rcu::quiescent_here();
+    let now = time::now_unordered();
+    let mut rq = exec.rq.lock_as_left();
+    let e = task.entity_ptr();
+    // SAFETY: the task has just been polled here.
+    if !unsafe { rq.is_plainly_current(e) } {
+        return Turn::Unusual;
+    }
+    exec.count_poll();
     // SAFETY: it has just been answered.
     unsafe { rq.sleep_plainly(e, now) };
     // Off the queue before the state says IDLE: from then on another CPU may enqueue it on its own.
     if task.state.after_pending() == AfterPending::Requeue {
-        woken_just_now(rq, here, task, now);
+        woken_just_now(&mut rq, here, task, now);
         return Turn::Slept;
     }
     let (next, event) = if exec.inbox.waiting() | exec.due() as usize == 0 && !exec.pool.is_short() {
         match rq.pick_plainly(now) {
-            Some((next, event)) => (Some(next), event),
+            // SAFETY: an entity in a run queue is that of a live task.
+            Some((next, event)) => (Some(unsafe { Task::of_entity(next) }), event),
             None => (None, None),
         }
     } else if let Some(task) = only_arrival(exec, here)
-        && let Some(event) = takes_cpu(exec, rq, here, task, now)
+        && let Some(event) = takes_cpu(exec, &mut rq, here, task, now)
     {
-        (Some(task.entity_ptr()), event)
+        (Some(NonNull::from(task)), event)
     } else {
         return Turn::Slept;
     };
-    Turn::Chosen(next, balance::settled(exec, rq, here, event, now))
+    let event = balance::settled(exec, &mut rq, here, event, now);
+    drop(rq);
+    if let Some(event) = event {
+        timer::set_slice(here, event);
+    }
+    Turn::Chosen(next, now)
 }

@@ -227,6 +227,17 @@ impl<T> SpinMaskedGuard<'_, T> {
     }
 }
 
+impl<T> SpinIrqGuard<'_, T> {
+    /// Lets go of it, and does not ask whether to give way: nobody was woken since it was taken.
+    #[inline(always)]
+    pub(crate) fn end_unwoken(self) {
+        let SpinIrqGuard { _held, raw, _masked } = self;
+        drop(_held);
+        drop(raw);
+        _masked.end_unwoken();
+    }
+}
+
 guard!(SpinGuard);
 guard!(SpinIrqGuard);
 guard!(SpinMaskedGuard);

@@ -167,22 +167,23 @@ impl Task {
     }
 
     /// [`Task::wake`] by a flow that has interrupts masked: a wake function of a wait queue. Whoever unmasks them, or turns
-    /// preemption on, gives way.
-    #[inline]
-    pub fn wake_in_lock(&self) {
-        self.wake_masked(&IrqGuard::held());
+    /// preemption on, gives way; he need not ask whether to do it if this says `false`.
+    #[inline(always)]
+    pub fn wake_in_lock(&self) -> bool {
+        self.wake_masked(&IrqGuard::held())
     }
 
     /// Between the bit and the push the task is in nobody's list: this flow must not be parked there (bug 2).
     #[inline(always)]
-    fn wake_masked(&self, irq: &IrqGuard) {
+    fn wake_masked(&self, irq: &IrqGuard) -> bool {
         #[cfg(feature = "stamps")]
         let called = crate::arch::cycles();
         if self.state.wake() == Wake::Push {
             #[cfg(feature = "stamps")]
             self.stamps.note_wake(called);
-            crate::executor::push_runnable(self, irq);
+            return crate::executor::push_runnable(self, irq);
         }
+        false
     }
 
     /// Whether it is above the fair class now: its sleeps have no slack (Linux: rt_task).

@@ -26,24 +26,37 @@ pub fn interrupt(now_at_entry: Nanos) -> bool {
     if base.first.load(Ordering::Relaxed) != NEVER {
         // What callbacks start is earlier than nothing that stands in the comparator: it is written once, below.
         base.programmed.store(0, Ordering::Relaxed);
-        if expire(base, now_at_entry) {
-            // Functions take time. Where the next timer is far there is nothing to look for, and no storm to hold back.
-            let far = base.first.load(Ordering::Relaxed) > now_at_entry.saturating_add(HANG_DELAY);
-            let (t, not_before) = if far { (now_at_entry, 0) } else { expire_more(base, now_at_entry) };
-            return set_next(base, t, not_before);
+        if !wake_due(base, now_at_entry) {
+            return call_due(base, now_at_entry);
         }
     }
     let slice = base.slice.load(Ordering::Relaxed);
     if slice <= now_at_entry {
-        return set_next(base, now_at_entry, 0);
+        return slice_is_over(base, now_at_entry);
     }
     base.program(base.first.load(Ordering::Relaxed).min(slice));
     false
 }
 
+/// The rest of [`interrupt`] from the first function on: a call of its own, so that to wake a sleeper takes few registers.
+#[inline(never)]
+fn call_due(base: &Base, now_at_entry: Nanos) -> bool {
+    expire_calls(base, now_at_entry);
+    // Functions take time. Where the next timer is far there is nothing to look for, and no storm to hold back.
+    let far = base.first.load(Ordering::Relaxed) > now_at_entry.wrapping_add(HANG_DELAY);
+    let (t, not_before) = if far { (now_at_entry, 0) } else { expire_more(base, now_at_entry) };
+    set_next(base, t, not_before)
+}
+
+/// The rest of [`interrupt`] when the executor's event is due.
+#[inline(never)]
+fn slice_is_over(base: &Base, now_at_entry: Nanos) -> bool {
+    set_next(base, now_at_entry, 0)
+}
+
 /// Programs the comparator of this CPU for what comes next, but not for a timer before `not_before`; whether the executor's event
 /// was due at `t`.
-#[inline(never)]
+#[inline(always)]
 fn set_next(base: &Base, t: Nanos, not_before: Nanos) -> bool {
     let mut slice = base.slice.load(Ordering::Relaxed);
     let due = slice <= t;
@@ -76,9 +89,10 @@ fn expire_more(base: &Base, mut t: Nanos) -> (Nanos, Nanos) {
             break;
         }
         RETRIES[base.cpu].fetch_add(1, Relaxed);
-        if !expire(base, t) {
+        if wake_due(base, t) {
             break;
         }
+        expire_calls(base, t);
     }
     // Timers come due as fast as they run: leave the CPU to others for a moment. The clock anew: what has just run was started anew
     // at a time after `t`.
@@ -90,23 +104,21 @@ fn expire_more(base: &Base, mut t: Nanos) -> (Nanos, Nanos) {
     (t, if hang { t.saturating_add(HANG_DELAY) } else { 0 })
 }
 
-/// Fires what may fire at `t`; whether functions were called, and not only sleepers woken.
+/// Fires what may fire at `t` up to the first function; whether there was none.
 #[inline(always)]
-fn expire(base: &Base, t: Nanos) -> bool {
+fn wake_due(base: &Base, t: Nanos) -> bool {
     let mut tree = base.tree.lock_masked();
     while let Some(entry) = tree.may_fire(t) {
         // SAFETY: queued entries are alive, and we hold the lock.
         if !unsafe { wake_sleeper(base, &mut tree, entry) } {
-            drop(tree);
-            expire_calls(base, t);
-            return true;
+            return false;
         }
     }
-    false
+    true
 }
 
-/// [`expire`] from the first function on.
-#[inline(never)]
+/// Fires what may fire at `t`.
+#[inline(always)]
 fn expire_calls(base: &Base, t: Nanos) {
     let mut tree = base.tree.lock_masked();
     while let Some(entry) = tree.may_fire(t) {

@@ -5,7 +5,6 @@ use super::list::{HELD_BACK, READY};
 use super::pwq::Pwq;
 use super::WorkQueue;
 use crate::arch;
-use crate::atomic::Ordering;
 use crate::wait::WaitMode;
 use crate::wait_site;
 use core::ptr::{self, NonNull};
@@ -83,7 +82,7 @@ fn grab(work: &Work, stop: impl Fn() -> bool) -> Option<Release> {
 /// Takes a pending item out of the pool or queue that it is counted in. `None`: it is elsewhere by now.
 fn take_out(work: &Work, pwq: &'static Pwq) -> Option<Release> {
     let mut items = pwq.pool()?.lock();
-    if !ptr::eq(work.pwq.load(Ordering::Acquire), pwq) || !work.is_pending() {
+    if !work.pwq().is_some_and(|now| ptr::eq(now, pwq)) || !work.is_pending() {
         return None;
     }
     let release = work.release_fn();

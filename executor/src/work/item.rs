@@ -41,15 +41,16 @@ pub(super) type Release = unsafe fn(NonNull<Work>);
 pub(super) enum Run {
     /// Call a function.
     Call(fn(&Work)),
-    /// Make a future in the item, poll it to its end, drop it.
+    /// Make a future in the item, and poll it to its end.
     Poll(&'static FutureOps),
 }
 
 /// The future inside an [`AsyncWork`], its type erased.
 pub(super) struct FutureOps {
-    pub(super) make: unsafe fn(NonNull<Work>),
+    /// Makes it and polls it once; it is there afterwards if the poll is pending.
+    pub(super) begin: unsafe fn(NonNull<Work>, &mut Context<'_>) -> Poll<()>,
+    /// Polls it, and drops it when it is ready.
     pub(super) poll: unsafe fn(NonNull<Work>, &mut Context<'_>) -> Poll<()>,
-    pub(super) drop: unsafe fn(NonNull<Work>),
 }
 
 /// Something to do (Linux: work_struct). Part of the object that it works on, found from the item's address.
@@ -148,9 +149,23 @@ impl Work {
         self.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, update).is_ok()
     }
 
-    /// A worker has taken it out: `true` if it runs now, `false` if it is deferred because it runs already.
+    /// A worker has taken it out: `true` if it runs now, `false` if it is deferred because it runs already. Under the lock of the pool
+    /// in which it was linked.
+    #[inline(always)]
     pub(super) fn begin(&self) -> bool {
-        let begin = |s: u32| Some(if s & RUNNING != 0 { s | DEFERRED } else { ((s & !PENDING) | RUNNING).wrapping_add(RUN) });
+        if self.state.load(Ordering::Acquire) & RUNNING != 0 {
+            return self.begin_again();
+        }
+        // Without RUNNING nobody but who has taken it out sets that, or takes PENDING off: the one bit is carried over to the other.
+        let old = self.state.fetch_add(RUN + RUNNING - PENDING, Ordering::AcqRel);
+        debug_assert_eq!(old & (PENDING | RUNNING), PENDING);
+        true
+    }
+
+    /// [`begin`](Self::begin) of one that ran a moment ago.
+    #[cold]
+    fn begin_again(&self) -> bool {
+        let begin = |s: u32| Some(if s & RUNNING != 0 { s | DEFERRED } else { s.wrapping_add(RUN + RUNNING - PENDING) });
         matches!(self.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, begin), Ok(old) if old & RUNNING == 0)
     }
 
@@ -159,10 +174,11 @@ impl Work {
         self.state.fetch_or(bits, Ordering::AcqRel)
     }
 
-    /// What it is counted in, or was last; `None` if it was never queued.
+    /// What it is counted in, or was last; `None` if it was never queued. Whoever does not hold the lock of its pool asks again in the lock.
+    #[inline(always)]
     pub(super) fn pwq(&self) -> Option<&'static Pwq> {
         // SAFETY: they are parts of queues, which live for ever.
-        unsafe { self.pwq.load(Ordering::Acquire).cast_const().as_ref() }
+        unsafe { self.pwq.load(Ordering::Relaxed).cast_const().as_ref() }
     }
 
     /// Its function has returned; `false` if it was deferred: then [`finish_deferred`](Self::finish_deferred) is to be called.
@@ -220,7 +236,7 @@ where
     F: Fn() -> Fut + Sync,
     Fut: Future<Output = ()> + Send,
 {
-    const OPS: FutureOps = FutureOps { make: Self::make, poll: Self::poll, drop: Self::drop_future };
+    const OPS: FutureOps = FutureOps { begin: Self::begin, poll: Self::poll };
 
     /// An item that makes a future by `make` each time it runs, and polls it to its end.
     pub const fn new(make: F) -> Self {
@@ -243,21 +259,24 @@ where
         unsafe { work.cast::<Self>().as_ref() }
     }
 
-    unsafe fn make(work: NonNull<Work>) {
+    unsafe fn begin(work: NonNull<Work>, cx: &mut Context<'_>) -> Poll<()> {
         // SAFETY: called by the worker that runs the item: the slot is its own.
         unsafe {
             let this = Self::of(work);
             this.future.with_mut(|p| (*p).write((this.make)()));
+            Self::poll(work, cx)
         }
     }
 
+    #[inline(always)]
     unsafe fn poll(work: NonNull<Work>, cx: &mut Context<'_>) -> Poll<()> {
-        // SAFETY: between `make` and `drop` by the same worker; the item does not move.
-        unsafe { Self::of(work).future.with_mut(|p| Pin::new_unchecked((*p).assume_init_mut()).poll(cx)) }
-    }
-
-    unsafe fn drop_future(work: NonNull<Work>) {
-        // SAFETY: once after `make`, by the same worker.
-        unsafe { Self::of(work).future.with_mut(|p| (*p).assume_init_drop()) }
+        // SAFETY: after `begin` and before it is dropped, by the same worker; the item does not move.
+        unsafe {
+            let polled = Self::of(work).future.with_mut(|p| Pin::new_unchecked((*p).assume_init_mut()).poll(cx));
+            if polled.is_ready() {
+                Self::of(work).future.with_mut(|p| (*p).assume_init_drop());
+            }
+            polled
+        }
     }
 }

@@ -35,11 +35,11 @@ impl<const MARK: u8> WorkList<MARK> {
     pub(super) unsafe fn push(&self, work: NonNull<Work>) {
         // SAFETY: linked items are alive; the links are guarded by the lock.
         unsafe {
-            let item = work.as_ref();
+            let (item, last) = (work.as_ref(), self.last.get());
             item.next.set(null());
-            item.prev.set(self.last.get());
+            item.prev.set(last);
             item.linked.set(MARK);
-            match self.last.get().as_ref() {
+            match last.as_ref() {
                 Some(last) => last.next.set(item),
                 None => self.first.set(item),
             }
@@ -73,8 +73,17 @@ impl<const MARK: u8> WorkList<MARK> {
     #[inline]
     pub(super) unsafe fn pop(&self) -> Option<NonNull<Work>> {
         let work = NonNull::new(self.first.get().cast_mut())?;
-        // SAFETY: linked, hence alive, and in this list.
-        unsafe { self.unlink(work.as_ref()) };
+        // SAFETY: linked, hence alive, as the one behind it; the links are guarded by the lock.
+        unsafe {
+            let item = work.as_ref();
+            let next = item.next.get();
+            self.first.set(next);
+            match next.as_ref() {
+                Some(n) => n.prev.set(null()),
+                None => self.last.set(null()),
+            }
+            item.linked.set(NOWHERE);
+        }
         Some(work)
     }
 

@@ -120,10 +120,11 @@ impl Pool {
         if !item.set_pending(release) {
             return Queued::Already;
         }
-        item.pwq.store(ptr::from_ref(pwq).cast_mut(), Ordering::Release);
+        item.pwq.store(ptr::from_ref(pwq).cast_mut(), Ordering::Relaxed);
         // SAFETY: PENDING was set here.
-        if unsafe { pwq.enter(work, queue.color(), limit) } {
-            items.add(work);
+        let asked = unsafe { pwq.enter(work, queue.color(), limit) } && items.add(work);
+        if !asked {
+            items.end_unwoken();
         }
         Queued::Yes
     }
@@ -134,7 +135,7 @@ impl Pool {
         let queue = pwq.queue();
         // SAFETY: pending items are alive.
         let item = unsafe { work.as_ref() };
-        item.pwq.store(ptr::from_ref(pwq).cast_mut(), Ordering::Release);
+        item.pwq.store(ptr::from_ref(pwq).cast_mut(), Ordering::Relaxed);
         // SAFETY: the bit is the caller's.
         if unsafe { pwq.enter(work, queue.color(), queue.allowed()) } {
             items.add(work);
@@ -143,7 +144,7 @@ impl Pool {
 
     /// Counts `done` out, and takes the oldest item that can run now for the worker of `node`. Without one the worker is put on the
     /// list of those that wait. The flag: others wait behind it, nobody is there to run them, and they need not wait.
-    #[inline]
+    #[inline(always)]
     pub(super) fn take(&self, node: &Node, done: Option<Done>) -> Option<(Running, bool)> {
         let mut items = self.items.lock_irq();
         if let Some(done) = done {
@@ -153,9 +154,14 @@ impl Pool {
         while let Some(work) = unsafe { items.list.pop() } {
             let Some(running) = items.begin(work) else { continue };
             items.remove_idle(node);
-            let counts = running.counts();
+            let pwq = running.done.pwq;
+            node.pwq.set(pwq);
+            let counts = pwq.counts();
             items.set_counted(node, counts);
-            node.pwq.set(running.pwq());
+            if counts && done.is_none() {
+                items.end_unwoken();
+                return Some((running, false));
+            }
             let more = !counts && !items.list.is_empty() && items.running == 0 && !items.wake_one();
             return Some((running, more));
         }
@@ -366,7 +372,7 @@ pub(super) fn finish_deferred(work: &Work) {
     {
         let mut items = pool.items.lock_irq();
         // Called off and queued elsewhere meanwhile: it is that pool's.
-        if ptr::eq(work.pwq.load(Ordering::Acquire), pwq) {
+        if work.pwq().is_some_and(|now| ptr::eq(now, pwq)) {
             if work.finish_deferred() {
                 items.add(NonNull::from(work));
             }
@@ -376,13 +382,21 @@ pub(super) fn finish_deferred(work: &Work) {
 }
 
 impl Items {
-    /// Puts an item that may be taken at the end; wakes a worker if none is under way.
-    #[inline]
-    pub(super) fn add(&mut self, work: NonNull<Work>) {
+    /// Puts an item that may be taken at the end; wakes a worker if none is under way. Whether this flow may have been asked to give way.
+    #[inline(always)]
+    pub(super) fn add(&mut self, work: NonNull<Work>) -> bool {
         // SAFETY: pending, hence alive; in no list; the lock that guards `self` is held.
         unsafe { self.list.push(work) };
-        if self.running == 0 && !self.wake_one() && self.short {
-            self.call_rescuers();
+        if self.running != 0 {
+            return false;
+        }
+        match self.wake_idle() {
+            Some(asked) => asked,
+            None if self.short => {
+                self.call_rescuers();
+                true
+            }
+            None => false,
         }
     }
 
@@ -404,25 +418,26 @@ impl Items {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn set_counted(&mut self, node: &Node, counts: bool) {
-        if node.counted.replace(counts) != counts {
-            self.running = if counts { self.running.wrapping_add(1) } else { self.running.wrapping_sub(1) };
-        }
+        let counted = node.counted.replace(counts);
+        self.running = self.running.wrapping_add(u32::from(counts)).wrapping_sub(u32::from(counted));
     }
 
     /// Wakes the worker that began to wait last: its future is the warmest. Whether there was one.
-    #[inline]
     pub(super) fn wake_one(&mut self) -> bool {
+        self.wake_idle().is_some()
+    }
+
+    /// The same; `Some(false)`: whoever lets go of the lock need not ask whether to give way.
+    #[inline(always)]
+    fn wake_idle(&mut self) -> Option<bool> {
         // SAFETY: a worker's node stays where it is, and alive, until it is off the list; the lock that guards `self` is held.
-        let Some(idle) = (unsafe { self.idle.as_ref() }) else { return false };
+        let idle = unsafe { self.idle.as_ref() }?;
         self.idle = idle.next.get();
         idle.listed.set(false);
         // SAFETY: the node is part of the task.
-        if let Some(task) = unsafe { idle.task.get().as_ref() } {
-            task.wake_in_lock();
-        }
-        true
+        Some(unsafe { idle.task.get().as_ref() }.is_some_and(Task::wake_in_lock))
     }
 
     /// There is no worker for what is here, and no memory for one.
@@ -445,13 +460,14 @@ impl Items {
 
     /// Takes `node` off the list, if it is on it: a worker that was polled without having been woken.
     fn remove_idle(&mut self, node: &Node) {
-        if node.listed.replace(false) {
+        if node.listed.get() {
             self.unlist(node);
         }
     }
 
     #[cold]
     fn unlist(&mut self, node: &Node) {
+        node.listed.set(false);
         if ptr::eq(self.idle, node) {
             self.idle = node.next.get();
             return;

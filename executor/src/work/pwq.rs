@@ -39,11 +39,12 @@ impl Pwq {
         }
     }
 
-    /// The pool, or `None` before the first item.
+    /// The pool, or `None` before the first item. Whoever finds one takes its lock before he looks at the rest, as [`tie`](Self::tie) does:
+    /// that is all the order that it takes.
     #[inline]
     pub(super) fn pool(&self) -> Option<&'static Pool> {
         // SAFETY: only pools that live for ever are stored.
-        unsafe { self.pool.load(Ordering::Acquire).cast_const().as_ref() }
+        unsafe { self.pool.load(Ordering::Relaxed).cast_const().as_ref() }
     }
 
     /// Ties it to its queue and pool; the same every time.
@@ -52,7 +53,7 @@ impl Pwq {
         let _lock = pool.lock();
         self.counts.set(!queue.is_cpu_intensive() && !queue.is_unbound());
         self.queue.store(from_ref(queue).cast_mut(), Ordering::Relaxed);
-        self.pool.store(from_ref(pool).cast_mut(), Ordering::Release);
+        self.pool.store(from_ref(pool).cast_mut(), Ordering::Relaxed);
     }
 
     /// Whether an item that runs keeps others of the pool waiting.

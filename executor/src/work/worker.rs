@@ -57,65 +57,71 @@ pub(super) struct Done {
     pub(super) color: u32,
 }
 
-/// An item that a worker runs.
+/// An item that a worker runs, or has run.
+#[derive(Clone, Copy)]
 pub(super) struct Running {
     work: NonNull<Work>,
     release: Release,
-    /// Two fields, so that `made` has its place beside the color: what is moved is four words.
-    pwq: &'static Pwq,
-    color: u32,
-    /// Its future is made, and not dropped.
-    made: bool,
+    pub(super) done: Done,
 }
 
 impl Running {
     /// An item that has just been taken out of its pool, with the reference that came with it.
     pub(super) fn new(work: NonNull<Work>, done: Done, release: Release) -> Running {
-        Running { work, release, pwq: done.pwq, color: done.color, made: false }
-    }
-
-    /// Whether others wait until it has run, or waits itself.
-    pub(super) fn counts(&self) -> bool {
-        self.pwq.counts()
+        Running { work, release, done }
     }
 
     fn item(&self) -> &Work {
-        // SAFETY: the queue's reference, which `release` gives back last, keeps it alive.
+        // SAFETY: the queue's reference, which `end` gives back last, keeps it alive.
         unsafe { self.work.as_ref() }
     }
 
-    /// What it is counted in.
-    pub(super) fn pwq(&self) -> &'static Pwq {
-        self.pwq
-    }
-
-    /// Calls its function, or polls its future, which is made first.
-    fn poll(&mut self, cx: &mut PollContext<'_>) -> Poll<()> {
+    /// Calls its function, or makes its future and polls that.
+    #[inline(always)]
+    fn begin(&self, cx: &mut PollContext<'_>) -> Poll<()> {
         match self.item().run() {
             Run::Call(function) => {
                 function(self.item());
                 Poll::Ready(())
             }
-            Run::Poll(ops) => {
-                if !self.made {
-                    // SAFETY: this worker runs the item: its slot is ours until the future is dropped.
-                    unsafe { (ops.make)(self.work) };
-                    self.made = true;
-                }
-                // SAFETY: made above.
-                unsafe { (ops.poll)(self.work, cx) }
-            }
+            // SAFETY: this worker runs the item: its slot is ours until the future is dropped.
+            Run::Poll(ops) => unsafe { (ops.begin)(self.work, cx) },
         }
     }
 
-    fn drop_future(&mut self) {
-        if let Run::Poll(ops) = self.item().run()
-            && core::mem::take(&mut self.made)
-        {
-            // SAFETY: made once by this worker.
-            unsafe { (ops.drop)(self.work) };
+    /// Polls its future again.
+    fn go_on(&self, cx: &mut PollContext<'_>) -> Poll<()> {
+        match self.item().run() {
+            Run::Call(_) => Poll::Ready(()),
+            // SAFETY: made by `begin` in this worker, and not dropped: its poll was pending.
+            Run::Poll(ops) => unsafe { (ops.poll)(self.work, cx) },
         }
     }
+
+    /// The item has run; how it is to be counted out.
+    #[inline(always)]
+    fn end(self) -> Done {
+        // A deferred item keeps its count and its reference for the next run.
+        if !self.item().finish() {
+            finish_deferred(self.item());
+        }
+        // SAFETY: the reference of this run, once.
+        unsafe { (self.release)(self.work) };
+        self.done
+    }
+}
+
+/// What the next poll of a worker begins with.
+#[derive(Clone, Copy)]
+enum Next {
+    /// An item of its pool: it waits for one, or has given way after one.
+    Take,
+    /// The same of a rescuer: one of its queue.
+    Rescue,
+    /// Its place in its pool.
+    Enlist,
+    /// The item that it runs, which has waited.
+    GoOn(Running),
 }
 
 /// The future of a worker's task.
@@ -123,11 +129,8 @@ pub(super) struct Worker {
     pool: &'static Pool,
     /// It is the rescuer of this queue; its pool changes.
     rescues: Option<&'static WorkQueue>,
-    running: Option<Running>,
+    next: Next,
     node: Node,
-    /// The task's wait word is set.
-    waiting: bool,
-    enlisted: bool,
     _pinned: PhantomPinned,
 }
 
@@ -145,45 +148,47 @@ impl Worker {
             task: Cell::new(null()),
             pwq: Cell::new(null()),
         };
-        Worker { pool, rescues, running: None, node, waiting: false, enlisted: false, _pinned: PhantomPinned }
+        Worker { pool, rescues, next: Next::Enlist, node, _pinned: PhantomPinned }
     }
 
-    /// Takes the next item; `false` if there is none. `done` has run.
-    #[inline]
-    fn take(&mut self, done: Option<Done>) -> bool {
-        if let Some(queue) = self.rescues {
-            self.running = self.rescue(queue, done);
-            return self.running.is_some();
+    /// Takes the next item, if there is one. `done` has run. `RESCUES`: it is a rescuer.
+    #[inline(always)]
+    fn take<const RESCUES: bool>(&mut self, done: Option<Done>) -> Option<Running> {
+        if RESCUES {
+            return self.rescue(self.rescues?, done);
         }
-        let Some((running, more)) = self.pool.take(&self.node, done) else { return false };
-        self.running = Some(running);
+        let (running, more) = self.pool.take(&self.node, done)?;
         if more {
             self.pool.help_a_burst();
         }
-        true
+        Some(running)
     }
 
-    /// The first poll, or the item goes on. `false`: it is nothing yet.
-    #[cold]
-    fn go_on(&mut self, task: &Task, cx: &mut PollContext<'_>) -> bool {
-        if !self.enlisted {
-            self.enlist(task);
-            // Where it may run may have changed since it was made: it goes there first.
-            give_way(YieldKind::Preempted, cx);
-            return false;
+    /// Runs items, beginning with the next one; `done` has run. Pending when there is none, one waits, or the task gives way.
+    #[inline(always)]
+    fn run<const RESCUES: bool>(&mut self, mut done: Option<Done>, task: &Task, cx: &mut PollContext<'_>) {
+        loop {
+            if let Some(done) = done
+                && Context::here().resched_wanted()
+            {
+                return self.give_way(done, cx);
+            }
+            let next = self.take::<RESCUES>(done);
+            if let Some(done) = done {
+                done.pwq.queue().note_done();
+            }
+            let Some(running) = next else { return self.begin_wait(task) };
+            if running.begin(cx).is_pending() {
+                self.next = Next::GoOn(running);
+                return self.lets_others_run();
+            }
+            done = Some(running.end());
         }
-        if let Some(running) = &self.running
-            && self.rescues.is_none()
-            && running.counts()
-        {
-            self.pool.end_wait(&self.node);
-        }
-        true
     }
 
     #[cold]
     fn enlist(&mut self, task: &Task) {
-        self.enlisted = true;
+        self.next = self.taking();
         self.node.task.set(task);
         match self.rescues {
             None => self.pool.enlist(&self.node, task),
@@ -237,91 +242,84 @@ impl Worker {
         }
     }
 
-    /// Waits for an item. Interruptible, so that idle workers do not count as load; nobody signals them. `false`: there is none.
-    fn begin_wait(&mut self, task: &Task) -> bool {
-        self.waiting = true;
+    /// How it looks for an item.
+    fn taking(&self) -> Next {
+        if self.rescues.is_some() { Next::Rescue } else { Next::Take }
+    }
+
+    /// Waits for an item. Interruptible, so that idle workers do not count as load; nobody signals them.
+    fn begin_wait(&self, task: &Task) {
         let site = if self.rescues.is_some() { wait_site!("rescuer_thread") } else { wait_site!("worker_thread") };
         let _ = task.begin_wait(site, WaitMode::Interruptible);
-        false
     }
 
-    /// The item has run; how it is to be counted out.
-    fn finish(&mut self) -> Option<Done> {
-        let mut running = self.running.take()?;
-        running.drop_future();
-        // A deferred item keeps its count and its reference for the next run.
-        if !running.item().finish() {
-            finish_deferred(running.item());
-        }
-        // SAFETY: the reference of this run, once.
-        unsafe { (running.release)(running.work) };
-        Some(Done { pwq: running.pwq, color: running.color })
-    }
-
-    /// The item waits.
+    /// Its item waits.
     #[cold]
-    fn item_waits(&mut self) {
+    fn lets_others_run(&self) {
         if self.rescues.is_none() && self.pool.begin_wait(&self.node) {
             self.pool.help();
         }
+    }
+
+    /// An item has run, and the task is asked to give way: counts it out and does that.
+    #[cold]
+    fn give_way(&self, done: Done, cx: &PollContext<'_>) {
+        self.pool.settle(done);
+        done.pwq.queue().note_done();
+        give_way(YieldKind::Preempted, cx);
+    }
+
+    /// A poll of a rescuer, the first one, or one in which an item goes on.
+    #[cold]
+    fn poll_unusual(&mut self, cx: &mut PollContext<'_>) {
+        let Some(task) = task::current() else {
+            debug_assert!(false, "workers are tasks");
+            return;
+        };
+        let mut done = None;
+        match self.next {
+            Next::Enlist => {
+                self.enlist(task);
+                // Where it may run may have changed since it was made: it goes there first.
+                return give_way(YieldKind::Preempted, cx);
+            }
+            Next::GoOn(running) => {
+                if self.rescues.is_none() && running.done.pwq.counts() {
+                    self.pool.end_wait(&self.node);
+                }
+                if running.go_on(cx).is_pending() {
+                    return self.lets_others_run();
+                }
+                self.next = self.taking();
+                done = Some(running.end());
+            }
+            Next::Take | Next::Rescue => task.end_wait(),
+        }
+        if self.rescues.is_some() { self.run::<true>(done, task, cx) } else { self.run::<false>(done, task, cx) }
     }
 }
 
 impl Future for Worker {
     type Output = ();
 
+    #[inline(always)]
     fn poll(self: Pin<&mut Self>, cx: &mut PollContext<'_>) -> Poll<()> {
         // SAFETY: the node is not moved.
         let this = unsafe { self.get_unchecked_mut() };
-        let Some(task) = task::current() else {
-            debug_assert!(false, "workers are tasks");
-            return Poll::Pending;
-        };
-        let ready = if this.enlisted && this.running.is_none() {
-            if this.waiting {
-                this.waiting = false;
-                task.end_wait();
-            }
-            this.take(None) || this.begin_wait(task)
+        // SAFETY: the task in which the node lies, or nothing before it is enlisted.
+        if matches!(this.next, Next::Take) && let Some(task) = unsafe { this.node.task.get().as_ref() } {
+            task.end_wait();
+            this.run::<false>(None, task, cx);
         } else {
-            this.go_on(task, cx)
-        };
-        if !ready {
-            return Poll::Pending;
+            this.poll_unusual(cx);
         }
-        loop {
-            let Some(running) = &mut this.running else { return Poll::Pending };
-            if running.poll(cx).is_pending() {
-                this.item_waits();
-                return Poll::Pending;
-            }
-            let done = this.finish();
-            let give = Context::here().resched_wanted();
-            if give && let Some(done) = done {
-                this.pool.settle(done);
-            }
-            let more = give || this.take(done);
-            if let Some(done) = done {
-                done.pwq.queue().note_done();
-            }
-            if give {
-                give_way(YieldKind::Preempted, cx);
-                return Poll::Pending;
-            }
-            if !more {
-                this.begin_wait(task);
-                return Poll::Pending;
-            }
-        }
+        Poll::Pending
     }
 }
 
 impl Drop for Worker {
     fn drop(&mut self) {
         // A task that was never started: workers do not end.
-        debug_assert!(!self.enlisted);
-        if let Some(running) = &mut self.running {
-            running.drop_future();
-        }
+        debug_assert!(matches!(self.next, Next::Enlist));
     }
 }
