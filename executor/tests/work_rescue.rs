@@ -93,7 +93,18 @@ fn a_rescuer_runs_an_item_of_a_cpu_there() {
     fn round() -> usize {
         ROUND.load(SeqCst) as usize
     }
-    static WAITS: [Waits; ROUNDS] = [const { AsyncWork::new((|| Box::pin(GO[round()].wait(wait_site!("test")))) as fn() -> Boxed) }; ROUNDS];
+    static BEGUN: [AtomicBool; ROUNDS] = [const { AtomicBool::new(false) }; ROUNDS];
+    async fn wait() {
+        BEGUN[round()].store(true, SeqCst);
+        GO[round()].wait(wait_site!("test")).await;
+    }
+    async fn until(done: impl Fn() -> bool) {
+        let end = now() + 10_000 * MSEC;
+        while !done() && now() < end {
+            yield_now(YieldKind::Yield).await;
+        }
+    }
+    static WAITS: [Waits; ROUNDS] = [const { AsyncWork::new((|| Box::pin(wait())) as fn() -> Boxed) }; ROUNDS];
     static FREES: [Work; ROUNDS] = [const {
         Work::new(|_| {
             let rescuer = task::current().is_some_and(|t| t.name().starts_with(b"test_resc_cpu"));
@@ -109,11 +120,11 @@ fn a_rescuer_runs_an_item_of_a_cpu_there() {
             let cpu = CpuId::new(n % 2).unwrap();
             ROUND.store(n as u32, SeqCst);
             SHORT.store(true, SeqCst);
-            assert!(WQ.queue_on(cpu, WAITS[n].work()) && WQ.queue_on(cpu, &FREES[n]));
-            let end = now() + 10_000 * MSEC;
-            while AT[n].load(SeqCst) == 0 && now() < end {
-                yield_now(YieldKind::Yield).await;
-            }
+            // The worker's own, before the rescuer is called.
+            assert!(WQ.queue_on(cpu, WAITS[n].work()));
+            until(|| BEGUN[n].load(SeqCst)).await;
+            assert!(WQ.queue_on(cpu, &FREES[n]));
+            until(|| AT[n].load(SeqCst) != 0).await;
             SHORT.store(false, SeqCst);
             WQ.flush().await;
         }
