@@ -11,7 +11,7 @@ use interrupt::interrupt;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
 use std::sync::{Mutex, Once};
 use vigil_executor::class::Policy;
-use vigil_executor::cpu::{CpuId, CpuMask};
+use vigil_executor::cpu::{CpuId, CpuMask, local_of};
 use vigil_executor::executor::{YieldKind, params, yield_now};
 use vigil_executor::softirq::{self, Softirq};
 use vigil_executor::sync::Completion;
@@ -48,13 +48,18 @@ async fn until(done: impl Fn() -> bool) -> bool {
     done()
 }
 
-/// Runs `f` as a task of CPU 0, which has a daemon.
-fn on_cpu_0(f: impl Future<Output = ()> + Send + 'static) {
+/// Runs `f` as a task of CPU 0, which has a daemon, with `handler` for `Block`; nothing is left there of another test.
+fn on_cpu_0(handler: fn(), f: impl Future<Output = ()> + Send + 'static) {
     static DAEMON: Once = Once::new();
-    run(async {
+    run(async move {
         DAEMON.call_once(|| softirq::start_ksoftirqd(CpuId::BOOT).unwrap());
         let done: &'static Completion = Box::leak(Box::new(Completion::new()));
-        spawn("flood", Some(0), async {
+        spawn("flood", Some(0), async move {
+            softirq::open(Softirq::Block, || ());
+            until(|| local_of(CpuId::BOOT).softirq_pending.load(SeqCst) == 0).await;
+            CALLS.store(0, SeqCst);
+            BY_DAEMON.store(0, SeqCst);
+            softirq::open(Softirq::Block, handler);
             f.await;
             done.complete();
         });
@@ -65,10 +70,7 @@ fn on_cpu_0(f: impl Future<Output = ()> + Send + 'static) {
 #[test]
 fn what_is_left_after_the_budget_is_ksoftirqd_s() {
     let _turn = TURN.lock().unwrap_or_else(|e| e.into_inner());
-    CALLS.store(0, SeqCst);
-    BY_DAEMON.store(0, SeqCst);
-    softirq::open(Softirq::Block, flood);
-    on_cpu_0(async {
+    on_cpu_0(flood, async {
         interrupt(|| softirq::raise_here(Softirq::Block));
         assert!(CALLS.load(SeqCst) <= 10);
         assert!(until(|| CALLS.load(SeqCst) > FLOOD).await, "{} calls", CALLS.load(SeqCst));
@@ -81,12 +83,10 @@ fn what_is_left_after_the_budget_is_ksoftirqd_s() {
 fn while_ksoftirqd_is_at_it_nobody_else_is() {
     static OTHER: AtomicU32 = AtomicU32::new(0);
     let _turn = TURN.lock().unwrap_or_else(|e| e.into_inner());
-    CALLS.store(0, SeqCst);
-    softirq::open(Softirq::Block, flood);
     softirq::open(Softirq::IrqPoll, || {
         OTHER.fetch_add(1, SeqCst);
     });
-    on_cpu_0(async {
+    on_cpu_0(flood, async {
         interrupt(|| softirq::raise_here(Softirq::Block));
         let before = CALLS.load(SeqCst);
         // One poll: the daemon of this CPU does not run meanwhile.
@@ -106,8 +106,7 @@ fn while_ksoftirqd_is_at_it_nobody_else_is() {
 fn ksoftirqd_is_a_fair_task_of_its_cpu() {
     static SEEN: AtomicBool = AtomicBool::new(false);
     let _turn = TURN.lock().unwrap_or_else(|e| e.into_inner());
-    CALLS.store(0, SeqCst);
-    softirq::open(Softirq::Block, || {
+    let look = || {
         flood();
         if let Some(me) = task::current()
             && in_daemon()
@@ -115,8 +114,8 @@ fn ksoftirqd_is_a_fair_task_of_its_cpu() {
             let p = params(me);
             SEEN.store(p.policy == Policy::Normal && p.nice == 0 && me.affinity() == CpuMask::of(CpuId::BOOT), SeqCst);
         }
-    });
-    on_cpu_0(async {
+    };
+    on_cpu_0(look, async {
         interrupt(|| softirq::raise_here(Softirq::Block));
         assert!(until(|| CALLS.load(SeqCst) > FLOOD).await);
     });
@@ -129,14 +128,13 @@ fn a_flood_leaves_other_tasks_their_turns() {
     static TURNS: AtomicU32 = AtomicU32::new(0);
     static ENOUGH: AtomicBool = AtomicBool::new(false);
     let _turn = TURN.lock().unwrap_or_else(|e| e.into_inner());
-    softirq::open(Softirq::Block, || {
+    let endless = || {
         CALLS.fetch_add(1, SeqCst);
         if GO_ON.load(SeqCst) {
             softirq::raise_here(Softirq::Block);
         }
-    });
-    on_cpu_0(async {
-        CALLS.store(0, SeqCst);
+    };
+    on_cpu_0(endless, async {
         interrupt(|| softirq::raise_here(Softirq::Block));
         // Both go on: more calls than an interrupt makes, and more turns than come before ksoftirqd's first.
         ENOUGH.store(until(|| TURNS.fetch_add(1, SeqCst) > 100 && CALLS.load(SeqCst) > 100).await, SeqCst);
