@@ -18,6 +18,8 @@
 //! | [`model`] | register windows, drivers, probing |
 //! | [`irq`] | the interrupt core: domains, descriptors, actions, IPIs |
 //! | [`irqchip`] | GICv2, GICv3, BCM2836 and BCM2835 |
+//! | [`gpio`] | pins: PL061, BCM2835 and BCM2711 with their functions, buttons |
+//! | [`input`] | input devices and who reads them |
 //! | [`timer`] | the architected timer |
 //! | [`mailbox`] | a Raspberry Pi's firmware: versions, memory, clocks, temperature |
 //! | [`systimer`] | a Raspberry Pi's microseconds, beside the generic counter |
@@ -35,6 +37,8 @@ extern crate std;
 
 pub mod char;
 pub mod dt;
+pub mod gpio;
+pub mod input;
 pub mod irq;
 pub mod irqchip;
 pub mod mailbox;

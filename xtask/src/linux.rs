@@ -12,6 +12,7 @@ pub struct Linux {
     /// Such as `6.1.0-50-arm64`.
     pub release: String,
     dir: PathBuf,
+    input: PathBuf,
 }
 
 /// The modules without which Debian's kernel sees no virtio-mmio device, in the order in which they must be loaded.
@@ -24,13 +25,17 @@ const MODULES: [&str; 6] = [
     "drivers/char/hw_random/virtio-rng.ko",
 ];
 
+/// The modules that make an input device of `virt`'s power button, in the order in which they must be loaded.
+const INPUT: [&str; 2] = ["drivers/input/evdev.ko", "drivers/input/keyboard/gpio_keys.ko"];
+
 /// Fetches (once) and unpacks (once) the kernel and the few modules; `rt`: the kernel with PREEMPT_RT.
 pub fn fetch(ctx: &Ctx, rt: bool) -> Result<Linux> {
     let apt = Apt::new(ctx)?;
     let package = apt.linux_image(rt)?;
     let release = package.trim_start_matches("linux-image-").to_string();
     let dir = apt.unpacked_part(&package, &["./boot/vmlinuz*", "*/kernel/drivers/virtio/*", "*/char/virtio_console.ko", "*/block/virtio_blk.ko", "*/hw_random/*"])?;
-    Ok(Linux { image: dir.join(format!("boot/vmlinuz-{release}")), release, dir })
+    let input = apt.unpacked_as(&package, "-input", &["*/input/evdev.ko", "*/keyboard/gpio_keys.ko"])?;
+    Ok(Linux { image: dir.join(format!("boot/vmlinuz-{release}")), release, dir, input })
 }
 
 /// The directory of the device trees in Debian's kernel package, of which those of Broadcom's boards are unpacked.
@@ -42,11 +47,12 @@ pub fn dtbs(ctx: &Ctx) -> Result<PathBuf> {
 }
 
 impl Linux {
-    /// Packs the virtio modules and the list by which init loads them. `block`: with the driver for disks.
+    /// Packs the modules for virtio and input, and the list by which init loads them. `block`: with the driver for disks.
     pub fn pack_modules(&self, tree: &mut Tree, block: bool) -> Result<()> {
         let mut list = String::new();
-        for module in MODULES.iter().filter(|m| block || !m.contains("blk")).filter(|m| !m.contains("rng")) {
-            let from = self.dir.join("lib/modules").join(&self.release).join("kernel").join(module);
+        let virtio = MODULES.iter().filter(|m| block || !m.contains("blk")).filter(|m| !m.contains("rng")).map(|m| (&self.dir, m));
+        for (dir, module) in virtio.chain(INPUT.iter().map(|m| (&self.input, m))) {
+            let from = dir.join("lib/modules").join(&self.release).join("kernel").join(module);
             if !from.exists() {
                 // Built into this kernel.
                 continue;

@@ -22,6 +22,7 @@ mod cells;
 mod cpu_map;
 pub mod early;
 mod interrupts;
+mod reference;
 mod tree;
 mod validate;
 
@@ -34,6 +35,7 @@ mod tests_interrupts;
 
 pub use cpu_map::{NO_CLUSTER, cpu_capacities, cpu_map};
 pub use interrupts::{IrqSpec, MAX_IRQ_CELLS};
+pub use reference::Reference;
 pub use tree::{Node, Tree};
 pub use validate::{Dtb, validate};
 

@@ -27,6 +27,8 @@ bitflags::bitflags! {
         const ONESHOT = 1 << 2;
         /// Runs in the hard interrupt whatever the command line says (IRQF_NO_THREAD).
         const NO_THREAD = 1 << 3;
+        /// Another controller is behind the line: no thread is made of it, and it has no row of its own (Linux: a chained handler).
+        const CHAINED = 1 << 4;
         /// It is a thread's: [`super::request_threaded_irq`] sets it, nobody else.
         const THREAD = 1 << 31;
     }

@@ -3,7 +3,7 @@
 
 use super::domain::{Flow, IrqDomain};
 use super::resend::resend;
-use super::{IrqAction, NR_IRQS, Trigger, Virq};
+use super::{IrqAction, IrqFlags, NR_IRQS, Trigger, Virq};
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, Ordering::{Acquire, Relaxed, SeqCst}};
 use vigil_abi::Errno;
@@ -245,11 +245,11 @@ pub fn info(virq: Virq) -> Option<IrqInfo> {
     })
 }
 
-/// Calls `f` for every line that has a handler, by ascending number. Takes each line's lock for a moment, never during
+/// Calls `f` for every line that has a handler which is a device's, by ascending number. Takes each line's lock for a moment, never during
 /// a call.
 pub fn for_each_desc(mut f: impl FnMut(&IrqInfo)) {
     for virq in (1..NR_IRQS as u32).filter_map(Virq::new) {
-        if let Some(info) = info(virq).filter(|i| i.first.is_some()) {
+        if let Some(info) = info(virq).filter(|i| i.first.is_some_and(|a| !a.flags.contains(IrqFlags::CHAINED))) {
             f(&info);
         }
     }

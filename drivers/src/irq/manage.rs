@@ -2,7 +2,7 @@
 
 use super::desc::{IrqDesc, desc};
 use super::domain::{Flow, IrqChip, IrqDomain};
-use super::{IrqAction, IrqFlags, Virq, thread};
+use super::{IrqAction, IrqFlags, Trigger, Virq, thread};
 use core::ptr::{from_ref, null_mut};
 use core::sync::atomic::AtomicU64;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
@@ -14,7 +14,7 @@ use vigil_executor::cpu::{ACTIVE, CpuId, CpuMask};
 /// Errors: EINVAL when the line is mapped to no controller or is a per-CPU one; EBUSY when it has a handler and not
 /// both share, or when `action` is on a line already. Does not block; not for interrupt context.
 pub fn request_irq(virq: Virq, action: &'static IrqAction) -> Result<(), Errno> {
-    if thread::threads_forced() && !action.flags.contains(IrqFlags::NO_THREAD) {
+    if thread::threads_forced() && !action.flags.intersects(IrqFlags::NO_THREAD | IrqFlags::CHAINED) {
         return thread::force(virq, action);
     }
     hang(virq, action)
@@ -132,6 +132,24 @@ pub fn enable_irq(virq: Virq) {
         1 => d.enable(&mut state),
         _ => state.depth -= 1,
     }
+}
+
+/// Sets what raises line `virq`. Errors: EINVAL when it is mapped to no controller, or that one cannot; EBUSY when the line has a handler that
+/// wants it otherwise.
+pub fn set_type(virq: Virq, trigger: Trigger) -> Result<(), Errno> {
+    let (d, domain) = line(virq)?;
+    let hwirq = d.hwirq.load(Relaxed);
+    let mut state = d.state.lock_irq();
+    if state.trigger == trigger {
+        return Ok(());
+    }
+    if d.first(Relaxed).is_some() {
+        return Err(Errno::EBUSY);
+    }
+    domain.chip().set_type(hwirq, trigger)?;
+    state.trigger = trigger;
+    d.flow.store(domain.chip().flow(hwirq)? as u8, Relaxed);
+    Ok(())
 }
 
 /// Raises line `virq` as its device would, once (Linux: irq_inject_interrupt). Any context.

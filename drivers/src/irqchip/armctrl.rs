@@ -32,7 +32,7 @@ const HAS: [u32; 2] = [1 << 8 | 0x7c00, 1 << 9 | 0x1f_8000];
 static REVMAP: [AtomicU16; LINES] = [const { AtomicU16::new(0) }; LINES];
 pub(super) static DOMAIN: IrqDomain = IrqDomain::new(&ArmCtrl, &REVMAP);
 static REGISTERS: spin::Once<Mmio> = spin::Once::new();
-pub(super) static CHAIN: IrqAction = IrqAction::of_static("ARMCTRL", handle, IrqFlags::empty());
+pub(super) static CHAIN: IrqAction = IrqAction::of_static("ARMCTRL", handle, IrqFlags::CHAINED);
 
 /// Sets up the controller at `node`, every line off.
 pub(super) fn init(node: Node<'_>) -> Result<(), Errno> {

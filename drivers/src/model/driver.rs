@@ -33,7 +33,7 @@ pub struct ProbeReport {
 }
 
 /// Offers every available device to the driver for its most specific `compatible` string, drivers of lower priority
-/// numbers first, and asks those that deferred again until a round brings nothing new.
+/// numbers first, and asks those that deferred again until a round brings nothing new. Each device's pins are set before its probe.
 ///
 /// Errors: ENOMEM. A device that fails is logged and does not stop the others.
 pub fn probe_all(tree: &Tree<'_>, drivers: &[&Driver]) -> Result<ProbeReport, Errno> {
@@ -51,7 +51,7 @@ pub fn probe_all(tree: &Tree<'_>, drivers: &[&Driver]) -> Result<ProbeReport, Er
         let bound_before = report.bound;
         let mut still = KVec::new();
         for &(priority, driver, node) in waiting.iter() {
-            match (driver.probe)(node) {
+            match crate::gpio::pinctrl::select_default(node).and_then(|()| (driver.probe)(node)) {
                 Ok(()) => report.bound += 1,
                 Err(EPROBE_DEFER) => still.try_push((priority, driver, node)).map_err(|_| Errno::ENOMEM)?,
                 // The device is not there, or is nothing for this driver: no news (Linux `call_driver_probe`).

@@ -23,7 +23,7 @@ use vigil_abi::Errno;
 use vigil_drivers::dt::Tree;
 use vigil_drivers::rtc::PL031_DRIVER;
 use vigil_drivers::rtc::calendar::to_date;
-use vigil_drivers::{mailbox, model, serial, systimer, virtio, watchdog};
+use vigil_drivers::{gpio, mailbox, model, serial, systimer, virtio, watchdog};
 
 /// Probes what the tree names: serial ports, the wall clock, virtio devices. The boot CPU, once, interrupts masked,
 /// controller and timer up. A device that fails is logged and left out.
@@ -32,6 +32,9 @@ pub fn probe(tree: &Tree<'_>) {
         &watchdog::BCM2835_PM_DRIVER,
         &mailbox::DRIVER,
         &systimer::DRIVER,
+        &gpio::pl061::DRIVER,
+        &gpio::bcm2835::DRIVER,
+        &gpio::keys::DRIVER,
         &serial::PL011_DRIVER,
         &serial::MINIUART_DRIVER,
         &PL031_DRIVER,
