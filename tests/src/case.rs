@@ -52,6 +52,9 @@ pub enum Output {
     OneLine(&'static str),
 }
 
+/// A line of a session that begins so goes to the emulator's monitor, whether there is a prompt or not; what must appear is the guest's.
+pub const MONITOR: &str = "monitor: ";
+
 /// How a case runs.
 #[derive(Clone, Debug)]
 pub enum How {

@@ -8,6 +8,7 @@ mod cgroup;
 mod chaos;
 mod crash;
 mod debian;
+mod gpio;
 pub mod hotplug;
 mod irq;
 mod matrix;
@@ -22,7 +23,7 @@ mod smp;
 mod time;
 mod trace;
 
-pub use case::{Ability, Case, Fixture, How, Input, Output};
+pub use case::{Ability, Case, Fixture, How, Input, MONITOR, Output};
 pub use debian::RT_TESTS;
 
 /// What the kernel can do by now. A case that needs more is not run under Vigil (it is under Linux), and is reported as "not yet".
@@ -35,6 +36,7 @@ pub fn cases() -> Vec<Case> {
     let mut all = shell::cases();
     all.extend(programs::cases());
     all.extend(pi::cases());
+    all.extend(gpio::cases());
     all.extend(pipes::cases());
     all.extend(memory::cases());
     all.extend(debian::cases());

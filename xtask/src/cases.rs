@@ -202,6 +202,12 @@ fn type_lines(stdin: &mut impl Write, stdout: &mpsc::Receiver<Vec<u8>>, lines: &
         }
     };
     for (line, expected) in lines {
+        // Ctrl-A C goes to the emulator's monitor and back.
+        if let Some(order) = line.strip_prefix(vigil_tests::MONITOR) {
+            stdin.write_all(format!("\x01c{order}\r\x01c").as_bytes())?;
+            wait(&mut seen, expected, &mut shown)?;
+            continue;
+        }
         wait(&mut seen, "# ", &mut shown)?;
         stdin.write_all(line.as_bytes())?;
         stdin.write_all(b"\r")?;

@@ -8,7 +8,7 @@ use crate::model::EPROBE_DEFER;
 use core::sync::atomic::{AtomicPtr, Ordering};
 use vigil_abi::Errno;
 use vigil_executor::sync::{LockClass, SpinLock};
-use vigil_mem::{KBox, KVec};
+use vigil_mem::{KBox, KVec, try_format};
 
 /// The longest name of a user, the final zero not counted.
 pub const NAME_MAX: usize = 31;
@@ -23,6 +23,8 @@ pub struct Controller {
     pub chip: &'static dyn GpioChip,
     /// N.
     pub number: usize,
+    /// The platform device that it belongs to: `9030000.pl061`.
+    pub parent: &'static str,
     node: u32,
     pub(super) lines: KVec<Line>,
 }
@@ -45,6 +47,13 @@ pub struct LineState {
     /// How it is used: of a free line the direction alone counts.
     pub settings: Settings,
     pub(super) listening: Option<Listening>,
+}
+
+impl Settings {
+    /// What stays when a line is given back: its direction, and, as on Linux, which clock its edges had.
+    fn of_free_line(self) -> Settings {
+        Settings { output: self.output, realtime: self.realtime, ..Settings::default() }
+    }
 }
 
 impl LineState {
@@ -73,6 +82,10 @@ pub fn controllers() -> impl Iterator<Item = &'static Controller> {
 pub fn register(chip: &'static dyn GpioChip, node: Node<'_>) -> Result<&'static Controller, Errno> {
     let number = controllers().count();
     let slot = CHIPS.get(number).ok_or(Errno::ENOSPC)?;
+    let parent = match node.reg(0) {
+        Some(region) => leak(try_format!("{:x}.{}", region.base, node.name())?.as_str())?,
+        None => leak(node.name())?,
+    };
     let mut lines = KVec::new();
     lines.try_reserve_exact(chip.lines() as usize)?;
     // Empty strings count: they are lines without a name.
@@ -84,7 +97,7 @@ pub fn register(chip: &'static dyn GpioChip, node: Node<'_>) -> Result<&'static 
         let action = IrqAction::of_static("gpio", super::edge::nobody, IrqFlags::empty());
         lines.try_push(Line { chip, offset, name, state, action })?;
     }
-    let made: &'static mut Controller = KBox::leak(KBox::try_new(Controller { chip, number, node: node.id(), lines })?);
+    let made: &'static mut Controller = KBox::leak(KBox::try_new(Controller { chip, number, parent, node: node.id(), lines })?);
     super::edge::prepare(&mut made.lines);
     log::info!("{}: gpiochip{number}, {} lines", chip.label(), chip.lines());
     slot.store(made, Ordering::Release);
@@ -140,7 +153,7 @@ impl Controller {
         let mut name = [0; NAME_MAX + 1];
         name.iter_mut().take(NAME_MAX).zip(user).for_each(|(to, from)| *to = *from);
         state.user = Some(name);
-        state.settings = Settings { output: state.settings.output, ..Settings::default() };
+        state.settings = state.settings.of_free_line();
         Ok(())
     }
 
@@ -150,11 +163,11 @@ impl Controller {
         if let Ok(line) = self.line(line) {
             let mut state = line.state.lock_irq();
             state.user = None;
-            state.settings = Settings { output: state.settings.output, ..Settings::default() };
+            state.settings = state.settings.of_free_line();
         }
     }
 
-    /// Makes a line what `settings` say, but for its edges; an output is `active` from the start. Errors: EINVAL, or those of the chip
+    /// Makes a line what `settings` say; to its edges nobody listens by that. An output is `active` from the start. Errors: EINVAL, or those of the chip
     /// but for resistors that it does not have.
     pub fn configure(&self, line: u32, settings: Settings, active: bool) -> Result<(), Errno> {
         let line = self.line(line)?;
@@ -162,7 +175,7 @@ impl Controller {
         if let Some(bias) = settings.bias {
             set_bias(line, bias)?;
         }
-        state.settings = Settings { edges: state.settings.edges, ..settings };
+        state.settings = settings;
         if settings.output {
             drive(line, settings, active != settings.active_low, true);
         } else {
@@ -171,9 +184,10 @@ impl Controller {
         Ok(())
     }
 
-    /// Changes inversion alone: for a line that is left as it is.
-    pub fn set_active_low(&self, line: u32, active_low: bool) -> Result<(), Errno> {
-        self.line(line)?.state.lock_irq().settings.active_low = active_low;
+    /// Notes how a line is used whose pin is left as it is. EINVAL.
+    pub fn leave(&self, line: u32, settings: Settings) -> Result<(), Errno> {
+        let mut state = self.line(line)?.state.lock_irq();
+        state.settings = Settings { output: state.settings.output, ..settings };
         Ok(())
     }
 

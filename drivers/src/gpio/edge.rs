@@ -9,7 +9,7 @@ use crate::irq::{self, IrqAction, IrqFlags, IrqReturn, Trigger, Virq};
 use vigil_abi::Errno;
 use vigil_executor::arch::counter;
 use vigil_executor::time::{Nanos, ticks_to_nanos};
-use vigil_mem::KArc;
+use vigil_mem::{KArc, KBox};
 
 /// What happened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -37,7 +37,10 @@ pub trait EdgeListener: Send + Sync {
 /// A listener on a line.
 pub(super) struct Listening {
     virq: Virq,
+    edges: Edges,
     listener: KArc<dyn EdgeListener>,
+    /// The line's own handler, or one with its listener's name.
+    action: &'static IrqAction,
 }
 
 /// The handler of lines before they have theirs.
@@ -54,6 +57,13 @@ pub(super) fn prepare(lines: &mut [Line]) {
     }
 }
 
+/// A handler of `line` that is called `name`, for ever.
+fn named(line: &'static Line, name: &'static str) -> Result<&'static IrqAction, Errno> {
+    // SAFETY: as in `prepare`.
+    let action = unsafe { IrqAction::new(name, interrupt, core::ptr::from_ref(line).cast(), IrqFlags::empty()) };
+    Ok(KBox::leak(KBox::try_new(action)?))
+}
+
 /// Hard interrupt of a line that somebody listens to.
 fn interrupt(_: Virq, dev: *const ()) -> IrqReturn {
     let stamp = counter();
@@ -61,7 +71,7 @@ fn interrupt(_: Virq, dev: *const ()) -> IrqReturn {
     let line = unsafe { &*dev.cast::<Line>() };
     let state = line.state.lock_irq();
     let Some(listening) = &state.listening else { return IrqReturn::None };
-    let rising = match state.settings.edges {
+    let rising = match listening.edges {
         Edges::RISING => true,
         Edges::FALLING => false,
         // Which it was, the pin says: an edge that a glitch has taken back meanwhile is told as the level that there is.
@@ -81,11 +91,13 @@ fn trigger(edges: Edges, active_low: bool) -> Option<Trigger> {
 }
 
 impl Controller {
-    /// Tells `listener` of `edges` of a line from now on. Not for interrupt context.
+    /// Tells `listener` of `edges` of a line from now on. Not for interrupt context. A driver that listens for ever has a `name` in
+    /// `/proc/interrupts`; others are `gpio`, because names of interrupts must last.
     ///
-    /// Errors: EINVAL for no edges; EBUSY when somebody listens; ENXIO when the chip raises no interrupts; those of its domain.
-    pub fn listen(&'static self, line: u32, edges: Edges, listener: KArc<dyn EdgeListener>) -> Result<(), Errno> {
+    /// Errors: EINVAL for no edges; EBUSY when somebody listens; ENXIO when the chip raises no interrupts; those of its domain; ENOMEM.
+    pub fn listen(&'static self, line: u32, edges: Edges, listener: KArc<dyn EdgeListener>, name: Option<&'static str>) -> Result<(), Errno> {
         let l = self.line(line)?;
+        let action = name.map_or(Ok(&l.action), |name| named(l, name))?;
         let active_low = l.state.lock_irq().settings.active_low;
         let trigger = trigger(edges, active_low).ok_or(Errno::EINVAL)?;
         let virq = self.chip.domain().ok_or(Errno::ENXIO)?.map(line, Trigger::None)?;
@@ -94,10 +106,9 @@ impl Controller {
             if state.listening.is_some() {
                 return Err(Errno::EBUSY);
             }
-            state.settings.edges = edges;
-            state.listening = Some(Listening { virq, listener });
+            state.listening = Some(Listening { virq, edges, listener, action });
         }
-        let result = irq::set_type(virq, trigger).and_then(|()| irq::request_irq(virq, &l.action));
+        let result = irq::set_type(virq, trigger).and_then(|()| irq::request_irq(virq, action));
         if result.is_err() {
             drop(stop(l));
         }
@@ -109,7 +120,7 @@ impl Controller {
         if let Ok(l) = self.line(line)
             && let Some(listening) = stop(l)
         {
-            irq::free_irq(listening.virq, &l.action);
+            irq::free_irq(listening.virq, listening.action);
         }
     }
 
@@ -120,7 +131,5 @@ impl Controller {
 }
 
 fn stop(line: &Line) -> Option<Listening> {
-    let mut state = line.state.lock_irq();
-    state.settings.edges = Edges::empty();
-    state.listening.take()
+    line.state.lock_irq().listening.take()
 }

@@ -115,7 +115,7 @@ fn probe(node: Node<'_>) -> Result<(), Errno> {
             debounce: b.debounce,
         })?);
         let ear = KArc::try_new(Ear(button))?;
-        b.pins.listen(b.line, Edges::RISING | Edges::FALLING, unsize!(KArc, ear => dyn EdgeListener))?;
+        b.pins.listen(b.line, Edges::RISING | Edges::FALLING, unsize!(KArc, ear => dyn EdgeListener), Some(b.label))?;
         // What is pressed from the start.
         button.report();
     }

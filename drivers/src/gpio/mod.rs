@@ -88,8 +88,12 @@ pub struct Settings {
     pub drive: Drive,
     /// A resistor that was asked for; `None`: as it is.
     pub bias: Option<Bias>,
-    /// Which edges are listened to.
+    /// Which edges its user wants to hear of.
     pub edges: Edges,
+    /// Their times are those of CLOCK_REALTIME.
+    pub realtime: bool,
+    /// For how long the pin must be still before its level counts, in microseconds.
+    pub debounce_us: u32,
 }
 
 /// A chip of pins. Operations are atomic each for itself, do not block, and may come from any context; lines are below [`GpioChip::lines`].

@@ -161,7 +161,7 @@ fn each_trigger_raises_what_it_says() {
         };
         let got = if low_at_rest { (change(false), change(true)) } else { (change(true), change(false)) };
         assert_eq!(if low_at_rest { (got.1, got.0) } else { got }, (rising, falling), "{trigger:?}");
-        irq::disable_irq(virq);
+        irq::disable_hardirq(virq);
         registers.set(6, !low_at_rest);
         assert_eq!(run(registers, chip), 0, "{trigger:?}, disabled");
         irq::free_irq(virq, action);
@@ -230,8 +230,8 @@ fn lines_are_requested_set_and_listened_to() {
     let low = Settings { active_low: true, ..Settings::default() };
     pins.configure(3, low, false).unwrap();
     assert_eq!(pins.set_value(3, true), Err(Errno::EPERM));
-    pins.listen(3, Edges::RISING, ear()).unwrap();
-    assert_eq!(pins.listen(3, Edges::FALLING, ear()), Err(Errno::EBUSY));
+    pins.listen(3, Edges::RISING, ear(), None).unwrap();
+    assert_eq!(pins.listen(3, Edges::FALLING, ear(), None), Err(Errno::EBUSY));
     let press = |levels: &[bool]| {
         for &high in levels {
             registers.set(3, high);
@@ -243,12 +243,12 @@ fn lines_are_requested_set_and_listened_to() {
     assert_eq!(press(&[false, true]), [(3, true)]);
     pins.unlisten(3);
     assert_eq!(press(&[false, true]), []);
-    pins.listen(3, Edges::RISING | Edges::FALLING, ear()).unwrap();
+    pins.listen(3, Edges::RISING | Edges::FALLING, ear(), None).unwrap();
     assert_eq!(press(&[false, true]), [(3, true), (3, false)]);
     pins.free(3);
     assert_eq!(press(&[false, true]), []);
     pins.request(3, b"again").unwrap();
-    pins.listen(3, Edges::FALLING, ear()).unwrap();
+    pins.listen(3, Edges::FALLING, ear(), None).unwrap();
     assert_eq!(press(&[false, true]), [(3, false)]);
     pins.free(3);
 }

@@ -2,6 +2,7 @@
 
 use super::{EV_KEY, EV_SW, EV_SYN, Event, SYN_REPORT};
 use vigil_executor::sync::{LockClass, SpinLock};
+use vigil_executor::time::{Nanos, now};
 
 /// The highest key code (Linux: KEY_MAX).
 pub const MAX_KEY: u16 = 0x2ff;
@@ -29,7 +30,8 @@ static CLASS: LockClass = LockClass::new("input_dev");
 struct State {
     keys: [u64; BITS],
     switches: u64,
-    open: bool,
+    /// When the report that is being made began; 0: none is.
+    since: Nanos,
 }
 
 /// An input device. Lives for ever once it is registered.
@@ -54,7 +56,7 @@ pub struct InputDevice {
 impl InputDevice {
     /// A device without keys and switches.
     pub fn new(name: &'static str, phys: &'static str, parent: &'static str, id: InputId) -> InputDevice {
-        let state = SpinLock::new(&CLASS, State { keys: [0; BITS], switches: 0, open: false });
+        let state = SpinLock::new(&CLASS, State { keys: [0; BITS], switches: 0, since: 0 });
         InputDevice { name, phys, parent, id, number: 0, keys: [0; BITS], switches: 0, state }
     }
 
@@ -100,7 +102,7 @@ impl InputDevice {
         let mut state = self.state.lock_irq();
         let bit = 1u64 << (event.code % 64);
         let changed = match event.kind {
-            EV_SYN if event.code == SYN_REPORT => core::mem::take(&mut state.open),
+            EV_SYN if event.code == SYN_REPORT => state.since != 0,
             EV_KEY => {
                 let word = usize::from(event.code) / 64;
                 let (Some(has), Some(now)) = (self.keys.get(word), state.keys.get_mut(word)) else { return };
@@ -124,11 +126,15 @@ impl InputDevice {
         if !changed {
             return;
         }
-        state.open = event.kind != EV_SYN;
+        if state.since == 0 {
+            state.since = now().max(1);
+        }
+        // All of a report happened at one time.
+        let at = if event.kind == EV_SYN { core::mem::take(&mut state.since) } else { state.since };
         if let Some(sink) = super::sink() {
             // Under the lock: readers get events in the order of the changes.
             let value = if event.kind == EV_SYN { 0 } else { event.value };
-            sink.event(self.number, Event { value, ..event });
+            sink.event(self.number, Event { value, ..event }, at);
         }
     }
 
@@ -149,7 +155,7 @@ mod tests {
     struct Seen(Mutex<Vec<(u16, u16, i32)>>);
 
     impl InputSink for Seen {
-        fn event(&self, _: usize, event: Event) {
+        fn event(&self, _: usize, event: Event, _: Nanos) {
             self.0.lock().unwrap().push((event.kind, event.code, event.value));
         }
     }

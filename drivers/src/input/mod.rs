@@ -10,6 +10,7 @@ pub use device::{BITS, InputDevice, InputId, MAX_KEY};
 
 use core::sync::atomic::{AtomicPtr, Ordering};
 use vigil_abi::Errno;
+use vigil_executor::time::Nanos;
 
 /// Input devices that there can be.
 pub const MAX_DEVICES: usize = 8;
@@ -36,8 +37,8 @@ pub struct Event {
 
 /// Where events go.
 pub trait InputSink: Sync {
-    /// Events of device `number`, in order. Any context, interrupts masked: no allocation, IRQ-safe locks held briefly.
-    fn event(&self, number: usize, event: Event);
+    /// Events of device `number`, in order; `at` is when their report began (CLOCK_MONOTONIC). Any context, interrupts masked: no allocation, IRQ-safe locks held briefly.
+    fn event(&self, number: usize, event: Event, at: Nanos);
 }
 
 static DEVICES: [AtomicPtr<InputDevice>; MAX_DEVICES] = [const { AtomicPtr::new(core::ptr::null_mut()) }; MAX_DEVICES];

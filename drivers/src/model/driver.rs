@@ -32,14 +32,23 @@ pub struct ProbeReport {
     pub deferred: usize,
 }
 
+impl Driver {
+    /// Whether `names`, with commas between, has the name of the driver's module: its own, with `_` for `-`.
+    pub fn is_in(&self, names: &[u8]) -> bool {
+        let same = |name: &[u8]| name.len() == self.name.len() && name.iter().zip(self.name.bytes()).all(|(&a, b)| a == if b == b'-' { b'_' } else { b });
+        names.split(|&byte| byte == b',').any(same)
+    }
+}
+
 /// Offers every available device to the driver for its most specific `compatible` string, drivers of lower priority
 /// numbers first, and asks those that deferred again until a round brings nothing new. Each device's pins are set before its probe.
+/// Drivers in `left_out` ([`Driver::is_in`]) take nothing.
 ///
 /// Errors: ENOMEM. A device that fails is logged and does not stop the others.
-pub fn probe_all(tree: &Tree<'_>, drivers: &[&Driver]) -> Result<ProbeReport, Errno> {
+pub fn probe_all(tree: &Tree<'_>, drivers: &[&Driver], left_out: &[u8]) -> Result<ProbeReport, Errno> {
     let mut waiting: KVec<(u8, &Driver, Node<'_>)> = KVec::new();
     for node in tree.nodes().filter(|n| n.is_available()) {
-        let best = node.compatible().find_map(|c| drivers.iter().find(|d| d.compatible.contains(&c)));
+        let best = node.compatible().find_map(|c| drivers.iter().find(|d| d.compatible.contains(&c) && !d.is_in(left_out)));
         if let Some(driver) = best {
             waiting.try_push((driver.priority, driver, node)).map_err(|_| Errno::ENOMEM)?;
         }

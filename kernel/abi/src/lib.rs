@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`mod@errno`], [`nr`] | error numbers, system-call numbers |
 //! | [`fcntl`], [`stat`], [`mount`], [`ioctl`], [`termios`], [`poll`] | files |
+//! | [`gpio`], [`input`] | pins, input devices |
 //! | [`socket`] | sockets |
 //! | [`process`], [`signal`], [`sigframe`], [`futex`], [`time`], [`auxv`] | processes and threads |
 //! | [`mm`], [`misc`] | memory; uname, sysinfo, syslog |
@@ -25,6 +26,8 @@ pub mod auxv;
 pub mod errno;
 pub mod fcntl;
 pub mod futex;
+pub mod gpio;
+pub mod input;
 pub mod ioctl;
 pub mod ipc;
 pub mod mempolicy;

@@ -3,19 +3,25 @@
 //! | file | what |
 //! |---|---|
 //! | [`stream`] | a driver's character stream as operations of a file |
+//! | [`gpio`] | `/dev/gpiochipN` |
+//! | [`input`] | `/dev/input/eventN` |
 //! | [`irqlat`] | `/dev/irqlat`, interrupt latency |
 //! | [`kmsg`] | `/dev/kmsg` |
 //! | [`rtc`] | `/dev/rtc0`, the real-time clock |
 //! | [`latency`] | `/dev/cpu_dma_latency` |
+//! | [`sysfs`] | what does not change in `/sys` |
 //! | [`vport`] | `/dev/vportNpM` |
 //!
 //! Terminals are in [`crate::tty`]; memory devices (`/dev/null` and so on) in `vigil_fs::dev`.
 
+mod gpio;
+mod input;
 pub mod irqlat;
 pub mod kmsg;
 pub mod rtc;
 pub mod latency;
 pub mod stream;
+mod sysfs;
 pub mod vport;
 
 use crate::{pr_info, pr_warn};
@@ -23,7 +29,7 @@ use vigil_abi::Errno;
 use vigil_drivers::dt::Tree;
 use vigil_drivers::rtc::PL031_DRIVER;
 use vigil_drivers::rtc::calendar::to_date;
-use vigil_drivers::{gpio, mailbox, model, serial, systimer, virtio, watchdog};
+use vigil_drivers::{gpio as pins, mailbox, model, serial, systimer, virtio, watchdog};
 
 /// Probes what the tree names: serial ports, the wall clock, virtio devices. The boot CPU, once, interrupts masked,
 /// controller and timer up. A device that fails is logged and left out.
@@ -32,15 +38,15 @@ pub fn probe(tree: &Tree<'_>) {
         &watchdog::BCM2835_PM_DRIVER,
         &mailbox::DRIVER,
         &systimer::DRIVER,
-        &gpio::pl061::DRIVER,
-        &gpio::bcm2835::DRIVER,
-        &gpio::keys::DRIVER,
+        &pins::pl061::DRIVER,
+        &pins::bcm2835::DRIVER,
+        &pins::keys::DRIVER,
         &serial::PL011_DRIVER,
         &serial::MINIUART_DRIVER,
         &PL031_DRIVER,
         &virtio::MMIO_DRIVER,
     ];
-    if let Err(e) = model::probe_all(tree, &drivers) {
+    if let Err(e) = model::probe_all(tree, &drivers, crate::boot::params().map_or(&[], |p| p.module_blacklist)) {
         pr_warn!("devices: probing ended early: {}", e.name());
     }
     crate::tty::console::register();
@@ -66,6 +72,8 @@ pub fn init() -> Result<(), Errno> {
     if let Some((ppm, micros)) = systimer::calibration() {
         pr_info!("arch_timer: {ppm:+} ppm beside the system timer, over {} ms", micros / 1000);
     }
+    gpio::init()?;
+    input::init()?;
     irqlat::init()?;
     kmsg::init()?;
     rtc::init()?;

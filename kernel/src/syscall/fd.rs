@@ -15,7 +15,7 @@ use vigil_fs::{FdTable, File, pipe};
 use vigil_mem::{KArc, KBox, UserPtr};
 
 /// RLIMIT_NOFILE: one more than the highest number that a new descriptor may get.
-pub(super) fn nofile(t: &Thread) -> usize {
+pub(crate) fn nofile(t: &Thread) -> usize {
     t.process.limits.soft(limits::NOFILE).min(usize::MAX as u64) as usize
 }
 

@@ -23,7 +23,7 @@ pub mod user;
 mod cred;
 mod epoll;
 mod event;
-mod fd;
+pub(crate) mod fd;
 mod file;
 mod futex;
 mod info;

@@ -138,6 +138,11 @@ pub fn realtime_offset() -> Nanos {
     Clocks::read().offset
 }
 
+/// CLOCK_REALTIME at `t` of CLOCK_MONOTONIC, a moment ago, by the present setting.
+pub fn realtime_at(t: Nanos) -> Nanos {
+    Wall::read().at(t)
+}
+
 /// CLOCK_TAI, nanoseconds since 1970.
 pub fn tai() -> Nanos {
     let clocks = Clocks::read();

@@ -104,7 +104,7 @@ macro_rules! displayed {
         })*
     };
 }
-displayed!(bool i32 u32 i64 u64 usize u8 u16);
+displayed!(bool i32 u32 i64 u64 usize u8 i16 u16);
 
 macro_rules! tuples {
     ($(($($t:ident)*))*) => {
@@ -117,7 +117,13 @@ macro_rules! tuples {
         })*
     };
 }
-tuples!((A B) (A B C) (A B C D) (A B C D E) (A B C D E F) (A B C D E F G) (A B C D E F G H));
+tuples!((A B) (A B C) (A B C D) (A B C D E) (A B C D E F) (A B C D E F G) (A B C D E F G H) (A B C D E F G H I));
+
+impl<T: Show, const N: usize> Show for [T; N] {
+    fn show(self) -> String {
+        Vec::from(self).show()
+    }
+}
 
 impl<T: Show> Show for Vec<T> {
     fn show(self) -> String {

@@ -38,7 +38,7 @@ pub(super) fn check(bed: &Bed) -> Result<Verdict> {
 }
 
 /// `cargo test` with these arguments, which must pass; how many tests that were.
-fn host(bed: &Bed, args: &[&str]) -> Result<u64> {
+pub(super) fn host(bed: &Bed, args: &[&str]) -> Result<u64> {
     let mut cargo = Command::new("cargo");
     cargo.arg("test").args(args).arg("--target-dir").arg(&bed.ctx.target).current_dir(&bed.ctx.root);
     let output = cargo.output()?;

@@ -99,6 +99,7 @@ const IRQ: &[Check] = &[
 const PI: &[Check] = &[
     Check { id: "pi-boot", target: "raspi3b and raspi4b: four CPUs, a shell on both UARTs, contracts as on virt", run: pi::boot },
     Check { id: "pi-irqlat", target: "100 000 samples, virt and raspi3b: p99.9 ≤ 1500, max ≤ 4000 idle, ≤ 10 000 loaded; blame", run: pi::irqlat },
+    Check { id: "pi-gpio", target: "pins on host register fakes; virt's power button and pins, and their ioctls, as on Linux", run: pi::gpio },
     Check { id: "pi-image", target: "SD folders of rpi3, rpi4, rpi5: the same bytes twice, boot files right; rpi3's boots", run: pi::image },
 ];
 

@@ -1,6 +1,6 @@
 //! Checks of the Raspberry Pi boards, in QEMU.
 use super::Verdict::{FallsShort, NotYet};
-use super::{Bed, Verdict, judge};
+use super::{Bed, Verdict, irq_faults, judge};
 use crate::board::Board;
 use crate::irqlat::{self, Kernel, Outcome, STAGES, WHOLE};
 use crate::run::KernelChoice;
@@ -44,6 +44,24 @@ pub(super) fn boot(bed: &Bed) -> Result<Verdict> {
         return Ok(FallsShort("contract printed nothing".to_string()));
     }
     judge(differ.is_empty(), format!("{sessions}; of {} contract cases {} differ on raspi3b, {} need a clock", virt.len(), differ.len(), OF_A_CLOCK.len()))
+}
+
+/// The chips on fakes of their registers, the pins of `virt` through the monitor's button and Debian's programs, and the ioctls of both.
+pub(super) fn gpio(bed: &Bed) -> Result<Verdict> {
+    if bed.kernel == KernelChoice::Linux {
+        return Ok(NotYet("the fakes are of Vigil's drivers".to_string()));
+    }
+    ui::say("on the host: PL061, BCM2835, BCM2711, input devices");
+    let fakes = irq_faults::host(bed, &["--package", "vigil-drivers", "--lib", "gpio::"])? + irq_faults::host(bed, &["--package", "vigil-drivers", "--lib", "input::"])?;
+    let cases = match bed.cases("gpio/", Ability::Programs)? {
+        Verdict::Works(figure) => figure,
+        other => return Ok(other),
+    };
+    ui::say("ioctls of pins and input devices, on Linux and on Vigil");
+    let program = userland::program(bed.ctx, "vigil-contract", "contract")?;
+    let ioctls = contract::compare(bed.ctx, &program, bed.kernel, &["ioctl_gpio", "ioctl_evdev"])?;
+    let figure = format!("{fakes} tests on fakes, {cases} in QEMU, {} contract cases as on Linux, {} differ; not run on a board", ioctls.same, ioctls.differ);
+    judge(ioctls.differ == 0, figure)
 }
 
 /// The files of a folder.

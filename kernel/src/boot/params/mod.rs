@@ -82,6 +82,8 @@ pub struct Params<'a> {
     pub nokaslr: bool,
     /// `noirqdebug`: lines that nobody cares for are left on.
     pub noirqdebug: bool,
+    /// `module_blacklist=`: drivers that are left out, by Linux's names of their modules, with commas between.
+    pub module_blacklist: &'a [u8],
     /// `threadirqs`: handlers of interrupts run in threads, softirqs in ksoftirqd.
     pub threadirqs: bool,
     /// `irqaffinity=`, as a mask: where interrupts go at first, besides the boot CPU.
@@ -150,6 +152,7 @@ impl<'a> Params<'a> {
             ssbd: None,
             nokaslr: false,
             noirqdebug: false,
+            module_blacklist: &[],
             threadirqs: false,
             irqaffinity: None,
             norandmaps: false,

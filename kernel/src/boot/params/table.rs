@@ -173,6 +173,10 @@ pub(super) const TABLE: &[(&str, Set)] = &[
         p.noirqdebug = true;
         true
     }),
+    ("module_blacklist", |p, v| {
+        p.module_blacklist = v.unwrap_or(&[]);
+        v.is_some()
+    }),
     ("threadirqs", |p, _| {
         p.threadirqs = true;
         true

@@ -12,6 +12,7 @@ mod exec;
 mod fd;
 mod file;
 mod futex;
+mod gpio;
 mod lock;
 mod memory;
 mod message;
@@ -49,6 +50,7 @@ pub fn all() -> Calls {
     fd::add(&mut all);
     poll::add(&mut all);
     event::add(&mut all);
+    gpio::add(&mut all);
     epoll::add(&mut all);
     path::add(&mut all);
     change::add(&mut all);
