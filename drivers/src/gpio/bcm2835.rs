@@ -49,13 +49,16 @@ const GROUPS: [[u32; 2]; 3] = [[0x0fff_ffff, 0], [0xf000_0000, 0x0000_3fff], [0,
 pub static DRIVER: Driver = Driver { name: "pinctrl-bcm2835", compatible: &["brcm,bcm2835-gpio", "brcm,bcm2711-gpio"], priority: 5, probe };
 
 static LOCK: LockClass = LockClass::new("bcm2835_gpio");
+static PULLING: LockClass = LockClass::new("bcm2835_pull");
 
 /// The chip.
 pub struct Bcm2835 {
     io: Mmio,
     is_2711: bool,
-    /// Held over each read-modify-write, and over the steps that set a resistor.
+    /// Held over each read-modify-write.
     lock: SpinLock<()>,
+    /// Held over the steps that set a resistor, which take some microseconds. Not in interrupts.
+    pulling: SpinLock<()>,
     /// What raises each pin's interrupt (a [`Trigger`]), while it is masked as well.
     types: [AtomicU8; PINS],
     /// Pins whose interrupt is on.
@@ -108,6 +111,7 @@ impl Bcm2835 {
             io,
             is_2711,
             lock: SpinLock::new(&LOCK, ()),
+            pulling: SpinLock::new(&PULLING, ()),
             types: [const { AtomicU8::new(0) }; PINS],
             enabled: [const { AtomicU32::new(0) }; 2],
             revmap: [const { AtomicU16::new(0) }; PINS],
@@ -248,7 +252,7 @@ impl GpioChip for Bcm2835 {
     }
 
     fn set_bias(&self, line: u32, bias: Bias) -> Result<(), Errno> {
-        let _held = self.lock.lock_irq();
+        let _held = self.pulling.lock();
         if self.is_2711 {
             let (offset, shift) = field(PULLS_2711, line, 2);
             let pull = match bias {

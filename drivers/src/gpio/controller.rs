@@ -171,10 +171,11 @@ impl Controller {
     /// but for resistors that it does not have.
     pub fn configure(&self, line: u32, settings: Settings, active: bool) -> Result<(), Errno> {
         let line = self.line(line)?;
-        let mut state = line.state.lock_irq();
+        // Before the lock, which masks interrupts: there are chips that take their time for it.
         if let Some(bias) = settings.bias {
             set_bias(line, bias)?;
         }
+        let mut state = line.state.lock_irq();
         state.settings = settings;
         if settings.output {
             drive(line, settings, active != settings.active_low, true);

@@ -96,7 +96,7 @@ pub struct Settings {
     pub debounce_us: u32,
 }
 
-/// A chip of pins. Operations are atomic each for itself, do not block, and may come from any context; lines are below [`GpioChip::lines`].
+/// A chip of pins. Operations are atomic each for itself, do not block, and may come from any context if they do not say otherwise; lines are below [`GpioChip::lines`].
 pub trait GpioChip: Sync {
     /// What it is called: `9030000.pl061`.
     fn label(&self) -> &'static str;
@@ -112,7 +112,7 @@ pub trait GpioChip: Sync {
     fn get(&self, line: u32) -> bool;
     /// Sets the level of an output: one store.
     fn set(&self, line: u32, high: bool);
-    /// Sets the pull resistor. Errors: ENOTSUPP when it has none.
+    /// Sets the pull resistor. Not for interrupt context. Errors: ENOTSUPP when it has none.
     fn set_bias(&self, _line: u32, _bias: Bias) -> Result<(), Errno> {
         Err(Errno::ENOTSUPP)
     }
