@@ -21,7 +21,7 @@ pub struct Edge {
 }
 
 impl Edge {
-    /// When it was seen (CLOCK_MONOTONIC).
+    /// When it was seen, in the executor's time.
     pub fn time(&self) -> Nanos {
         ticks_to_nanos(self.stamp)
     }

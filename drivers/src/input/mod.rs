@@ -37,7 +37,7 @@ pub struct Event {
 
 /// Where events go.
 pub trait InputSink: Sync {
-    /// Events of device `number`, in order; `at` is when their report began (CLOCK_MONOTONIC). Any context, interrupts masked: no allocation, IRQ-safe locks held briefly.
+    /// Events of device `number`, in order; `at` is when their report began, in the executor's time. Any context, interrupts masked: no allocation, IRQ-safe locks held briefly.
     fn event(&self, number: usize, event: Event, at: Nanos);
 }
 

@@ -13,7 +13,7 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
 use vigil_executor::arch::counter;
 use vigil_executor::lock_class;
 use vigil_executor::sync::SeqLock;
-use vigil_executor::time::{Nanos, SEC, conversion, now, ticks_to_nanos};
+use vigil_executor::time::{Nanos, SEC, conversion, now, nanos_to_counter, ticks_to_nanos};
 
 /// The clocks: see [`Clocks`], whose fields these are.
 static CLOCKS: SeqLock<[u64; 5]> = SeqLock::new(lock_class!("wall_clock"), [0; 5]);
@@ -138,9 +138,14 @@ pub fn realtime_offset() -> Nanos {
     Clocks::read().offset
 }
 
-/// CLOCK_REALTIME at `t` of CLOCK_MONOTONIC, a moment ago, by the present setting.
+/// CLOCK_MONOTONIC at `t` of the executor's time, a moment ago, by the present pace.
+pub fn monotonic_at(t: Nanos) -> Nanos {
+    if STEERED.load(Acquire) { Clocks::read().at(nanos_to_counter(t)) } else { t }
+}
+
+/// CLOCK_REALTIME at `t` of the executor's time, a moment ago, by the present setting.
 pub fn realtime_at(t: Nanos) -> Nanos {
-    Wall::read().at(t)
+    monotonic_at(t).wrapping_add(realtime_offset())
 }
 
 /// CLOCK_TAI, nanoseconds since 1970.

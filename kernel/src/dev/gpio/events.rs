@@ -130,7 +130,7 @@ impl Ear {
         if !self.edges.contains(if edge.rising { Edges::RISING } else { Edges::FALLING }) {
             return;
         }
-        let timestamp_ns = if self.realtime { clock::realtime_at(edge.time()) } else { edge.time() };
+        let timestamp_ns = if self.realtime { clock::realtime_at(edge.time()) } else { clock::monotonic_at(edge.time()) };
         let id = if edge.rising { GPIOEVENT_EVENT_RISING_EDGE } else { GPIOEVENT_EVENT_FALLING_EDGE };
         let line_seqno = self.sequence.fetch_add(1, Relaxed).wrapping_add(1);
         self.events.put(GpioV2LineEvent { timestamp_ns, id, offset: self.line, line_seqno, ..GpioV2LineEvent::default() });

@@ -70,11 +70,11 @@ impl Client {
         }
     }
 
-    /// A moment of CLOCK_MONOTONIC on this reader's clock.
+    /// A moment of the executor's time on this reader's clock.
     fn stamped(&self, event: Event, at: Nanos) -> InputEvent {
         let t = match self.clock.load(Relaxed) {
             CLOCK_REALTIME => clock::realtime_at(at),
-            _ => at,
+            _ => clock::monotonic_at(at),
         };
         InputEvent { sec: (t / SEC) as i64, usec: (t % SEC / USEC) as i64, kind: event.kind, code: event.code, value: event.value }
     }
