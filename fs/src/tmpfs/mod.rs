@@ -12,6 +12,7 @@
 //! | [`options`] | `size=`, `nr_inodes=`, `mode=`, `uid=`, `gid=` |
 //! | [`shmem`] | files without a name in any tree |
 
+mod chunks;
 pub mod dir;
 pub mod file;
 pub mod inode;

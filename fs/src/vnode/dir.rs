@@ -7,6 +7,9 @@ use vigil_abi::stat::{S_IFDIR, S_IFLNK, S_IFREG};
 use vigil_executor::sync::{LockClass, SpinLock};
 use vigil_mem::{KArc, KVec};
 
+/// Entries that a listing takes under the lock at once.
+const TURN: usize = 16;
+
 struct Entry {
     name: KVec<u8>,
     node: KArc<dyn Node>,
@@ -156,9 +159,19 @@ impl Inner {
     }
 
     fn list_from(&self, from: u64, sink: &mut dyn NodeSink) -> bool {
-        let entries = self.entries.lock();
-        let first = usize::try_from(from).unwrap_or(usize::MAX).min(entries.len());
-        entries[first..].iter().zip(from..).all(|(entry, at)| sink.entry(&entry.name, entry.node.mode(), at + 1))
+        let mut from = from;
+        loop {
+            let entries = self.entries.lock();
+            let first = usize::try_from(from).unwrap_or(usize::MAX).min(entries.len());
+            let some = &entries[first..entries.len().min(first + TURN)];
+            if !some.iter().zip(from..).all(|(entry, at)| sink.entry(&entry.name, entry.node.mode(), at + 1)) {
+                return false;
+            }
+            if first + some.len() == entries.len() {
+                return true;
+            }
+            from += some.len() as u64;
+        }
     }
 }
 

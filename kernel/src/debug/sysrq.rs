@@ -17,7 +17,7 @@ use core::sync::atomic::{AtomicU8, AtomicU32, Ordering::*};
 use vigil_abi::Errno;
 use vigil_abi::signal::{SIGKILL, SIGTERM};
 use vigil_executor::cpu::CpuId;
-use vigil_executor::work::{SYSTEM, Work};
+use vigil_executor::work::{UNBOUND, Work};
 use vigil_fs::vnode::SeqBuf;
 use vigil_mem::PAGE_SIZE;
 
@@ -168,7 +168,7 @@ fn from_console(key: u8) {
         Some(command) if command.at_once => run(command, key),
         Some(_) => {
             KEY.store(key, Release);
-            SYSTEM.queue(&WORK);
+            UNBOUND.queue(&WORK);
         }
     }
 }

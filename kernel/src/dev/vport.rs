@@ -8,7 +8,7 @@ use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use vigil_abi::Errno;
 use vigil_abi::stat::S_IFCHR;
 use vigil_drivers::virtio::console::{self, MAX_DEVICES, MAX_PORTS, Port};
-use vigil_executor::work::{SYSTEM, Work};
+use vigil_executor::work::{UNBOUND, Work};
 use vigil_fs::dev::{chrdev, devtmpfs};
 use vigil_fs::vfs::stat::{major, minor};
 use vigil_fs::{File, FileOps, Inode, OpResult, Opened, PollEvents, PollTable};
@@ -24,7 +24,7 @@ static SCAN: Work = Work::new(|_| scan());
 const _: () = assert!(MAX_PORTS <= 32);
 
 fn changed() {
-    SYSTEM.queue(&SCAN);
+    UNBOUND.queue(&SCAN);
 }
 
 /// Makes the nodes of ports that came and removes those of ports that went.

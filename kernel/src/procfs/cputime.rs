@@ -5,9 +5,10 @@
 //! since it was last asked for, is divided into user and system as all threads' times were since then. What is shown
 //! never decreases.
 
-use vigil_executor::softirq;
+use crate::task::pid;
 use crate::task::process::tasks;
 use vigil_executor::cpu::{CpuId, MAX_CPUS};
+use vigil_executor::softirq;
 use vigil_executor::time::now;
 use vigil_executor::{executor, lock_class};
 use vigil_executor::sync::SpinLock;
@@ -36,17 +37,19 @@ static SHARES: SpinLock<Shares> = SpinLock::new(lock_class!("cputime"), Shares {
 
 /// User and system time of all threads, living and dead.
 fn threads() -> [u64; 2] {
-    let guard = tasks();
     let mut sum = [0u64; 2];
-    for process in guard.pids.processes() {
-        let r = process.relations(&guard);
-        for i in 0..2 {
-            sum[i] = sum[i].wrapping_add(r.dead.time[i]).wrapping_add(r.children.time[i]);
-        }
-        for thread in process.living(&guard) {
-            let own = thread.times();
-            sum = [sum[0].wrapping_add(own[0]), sum[1].wrapping_add(own[1])];
-        }
+    let mut add = |time: [u64; 2]| sum = [sum[0].wrapping_add(time[0]), sum[1].wrapping_add(time[1])];
+    pid::for_each_thread(|_, thread| add(thread.times()));
+    let mut from = 1;
+    while let Some(process) = { tasks().pids.next_process(from) } {
+        from = process.pid + 1;
+        let (dead, children) = {
+            let guard = tasks();
+            let r = process.relations(&guard);
+            (r.dead.time, r.children.time)
+        };
+        add(dead);
+        add(children);
     }
     sum
 }
@@ -56,7 +59,10 @@ pub(super) fn all(cpus: impl Iterator<Item = CpuId>, mut f: impl FnMut(CpuId, Cp
     let new = threads();
     let mut shares = SHARES.lock();
     let grown = [new[0].saturating_sub(shares.threads[0]), new[1].saturating_sub(shares.threads[1])];
-    shares.threads = new;
+    // What moves from a thread to its process or from that to its parent meanwhile may be seen twice: then it does not count next time.
+    for (known, new) in shares.threads.iter_mut().zip(new) {
+        *known = (*known).max(new);
+    }
     let mut copy = [NONE; MAX_CPUS];
     for (i, time) in shares.cpus.iter_mut().enumerate() {
         if let Some(cpu) = CpuId::new(i) {

@@ -129,19 +129,11 @@ fn stat(out: &mut SeqBuf) -> Result<(), Errno> {
     out.put(lines.as_bytes());
     put_interrupts(possible, out);
     let switches = possible.iter().fold(0u64, |n, cpu| n.wrapping_add(executor::stat(cpu).polls));
-    let (forks, blocked) = {
-        let guard = tasks();
-        let uninterruptible = |t: &vigil_executor::task::Task| {
-            t.is_sleeping() && matches!(t.waiting_at(), Some((_, WaitMode::Uninterruptible)))
-        };
-        let blocked = guard
-            .pids
-            .processes()
-            .flat_map(|p| p.living(&guard))
-            .filter(|t| t.task().is_some_and(uninterruptible))
-            .count();
-        (pid::forks(), blocked)
-    };
+    let uninterruptible =
+        |t: &vigil_executor::task::Task| t.is_sleeping() && matches!(t.waiting_at(), Some((_, WaitMode::Uninterruptible)));
+    let mut blocked = 0;
+    pid::for_each_thread(|_, t| blocked += usize::from(t.task().is_some_and(uninterruptible)));
+    let forks = pid::forks();
     let _ = write!(
         out,
         "ctxt {switches}\nbtime {}\nprocesses {forks}\nprocs_running {}\nprocs_blocked {blocked}\n",

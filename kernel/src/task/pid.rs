@@ -3,7 +3,7 @@
 //! Numbers are given out in a circle, as Linux does (`alloc_pid`): the next free one after the last, so that a number
 //! is not reused at once. A number stays taken while it is a thread, a process, a process group or a session.
 
-use super::process::Process;
+use super::process::{Process, Tasks};
 use super::thread::Thread;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use vigil_mem::{AllocError, KArc, KVec};
@@ -14,6 +14,8 @@ pub const PID_MAX: u32 = 32_768;
 const RESERVED: u32 = 300;
 /// Numbers in one chunk of the table.
 const CHUNK: usize = 256;
+/// Numbers that [`for_each_thread`] looks at under the lock at once; a chunk is some of these.
+const TURN: u32 = 64;
 /// Chunks of a table that is full.
 const CHUNKS: usize = PID_MAX as usize / CHUNK;
 
@@ -214,6 +216,15 @@ impl PidTable {
         entries.filter(|(_, n)| *n >= from as usize).find_map(|(e, _)| e.process.clone())
     }
 
+    /// Calls `f` with the threads that are numbered from `from` on, within one turn's numbers; where the next turn begins, or `None`.
+    fn some_threads(&self, from: u32, mut f: impl FnMut(&KArc<Thread>)) -> Option<u32> {
+        let (first, chunk) = self.chunks.iter().enumerate().skip(from as usize / CHUNK).find(|(_, c)| !c.entries.is_empty())?;
+        let from = from.max((first * CHUNK) as u32);
+        let next = (from / TURN + 1) * TURN;
+        chunk.entries.iter().zip(first * CHUNK..next as usize).skip(from as usize % CHUNK).filter_map(|(e, _)| e.thread.as_ref()).for_each(&mut f);
+        Some(next)
+    }
+
     /// Every process.
     pub fn processes(&self) -> impl Iterator<Item = &KArc<Process>> {
         self.chunks.iter().flat_map(|c| c.entries.iter()).filter_map(|e| e.process.as_ref())
@@ -289,6 +300,20 @@ fn alloc_by(choose: impl Fn(&PidTable) -> Result<(u32, bool), PidError>, moves: 
         for _ in 0..CHUNK {
             let _ = entries.push_reserved(Entry::default());
         }
+    }
+}
+
+/// Calls `f` with each living thread, with the tree locked, which is let go of between some and the next: they may be as many as there
+/// are numbers. What begins or ends meanwhile may be missed.
+pub fn for_each_thread(mut f: impl FnMut(&Tasks, &KArc<Thread>)) {
+    let mut from = Some(0);
+    while let Some(first) = from {
+        let guard = super::process::tasks();
+        from = guard.pids.some_threads(first, |thread| {
+            if !thread.is_gone() {
+                f(&guard, thread);
+            }
+        });
     }
 }
 

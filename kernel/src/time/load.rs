@@ -3,7 +3,7 @@
 //! Fixed point with 11 bits; every 5 seconds `load = load * e + active * (1 - e)`. The value is brought up to date when
 //! it is read, from the number of whole periods that have passed, so that an idle machine needs no tick for it.
 
-use crate::task::process::tasks;
+use crate::task::pid;
 use vigil_executor::cpu::ONLINE;
 use vigil_executor::executor;
 use vigil_executor::lock_class;
@@ -27,14 +27,11 @@ static LOAD: SpinLock<Load> = SpinLock::new(lock_class!("loadavg"), Load { value
 /// Threads that run or want to, and threads in uninterruptible waits.
 pub fn active() -> u64 {
     let runnable: usize = ONLINE.load().iter().map(executor::nr_running).sum();
-    let guard = tasks();
     let mut waiting = 0;
-    for process in guard.pids.processes() {
-        for thread in process.living(&guard) {
-            let site = thread.task().and_then(|t| t.waiting_at());
-            waiting += matches!(site, Some((_, WaitMode::Uninterruptible))) as u64;
-        }
-    }
+    pid::for_each_thread(|_, thread| {
+        let site = thread.task().and_then(|t| t.waiting_at());
+        waiting += matches!(site, Some((_, WaitMode::Uninterruptible))) as u64;
+    });
     runnable as u64 + waiting
 }
 

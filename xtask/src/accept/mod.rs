@@ -37,6 +37,9 @@ pub struct AcceptArgs {
     /// Which kernel; with linux the checks themselves are checked
     #[arg(long, value_enum, default_value = "vigil")]
     pub kernel: KernelChoice,
+    /// Take target/Image as it is
+    #[arg(long)]
+    pub no_build: bool,
 }
 
 /// What came out of a check.
@@ -125,7 +128,7 @@ pub fn accept(ctx: &Ctx, args: &AcceptArgs) -> Result<i32> {
         chosen.extend(checks);
     }
     if chosen.iter().any(|check| !ON_HOST.contains(&check.id)) {
-        if args.kernel == KernelChoice::Vigil {
+        if args.kernel == KernelChoice::Vigil && !args.no_build {
             build::kernel(ctx, false)?;
         }
         build::init(ctx, false)?;

@@ -111,35 +111,37 @@ pub(super) fn free(page: &'static Page) {
     PCP.with(|l| {
         l.push(mt, page);
         if l.add(1) > HIGH {
-            spill(l, BATCH);
+            spill(l);
         }
     });
 }
 
+/// Gives a batch back; how many pages that was.
 #[cold]
 #[inline(never)]
-fn spill(l: &Lists, pages: usize) {
-    let Some(zone) = zone::preferred() else { return };
-    let mut given = 0isize;
+fn spill(l: &Lists) -> usize {
+    let Some(zone) = zone::preferred() else { return 0 };
+    let mut given = 0;
     // The longest list gives most: take in turn from those that have any.
     zone.give_batch(|| {
-        if given as usize == pages {
+        if given == BATCH {
             return None;
         }
         for i in 0..MigrateType::COUNT {
-            if let Some(page) = l.pop((given as usize + i) % MigrateType::COUNT) {
+            if let Some(page) = l.pop((given + i) % MigrateType::COUNT) {
                 given += 1;
                 return Some(page);
             }
         }
         None
     });
-    l.add(-given);
+    l.add(-(given as isize));
+    given
 }
 
-/// Gives all pages of this CPU back.
+/// Gives all pages of this CPU back, a batch at a time.
 pub(super) fn drain_local() {
-    PCP.with(|l| spill(l, usize::MAX));
+    while PCP.with(spill) == BATCH {}
 }
 
 /// Pages on the lists of all CPUs.

@@ -20,6 +20,9 @@ use vigil_executor::sync::SpinLock;
 /// Slabs without an object in use that a cache keeps (Linux: MIN_PARTIAL).
 const MIN_PARTIAL: usize = 5;
 
+/// Objects and slabs that are looked at in one go, with interrupts masked.
+const TURN: usize = 8;
+
 /// One CPU's free objects. Changed by its CPU under masked interrupts.
 struct CpuList {
     head: AtomicPtr<u8>,
@@ -190,16 +193,17 @@ impl KmemCache {
     pub unsafe fn free(&'static self, obj: NonNull<u8>) {
         // SAFETY: by the caller's contract an object of this cache.
         unsafe { check::on_free(self.name, &self.layout, obj, self.ctor.is_some()) };
-        self.cpu.with(|c| {
+        let count = self.cpu.with(|c| {
             // SAFETY: the object is free now: its free pointer is ours.
             unsafe { self.next_of(obj).write(c.head.load(Relaxed)) };
             c.head.store(obj.as_ptr(), Relaxed);
             let count = c.count.load(Relaxed).wrapping_add(1);
             c.count.store(count, Relaxed);
-            if count > 2 * self.layout.batch {
-                self.spill(c, self.layout.batch);
-            }
+            count
         });
+        if count > 2 * self.layout.batch {
+            self.spill(self.layout.batch);
+        }
     }
 
     /// Where a free object's link lies.
@@ -297,41 +301,53 @@ impl KmemCache {
         page_alloc::add_item(item, slabs << self.layout.order);
     }
 
-    /// Gives `n` objects of this CPU's list back to their slabs, and slabs without any object in use to the page allocator.
+    /// Gives `n` objects of this CPU's list back to their slabs, [`TURN`] at a time.
     #[cold]
     #[inline(never)]
-    fn spill(&self, c: &CpuList, n: usize) {
-        // Slabs to be freed, linked one way: not under the lock.
-        let mut empty: *const Page = core::ptr::null();
-        {
-            let mut p = self.partial.lock_irq();
-            let mut given = 0;
-            while given < n {
-                let Some(obj) = NonNull::new(c.head.load(Relaxed)) else { break };
-                let Some(slab) = self.slab_of(obj) else { break };
-                // SAFETY: a free object on this CPU's list goes to its slab's list.
-                unsafe {
-                    c.head.store(self.next_of(obj).read(), Relaxed);
-                    self.next_of(obj).write(slab.private() as *mut u8);
-                }
-                if slab.private() == 0 {
-                    // SAFETY: a full slab is on no list; the lock is held.
-                    unsafe { p.list.push_front(slab) };
-                    p.count += 1;
-                }
-                slab.set_private(obj.as_ptr() as usize);
-                slab.set_index(slab.index() - 1);
-                given += 1;
-                p.free += 1;
-                if slab.index() == 0 && p.count > MIN_PARTIAL {
-                    self.detach(&mut p, slab);
-                    slab.set_private(empty as usize);
-                    empty = slab;
-                }
+    fn spill(&self, n: usize) {
+        let mut left = n;
+        while left > 0 {
+            let turn = left.min(TURN);
+            // Slabs are freed with interrupts as the caller has them.
+            let (given, empty) = self.cpu.with(|c| self.spill_some(c, turn));
+            self.free_chain(empty);
+            if given < turn {
+                return;
             }
-            c.count.store(c.count.load(Relaxed).saturating_sub(given), Relaxed);
+            left -= turn;
         }
-        self.free_chain(empty);
+    }
+
+    /// Gives up to `n` objects of the list `c` back; how many, and a chain of slabs that nothing is in use of any more.
+    fn spill_some(&self, c: &CpuList, n: usize) -> (usize, *const Page) {
+        let mut empty: *const Page = core::ptr::null();
+        let mut given = 0;
+        let mut p = self.partial.lock_irq();
+        while given < n {
+            let Some(obj) = NonNull::new(c.head.load(Relaxed)) else { break };
+            let Some(slab) = self.slab_of(obj) else { break };
+            // SAFETY: a free object on this CPU's list goes to its slab's list.
+            unsafe {
+                c.head.store(self.next_of(obj).read(), Relaxed);
+                self.next_of(obj).write(slab.private() as *mut u8);
+            }
+            if slab.private() == 0 {
+                // SAFETY: a full slab is on no list; the lock is held.
+                unsafe { p.list.push_front(slab) };
+                p.count += 1;
+            }
+            slab.set_private(obj.as_ptr() as usize);
+            slab.set_index(slab.index() - 1);
+            given += 1;
+            p.free += 1;
+            if slab.index() == 0 && p.count > MIN_PARTIAL {
+                self.detach(&mut p, slab);
+                slab.set_private(empty as usize);
+                empty = slab;
+            }
+        }
+        c.count.store(c.count.load(Relaxed).saturating_sub(given), Relaxed);
+        (given, empty)
     }
 
     /// Takes an unused slab off the partial list, under its lock.
@@ -358,35 +374,38 @@ impl KmemCache {
 
     /// Gives all objects of this CPU's list back to their slabs.
     pub fn drain_local(&self) {
-        self.cpu.with(|c| self.spill(c, usize::MAX));
+        self.spill(usize::MAX);
     }
 
-    /// Frees all slabs without an object in use; returns how many. Objects on other CPUs' lists count as in use until
-    /// those have drained.
+    /// Frees the slabs without an object in use; returns how many. Objects on other CPUs' lists count as in use until
+    /// those have drained, and what others change meanwhile may be missed.
     pub fn shrink(&self) -> usize {
         self.drain_local();
-        let mut empty: *const Page = core::ptr::null();
-        let mut n = 0;
-        {
-            let mut p = self.partial.lock_irq();
-            let mut unused: *const Page = core::ptr::null();
-            p.list.for_each(|slab| {
-                if slab.index() == 0 {
-                    // Its own list of free objects is not needed any more: the word becomes the chain.
-                    slab.set_private(unused as usize);
-                    unused = slab;
+        let (mut n, mut left) = (0, self.partial.lock_irq().count);
+        while left > 0 {
+            let mut empty: *const Page = core::ptr::null();
+            {
+                let mut p = self.partial.lock_irq();
+                for _ in 0..left.min(TURN) {
+                    let Some(slab) = p.list.front() else { break };
+                    if slab.index() == 0 {
+                        self.detach(&mut p, slab);
+                        // Its own list of free objects is not needed any more: the word becomes the chain.
+                        slab.set_private(empty as usize);
+                        empty = slab;
+                        n += 1;
+                    } else {
+                        // SAFETY: it is on this list, whose lock is held, and goes to its other end.
+                        unsafe {
+                            slab.links().unlink();
+                            p.list.push_back(slab);
+                        }
+                    }
                 }
-            });
-            // SAFETY: null, or a descriptor, which lives for ever.
-            while let Some(slab) = unsafe { unused.as_ref() } {
-                unused = slab.private() as *const Page;
-                self.detach(&mut p, slab);
-                slab.set_private(empty as usize);
-                empty = slab;
-                n += 1;
             }
+            left -= left.min(TURN);
+            self.free_chain(empty);
         }
-        self.free_chain(empty);
         n
     }
 
