@@ -66,8 +66,9 @@ const RX_RING: usize = 4096;
 const TX_RING: usize = 4096;
 /// Characters sent at once: the deepest FIFO of a PL011.
 const TX_BURST: u32 = 32;
-/// Characters taken in one interrupt (Linux: 256).
-const RX_BUDGET: usize = 256;
+/// Characters taken in one interrupt: as many as a PL011 holds. Should more have come meanwhile, as an emulator's may, the interrupt
+/// comes again.
+const RX_BUDGET: usize = 32;
 /// How often the console tries to get the port from whoever has it before it writes anyway.
 const CONSOLE_TRIES: u32 = 10_000;
 
@@ -88,6 +89,8 @@ struct State {
     /// A character that goes before the ring.
     priority: Option<u8>,
     stopped: bool,
+    /// The console writes.
+    paused: bool,
     breaking: bool,
     /// As it was set last.
     interrupts: Interrupts,
@@ -120,13 +123,8 @@ impl<U: Uart> SerialPort for Port<U> {
     }
 
     fn console_write(&self, text: &[u8]) {
-        let guard = (0..CONSOLE_TRIES).find_map(|_| {
-            let guard = self.state.try_lock_irq();
-            if guard.is_none() {
-                core::hint::spin_loop();
-            }
-            guard
-        });
+        // The terminal's output waits, so that lines stay whole; interrupts do not.
+        self.pause(true);
         for line in text.split_inclusive(|&b| b == b'\n') {
             match line.strip_suffix(b"\n") {
                 Some(text) => {
@@ -136,7 +134,7 @@ impl<U: Uart> SerialPort for Port<U> {
                 None => self.uart.write_polled(line),
             }
         }
-        drop(guard);
+        self.pause(false);
     }
 }
 
@@ -144,7 +142,7 @@ impl<U: Uart> Port<U> {
     /// The port of `uart`, off. Errors: ENOMEM.
     pub fn try_new(uart: U) -> Result<Self, Errno> {
         let interrupts = Interrupts { receive: false, transmit: false };
-        let state = State { ring: ByteRing::try_new()?, priority: None, stopped: false, breaking: false, interrupts };
+        let state = State { ring: ByteRing::try_new()?, priority: None, stopped: false, paused: false, breaking: false, interrupts };
         Ok(Port {
             uart,
             state: SpinLock::new(&STATE_CLASS, state),
@@ -252,11 +250,26 @@ impl<U: Uart> Port<U> {
         true
     }
 
+    /// Holds the terminal's output back, or lets it go on. Any context: who cannot get the lock does without.
+    fn pause(&self, on: bool) {
+        let guard = (0..CONSOLE_TRIES).find_map(|_| {
+            let guard = self.state.try_lock_irq();
+            if guard.is_none() {
+                core::hint::spin_loop();
+            }
+            guard
+        });
+        if let Some(mut state) = guard {
+            state.paused = on;
+            self.fill_fifo(&mut state);
+        }
+    }
+
     /// Sends what fits into the FIFO, and has the interrupt go on with what does not. No more than [`TX_BURST`] characters, should
     /// the FIFO never be full, as an emulator's: interrupts are masked.
     fn fill_fifo(&self, state: &mut State) {
         for _ in 0..TX_BURST {
-            if !self.uart.can_send() {
+            if state.paused || !self.uart.can_send() {
                 break;
             }
             let next = match state.priority.take() {
@@ -267,7 +280,7 @@ impl<U: Uart> Port<U> {
             let Some(c) = next else { break };
             self.uart.send(c);
         }
-        let transmit = state.priority.is_some() || (!state.stopped && !state.ring.is_empty());
+        let transmit = !state.paused && (state.priority.is_some() || (!state.stopped && !state.ring.is_empty()));
         let interrupts = Interrupts { transmit, ..state.interrupts };
         self.set_interrupts(state, interrupts);
     }

@@ -3,12 +3,22 @@
 //! Each console remembers the next record that it has to show. Whoever stores a record tries to take the console lock;
 //! the one who has it shows everything, so a message that comes while another CPU (or the interrupted code below us)
 //! is showing is shown by that one. Nobody waits: a printk in an interrupt handler or an NMI cannot deadlock.
+//!
+//! A console is slow. Who cannot be preempted, an interrupt handler or the holder of a spin lock, therefore leaves what is no error
+//! to a task, [`run`], as soon as there is one; errors and worse are shown at once, as nobody may come to it later. The next record
+//! that is shown at once, by anybody, takes all before it along, and so does a panic.
 
-use super::printk::{self, Line, LOG};
+use super::printk::{self, LOG, Level, Line};
 use super::ring::{MAX_TEXT, Meta, Missing};
 use core::fmt::Write;
+use core::future::poll_fn;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::{Acquire, Relaxed, Release, SeqCst}};
-use vigil_executor::context::PreemptGuard;
+use core::task::{Poll, Waker};
+use vigil_executor::context::{PreemptGuard, preemptible};
+use vigil_executor::executor::cond_resched;
+use vigil_executor::task;
+use vigil_executor::wait::WaitMode;
+use vigil_executor::wait_site;
 
 /// Something that shows text.
 pub trait Console: Sync {
@@ -80,25 +90,63 @@ pub fn for_each(mut f: impl FnMut(&'static dyn Console, Kind)) {
     }
 }
 
-/// Shows what has not been shown, unless somebody else is doing so. Any context.
-pub fn flush() {
+/// Wakes the task that shows what others leave.
+static PRINTER: spin::Once<Waker> = spin::Once::new();
+
+/// Shows what those leave who cannot be preempted. The future of a task that never ends.
+pub async fn run() {
     loop {
-        let _stay = PreemptGuard::new();
-        if LOCKED.swap(true, Acquire) && !BUSTED.load(Relaxed) {
-            return;
+        while show_next() {
+            cond_resched().await;
         }
-        for slot in CONSOLES.iter().filter(|s| s.enabled.load(Acquire)) {
-            if let Some((console, _)) = slot.console.get() {
-                drain(*console, &slot.seq);
+        let mut woken = false;
+        poll_fn(|cx| {
+            PRINTER.call_once(|| cx.waker().clone());
+            if core::mem::replace(&mut woken, true) {
+                return Poll::Ready(());
             }
-        }
-        LOCKED.store(false, SeqCst);
-        // A record stored after our last look, by somebody who found the lock taken, is ours to show.
-        let behind = |s: &Slot| s.enabled.load(Acquire) && s.console.is_completed() && pending(s.seq.load(SeqCst));
-        if !CONSOLES.iter().any(behind) {
-            return;
+            if let Some(task) = task::current() {
+                // Nothing interrupts a kernel task.
+                let _ = task.begin_wait(wait_site!("printk"), WaitMode::Interruptible);
+            }
+            Poll::Pending
+        })
+        .await;
+    }
+}
+
+/// A record of `level` was stored: shows it, or leaves it to the task. Any context.
+pub(super) fn stored(level: u8) {
+    match PRINTER.get() {
+        Some(printer) if level > Level::Err as u8 && !preemptible() && !BUSTED.load(Relaxed) => printer.wake_by_ref(),
+        _ => flush(),
+    }
+}
+
+/// Shows what has not been shown, unless somebody else is doing so: a record at a time, between which others may run. Any context.
+pub fn flush() {
+    while show_next() {}
+}
+
+/// Shows a record on each console that is behind, unless somebody else is doing so; whether that left any.
+fn show_next() -> bool {
+    let _stay = PreemptGuard::new();
+    if LOCKED.swap(true, Acquire) && !BUSTED.load(Relaxed) {
+        return false;
+    }
+    for slot in CONSOLES.iter().filter(|s| s.enabled.load(Acquire)) {
+        if let Some((console, _)) = slot.console.get() {
+            show_one(*console, &slot.seq);
         }
     }
+    LOCKED.store(false, SeqCst);
+    // A record stored after our last look, by somebody who found the lock taken, is ours to show.
+    is_behind()
+}
+
+/// Whether a console has not shown everything.
+fn is_behind() -> bool {
+    CONSOLES.iter().any(|s| s.enabled.load(Acquire) && s.console.is_completed() && pending(s.seq.load(SeqCst)))
 }
 
 /// How many times [`flush_and_wait`] looks before it gives up: some tenths of a second.
@@ -109,8 +157,7 @@ const PATIENCE: u32 = 10_000_000;
 pub fn flush_and_wait() {
     for _ in 0..PATIENCE {
         flush();
-        let behind = |s: &Slot| s.enabled.load(Acquire) && s.console.is_completed() && pending(s.seq.load(SeqCst));
-        if BUSTED.load(Relaxed) || (!LOCKED.load(SeqCst) && !CONSOLES.iter().any(behind)) {
+        if BUSTED.load(Relaxed) || (!LOCKED.load(SeqCst) && !is_behind()) {
             return;
         }
         vigil_executor::arch::relax();
@@ -123,35 +170,41 @@ fn pending(seq: u64) -> bool {
     !matches!(LOG.read(seq, &mut text), Err(Missing::NotYet))
 }
 
-fn drain(console: &dyn Console, seq: &AtomicU64) {
+/// Shows the next record, if there is one.
+fn show_one(console: &dyn Console, seq: &AtomicU64) {
     let mut text = [0; MAX_TEXT];
-    loop {
-        let at = seq.load(Relaxed);
-        match LOG.read(at, &mut text) {
-            Ok(meta) => {
-                // First, so that a panic inside `write` does not show the same record for ever.
-                seq.store(at + 1, SeqCst);
-                if printk::shown(meta.level) {
-                    show(console, &meta, &text[..meta.len as usize]);
-                }
+    let at = seq.load(Relaxed);
+    match LOG.read(at, &mut text) {
+        Ok(meta) => {
+            // First, so that a panic inside `write` does not show the same record for ever.
+            seq.store(at + 1, SeqCst);
+            if printk::shown(meta.level) {
+                show(console, &meta, &text[..meta.len as usize]);
             }
-            Err(Missing::Lost(next)) => {
-                console.write(b"** printk messages dropped **\n");
-                seq.store(next, SeqCst);
-            }
-            Err(Missing::NotYet) => return,
         }
+        Err(Missing::Lost(next)) => {
+            console.write(b"** printk messages dropped **\n");
+            seq.store(next, SeqCst);
+        }
+        Err(Missing::NotYet) => {}
     }
 }
 
 fn show(console: &dyn Console, meta: &Meta, text: &[u8]) {
     for part in text.split(|b| *b == b'\n') {
-        let mut prefix = Line::new();
+        let mut line = Line::new();
         // `Line` takes everything.
-        let _ = write_time(&mut prefix, meta.time);
-        console.write(prefix.bytes());
-        console.write(part);
-        console.write(b"\n");
+        let _ = write_time(&mut line, meta.time);
+        // In one piece if it fits, so that nothing comes between.
+        if line.bytes().len() + part.len() < MAX_TEXT {
+            line.push(part);
+            line.push(b"\n");
+            console.write(line.bytes());
+        } else {
+            console.write(line.bytes());
+            console.write(part);
+            console.write(b"\n");
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! Logging: levels, the `pr_*` macros, the `log` crate's backend, and the kernel's one ring.
 //!
 //! A message is formatted on the caller's stack, stored in the ring, and then written to the consoles by whoever gets the
-//! console lock ([`super::console`]). All of it works in any context: no allocation, no waiting.
+//! console lock, or by a task for those who cannot be preempted ([`super::console`]). All of it works in any context: no allocation,
+//! no waiting.
 
 use super::ring::{MAX_TEXT, Meta, Missing, Ring};
 use core::fmt::{self, Write};
@@ -94,6 +95,12 @@ impl Line {
         Line { buf: [0; MAX_TEXT], len: 0 }
     }
 
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
+        let n = bytes.len().min(MAX_TEXT - self.len);
+        self.buf[self.len..self.len + n].copy_from_slice(&bytes[..n]);
+        self.len += n;
+    }
+
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.buf[..self.len]
     }
@@ -101,9 +108,7 @@ impl Line {
 
 impl Write for Line {
     fn write_str(&mut self, s: &str) -> fmt::Result {
-        let n = s.len().min(MAX_TEXT - self.len);
-        self.buf[self.len..self.len + n].copy_from_slice(&s.as_bytes()[..n]);
-        self.len += n;
+        self.push(s.as_bytes());
         Ok(())
     }
 }
@@ -121,7 +126,7 @@ pub(super) fn store(level: u8, facility: u8, text: &[u8]) {
     let text = text.strip_suffix(b"\n").unwrap_or(text);
     let cpu = vigil_executor::cpu::CpuId::current().index() as u8;
     LOG.push(Meta { time: local_clock(), level, facility, cpu, len: 0 }, text);
-    super::console::flush();
+    super::console::stored(level);
     let f = NOTIFY.load(Acquire);
     if !f.is_null() {
         // SAFETY: only `set_notify` stores here, always a `fn()`.

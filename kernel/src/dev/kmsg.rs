@@ -1,10 +1,12 @@
 //! `/dev/kmsg`: the kernel log, a record per read (Documentation/ABI/testing/dev-kmsg).
 
 use crate::debug::kmsg::{self, KMSG_MAX, Reader};
-use crate::debug::printk;
+use crate::debug::{console, printk};
+use crate::task::kthread;
 use vigil_abi::Errno;
 use vigil_abi::poll::POLLIN;
 use vigil_abi::stat::S_IFCHR;
+use vigil_executor::class::Params;
 use vigil_executor::lock_class;
 use vigil_executor::sync::SpinLock;
 use vigil_executor::wait::WaitQueue;
@@ -93,6 +95,7 @@ fn open(_: &Inode, _: u32) -> Result<Opened, Errno> {
 /// Registers the device.
 pub(super) fn init() -> Result<(), Errno> {
     printk::set_notify(notify);
+    kthread::spawn(console::run(), Params::DEFAULT, b"printk", None).map_err(|_| Errno::ENOMEM)?;
     chrdev::register(MAJOR, MINOR, 1, "mem", open)?;
     devtmpfs::device_node("kmsg", S_IFCHR | 0o644, MAJOR, MINOR)
 }
