@@ -154,7 +154,7 @@ impl Tty {
         loop {
             let mut ldisc = self.ldisc.lock_bh();
             // A stretch at a time, so that a fast line does not keep preemption off.
-            for _ in 0..64 {
+            for _ in 0..16 {
                 if !ldisc.can_receive() {
                     break;
                 }

@@ -314,7 +314,26 @@ pub fn wait_for_interrupt() {
 #[inline(always)]
 pub fn take_interrupt() {
     // SAFETY: the caller's state allows an interrupt; whatever the vector does not give back is declared. A compiler barrier.
-    unsafe { asm!("msr daifclr, #2", "isb", "msr daifset, #2", clobber_abi("C"), options(nostack)) };
+    unsafe {
+        asm!(
+            "771: msr daifclr, #2",
+            "isb",
+            "772: msr daifset, #2",
+            ".pushsection .trace_sites, \"a\"",
+            ".balign 4",
+            ".long 771b - .",
+            ".long {role}",
+            ".long {keys}",
+            ".long 772b - .",
+            ".long {role}",
+            ".long {keys}",
+            ".popsection",
+            role = const Role::Mask as u32,
+            keys = const KEY_IRQS,
+            clobber_abi("C"),
+            options(nostack),
+        )
+    };
 }
 
 /// A hint in a spin loop.

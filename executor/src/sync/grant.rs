@@ -86,8 +86,8 @@ pub(crate) trait AsyncLock {
     fn acquire_or_mark(&self, list: &List, want: u32, again: bool) -> bool;
 
     /// Under the list's lock, after a waiter left without the lock: unmarks, grants, or wakes the next. `woken`: the
-    /// waiter that left had been woken.
-    fn after_leave(&self, list: &mut List, woken: bool);
+    /// waiter that left had been woken. Whether it is to be called again, after the lock was let go of.
+    fn after_leave(&self, list: &mut List, woken: bool) -> bool;
 
     /// Gives `want` back.
     fn release(&self, want: u32);
@@ -183,17 +183,16 @@ impl<'a, L: AsyncLock> AcquireLock<'a, L> {
             _ => {}
         }
         let (lock, node) = (self.lock, NonNull::from(&self.node));
-        let granted = lock.waiters().with(|list| {
+        let (granted, mut again) = lock.waiters().with(|list| {
             // SAFETY: the node is ours and, if linked, linked here.
             let was_in = unsafe { list.cancel(node) };
             let state = if was_in { LINKED } else { self.node.state.load(Ordering::Acquire) };
-            if state == GRANTED {
-                return true;
-            }
-            lock.after_leave(list, state == WOKEN);
-            false
+            if state == GRANTED { (true, false) } else { (false, lock.after_leave(list, state == WOKEN)) }
         });
         self.node.state.store(IDLE, Ordering::Relaxed);
+        while again {
+            again = lock.waiters().with(|list| lock.after_leave(list, false));
+        }
         granted
     }
 

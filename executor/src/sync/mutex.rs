@@ -136,13 +136,14 @@ impl AsyncLock for RawMutex {
         }
     }
 
-    fn after_leave(&self, list: &mut List, woken: bool) {
+    fn after_leave(&self, list: &mut List, woken: bool) -> bool {
         if list.is_empty() {
             self.state.fetch_and(!(WAITERS | HANDOFF), Ordering::Relaxed);
         } else if woken && self.state.load(Ordering::Relaxed) & LOCKED == 0 {
             // The wake that the leaver consumed was for whoever waits first.
             self.wake_first(list);
         }
+        false
     }
 
     #[inline(always)]

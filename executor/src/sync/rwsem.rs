@@ -23,6 +23,8 @@ use core::ops::{Deref, DerefMut};
 const WRITER: u64 = 1;
 /// The list is not empty: newcomers line up.
 const WAITERS: u64 = 2;
+/// Waiters that are let in before the waiters' lock is let go of: it masks interrupts.
+const TURN: usize = if cfg!(loom) { 1 } else { 4 };
 /// One reader.
 const READER: u64 = 4;
 
@@ -174,9 +176,9 @@ impl AsyncLock for RawRwSem {
         }
     }
 
-    fn after_leave(&self, list: &mut List, _woken: bool) {
+    fn after_leave(&self, list: &mut List, _woken: bool) -> bool {
         // A writer that left from the head lets the readers behind it in.
-        self.grant(list);
+        self.grant(list)
     }
 
     #[inline(always)]
@@ -210,25 +212,31 @@ impl AsyncLock for RawRwSem {
 impl RawRwSem {
     #[cold]
     fn release_slow(&self) {
-        self.waiters.with(|list| self.grant(list));
+        while self.waiters.with(|list| self.grant(list)) {}
     }
 
-    /// Makes owners of the waiters that fit, in their order. While WAITERS is set, newcomers come to the list's lock,
-    /// which the caller holds: the word changes only by readers that let go.
-    fn grant(&self, list: &mut List) {
-        while let Some(node) = list.first() {
+    /// Makes owners of the waiters that fit, in their order, [`TURN`] at most; whether there may be more of them, for whom the caller
+    /// comes again. While WAITERS is set, newcomers come to the list's lock, which the caller holds: the word changes only by readers
+    /// that let go.
+    fn grant(&self, list: &mut List) -> bool {
+        for _ in 0..TURN {
+            let Some(node) = list.first() else { break };
             // SAFETY: first in the list.
             let want = unsafe { want_of(node) };
             let s = self.state.load(Ordering::Acquire);
             let (fits, add) = if want == READ { (s & WRITER == 0, READER) } else { (s & !WAITERS == 0, WRITER) };
             if !fits {
-                return;
+                return false;
             }
             self.state.fetch_add(add, Ordering::Acquire);
             // SAFETY: first in the list.
             unsafe { dismiss(list, node, GRANTED) };
         }
+        if !list.is_empty() {
+            return true;
+        }
         self.state.fetch_and(!WAITERS, Ordering::Relaxed);
+        false
     }
 }
 

@@ -126,8 +126,9 @@ impl AsyncLock for RawSemaphore {
         }
     }
 
-    fn after_leave(&self, list: &mut List, _woken: bool) {
+    fn after_leave(&self, list: &mut List, _woken: bool) -> bool {
         self.grant(list);
+        false
     }
 
     fn release(&self, want: u32) {

@@ -14,6 +14,8 @@ use core::sync::atomic::{AtomicU32 as Count, Ordering::Relaxed};
 
 /// How often one interrupt looks at the clock again before it lets other work run (Linux: hrtimer_interrupt, 3).
 const ROUNDS: u32 = 3;
+/// Sleepers that one interrupt wakes: with the next ones the comparator interrupts again, after interrupts were open.
+const TURN: u32 = 4;
 /// How far ahead the comparator is set when timers come due faster than they can be run.
 const HANG_DELAY: Nanos = 100 * crate::time::USEC;
 
@@ -108,7 +110,8 @@ fn expire_more(base: &Base, mut t: Nanos) -> (Nanos, Nanos) {
 #[inline(always)]
 fn wake_due(base: &Base, t: Nanos) -> bool {
     let mut tree = base.tree.lock_masked();
-    while let Some(entry) = tree.may_fire(t) {
+    for _ in 0..TURN {
+        let Some(entry) = tree.may_fire(t) else { break };
         // SAFETY: queued entries are alive, and we hold the lock.
         if !unsafe { wake_sleeper(base, &mut tree, entry) } {
             return false;

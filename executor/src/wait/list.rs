@@ -84,6 +84,15 @@ impl List {
         unsafe { self.insert_after(node, self.last_shared) };
     }
 
+    /// Enters `node` directly before `next`, which is of its kind.
+    ///
+    /// # Safety
+    /// As [`List::insert`]; `next` is in the list.
+    pub(crate) unsafe fn insert_before(&mut self, node: NonNull<WaitNode>, next: NonNull<WaitNode>) {
+        // SAFETY: passed on.
+        unsafe { self.insert_after(node, next.as_ref().inner.with(|p| (*p).prev)) };
+    }
+
     /// # Safety
     /// As [`List::insert`]; `after` is in the list, or null for the front.
     unsafe fn insert_after(&mut self, node: NonNull<WaitNode>, after: *const WaitNode) {

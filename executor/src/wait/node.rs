@@ -44,11 +44,19 @@ pub enum Register {
     Keep,
     /// Stays, and counts against `nr_exclusive` when its wake succeeds (EPOLLEXCLUSIVE).
     KeepExclusive,
+    /// Nobody: where a wake goes on that has let go of the lock, in the part of those that are not exclusive.
+    Mark,
+    /// The same, in the other part.
+    MarkExclusive,
 }
 
 impl Register {
     pub(super) fn is_exclusive(self) -> bool {
-        matches!(self, Register::Exclusive | Register::KeepExclusive)
+        matches!(self, Register::Exclusive | Register::KeepExclusive | Register::MarkExclusive)
+    }
+
+    pub(super) fn is_mark(self) -> bool {
+        matches!(self, Register::Mark | Register::MarkExclusive)
     }
 
     pub(super) fn stays(self) -> bool {
@@ -96,6 +104,14 @@ impl WaitNode {
         pub fn with_callback(call: WakeFn) -> Self {
             Self::with(Some(call))
         }
+    }
+
+    /// A place in a list.
+    pub(super) fn mark(exclusive: bool) -> Self {
+        let mark = Self::with(None);
+        // SAFETY: nobody else knows it.
+        mark.inner.with_mut(|p| unsafe { (*p).how = if exclusive { Register::MarkExclusive } else { Register::Mark } });
+        mark
     }
 
     const_unless_loom! {

@@ -4,7 +4,7 @@
 use vigil_mem::{AllocError, KVec};
 
 /// Items in a full chunk.
-const CHUNK: usize = 32;
+const CHUNK: usize = 128;
 
 /// The place of an item: valid until the next change.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

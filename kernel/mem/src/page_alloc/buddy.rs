@@ -195,8 +195,9 @@ impl Buddy {
         }
     }
 
+    /// As [`alloc`](Self::alloc), from the lists of `mt` alone.
     #[inline]
-    fn alloc_typed(&mut self, order: usize, mt: MigrateType) -> Option<&'static Page> {
+    pub(super) fn alloc_typed(&mut self, order: usize, mt: MigrateType) -> Option<&'static Page> {
         for have in order..MAX_ORDER {
             if let Some(page) = self.areas[have].lists[mt as usize].front() {
                 return Some(self.take(page, have, order, mt));

@@ -18,8 +18,10 @@ use vigil_executor::cpu::MAX_CPUS;
 /// Pages moved at once. Linux: 63 for zones of 1 GiB and more; less here, to keep the longest section with interrupts
 /// masked short.
 const BATCH: usize = 16;
-/// Above it a batch is given back.
+/// Above it some are given back.
 const HIGH: usize = 186;
+/// Pages given back at once: each may be joined with its neighbours in many steps.
+const SPILL: usize = 8;
 
 /// One CPU's lists. Changed by its CPU under masked interrupts; `count` is read by anybody.
 struct Lists {
@@ -99,7 +101,7 @@ fn refill(l: &Lists, gfp: Gfp) -> Option<&'static Page> {
     Some(page)
 }
 
-/// Puts a page on this CPU's list, spilling a batch when it is long.
+/// Puts a page on this CPU's list, spilling some when it is long.
 #[inline(always)]
 pub(super) fn free(page: &'static Page) {
     let pfn = page.pfn().get();
@@ -116,7 +118,7 @@ pub(super) fn free(page: &'static Page) {
     });
 }
 
-/// Gives a batch back; how many pages that was.
+/// Gives [`SPILL`] pages back, if there are so many; how many it were.
 #[cold]
 #[inline(never)]
 fn spill(l: &Lists) -> usize {
@@ -124,7 +126,7 @@ fn spill(l: &Lists) -> usize {
     let mut given = 0;
     // The longest list gives most: take in turn from those that have any.
     zone.give_batch(|| {
-        if given == BATCH {
+        if given == SPILL {
             return None;
         }
         for i in 0..MigrateType::COUNT {
@@ -139,9 +141,9 @@ fn spill(l: &Lists) -> usize {
     given
 }
 
-/// Gives all pages of this CPU back, a batch at a time.
+/// Gives all pages of this CPU back, some at a time.
 pub(super) fn drain_local() {
-    while PCP.with(spill) == BATCH {}
+    while PCP.with(spill) == SPILL {}
 }
 
 /// Pages on the lists of all CPUs.

@@ -128,12 +128,21 @@ impl Zone {
     pub(super) fn take_batch(&self, n: usize, mt: MigrateType, mut f: impl FnMut(&'static Page)) {
         let floor = self.mark(Watermark::Min);
         let mut buddy = self.buddy.lock_irq();
-        for _ in 0..n {
+        for got in 0..n {
             if buddy.free_pages() <= floor {
                 break;
             }
-            let Some(page) = buddy.alloc(0, mt) else { break };
-            f(page);
+            if let Some(page) = buddy.alloc_typed(0, mt) {
+                f(page);
+                continue;
+            }
+            // To search for pages of another type takes long: once, for one page, and not after others.
+            if got == 0
+                && let Some(page) = buddy.alloc(0, mt)
+            {
+                f(page);
+            }
+            break;
         }
         self.publish(&buddy);
     }
