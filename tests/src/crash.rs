@@ -56,6 +56,40 @@ pub fn cases() -> Vec<Case> {
             "cd /proc/sys/kernel; echo 1 >softlockup_panic; echo 1 >watchdog_thresh; sh -c 'echo SOFTLOCKUP >'$D/DIRECT",
             "not syncing: softlockup: hung tasks",
         ),
+        panics(
+            "crash/spin-lockup",
+            "cd /proc/sys/kernel; echo 1 >softlockup_panic; echo 1 >watchdog_thresh; sh -c 'echo SPINLOCKUP >'$D/DIRECT",
+            "not syncing: softlockup: hung tasks",
+        ),
+        // The message of an interrupt is shown by a task, and all of it.
+        Case::session(
+            "crash/warnings",
+            vec![
+                MOUNT,
+                ("echo WARNING >$D/DIRECT", "WARNING: CPU: "),
+                ("cat /proc/sys/kernel/tainted; dmesg | grep -A2 'WARNING: CPU'", "Call trace:"),
+                ("echo WARNING_MESSAGE >$D/INT_HARDWARE_ENTRY; sleep 1", "end trace 0000000000000000"),
+                ("dmesg | grep -c 'Warning message trigger count: 2'; cat /proc/sys/kernel/tainted", "1\r\n512\r\n"),
+                ("echo 4 >/proc/sys/kernel/warn_limit; echo WARNING >$D/DIRECT; cat /proc/sys/kernel/warn_limit /proc/sys/kernel/panic_on_warn", "4\r\n0\r\n"),
+                ("echo b >/proc/sysrq-trigger", "Resetting"),
+            ],
+        ),
+        panics("crash/panic-on-warn", "echo 1 >/proc/sys/kernel/panic_on_warn; echo WARNING_MESSAGE >$D/DIRECT", "not syncing: kernel: panic_on_warn set ..."),
+        panics("crash/warn-limit", "echo 2 >/proc/sys/kernel/warn_limit; for i in 1 2; do echo WARNING >$D/DIRECT; done", "not syncing: kernel: system warned too often (kernel.warn_limit is 2)"),
+        // A poll of 20 ms is told of, with what it is; many short ones are not.
+        Case::session(
+            "crash/long-poll",
+            vec![
+                MOUNT,
+                ("echo 10 >/proc/sys/kernel/long_poll_warn_ms; dd if=/dev/zero of=/dev/null bs=1 count=200000 2>/dev/null; dmesg | grep -c 'long poll'", "\n0\r\n"),
+                ("echo SPIN_POLL >$D/DIRECT; dmesg | grep -c 'long poll: CPU#0 has polled sh:'", "\n1\r\n"),
+                ("dmesg | grep -A9 'long poll' | grep lkdtm", "lkdtm::spin"),
+                ("dmesg | grep -A40 'long poll' | grep '=>'", "__arm64_sys_write"),
+                ("echo 0 >/proc/sys/kernel/long_poll_warn_ms; echo SPIN_POLL >$D/DIRECT; dmesg | grep -c 'long poll'", "\n1\r\n"),
+                ("exit", ""),
+            ],
+        )
+        .options(&["--icount", "--smp", "1"]),
         // A poll that spins where it may be parked locks nothing up: others run, and after two thresholds nobody has complained.
         Case::session(
             "crash/a-spin-is-no-lockup",

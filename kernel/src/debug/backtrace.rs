@@ -4,6 +4,7 @@
 //! must lie in mapped kernel memory and above the one before it, on the same stack or where the chain of an interrupt
 //! leads; anything else ends the trace, so a broken stack cannot break the panic that prints it.
 
+use super::printk::{Level, emit};
 use super::kallsyms;
 use crate::arch::aarch64::{mmu, mmu_kernel};
 use core::fmt::Write;
@@ -55,12 +56,17 @@ pub fn walk(mut fp: usize, mut f: impl FnMut(usize)) {
 
 /// Logs the chain that starts at `fp`, after the place `pc` itself when it is not 0, as Linux's "Call trace:".
 pub fn print(pc: usize, fp: usize) {
-    crate::pr_emerg!("Call trace:");
+    print_at(Level::Emerg, pc, fp);
+}
+
+/// The same, as messages of `level`.
+pub fn print_at(level: Level, pc: usize, fp: usize) {
+    emit(level, format_args!("Call trace:"));
     if pc != 0 {
-        crate::pr_emerg!(" {}", Symbol(pc));
+        emit(level, format_args!(" {}", Symbol(pc)));
     }
     // A return address is behind its call: minus 4 names the caller even when the call was its last instruction.
-    walk(fp, |ret| crate::pr_emerg!(" {}", Symbol(ret.wrapping_sub(4))));
+    walk(fp, |ret| emit(level, format_args!(" {}", Symbol(ret.wrapping_sub(4)))));
 }
 
 /// Writes the chain that starts at `fp`, one address per line (`/proc/PID/stack` of a parked task).

@@ -8,6 +8,9 @@ use core::fmt::Write;
 use core::pin::Pin;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering::*};
 use vigil_abi::Errno;
+use super::warn;
+use vigil_executor::lock_class;
+use vigil_executor::sync::SpinLock;
 use vigil_executor::time::{self, MSEC, USEC};
 use vigil_executor::timer::Timer;
 use vigil_fs::vnode::SeqBuf;
@@ -18,12 +21,24 @@ type Crash = (&'static str, fn());
 const CRASHES: &[Crash] = &[
     ("PANIC", || crate::kernel_panic!("dumptest")),
     ("BUG", || panic!("lkdtm")),
+    ("WARNING", || warn::warn(None)),
+    ("WARNING_MESSAGE", || warn::warn(Some(format_args!("Warning message trigger count: {}", warn::count() + 1)))),
     ("ARRAY_BOUNDS", || _ = core::hint::black_box(&[0u8; 8][..])[core::hint::black_box(8)]),
     ("SOFTLOCKUP", || {
         let _held = vigil_executor::context::PreemptGuard::new();
         loop {
             core::hint::spin_loop();
         }
+    }),
+    ("HARDLOCKUP", || {
+        vigil_executor::arch::irq_disable();
+        loop {
+            core::hint::spin_loop();
+        }
+    }),
+    ("SPINLOCKUP", || {
+        let _first = LOCK_ME_UP.lock();
+        let _second = LOCK_ME_UP.lock();
     }),
     ("LOOP", || loop {
         core::hint::spin_loop();
@@ -44,6 +59,9 @@ const CRASHES: &[Crash] = &[
         store(0);
     }),
 ];
+
+/// For a spin that does not end.
+static LOCK_ME_UP: SpinLock<()> = SpinLock::new(lock_class!("lkdtm"), ());
 
 /// Stores where nobody may.
 fn store(at: usize) {

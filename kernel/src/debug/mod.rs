@@ -13,7 +13,9 @@
 //! | `backtrace`, `panic` | last words (kernel target only) |
 //! | `rcu_stall` | grace periods that do not end |
 //! | `lockdep` | what the lock checker has found (builds with checks on) |
+//! | `long_poll` | futures that do not give way |
 //! | `report_tasks` | lists of tasks, the hung-task watchdog |
+//! | `warn` | what is wrong but can be lived with |
 //! | `watchdog` | CPUs that do not give way |
 //! | `sysrq` | commands to the kernel itself |
 //! | `lkdtm` | root may break the kernel, to see that it copes |
@@ -37,6 +39,8 @@ pub mod lkdtm;
 #[cfg(all(target_os = "none", debug_assertions))]
 pub mod lockdep;
 #[cfg(target_os = "none")]
+pub mod long_poll;
+#[cfg(target_os = "none")]
 pub mod panic;
 #[cfg(target_os = "none")]
 pub mod rcu_stall;
@@ -46,5 +50,7 @@ pub mod report;
 pub mod report_tasks;
 #[cfg(target_os = "none")]
 pub mod sysrq;
+#[cfg(target_os = "none")]
+pub mod warn;
 #[cfg(target_os = "none")]
 pub mod watchdog;

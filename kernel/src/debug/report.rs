@@ -5,7 +5,7 @@
 use super::backtrace::{self, Symbol};
 use super::oops::{KernelRegs, OopsAction, Situation, describe, flags, policy, reason};
 use super::panic::{self, panic_at};
-use super::watchdog;
+use super::{warn, watchdog};
 use crate::arch::aarch64::vectors::ExceptionFrame;
 use crate::pr_emerg;
 use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering::{Acquire, Relaxed, Release}};
@@ -68,13 +68,15 @@ static OOPSES: AtomicU32 = AtomicU32::new(0);
 
 /// Linux's TAINT_DIE.
 const TAINT_DIE: u32 = 1 << 7;
+/// Linux's TAINT_WARN.
+const TAINT_WARN: u32 = 1 << 9;
 /// Linux's TAINT_SOFTLOCKUP.
 const TAINT_SOFTLOCKUP: u32 = 1 << 14;
 
 /// `/proc/sys/kernel/tainted`: whether the kernel has died here before, and whether a CPU did not give way.
 pub fn taint() -> u32 {
-    let died = if OOPSES.load(Relaxed) == 0 { 0 } else { TAINT_DIE };
-    died | if watchdog::has_reported() { TAINT_SOFTLOCKUP } else { 0 }
+    let is = |so: bool, bit: u32| if so { bit } else { 0 };
+    is(OOPSES.load(Relaxed) != 0, TAINT_DIE) | is(warn::count() != 0, TAINT_WARN) | is(watchdog::has_reported(), TAINT_SOFTLOCKUP)
 }
 
 fn details(regs: &KernelRegs) {

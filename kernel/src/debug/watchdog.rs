@@ -112,7 +112,7 @@ fn start_here(_: usize) {
 }
 
 /// The frame record of the flow that this hard interrupt has interrupted, which is on another stack; `None` if that was EL0.
-fn interrupted() -> Option<usize> {
+pub(super) fn interrupted() -> Option<usize> {
     let mut fp = backtrace::frame_pointer();
     let own = context_at(fp);
     // A bound, should the chain be broken.

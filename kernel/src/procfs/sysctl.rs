@@ -1,7 +1,7 @@
 //! `/proc/sys`: what can be read and, where it does something, changed.
 
 use super::format::number;
-use crate::debug::{panic, printk, report, report_tasks, sysrq, watchdog};
+use crate::debug::{long_poll, panic, printk, report, report_tasks, sysrq, warn, watchdog};
 use crate::mm::{self, Overcommit};
 use crate::{random, uts};
 use crate::task::thread::Thread;
@@ -89,6 +89,14 @@ fn writable(sys: &StaticDir) -> Result<(), Errno> {
         panic::set_panic_on_oops(value(d, 0, 1)? != 0);
         Ok(())
     })?;
+    sys.add_file_rw("kernel/panic_on_warn", 0o644, |o| line(o, u8::from(warn::panics())), |d| {
+        warn::set_panics(value(d, 0, 1)? != 0);
+        Ok(())
+    })?;
+    sys.add_file_rw("kernel/warn_limit", 0o644, |o| line(o, warn::limit()), |d| {
+        warn::set_limit(value(d, 0, u32::MAX.into())? as u32);
+        Ok(())
+    })?;
     sys.add_file_rw("kernel/sysrq", 0o644, |o| line(o, sysrq::enabled()), |d| {
         sysrq::set_enabled(value(d, 0, i32::MAX.into())? as u32);
         Ok(())
@@ -101,6 +109,10 @@ fn writable(sys: &StaticDir) -> Result<(), Errno> {
     }
     sys.add_file_rw("kernel/watchdog_thresh", 0o644, |o| line(o, watchdog::thresh()), |d| {
         watchdog::set_thresh(value(d, 0, 60)? as u32);
+        Ok(())
+    })?;
+    sys.add_file_rw("kernel/long_poll_warn_ms", 0o644, |o| line(o, long_poll::thresh()), |d| {
+        long_poll::set_thresh(value(d, 0, 1_000_000)? as u32);
         Ok(())
     })?;
     sys.add_file_rw("kernel/softlockup_panic", 0o644, |o| line(o, u8::from(watchdog::panics())), |d| {

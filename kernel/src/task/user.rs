@@ -12,9 +12,10 @@ use super::disturb::disturbed;
 use super::stay::Stay;
 use super::thread::Thread;
 use super::{exit, signal, switch};
-use crate::arch::aarch64::entry::{Trap, WORK_BUDGET, WORK_SIGNAL, WORK_STOP, WORK_UNAFFINE, WORK_UNAFFINE_ANY};
+use crate::arch::aarch64::entry::{Trap, WORK_BUDGET, WORK_SEEN, WORK_SIGNAL, WORK_STOP, WORK_UNAFFINE, WORK_UNAFFINE_ANY};
 use crate::arch::aarch64::features;
 use crate::arch::aarch64::trap::{access_of, class, ec, is_table_fault};
+use crate::debug::long_poll;
 use crate::mm::FaultError;
 use crate::syscall;
 use core::sync::atomic::Ordering::*;
@@ -184,7 +185,10 @@ async fn exit_to_user_work(thread: &Thread) -> bool {
         if work == 0 {
             return false;
         }
-        let work = thread.take_work(WORK_SIGNAL | WORK_STOP | WORK_BUDGET | WORK_UNAFFINE_ANY);
+        let work = thread.take_work(WORK_SIGNAL | WORK_STOP | WORK_BUDGET | WORK_SEEN | WORK_UNAFFINE_ANY);
+        if work & WORK_SEEN != 0 {
+            long_poll::returned();
+        }
         if work & WORK_BUDGET != 0 {
             signal::budget_overrun(thread);
         }

@@ -65,6 +65,8 @@ pub const WORK_SIGNAL: u32 = 1;
 pub const WORK_STOP: u32 = 2;
 /// A budget was not enough: see `signal::budget_overrun`.
 pub const WORK_BUDGET: u32 = 4;
+/// The long-poll watchdog has found it in the kernel.
+pub const WORK_SEEN: u32 = 8;
 /// All CPUs on which it might run have gone: this bit shifted by the number of the one on which it was.
 pub const WORK_UNAFFINE: u32 = 1 << 8;
 /// All of them.

@@ -68,6 +68,8 @@ pub struct Params<'a> {
     pub panic_timeout: i32,
     /// `oops=panic`, `panic_on_oops`.
     pub panic_on_oops: bool,
+    /// `panic_on_warn`.
+    pub panic_on_warn: bool,
     /// `mitigations=`.
     pub mitigations: Mitigate,
     /// `kpti=`: forced on or off.
@@ -145,6 +147,7 @@ impl<'a> Params<'a> {
             mem: None,
             panic_timeout: 0,
             panic_on_oops: false,
+            panic_on_warn: false,
             mitigations: Mitigate::Auto,
             kpti: None,
             nospectre_v2: false,

@@ -154,6 +154,7 @@ pub(super) const TABLE: &[(&str, Set)] = &[
         p.panic_on_oops
     }),
     ("panic_on_oops", |p, v| set_switch(&mut p.panic_on_oops, v)),
+    ("panic_on_warn", |p, v| set_switch(&mut p.panic_on_warn, v)),
     ("mitigations", set_mitigations),
     ("kpti", |p, v| switch(v).map(|b| p.kpti = Some(b)).is_some()),
     ("nospectre_v2", |p, _| {
