@@ -12,7 +12,7 @@ use vigil_abi::stat::S_IFMT;
 use vigil_mem::{IoBuf, IoBufMut};
 
 /// Entries that a listing takes under the directory's lock at once.
-const TURN: usize = 16;
+const TURN: usize = 8;
 
 /// A regular file.
 pub struct TmpFileOps;
