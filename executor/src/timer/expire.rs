@@ -110,9 +110,24 @@ fn expire_more(base: &Base, mut t: Nanos) -> (Nanos, Nanos) {
 #[inline(always)]
 fn wake_due(base: &Base, t: Nanos) -> bool {
     let mut tree = base.tree.lock_masked();
-    for _ in 0..TURN {
-        let Some(entry) = tree.may_fire(t) else { break };
-        // SAFETY: queued entries are alive, and we hold the lock.
+    let Some(entry) = tree.may_fire(t) else { return false };
+    // SAFETY: queued entries are alive, and we hold the lock.
+    let woke = unsafe { wake_sleeper(base, &mut tree, entry) };
+    // Usually it was the only one.
+    if woke && tree.may_fire(t).is_none() {
+        return false;
+    }
+    drop(tree);
+    expire_rest(base, t, if woke { TURN - 1 } else { 1 })
+}
+
+/// [`expire`] of up to `most` sleepers, and of functions from the first on that is met.
+#[inline(never)]
+fn expire_rest(base: &Base, t: Nanos, most: u32) -> bool {
+    let mut tree = base.tree.lock_masked();
+    for _ in 0..most {
+        let Some(entry) = tree.may_fire(t) else { return false };
+        // SAFETY: as above.
         if !unsafe { wake_sleeper(base, &mut tree, entry) } {
             return false;
         }
