@@ -15,6 +15,7 @@
 //! [`NOT_YET`] *before any side effect*; then the future serves the call from the start. Interrupts are on in a fast call,
 //! and its stack can be parked like any other poll.
 
+use super::stamped::stamped;
 use core::arch::global_asm;
 use core::cell::Cell;
 use core::mem::offset_of;
@@ -186,38 +187,6 @@ const USER_STAMP: usize = 0;
 
 /// Bytes of the frame that `vigil_enter_user` keeps: x19–x30.
 const KERNEL_FRAME: usize = 96;
-
-/// An assembler's macro `$name` for an instruction at an interrupt's vector whose twin notes when that was, see
-/// `vigil_executor::trace`. What is in x0 and x1 may go after the instruction.
-macro_rules! stamped {
-    ($name:literal) => {
-        concat!(
-            "    .macro ",
-            $name,
-            r#" instruction
-771:
-    \instruction
-772:
-    .pushsection .text.stamps, "ax"
-773:
-    \instruction
-    mrs     x0, cntvct_el0
-    mrs     x1, tpidr_el1
-    str     x0, [x1, #{VECTOR_AT}]
-    b       772b
-    .popsection
-    .pushsection .trace_sites, "a"
-    .balign 4
-    .long   771b - .
-    .long   773b - .
-    .long   {KEY_STAMPS}
-    .popsection
-    .endm
-"#
-        )
-    };
-}
-pub(super) use stamped;
 
 global_asm!(
     stamped!("el0_stamped"),

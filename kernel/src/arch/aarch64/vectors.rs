@@ -8,7 +8,7 @@
 //! register frame stays on its own stack, below the frame of the switch. When it ends the wait of an idle CPU it is
 //! a call for the executor's loop, and given back is what a call preserves.
 
-use super::entry::stamped;
+use super::stamped::stamped;
 use core::arch::global_asm;
 use core::mem::{offset_of, size_of};
 use vigil_executor::cpu::CpuLocal;
