@@ -69,13 +69,14 @@ pub fn cases() -> Vec<Case> {
                 ("echo WARNING >$D/DIRECT", "WARNING: CPU: "),
                 ("cat /proc/sys/kernel/tainted; dmesg | grep -A2 'WARNING: CPU'", "Call trace:"),
                 ("echo WARNING_MESSAGE >$D/INT_HARDWARE_ENTRY; sleep 1", "end trace 0000000000000000"),
-                ("dmesg | grep -c 'Warning message trigger count: 2'; cat /proc/sys/kernel/tainted", "1\r\n512\r\n"),
-                ("echo 4 >/proc/sys/kernel/warn_limit; echo WARNING >$D/DIRECT; cat /proc/sys/kernel/warn_limit /proc/sys/kernel/panic_on_warn", "4\r\n0\r\n"),
+                ("dmesg | grep -c 'trigger count: 2'; cat /proc/sys/kernel/tainted", "1\r\n512\r\n"),
+                ("cd /proc/sys/kernel; echo 4 >warn_limit; echo WARNING >$D/DIRECT", "end trace"),
+                ("cat warn_limit panic_on_warn", "4\r\n0\r\n"),
                 ("echo b >/proc/sysrq-trigger", "Resetting"),
             ],
         ),
         panics("crash/panic-on-warn", "echo 1 >/proc/sys/kernel/panic_on_warn; echo WARNING_MESSAGE >$D/DIRECT", "not syncing: kernel: panic_on_warn set ..."),
-        panics("crash/warn-limit", "echo 2 >/proc/sys/kernel/warn_limit; for i in 1 2; do echo WARNING >$D/DIRECT; done", "not syncing: kernel: system warned too often (kernel.warn_limit is 2)"),
+        panics("crash/warn-limit", "echo 1 >/proc/sys/kernel/warn_limit; echo WARNING >$D/DIRECT", "not syncing: kernel: system warned too often (kernel.warn_limit is 1)"),
         // A poll of 20 ms is told of, with what it is; many short ones are not.
         Case::session(
             "crash/long-poll",
