@@ -13,8 +13,7 @@ const CHI: usize = 0x08;
 const MICROS: u64 = 1_000_000;
 
 /// The driver.
-pub static DRIVER: Driver =
-    Driver { name: "bcm2835-system-timer", compatible: &["brcm,bcm2835-system-timer"], priority: 10, probe };
+pub static DRIVER: Driver = Driver { name: "bcm2835-system-timer", compatible: &["brcm,bcm2835-system-timer"], priority: 10, probe };
 
 /// Both counters at one moment.
 #[derive(Clone, Copy)]

@@ -7,8 +7,8 @@ use cpus::{run, spawn};
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering::SeqCst};
 use vigil_abi::Errno;
 use vigil_drivers::irq::{
-    Flow, IrqAction, IrqChip, IrqDomain, IrqFlags, IrqReturn, Trigger, Virq, disable_irq, enable_irq, force_threads, free_irq, free_threaded_irq, handle_domain_irq,
-    request_irq, request_threaded_irq,
+    Flow, IrqAction, IrqChip, IrqDomain, IrqFlags, IrqReturn, Trigger, Virq, disable_irq, enable_irq, force_threads, free_irq,
+    free_threaded_irq, handle_domain_irq, request_irq, request_threaded_irq,
 };
 use vigil_executor::class::Policy;
 use vigil_executor::cpu::{CpuId, CpuMask};
@@ -84,7 +84,10 @@ fn the_thread_is_a_real_time_task_with_the_line_s_name() {
         let me = task::current().unwrap();
         let name = format!("irq/{}-test_rt", virq.get());
         let p = params(me);
-        SEEN.store(1 + 2 * u32::from(me.name().starts_with(name.as_bytes())) + 4 * u32::from(p.policy == Policy::Fifo && p.rt_priority == 50), SeqCst);
+        SEEN.store(
+            1 + 2 * u32::from(me.name().starts_with(name.as_bytes())) + 4 * u32::from(p.policy == Policy::Fifo && p.rt_priority == 50),
+            SeqCst,
+        );
         IrqReturn::Handled
     }
     run(async {
@@ -118,7 +121,8 @@ fn disable_irq_waits_for_the_thread() {
     run(async {
         spawn("disables", Some(1), async {
             // SAFETY: the handler uses nothing.
-            let thread = unsafe { request_threaded_irq(line(12), "test_disable", None, function, std::ptr::null(), IrqFlags::ONESHOT) }.unwrap();
+            let thread =
+                unsafe { request_threaded_irq(line(12), "test_disable", None, function, std::ptr::null(), IrqFlags::ONESHOT) }.unwrap();
             raise(12);
             if until(|| INSIDE.load(SeqCst)).await {
                 std::thread::spawn(|| {

@@ -127,11 +127,8 @@ impl Inbox {
     /// Everything, `own` and what others have pushed.
     #[inline(never)]
     fn take_many(&self, own: *mut Task) -> Drain {
-        let others = if self.others.load(Ordering::Relaxed).is_null() {
-            null_mut()
-        } else {
-            self.others.swap(null_mut(), Ordering::Acquire)
-        };
+        let others =
+            if self.others.load(Ordering::Relaxed).is_null() { null_mut() } else { self.others.swap(null_mut(), Ordering::Acquire) };
         Drain(reversed(own, reversed(others, null_mut())))
     }
 }

@@ -38,9 +38,9 @@
 //! | [`work`] | work queues |
 #![no_std]
 
+extern crate alloc;
 #[cfg(any(test, loom, not(target_os = "none")))]
 extern crate std;
-extern crate alloc;
 
 pub mod apart;
 pub mod arch;

@@ -4,8 +4,8 @@ use crate::context::Context;
 use crate::cpu::{CpuId, CpuMask};
 use crate::task::Task;
 use crate::trace::Event;
-use core::sync::atomic::{AtomicPtr, Ordering};
 use core::ptr::NonNull;
+use core::sync::atomic::{AtomicPtr, Ordering};
 
 /// The services of the kernel that boots the executor. Set once, before the first task.
 pub trait Platform: Sync {

@@ -25,23 +25,23 @@
 
 use crate::arch;
 use crate::balance;
+#[cfg(target_os = "none")]
+use crate::class::Enqueue;
 use crate::class::Preempt;
 use crate::context::{Context, StackKind};
 use crate::cpu::CpuId;
 #[cfg(target_os = "none")]
-use crate::class::Enqueue;
-use crate::executor::{CpuExec, DUE_CHOICE, DUE_SEND, DUE_TICK, elsewhere, take_in};
-#[cfg(target_os = "none")]
 use crate::cpu::CpuMask;
 #[cfg(target_os = "none")]
 use crate::executor::EXEC;
+use crate::executor::{CpuExec, DUE_CHOICE, DUE_SEND, DUE_TICK, elsewhere, take_in};
 use crate::task::Task;
 use crate::time;
 use crate::timer;
 use crate::trace::{self, KEY_SWITCH};
-use core::ptr::{NonNull, null_mut};
 #[cfg(target_os = "none")]
 use core::ptr::null;
+use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::Ordering::*;
 
 unsafe extern "C" {
@@ -301,6 +301,10 @@ pub fn finish_switch() {
         let home = crate::cpu::CpuId::new(home as usize).unwrap_or(crate::cpu::CpuId::BOOT);
         // SAFETY: as above; its flow is over, so its count and current start anew.
         unsafe { stack.as_ref().reset() };
-        if home == CpuId::current() { exec.pool.push_here(stack) } else { EXEC.of(home).pool.push(stack) };
+        if home == CpuId::current() {
+            exec.pool.push_here(stack)
+        } else {
+            EXEC.of(home).pool.push(stack)
+        };
     }
 }

@@ -83,7 +83,9 @@ enum Op {
     /// Woken while a less urgent one is current, whose poll is parked for it. What that costs the queue is paid later.
     HandOver(usize),
     Stop(PutPrev),
-    Pick { parked_only: bool },
+    Pick {
+        parked_only: bool,
+    },
     Park,
     Move(usize),
     Change(usize, Params),

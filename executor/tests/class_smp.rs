@@ -164,11 +164,14 @@ fn two_hogs_for_each_cpu_share_alike_however_many_cpus() {
         let mut smp = Smp::new(&places(cpus, 1, 4, 4));
         let ids: Vec<_> = (0..2 * cpus).map(|_| smp.spawn(0, Params::DEFAULT, ANYWHERE, Behaviour::Hog)).collect();
         smp.run(2 * SEC, |_| {});
-        let sum: Nanos = ids.into_iter().map(|id| {
-            let had = smp.runtime(id) as f64 / SEC as f64;
-            assert!((0.9..=1.1).contains(&had), "{cpus} CPUs: {had:.3} s of 1");
-            smp.runtime(id)
-        }).sum();
+        let sum: Nanos = ids
+            .into_iter()
+            .map(|id| {
+                let had = smp.runtime(id) as f64 / SEC as f64;
+                assert!((0.9..=1.1).contains(&had), "{cpus} CPUs: {had:.3} s of 1");
+                smp.runtime(id)
+            })
+            .sum();
         assert_eq!(sum, cpus as u64 * 2 * SEC, "no CPU idled");
     }
 }
@@ -230,7 +233,9 @@ fn one_more_than_there_are_cpus_are_late_by_less_than_a_burst() {
         for _ in 0..2 * cpus {
             smp.spawn(0, Params::DEFAULT, ANYWHERE, Behaviour::Hog);
         }
-        let ids: Vec<_> = (0..=cpus).map(|_| smp.spawn_deadline(0, reservation(run + MSEC, period), Behaviour::Periodic { run, period }).unwrap()).collect();
+        let ids: Vec<_> = (0..=cpus)
+            .map(|_| smp.spawn_deadline(0, reservation(run + MSEC, period), Behaviour::Periodic { run, period }).unwrap())
+            .collect();
         smp.run(2 * SEC, |_| {});
         for id in ids {
             assert!(smp.worst_response(id) <= period, "{} us on {cpus}", smp.worst_response(id) / USEC);
@@ -298,7 +303,11 @@ fn who_wants_more_than_its_budget_makes_nobody_late_on_any_number_of_cpus() {
                 greedy.push((smp.spawn_deadline(cpu, reservation(runtime, period), Behaviour::Hog).unwrap(), runtime, period));
             } else {
                 let run = runtime - runtime / 50;
-                modest.push((smp.spawn_deadline(cpu, reservation(runtime, period), Behaviour::Periodic { run, period }).unwrap(), run, period));
+                modest.push((
+                    smp.spawn_deadline(cpu, reservation(runtime, period), Behaviour::Periodic { run, period }).unwrap(),
+                    run,
+                    period,
+                ));
             }
         }
         assert!(!greedy.is_empty() && !modest.is_empty());

@@ -57,7 +57,13 @@ fn waits_of_tasks_are_counted_too() {
         cpus::spawn("holder", Some(0), async {
             let guard = LOCK.lock(wait_site!("test")).await;
             HELD.store(true, SeqCst);
-            let _ = vigil_executor::timer::sleep_until(wait_site!("test"), vigil_executor::time::now() + 20 * MSEC, 0, vigil_executor::wait::WaitMode::Uninterruptible).await;
+            let _ = vigil_executor::timer::sleep_until(
+                wait_site!("test"),
+                vigil_executor::time::now() + 20 * MSEC,
+                0,
+                vigil_executor::wait::WaitMode::Uninterruptible,
+            )
+            .await;
             drop(guard);
         });
         while !HELD.load(SeqCst) {

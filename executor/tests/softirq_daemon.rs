@@ -94,11 +94,14 @@ fn while_ksoftirqd_is_at_it_nobody_else_is() {
         assert_eq!((CALLS.load(SeqCst), OTHER.load(SeqCst)), (before, 0), "they are ksoftirqd's");
         assert!(until(|| CALLS.load(SeqCst) > FLOOD && OTHER.load(SeqCst) == 1).await);
         // And afterwards they run at the end of the interrupt again.
-        assert!(until(|| {
-            let before = OTHER.load(SeqCst);
-            interrupt(|| softirq::raise_here(Softirq::IrqPoll));
-            OTHER.load(SeqCst) > before
-        }).await);
+        assert!(
+            until(|| {
+                let before = OTHER.load(SeqCst);
+                interrupt(|| softirq::raise_here(Softirq::IrqPoll));
+                OTHER.load(SeqCst) > before
+            })
+            .await
+        );
     });
 }
 

@@ -62,7 +62,11 @@ fn two_orders_are_an_inversion_although_each_went_well() {
     let lines: Vec<&str> = found[0].1.lines().collect();
     assert!(lines[1].contains("`inv_a` to be taken at executor/tests/sync_lockdep.rs:"), "{}", found[0].1);
     assert!(lines[2].contains("`inv_b` held, taken at executor/tests/sync_lockdep.rs:"), "{}", found[0].1);
-    assert!(lines.iter().any(|l| l.contains("`inv_a` held (executor/tests/sync_lockdep.rs:") && l.contains("-> `inv_b` taken (executor/tests")), "the other way is shown: {}", found[0].1);
+    assert!(
+        lines.iter().any(|l| l.contains("`inv_a` held (executor/tests/sync_lockdep.rs:") && l.contains("-> `inv_b` taken (executor/tests")),
+        "the other way is shown: {}",
+        found[0].1
+    );
 }
 
 #[test]
@@ -140,10 +144,13 @@ fn an_interrupt_lock_that_leads_to_an_unsafe_one() {
 #[test]
 fn readers_may_nest_in_interrupts_only() {
     let r = RwSpinLock::new(lock_class!("rw_nest"), ());
-    assert_eq!(kinds(|| in_interrupt(|| {
-        let _1 = r.read();
-        let _2 = r.read();
-    })), []);
+    assert_eq!(
+        kinds(|| in_interrupt(|| {
+            let _1 = r.read();
+            let _2 = r.read();
+        })),
+        []
+    );
     let outside = kinds(|| {
         let _1 = r.read();
         let _2 = r.read();
@@ -169,11 +176,14 @@ fn the_order_is_checked_for_readers_too() {
 #[test]
 fn readers_in_interrupts_pass_readers_but_not_writers() {
     let r = RwSpinLock::new(lock_class!("rw_irq"), ());
-    assert_eq!(kinds(|| {
-        in_interrupt(|| drop(r.read()));
-        drop(r.read());
-        drop(r.write_irq());
-    }), []);
+    assert_eq!(
+        kinds(|| {
+            in_interrupt(|| drop(r.read()));
+            drop(r.read());
+            drop(r.write_irq());
+        }),
+        []
+    );
     assert_eq!(kinds(|| drop(r.write())), [Kind::IrqInconsistent]);
 }
 

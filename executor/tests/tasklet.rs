@@ -96,22 +96,27 @@ fn a_tasklet_never_runs_on_two_cpus_at_once() {
     });
     let _turn = turn();
     let wanted: u32 = thread::scope(|s| {
-        let cpus: Vec<_> = [3, 4].map(|cpu| s.spawn(move || {
-            let wanted = AtomicU32::new(0);
-            on_cpu(cpu, || {
-                for _ in 0..2000 {
-                    interrupt(|| {
-                        wanted.fetch_add(u32::from(T.schedule()), SeqCst);
+        let cpus: Vec<_> = [3, 4]
+            .map(|cpu| {
+                s.spawn(move || {
+                    let wanted = AtomicU32::new(0);
+                    on_cpu(cpu, || {
+                        for _ in 0..2000 {
+                            interrupt(|| {
+                                wanted.fetch_add(u32::from(T.schedule()), SeqCst);
+                            });
+                        }
+                        // What was put off because it ran elsewhere is there still.
+                        assert!(until(|| {
+                            interrupt(|| ());
+                            vigil_executor::cpu::local().softirq_pending.load(SeqCst) == 0
+                        }));
                     });
-                }
-                // What was put off because it ran elsewhere is there still.
-                assert!(until(|| {
-                    interrupt(|| ());
-                    vigil_executor::cpu::local().softirq_pending.load(SeqCst) == 0
-                }));
-            });
-            wanted.load(SeqCst)
-        })).into_iter().collect();
+                    wanted.load(SeqCst)
+                })
+            })
+            .into_iter()
+            .collect();
         cpus.into_iter().map(|c| c.join().unwrap()).sum()
     });
     assert_eq!((MOST.load(SeqCst), RUNS.load(SeqCst)), (1, wanted), "at once; and once for each time");

@@ -46,7 +46,14 @@ struct Model {
 impl Model {
     fn new(count: usize) -> Model {
         let cpu = Cpu::take();
-        Model { cpu, timers: (0..count).map(|_| Box::pin(Timer::new(note))).collect(), due: vec![None; count], now: later(), interrupts: 0, latest: 0 }
+        Model {
+            cpu,
+            timers: (0..count).map(|_| Box::pin(Timer::new(note))).collect(),
+            due: vec![None; count],
+            now: later(),
+            interrupts: 0,
+            latest: 0,
+        }
     }
 
     fn start(&mut self, i: usize, after: Nanos, slack: Nanos) {
@@ -126,7 +133,8 @@ fn timers_of_one_bucket_and_one_time_fire_in_the_order_of_their_starts() {
         m.cpu.interrupt(m.now);
         order.append(&mut FIRED.with(|f| f.take()));
     }
-    let want: Vec<usize> = std::iter::once(0).chain([3, 1, 2].into_iter().flat_map(|k| (0..400).filter(move |i| i % 3 == k % 3 && *i > 0))).collect();
+    let want: Vec<usize> =
+        std::iter::once(0).chain([3, 1, 2].into_iter().flat_map(|k| (0..400).filter(move |i| i % 3 == k % 3 && *i > 0))).collect();
     let want: Vec<usize> = want.into_iter().map(|i| m.timers[i].as_ref().get_ref() as *const Timer as usize).collect();
     assert_eq!(order, want);
 }

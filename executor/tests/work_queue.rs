@@ -70,7 +70,8 @@ fn an_item_may_await_another_of_its_queue() {
         GO.wait(wait_site!("test")).await;
         DONE.fetch_add(1, SeqCst);
     }
-    type Waiting = AsyncWork<fn() -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>>, std::pin::Pin<Box<dyn Future<Output = ()> + Send>>>;
+    type Waiting =
+        AsyncWork<fn() -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>>, std::pin::Pin<Box<dyn Future<Output = ()> + Send>>>;
     static FIRST: Waiting = AsyncWork::new(|| Box::pin(wait_for_the_other()));
     static SECOND: Work = Work::new(|_| GO.complete());
     static WQ: WorkQueue = WorkQueue::unbound("test_await", 2);

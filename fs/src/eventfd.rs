@@ -27,11 +27,7 @@ pub fn eventfd(count: u32, flags: u32) -> Result<KArc<File>, Errno> {
     if flags & !(EFD_CLOEXEC | EFD_NONBLOCK | EFD_SEMAPHORE) != 0 {
         return Err(Errno::EINVAL);
     }
-    let made = EventFd {
-        count: SpinLock::new(&CLASS, u64::from(count)),
-        semaphore: flags & EFD_SEMAPHORE != 0,
-        wait: WaitQueue::new(),
-    };
+    let made = EventFd { count: SpinLock::new(&CLASS, u64::from(count)), semaphore: flags & EFD_SEMAPHORE != 0, wait: WaitQueue::new() };
     let ops = vigil_mem::unsize!(KArc, KArc::try_new(made)? => dyn FileOps);
     anon_file(b"[eventfd]", ops, O_RDWR | flags & O_NONBLOCK)
 }

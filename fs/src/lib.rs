@@ -47,28 +47,28 @@ pub use host::{Host, Time};
 pub use initramfs::populate::{UnpackReport, unpack};
 pub use tmpfs::shmem::shmem_file;
 pub use vfs::cred::Cred;
-pub use vfs::mounting::{file_stat, stat, statfs};
-pub use vfs::namei::attr::TimeSet;
-pub use vfs::perm::{Access, may_chdir};
-pub use vfs::rw::{check_read, check_write, read_at_once, write_at_once};
-pub use vfs::wait::{drive, is_again, wait_for};
-pub use vfs::{
-    OpenHow, Pos, WriteLimits, access, chmod, chmod_path, chown, chown_path, close, fallocate, fsync, ftruncate, getdents64, link, llseek,
-    lookup, mkdir, mknod, mount, open, open_exec, open_path, poll, read, readlink, rename, rmdir, symlink, truncate, try_lookup, try_open,
-    try_poll, try_read, try_write, umount, unlink, utimens, utimens_path, write,
-};
 pub use vfs::dpath::{d_path, getcwd};
 pub use vfs::fdtable::{FdRef, FdTable, Reserved};
 pub use vfs::file::File;
 pub use vfs::fs_struct::{At, Ctx, FsStruct};
 pub use vfs::inode::Inode;
 pub use vfs::mount::{Mount, Path};
+pub use vfs::mounting::{file_stat, stat, statfs};
 pub use vfs::namei::LookupFlags;
+pub use vfs::namei::attr::TimeSet;
 pub use vfs::ops::{AtOnce, FileOps, MmapRequest, MmapTarget, OpResult, Opened, Stop};
 pub use vfs::path_name::PathName;
+pub use vfs::perm::{Access, may_chdir};
 pub use vfs::poll::{PollEvents, PollSlot, PollTable};
+pub use vfs::rw::{check_read, check_write, read_at_once, write_at_once};
 pub use vfs::stat::{Stat, Statfs};
 pub use vfs::wait::{EXCLUSIVE, KernelMem, Mem, TIMED};
+pub use vfs::wait::{drive, is_again, wait_for};
+pub use vfs::{
+    OpenHow, Pos, WriteLimits, access, chmod, chmod_path, chown, chown_path, close, fallocate, fsync, ftruncate, getdents64, link, llseek,
+    lookup, mkdir, mknod, mount, open, open_exec, open_path, poll, read, readlink, rename, rmdir, symlink, truncate, try_lookup, try_open,
+    try_poll, try_read, try_write, umount, unlink, utimens, utimens_path, write,
+};
 
 use vigil_abi::Errno;
 

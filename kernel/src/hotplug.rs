@@ -24,6 +24,7 @@ use vigil_executor::class::Params;
 use vigil_executor::cpu::{CpuId, CpuMask, ONLINE};
 use vigil_executor::executor;
 use vigil_executor::lock_class;
+use vigil_executor::softirq;
 use vigil_executor::sync::SpinLock;
 use vigil_executor::task::SpawnError;
 use vigil_executor::time::{MSEC, Nanos, SEC, USEC, now};
@@ -31,7 +32,6 @@ use vigil_executor::timer::sleep_until;
 use vigil_executor::wait::{WaitMode, WaitQueue};
 use vigil_executor::wait_site;
 use vigil_executor::work;
-use vigil_executor::softirq;
 use vigil_fs::{OpResult, Stop};
 use vigil_mem::KArc;
 

@@ -4,14 +4,14 @@
 //! interrupt expires timers and slices, the reschedule IPI makes a CPU drain its inbox at its interrupt exit.
 
 use crate::debug::backtrace::Symbol;
-use vigil_executor::softirq;
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use vigil_abi::Errno;
 use vigil_drivers::irq::{self, Ipi, IrqAction, IrqFlags, IrqReturn, Virq};
 use vigil_drivers::{irqchip, timer as comparator};
-use vigil_abi::Errno;
-use vigil_executor::cpu::{CpuId, CpuMask};
 use vigil_executor::context::{Context, HARDIRQ_OFFSET};
+use vigil_executor::cpu::{CpuId, CpuMask};
 use vigil_executor::executor::Stopped;
+use vigil_executor::softirq;
 use vigil_executor::{executor, time, timer};
 
 /// Acknowledges and handles what is pending, runs the softirqs that it has raised if it is the outermost interrupt, and says whether

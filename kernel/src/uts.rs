@@ -29,8 +29,7 @@ const fn padded(s: &[u8]) -> [u8; 65] {
     out
 }
 
-static NAMES: SpinLock<Names> =
-    SpinLock::new(lock_class!("uts"), Names { host: padded(b"(none)"), domain: padded(b"(none)") });
+static NAMES: SpinLock<Names> = SpinLock::new(lock_class!("uts"), Names { host: padded(b"(none)"), domain: padded(b"(none)") });
 
 /// What uname(2) returns.
 pub fn get() -> Utsname {

@@ -3,9 +3,11 @@ use crate::{Case, Input, Output};
 
 /// The script `text` on two CPUs, which prints `expected`.
 fn script(name: &str, text: &'static str, expected: &'static str) -> Case {
-    Case::program(name, vec!["sh", "-c", text], 0)
-        .options(&["--smp", "2"])
-        .streams(Input::Empty, Output::Exact(expected.to_string()), Output::Empty)
+    Case::program(name, vec!["sh", "-c", text], 0).options(&["--smp", "2"]).streams(
+        Input::Empty,
+        Output::Exact(expected.to_string()),
+        Output::Empty,
+    )
 }
 
 /// Groups of hogs over ten virtual seconds.
@@ -20,7 +22,8 @@ const SHARES: &str = "echo 300 > b/cpu.weight; hog a; hog a; hog b; sleep 1; A=$
 A=$(($(used a)-A)); B=$(($(used b)-B)); near $A $(((A+B)/4)); echo 1 > a/cgroup.kill; echo 1 > b/cgroup.kill";
 
 /// A quarter of one CPU for two hogs on two; it is held back in all periods, but perhaps the first.
-const QUOTA: &str = "echo '25000 100000' > a/cpu.max; hog a; hog a; sleep 1; A=$(used a); P=$(grep nr_per a/cpu.stat | tr -dc 0-9); sleep 10
+const QUOTA: &str =
+    "echo '25000 100000' > a/cpu.max; hog a; hog a; sleep 1; A=$(used a); P=$(grep nr_per a/cpu.stat | tr -dc 0-9); sleep 10
 near $(($(used a)-A)) 2500000; P=$(($(grep nr_per a/cpu.stat | tr -dc 0-9)-P)); [ $P -ge 99 -a $P -le 101 ] && P=100
 T=$(grep nr_thr a/cpu.stat | tr -dc 0-9); [ $T -ge 99 ] && T=99; echo $P $T; echo 1 > a/cgroup.kill";
 
@@ -42,7 +45,10 @@ pub fn cases() -> Vec<Case> {
         script("cgroup/v1", include_str!("cgroup/v1.sh"), include_str!("cgroup/v1.out")),
         script("cgroup/cpu", include_str!("cgroup/cpu.sh"), include_str!("cgroup/cpu.out")),
         script("cgroup/cpu-v1", include_str!("cgroup/cpu-v1.sh"), include_str!("cgroup/cpu-v1.out")),
-        Case { options: vec!["--smp".to_string(), "4".to_string()], ..script("cgroup/slack", include_str!("cgroup/slack.sh"), include_str!("cgroup/slack.out")) },
+        Case {
+            options: vec!["--smp".to_string(), "4".to_string()],
+            ..script("cgroup/slack", include_str!("cgroup/slack.sh"), include_str!("cgroup/slack.out"))
+        },
         hogs("cgroup/shares", SHARES, "within 1 %\n"),
         hogs("cgroup/quota", QUOTA, "within 1 %\n100 99\n"),
     ]

@@ -3,7 +3,8 @@
 use crate::{Case, Input, Output};
 
 /// Tests end with the first oops; these do not want to.
-const MOUNT: (&str, &str) = ("echo 0 >/proc/sys/kernel/panic_on_oops; mkdir -p /s; mount -t sysfs sysfs /s; D=/s/kernel/debug/provoke-crash; ls $D", "DIRECT");
+const MOUNT: (&str, &str) =
+    ("echo 0 >/proc/sys/kernel/panic_on_oops; mkdir -p /s; mount -t sysfs sysfs /s; D=/s/kernel/debug/provoke-crash; ls $D", "DIRECT");
 
 /// A session at whose end the kernel panics.
 fn panics(name: &str, line: &'static str, says: &'static str) -> Case {

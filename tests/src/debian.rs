@@ -7,8 +7,8 @@ const PYTHON: &[&str] = &["python3-minimal"];
 const STRESS: &[&str] = &["stress-ng"];
 /// What stress-ng calls the classes scheduler and interrupt, two seconds of each at once.
 const STRESSORS: &[&str] = &[
-    "stress-ng", "--fork", "1", "--switch", "1", "--sleep", "1", "--timer", "1", "--hrtimers", "1", "--cyclic", "1", "--schedpolicy", "1", "--yield", "1",
-    "--affinity", "1", "--futex", "1", "--mq", "1", "--sem", "1", "--sem-sysv", "1", "--verify", "--timeout", "2",
+    "stress-ng", "--fork", "1", "--switch", "1", "--sleep", "1", "--timer", "1", "--hrtimers", "1", "--cyclic", "1", "--schedpolicy", "1",
+    "--yield", "1", "--affinity", "1", "--futex", "1", "--mq", "1", "--sem", "1", "--sem-sysv", "1", "--verify", "--timeout", "2",
 ];
 
 const BASH: &str = r#"

@@ -2,8 +2,7 @@
 use crate::{Ability, Case, Input, Output};
 
 /// Reads four events, without their times.
-const READ_EVENTS: &str =
-    "(exec </dev/input/event0; echo listening; for i in 1 2 3 4; do dd bs=24 count=1 2>/dev/null; done) | hexdump -v -e '24/1 \"%02x\" \"\\n\"' | cut -c33-";
+const READ_EVENTS: &str = "(exec </dev/input/event0; echo listening; for i in 1 2 3 4; do dd bs=24 count=1 2>/dev/null; done) | hexdump -v -e '24/1 \"%02x\" \"\\n\"' | cut -c33-";
 /// A press and a release of KEY_POWER, each a report.
 const PRESSED: &str = "0100740001000000\r\n0000000000000000\r\n0100740000000000\r\n0000000000000000\r\n";
 

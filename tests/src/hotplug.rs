@@ -46,7 +46,8 @@ for i in 1 2 3; do chrt -d -T 90000000 -D 100000000 -P 100000000 0 sleep 5 & don
 chrt -d -T 90000000 -D 100000000 -P 100000000 0 true 2>/dev/null; echo $?";
 
 const CHCPU: &str = "chcpu -d 1,3; lscpu -e=cpu,online; chcpu -e 1,3; chcpu -d 9; echo $?; chcpu -d 1; chcpu -d 1; chcpu -e 1; cat /sys/devices/system/cpu/online";
-const LISTED: &str = "CPU 1 disabled\nCPU 3 disabled\nCPU ONLINE\n  0    yes\n  1     no\n  2    yes\n  3     no\nCPU 1 enabled\nCPU 3 enabled\n64
+const LISTED: &str =
+    "CPU 1 disabled\nCPU 3 disabled\nCPU ONLINE\n  0    yes\n  1     no\n  2    yes\n  3     no\nCPU 1 enabled\nCPU 3 enabled\n64
 CPU 1 disabled\nCPU 1 is already disabled\nCPU 1 enabled\n0-3\n";
 
 /// CPUs 1 to 7 go and come for `$1` seconds beside hackbench, sleepers, a hog, and a group that is held back. Says how often, and what
@@ -91,10 +92,11 @@ pub const PACKAGES: &[&str] = &["bash", "coreutils", "rt-tests", "util-linux", "
 /// The cases. Bare names are busybox applets, but for those on a root file system of packages.
 pub fn cases() -> Vec<Case> {
     let case = |name: &str, options: &[&str], script, out: &str| {
-        Case::program(name, vec!["sh", "-c", script], 0)
-            .options(&["--timeout", "120"])
-            .options(options)
-            .streams(Input::Empty, Output::Exact(out.to_string()), Output::Any)
+        Case::program(name, vec!["sh", "-c", script], 0).options(&["--timeout", "120"]).options(options).streams(
+            Input::Empty,
+            Output::Exact(out.to_string()),
+            Output::Any,
+        )
     };
     let four = &["--smp", "4"][..];
     let mut load = Case::program("smp/hotplug", vec!["bash", "-c", LOAD, "load", "12"], 0)

@@ -59,9 +59,11 @@ for p in /proc/[0-9]*; do case "$(cat $p/comm 2>/dev/null)" in ksoftirqd/0) echo
 /// The cases. Bare names are busybox applets.
 pub fn cases() -> Vec<Case> {
     let case = |name: &str, script, out: &str| {
-        Case::program(name, vec!["sh", "-c", script], 0)
-            .options(&["--smp", "4", "--timeout", "120"])
-            .streams(Input::Empty, Output::Exact(out.to_string()), Output::Any)
+        Case::program(name, vec!["sh", "-c", script], 0).options(&["--smp", "4", "--timeout", "120"]).streams(
+            Input::Empty,
+            Output::Exact(out.to_string()),
+            Output::Any,
+        )
     };
     vec![
         case("irq/files", LINES, SAID),
@@ -69,6 +71,10 @@ pub fn cases() -> Vec<Case> {
         case("irq/threads", THREADS, "irq/N-uart-pl0\n50 1\n2\nksoftirqd\n").options(&["--append", "threadirqs"]),
         case("irq/queues", QUEUES, QUEUES_SAID),
         case("irq/masks", MASKS, "1 -20\n1 0\n0-3 0\n1-2 0\n2 3\n0-1 3\n2-3 3\n1 -20\n1 0\n"),
-        case("irq/workers", WORKERS, "^kworker/0:[0-9]*\n^kworker/1:[0-9]*\n^kworker/u[0-9]*:[0-9]*\n^kworker/[0-9u]*:[0-9]*[-+][a-z]\n-20\n"),
+        case(
+            "irq/workers",
+            WORKERS,
+            "^kworker/0:[0-9]*\n^kworker/1:[0-9]*\n^kworker/u[0-9]*:[0-9]*\n^kworker/[0-9u]*:[0-9]*[-+][a-z]\n-20\n",
+        ),
     ]
 }

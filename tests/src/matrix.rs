@@ -18,7 +18,12 @@ pub fn cases() -> Vec<Case> {
                         case.options.push("--el2".to_string());
                     }
                     // One of each value, not all pairs, in every run.
-                    let short = [("cortex-a53", "2", "128M", true), ("cortex-a57", "3", "128M", false), ("cortex-a76", "3", "8G", true), ("max", "2", "8G", false)];
+                    let short = [
+                        ("cortex-a53", "2", "128M", true),
+                        ("cortex-a57", "3", "128M", false),
+                        ("cortex-a76", "3", "8G", true),
+                        ("max", "2", "8G", false),
+                    ];
                     case.long = !short.contains(&(cpu, gic, mem, el2));
                     cases.push(case);
                 }

@@ -11,9 +11,9 @@ grep oom_kill /proc/vmstat; rm big; ls | wc -l; ls 1 60000";
 
 /// The cases.
 pub fn cases() -> Vec<Case> {
-    vec![
-        Case::program("memory/dentries-give-way", vec!["sh", "-c", DENTRIES], 0)
-            .options(&["--mem", "128M", "--smp", "1"])
-            .streams(Input::Empty, Output::Exact("0\n0\noom_kill 0\n60001\n1\n60000\n".to_string()), Output::Empty),
-    ]
+    vec![Case::program("memory/dentries-give-way", vec!["sh", "-c", DENTRIES], 0).options(&["--mem", "128M", "--smp", "1"]).streams(
+        Input::Empty,
+        Output::Exact("0\n0\noom_kill 0\n60001\n1\n60000\n".to_string()),
+        Output::Empty,
+    )]
 }

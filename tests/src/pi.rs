@@ -9,7 +9,10 @@ fn script(tty: &'static str) -> Vec<(&'static str, &'static str)> {
         ("tty", tty),
         ("grep -c ^processor /proc/cpuinfo", "\n4\r\n"),
         ("mkdir /tmp/d && echo text >/tmp/d/f && cat /tmp/d/f | rev", "\ntxet\r\n"),
-        ("for i in 0 1 2 3; do taskset -c $i sh -c 'read a </proc/self/stat; set -- $a; shift 38; echo on$1'; done", "on0\r\non1\r\non2\r\non3\r\n"),
+        (
+            "for i in 0 1 2 3; do taskset -c $i sh -c 'read a </proc/self/stat; set -- $a; shift 38; echo on$1'; done",
+            "on0\r\non1\r\non2\r\non3\r\n",
+        ),
         ("sleep 60 &", "\n"),
         ("kill %1; wait %1; echo status=$?", "status=143\r\n"),
         ("a=$(date +%s); sleep 2; echo slept $(($(date +%s) - a))", "slept 2\r\n"),
@@ -29,16 +32,17 @@ exit 9";
 /// The cases. Bare names are busybox applets.
 pub fn cases() -> Vec<Case> {
     let board = |case: Case, board| case.options(&["--board", board]);
-    let timers = |chip: &str| {
-        format!("{chip}\nb6160fdd0918bfe093a0f8073d289d52  -\n{}", "0123456789abcdef\n".repeat(500))
-    };
+    let timers = |chip: &str| format!("{chip}\nb6160fdd0918bfe093a0f8073d289d52  -\n{}", "0123456789abcdef\n".repeat(500));
     vec![
         board(Case::session("pi/raspi3b", script("/dev/ttyAMA0\r\n")), "raspi3b"),
         board(Case::session("pi/raspi3b-mini-uart", script("/dev/ttyS1\r\n")), "raspi3b").options(&["--uart", "1"]),
         // With -no-reboot QEMU ends at a reset.
         board(Case::session("pi/raspi3b-restarts", vec![("reboot -f", "")]), "raspi3b").long(),
-        board(Case::program("pi/raspi3b-program", vec!["sh", "-c", TIMERS], 9), "raspi3b")
-            .streams(Input::Empty, Output::Exact(timers("bcm2836-timer 3")), Output::Empty),
+        board(Case::program("pi/raspi3b-program", vec!["sh", "-c", TIMERS], 9), "raspi3b").streams(
+            Input::Empty,
+            Output::Exact(timers("bcm2836-timer 3")),
+            Output::Empty,
+        ),
         board(Case::session("pi/raspi4b", script("/dev/ttyAMA0\r\n")), "raspi4b").long(),
         board(Case::session("pi/raspi4b-mini-uart", script("/dev/ttyS1\r\n")), "raspi4b").options(&["--uart", "1"]).long(),
         // QEMU itself complains of devices in the tree that it does not model.

@@ -27,21 +27,31 @@ pub fn cases() -> Vec<Case> {
                 .options(&options)
                 .streams(Input::Empty, exact(ZEROS), Output::Empty),
         );
-        all.push(
-            Case::program(&format!("pipes/rounds-{cpus}"), vec!["sh", "-c", ROUNDS], 0)
-                .options(&options)
-                .streams(Input::Empty, exact(&"same\n".repeat(12)), Output::Empty),
-        );
+        all.push(Case::program(&format!("pipes/rounds-{cpus}"), vec!["sh", "-c", ROUNDS], 0).options(&options).streams(
+            Input::Empty,
+            exact(&"same\n".repeat(12)),
+            Output::Empty,
+        ));
     }
-    let library = |name, package| Fixture::Debian(name, package, match name {
-        "libselinux.so.1" => "lib/aarch64-linux-gnu/libselinux.so.1",
-        _ => "usr/lib/aarch64-linux-gnu/libpcre2-8.so.0",
-    });
+    let library = |name, package| {
+        Fixture::Debian(
+            name,
+            package,
+            match name {
+                "libselinux.so.1" => "lib/aarch64-linux-gnu/libselinux.so.1",
+                _ => "usr/lib/aarch64-linux-gnu/libpcre2-8.so.0",
+            },
+        )
+    };
     for (name, option) in [("run/ls-of-coreutils", "-l"), ("run/ls-of-coreutils-context", "-lZ")] {
         all.push(
             // What ls asks about each file (security context, ACL) has an answer that it does not complain about.
             Case::program(name, vec!["./ls", option, "/", "/proc/self", "/dev"], 0)
-                .with(&[Fixture::Debian("ls", "coreutils", "bin/ls"), library("libselinux.so.1", "libselinux1"), library("libpcre2-8.so.0", "libpcre2-8-0")])
+                .with(&[
+                    Fixture::Debian("ls", "coreutils", "bin/ls"),
+                    library("libselinux.so.1", "libselinux1"),
+                    library("libpcre2-8.so.0", "libpcre2-8-0"),
+                ])
                 .streams(Input::Empty, Output::Contains("/proc/self -> "), Output::Empty)
                 .needs(Ability::Dynamic),
         );

@@ -141,10 +141,8 @@ pub fn cases() -> Vec<Case> {
             .on(RT_TESTS)
             .options(&["--icount"]),
         Case::program("sched/rt-tests", vec!["bash", "-c", PROGRAMS], 0).streams(Input::Empty, Output::Empty, Output::Any).on(RT_TESTS),
-        Case::program("sched/policies-by-tools", vec!["sh", "-c", POLICIES], 0).on(&["coreutils", "schedtool", "sed", "util-linux"]).streams(
-            Input::Empty,
-            Output::Exact(TOOLS_SAY.to_string()),
-            Output::Any,
-        ),
+        Case::program("sched/policies-by-tools", vec!["sh", "-c", POLICIES], 0)
+            .on(&["coreutils", "schedtool", "sed", "util-linux"])
+            .streams(Input::Empty, Output::Exact(TOOLS_SAY.to_string()), Output::Any),
     ]
 }

@@ -32,7 +32,10 @@ pub fn cases() -> Vec<Case> {
             "shell/kernel-tasks",
             vec![
                 ("ps | grep -o '[[]ksoftirqd/0.'; ps | grep -o '[[]kswapd0.'", "[ksoftirqd/0]\r\n[kswapd0]\r\n"),
-                (r"pid=$(ps | sed -n 's/^ *\([0-9]*\) .*ksoftirqd.0.$/\1/p'); cut -d' ' -f3,4 /proc/$pid/stat; cat /proc/$pid/statm", "S 2\r\n0 0 0 0 0 0 0\r\n"),
+                (
+                    r"pid=$(ps | sed -n 's/^ *\([0-9]*\) .*ksoftirqd.0.$/\1/p'); cut -d' ' -f3,4 /proc/$pid/stat; cat /proc/$pid/statm",
+                    "S 2\r\n0 0 0 0 0 0 0\r\n",
+                ),
                 ("kill -9 $pid; sleep 0.1; cat /proc/$pid/comm; grep -c . /proc/$pid/maps", "ksoftirqd/0\r\n0\r\n"),
                 ("taskset -p 2 $pid 2>&1 | tail -1", "Invalid argument\r\n"),
                 ("cut -d' ' -f18,41 /proc/$pid/stat", "20 0\r\n"),

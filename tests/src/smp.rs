@@ -42,20 +42,24 @@ kill -9 $P";
 /// What keeps the kernel's own tasks off which CPU, as Debian's Linux has it.
 const FREED: &str = "cd /sys/devices/system/cpu; cat nohz_full isolated cpu0/cpu_capacity
 for p in /proc/[0-9]*; do read name <$p/comm; case $name in kthreadd|khungtaskd|init) echo $name $(grep Cpus_allowed_list $p/status);; esac; done | sort -u";
-const FREED_SAYS: &str = "2-3\n1\n1024\ninit Cpus_allowed_list: 0,2-3\nkhungtaskd Cpus_allowed_list: 0-1\nkthreadd Cpus_allowed_list: 0-1\n";
+const FREED_SAYS: &str =
+    "2-3\n1\n1024\ninit Cpus_allowed_list: 0,2-3\nkhungtaskd Cpus_allowed_list: 0-1\nkthreadd Cpus_allowed_list: 0-1\n";
 
 /// The cases. Bare names are busybox applets.
 pub fn cases() -> Vec<Case> {
     let case = |name: &str, cpus, script, out: &str| {
-        Case::program(name, vec!["sh", "-c", script], 0)
-            .options(&["--smp", cpus, "--timeout", "120"])
-            .streams(Input::Empty, Output::Exact(out.to_string()), Output::Empty)
+        Case::program(name, vec!["sh", "-c", script], 0).options(&["--smp", cpus, "--timeout", "120"]).streams(
+            Input::Empty,
+            Output::Exact(out.to_string()),
+            Output::Empty,
+        )
     };
     vec![
         case("smp/hogs-spread", "4", HOGS, "4\n"),
         case("smp/released-hogs-spread", "2", RELEASED, "0 0 2\n"),
         case("smp/topology", "4", TOPOLOGY, TOLD),
-        case("smp/threads-of-a-core", "8", CORES, "2\n").options(&["--qemu-arg=-smp", "--qemu-arg=8,sockets=1,clusters=1,cores=4,threads=2"]),
+        case("smp/threads-of-a-core", "8", CORES, "2\n")
+            .options(&["--qemu-arg=-smp", "--qemu-arg=8,sockets=1,clusters=1,cores=4,threads=2"]),
         case("smp/nohz-full", "4", FREED, FREED_SAYS).options(&["--append", "nohz_full=2-3 isolcpus=managed_irq,domain,1"]),
         // As many digits as eight CPUs take.
         case("smp/masks", "8", "taskset 1 grep Cpus_allowed: /proc/self/status", "Cpus_allowed:\t01\n"),

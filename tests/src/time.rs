@@ -30,9 +30,11 @@ const CLOCKS_SAID: &str = include_str!("time/clocks.out");
 /// The cases. Bare names are busybox applets.
 pub fn cases() -> Vec<Case> {
     let case = |name: &str, script, out: &str| {
-        Case::program(name, vec!["sh", "-c", script], 0)
-            .options(&["--smp", "2", "--timeout", "120"])
-            .streams(Input::Empty, Output::Exact(out.to_string()), Output::Any)
+        Case::program(name, vec!["sh", "-c", script], 0).options(&["--smp", "2", "--timeout", "120"]).streams(
+            Input::Empty,
+            Output::Exact(out.to_string()),
+            Output::Any,
+        )
     };
     vec![case("time/rtc", RTC, RTC_SAID), case("time/clocks", CLOCKS, CLOCKS_SAID)]
 }

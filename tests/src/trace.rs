@@ -4,8 +4,11 @@ use crate::{Case, Input, Output};
 /// A script in tracefs, which prints `expected`.
 fn script(name: &str, text: &str, expected: &str) -> Case {
     let text = format!("mkdir -p /tmp/t; mount -t tracefs t /tmp/t; cd /tmp/t\n{text}");
-    Case::program(name, vec!["sh", "-c", Box::leak(text.into_boxed_str())], 0)
-        .streams(Input::Empty, Output::Exact(expected.to_string()), Output::Empty)
+    Case::program(name, vec!["sh", "-c", Box::leak(text.into_boxed_str())], 0).streams(
+        Input::Empty,
+        Output::Exact(expected.to_string()),
+        Output::Empty,
+    )
 }
 
 /// Two shells that answer each other through FIFOs on one CPU: each switch begins with whom the one before ended, and both are
@@ -42,7 +45,8 @@ trace-cmd record --nosplice -e sched_switch sleep 0.1 >/dev/null 2>&1 && trace-c
 [ $(grep -c 'sleep-[0-9]* .*sched_switch: *sleep:[0-9]* \[120\] S ==> ' report) -ge 1 ] && echo recorded
 "#;
 
-const TRACE_CMD_SAYS: &str = "shown\nlines\nIndividualsystems:\nirq\nIndividualevents:\nsched\nsched_switch\n0\n0\n(prev_comm == \"sleep\")\nrecorded\n";
+const TRACE_CMD_SAYS: &str =
+    "shown\nlines\nIndividualsystems:\nirq\nIndividualevents:\nsched\nsched_switch\n0\n0\n(prev_comm == \"sleep\")\nrecorded\n";
 
 /// A reservation's wake is measured by its tracer, that of a real-time thread is not.
 const WAKEUP_DL: &str = r#"echo wakeup_dl > current_tracer; chrt -r 10 sleep 0.05; cat tracing_max_latency_ns
@@ -75,7 +79,9 @@ echo 0 > irqlat_blame; cat irqlat_blame"#;
 
 /// A session on one CPU in virtual time, in which `tracer` looks at `crash`.
 fn planted(tracer: &'static str, crash: &'static str, max: &'static str, finds: Vec<(&'static str, &'static str)>) -> Case {
-    let typed = format!("echo {tracer} > current_tracer; sleep 0.2; ls -lR /proc/1 > /tmp/ls 2>&1; echo before $(($(cat tracing_max_latency) < 10000))");
+    let typed = format!(
+        "echo {tracer} > current_tracer; sleep 0.2; ls -lR /proc/1 > /tmp/ls 2>&1; echo before $(($(cat tracing_max_latency) < 10000))"
+    );
     let plant = format!("echo {crash} > /sys/kernel/debug/provoke-crash/DIRECT; echo max $(($(cat tracing_max_latency) / 1000)) ms");
     let mut lines: Vec<(&'static str, &'static str)> = vec![
         ("mkdir -p /sys; mount -t sysfs sysfs /sys; cd /sys/kernel/tracing; cat current_tracer", "nop\r\n"),
@@ -94,13 +100,15 @@ pub fn cases() -> Vec<Case> {
         script("trace/switches-of-a-ping-pong", PING_PONG, "torn 0\nto pong 1\nto ping 1\n").options(&["--smp", "1"]),
         script("trace/pipe-waits", PIPE, "ready\nsteady\n0\nleft\n").options(&["--smp", "2"]),
         script("trace/filters", FILTERS, FILTERS_SAY).options(&["--smp", "2"]),
-        script("trace/wakeup-dl-finds-it", WAKEUP_DL, "0\nmeasured\ntask: sleep policy:6\n").on(&["coreutils", "grep", "mount", "sed", "util-linux"]),
+        script("trace/wakeup-dl-finds-it", WAKEUP_DL, "0\nmeasured\ntask: sleep policy:6\n")
+            .on(&["coreutils", "grep", "mount", "sed", "util-linux"]),
         Case::program("trace/trace-cmd", vec!["sh", "-c", TRACE_CMD], 0)
             .streams(Input::Empty, Output::Exact(TRACE_CMD_SAYS.to_string()), Output::Any)
             .on(&["coreutils", "grep", "mount", "trace-cmd"]),
         script("trace/sites-change-under-load", UNDER_LOAD, "nop\n0\ncounted\n").options(&["--smp", "4"]),
         script("trace/sites-change-beside-hotplug", BESIDE_HOTPLUG, "preemptoff\nnop\n0-3\n").options(&["--smp", "4"]),
-        script("trace/a-late-sample-is-blamed", IRQLAT, "1 1 1 1 1 0 1 9\n5 ms spin_irqs_off\npolls\nthreshold 0\n").options(&["--smp", "1", "--icount"]),
+        script("trace/a-late-sample-is-blamed", IRQLAT, "1 1 1 1 1 0 1 9\n5 ms spin_irqs_off\npolls\nthreshold 0\n")
+            .options(&["--smp", "1", "--icount"]),
         planted("irqsoff", "SPIN_IRQS_OFF", "max 20 ms\r\n", vec![started("lkdtm::spin_irqs_off+0x")]),
         planted("preemptoff", "SPIN_PREEMPT_OFF", "max 20 ms\r\n", vec![started("lkdtm::spin_preempt_off+0x")]),
         planted(

@@ -10,7 +10,8 @@ fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     let text = std::fs::read_to_string(&table).expect("the kernel's table of calls");
     let body = text.split_once("\ncalls! {").expect("the table's macro call").1.split_once("\n}").expect("its end").0;
-    let names: Vec<&str> = body.lines().filter_map(|line| line.trim().split_once(": ")).map(|(name, _)| name).filter(|n| !n.starts_with("//")).collect();
+    let names: Vec<&str> =
+        body.lines().filter_map(|line| line.trim().split_once(": ")).map(|(name, _)| name).filter(|n| !n.starts_with("//")).collect();
     assert!(names.len() > 100, "only {} calls in {table}", names.len());
     let mut code = String::from("/// The calls of the kernel's table.\npub const PRESENT: &[&str] = &[\n");
     for name in &names {

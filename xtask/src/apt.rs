@@ -72,7 +72,9 @@ impl Apt {
             conf.push_str("APT::Sandbox::User \"root\";\n");
         }
         std::fs::write(dir.join("apt.conf"), conf)?;
-        let fresh = std::fs::metadata(apt.dir.join("updated")).and_then(|m| m.modified()).is_ok_and(|t| t.elapsed().is_ok_and(|age| age < LISTS_AGE));
+        let fresh = std::fs::metadata(apt.dir.join("updated"))
+            .and_then(|m| m.modified())
+            .is_ok_and(|t| t.elapsed().is_ok_and(|age| age < LISTS_AGE));
         if !fresh {
             apt.update()?;
         }
@@ -181,12 +183,17 @@ impl Apt {
                     // apt reads no others.
                     _ => continue,
                 };
-                let line = |l: &str| if l.starts_with(old) && !l.starts_with("Types: deb-src") { l.replacen(old, new, 1) } else { l.to_string() };
+                let line =
+                    |l: &str| if l.starts_with(old) && !l.starts_with("Types: deb-src") { l.replacen(old, new, 1) } else { l.to_string() };
                 let name = format!("{number}.{}", if new == "deb-src " { "list" } else { "sources" });
                 std::fs::write(state.join("sources.d").join(name), text.lines().map(|l| line(l) + "\n").collect::<String>())?;
             }
             let s = state.display();
-            let options = [format!("Dir::State::Lists={s}/lists"), format!("Dir::Etc::sourceparts={s}/sources.d"), "Dir::Etc::sourcelist=/dev/null".to_string()];
+            let options = [
+                format!("Dir::State::Lists={s}/lists"),
+                format!("Dir::Etc::sourceparts={s}/sources.d"),
+                "Dir::Etc::sourcelist=/dev/null".to_string(),
+            ];
             let with = |args: &[&str]| {
                 let mut command = self.command("apt-get");
                 options.iter().for_each(|o| _ = command.arg("-o").arg(o));
@@ -199,11 +206,17 @@ impl Apt {
             }
             ui::step(&format!("fetching the source of {package}"), &mut with(&["source", "--download-only", package]))?;
             let of = |name: &str| name.starts_with(&format!("{package}_")) && name.contains(".orig.tar.");
-            let archive = std::fs::read_dir(state.join("fetched"))?.flatten().map(|e| e.path()).find(|p| p.file_name().is_some_and(|n| of(&n.to_string_lossy())));
+            let archive = std::fs::read_dir(state.join("fetched"))?
+                .flatten()
+                .map(|e| e.path())
+                .find(|p| p.file_name().is_some_and(|n| of(&n.to_string_lossy())));
             let archive = archive.with_context(|| format!("apt-get left no source of {package}"))?;
             let temporary = dir.with_extension("tmp");
             std::fs::create_dir_all(&temporary)?;
-            ui::step("unpacking it", Command::new("tar").args(["-x", "--strip-components=1", "--no-same-owner", "-C"]).arg(&temporary).arg("-f").arg(&archive))?;
+            ui::step(
+                "unpacking it",
+                Command::new("tar").args(["-x", "--strip-components=1", "--no-same-owner", "-C"]).arg(&temporary).arg("-f").arg(&archive),
+            )?;
             std::fs::rename(&temporary, &dir)?;
         }
         Ok(dir)
@@ -276,7 +289,12 @@ impl Apt {
 /// Unpacks a .deb's files into a directory, keeping the merged-/usr links that are there.
 pub fn unpack(deb: &Path, to: &Path, patterns: &[&str]) -> Result<()> {
     std::fs::create_dir_all(to)?;
-    let mut source = Command::new("dpkg-deb").arg("--fsys-tarfile").arg(deb).stdout(std::process::Stdio::piped()).spawn().context("cannot start dpkg-deb")?;
+    let mut source = Command::new("dpkg-deb")
+        .arg("--fsys-tarfile")
+        .arg(deb)
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .context("cannot start dpkg-deb")?;
     let pipe = source.stdout.take().context("dpkg-deb without output")?;
     let status = Command::new("tar")
         .args(["-x", "--keep-directory-symlink", "--no-same-owner", "--wildcards", "-C"])
@@ -313,7 +331,10 @@ pub fn rootfs(ctx: &Ctx, packages: &[String], out: &Path) -> Result<()> {
     if std::fs::symlink_metadata(out.join("bin/sh")).is_err() {
         std::os::unix::fs::symlink("dash", out.join("bin/sh"))?;
     }
-    for (path, text) in [("etc/passwd", "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/bin/false\n"), ("etc/group", "root:x:0:\nnogroup:x:65534:\n")] {
+    for (path, text) in [
+        ("etc/passwd", "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/bin/false\n"),
+        ("etc/group", "root:x:0:\nnogroup:x:65534:\n"),
+    ] {
         if !out.join(path).exists() {
             std::fs::write(out.join(path), text)?;
         }

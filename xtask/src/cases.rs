@@ -1,9 +1,9 @@
 //! Drives the cases of `vigil-tests` through `cargo xtask run`, as a user would, two at a time.
 use crate::apt::{Apt, rootfs};
 use crate::ctx::Ctx;
-use crate::{build, initramfs, linux, userland};
 use crate::run::KernelChoice;
 use crate::test::{Tally, line};
+use crate::{build, initramfs, linux, userland};
 use anyhow::{Context, Result, bail};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};

@@ -27,8 +27,22 @@ pub struct Outcome {
 
 fn run(contract: &Path, kernel: KernelChoice, arguments: &[&str]) -> Result<String> {
     let mut command = Command::new("/proc/self/exe");
-    command.args(["run", "--no-build"]).args(OOPS_ENDS).args(["--smp", "2", "--timeout", LIMIT, "--kernel", if kernel == KernelChoice::Linux { "linux" } else { "vigil" }]);
-    let output = command.arg("--").arg(contract).args(arguments).stdin(Stdio::null()).stderr(Stdio::inherit()).output().context("cannot start xtask run")?;
+    command.args(["run", "--no-build"]).args(OOPS_ENDS).args([
+        "--smp",
+        "2",
+        "--timeout",
+        LIMIT,
+        "--kernel",
+        if kernel == KernelChoice::Linux { "linux" } else { "vigil" },
+    ]);
+    let output = command
+        .arg("--")
+        .arg(contract)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .context("cannot start xtask run")?;
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 

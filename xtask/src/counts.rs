@@ -24,7 +24,9 @@ fn versions(ctx: &Ctx) -> Result<Value> {
 /// A fingerprint of the locked versions of what the kernel is linked from (FNV-1a).
 fn lock_hash(ctx: &Ctx) -> String {
     let mut cargo = Command::new("cargo");
-    cargo.args(["tree", "--locked", "--offline", "--package", "vigil-kernel", "--edges", "normal", "--prefix", "none", "--format", "{p} {f}"]);
+    cargo.args([
+        "tree", "--locked", "--offline", "--package", "vigil-kernel", "--edges", "normal", "--prefix", "none", "--format", "{p} {f}",
+    ]);
     cargo.args(["--target", setup::KERNEL_TARGET]).current_dir(&ctx.root);
     let text = cargo.output().map(|o| String::from_utf8_lossy(&o.stdout).into_owned()).unwrap_or_default();
     // Our own crates are named with their directories, which differ from machine to machine.

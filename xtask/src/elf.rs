@@ -129,9 +129,10 @@ fn find_library(name: &str, run_path: &[String], beside: &Path, at: &str, roots:
     if std::fs::read(&host).is_ok_and(|bytes| needs(&bytes).is_ok()) {
         return Some((format!("{at}/{name}"), host));
     }
-    LIBRARY_DIRS.iter().flat_map(|dir| roots.iter().map(move |root| (dir, root))).find_map(|(dir, root)| {
-        inside(&root.join(dir).join(name), roots).map(|host| (format!("/{dir}/{name}"), host))
-    })
+    LIBRARY_DIRS
+        .iter()
+        .flat_map(|dir| roots.iter().map(move |root| (dir, root)))
+        .find_map(|(dir, root)| inside(&root.join(dir).join(name), roots).map(|host| (format!("/{dir}/{name}"), host)))
 }
 
 /// Follows symbolic links of a root directory without leaving the roots: an absolute link starts at each root again.

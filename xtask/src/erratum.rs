@@ -77,10 +77,12 @@ pub fn fix_835769(elf: &[u8], image: &mut [u8], base: u64) -> Result<usize> {
             _ => {}
         }
     }
-    let place = |name: &[u8]| named.get(name).copied().with_context(|| format!("the kernel has no symbol {}", String::from_utf8_lossy(name)));
+    let place =
+        |name: &[u8]| named.get(name).copied().with_context(|| format!("the kernel has no symbol {}", String::from_utf8_lossy(name)));
     let end = place(b"_etext")?;
     let ends = marks.keys().skip(1).copied().chain([end]).collect::<Vec<_>>();
-    let code: Vec<_> = marks.iter().zip(ends).filter(|((at, is_code), to)| **is_code && **at < end && *to <= end).map(|((at, _), to)| *at..to).collect();
+    let code: Vec<_> =
+        marks.iter().zip(ends).filter(|((at, is_code), to)| **is_code && **at < end && *to <= end).map(|((at, _), to)| *at..to).collect();
     // Neighbouring pieces are one: a sequence may begin in the one and end in the other.
     let mut pieces: Vec<Range<usize>> = Vec::new();
     for piece in code {

@@ -1,9 +1,9 @@
 //! From the linked kernel to the `Image`: PT_LOAD segments laid out flat, symbol table filled in.
 use crate::{erratum, ui};
 use anyhow::{Context, Result, bail};
+use object::Endianness;
 use object::elf::{FileHeader64, PT_LOAD, SHT_SYMTAB, STT_FUNC, STT_NOTYPE, STT_OBJECT};
 use object::read::elf::{FileHeader, ProgramHeader, SectionHeader, Sym};
-use object::Endianness;
 
 const KALLSYMS_MAGIC: u32 = 0x4b53_594d;
 
@@ -21,7 +21,8 @@ struct Symbol {
 pub fn flatten(elf: &[u8]) -> Result<Vec<u8>> {
     let header = FileHeader64::<Endianness>::parse(elf).context("the kernel is not a 64-bit ELF")?;
     let endian = header.endian()?;
-    let segments: Vec<_> = header.program_headers(endian, elf)?.iter().filter(|s| s.p_type(endian) == PT_LOAD && s.p_memsz(endian) > 0).collect();
+    let segments: Vec<_> =
+        header.program_headers(endian, elf)?.iter().filter(|s| s.p_type(endian) == PT_LOAD && s.p_memsz(endian) > 0).collect();
     let base = segments.iter().map(|s| s.p_vaddr(endian)).min().context("the kernel has nothing to load")?;
     let mut image = Vec::new();
     for segment in &segments {
@@ -48,7 +49,12 @@ pub fn flatten(elf: &[u8]) -> Result<Vec<u8>> {
         let name = symbol.name(endian, table.strings()).unwrap_or_default();
         let address = symbol.st_value(endian);
         let inside = address >= base && address - base <= image.len() as u64;
-        if name.is_empty() || name.starts_with(b"$") || symbol.is_undefined(endian) || !inside || ![STT_FUNC, STT_OBJECT, STT_NOTYPE].contains(&kind) {
+        if name.is_empty()
+            || name.starts_with(b"$")
+            || symbol.is_undefined(endian)
+            || !inside
+            || ![STT_FUNC, STT_OBJECT, STT_NOTYPE].contains(&kind)
+        {
             continue;
         }
         let name = format!("{:#}", rustc_demangle::demangle(&String::from_utf8_lossy(name)));

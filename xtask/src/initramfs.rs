@@ -98,7 +98,8 @@ fn applets(busybox: &[u8]) -> Vec<String> {
 pub fn add_program(ctx: &Ctx, tree: &mut Tree, name: &str, rootfs: Option<&Path>, env: &mut Vec<String>) -> Result<String> {
     let host = PathBuf::from(name);
     if !host.exists() && !name.contains('/') {
-        let found = ["/bin", "/usr/bin", "/sbin", "/usr/sbin", "/usr/local/bin"].iter().map(|dir| format!("{dir}/{name}")).find(|p| tree.has(p));
+        let found =
+            ["/bin", "/usr/bin", "/sbin", "/usr/sbin", "/usr/local/bin"].iter().map(|dir| format!("{dir}/{name}")).find(|p| tree.has(p));
         if let Some(path) = found {
             return Ok(path);
         }

@@ -33,7 +33,10 @@ pub fn fetch(ctx: &Ctx, rt: bool) -> Result<Linux> {
     let apt = Apt::new(ctx)?;
     let package = apt.linux_image(rt)?;
     let release = package.trim_start_matches("linux-image-").to_string();
-    let dir = apt.unpacked_part(&package, &["./boot/vmlinuz*", "*/kernel/drivers/virtio/*", "*/char/virtio_console.ko", "*/block/virtio_blk.ko", "*/hw_random/*"])?;
+    let dir = apt.unpacked_part(
+        &package,
+        &["./boot/vmlinuz*", "*/kernel/drivers/virtio/*", "*/char/virtio_console.ko", "*/block/virtio_blk.ko", "*/hw_random/*"],
+    )?;
     let input = apt.unpacked_as(&package, "-input", &["*/input/evdev.ko", "*/keyboard/gpio_keys.ko"])?;
     Ok(Linux { image: dir.join(format!("boot/vmlinuz-{release}")), release, dir, input })
 }

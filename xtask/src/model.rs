@@ -39,7 +39,12 @@ pub fn check(ctx: &Ctx) -> Result<Tally> {
 
 /// The mutants that a model knows: the words behind `#ifdef MUTANT_` and `#ifndef MUTANT_`.
 fn mutants(text: &str) -> Vec<&str> {
-    let mut names: Vec<&str> = text.lines().filter_map(|l| l.strip_prefix("#ifdef ").or(l.strip_prefix("#ifndef "))).map(str::trim).filter(|n| n.starts_with("MUTANT_")).collect();
+    let mut names: Vec<&str> = text
+        .lines()
+        .filter_map(|l| l.strip_prefix("#ifdef ").or(l.strip_prefix("#ifndef ")))
+        .map(str::trim)
+        .filter(|n| n.starts_with("MUTANT_"))
+        .collect();
     names.sort_unstable();
     names.dedup();
     names

@@ -64,7 +64,10 @@ impl Mutant {
                 bail!(wrong());
             }
         }
-        ensure!(!mutant.guarantee.is_empty() && !mutant.test.is_empty() && !mutant.changes.is_empty(), "guarantee, test or change is missing");
+        ensure!(
+            !mutant.guarantee.is_empty() && !mutant.test.is_empty() && !mutant.changes.is_empty(),
+            "guarantee, test or change is missing"
+        );
         Ok(mutant)
     }
 
@@ -77,7 +80,11 @@ impl Mutant {
     fn cargo(&self, bed: &Bed, patience: u32) -> Command {
         // The tests go with cargo, as a group, when the time is over.
         let mut cargo = Command::new("timeout");
-        cargo.args(["--kill-after=5", &patience.to_string(), "cargo", "test"]).current_dir(&bed.tree).env("CARGO_TERM_COLOR", "never").env_remove("RUSTFLAGS");
+        cargo
+            .args(["--kill-after=5", &patience.to_string(), "cargo", "test"])
+            .current_dir(&bed.tree)
+            .env("CARGO_TERM_COLOR", "never")
+            .env_remove("RUSTFLAGS");
         let target = if self.loom {
             cargo.arg("--release").env("RUSTFLAGS", "--cfg loom").env("LOOM_MAX_PREEMPTIONS", "2");
             cargo.env("CARGO_PROFILE_RELEASE_LTO", "off").env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");
@@ -106,7 +113,12 @@ impl Mutant {
 /// `text` with the old lines of `change`, which must occur once, replaced by the new ones.
 fn replace(text: &str, change: &Change) -> Result<String> {
     let lines: Vec<&str> = text.lines().collect();
-    let at: Vec<usize> = lines.windows(change.old.len()).enumerate().filter(|(_, w)| w.iter().zip(&change.old).all(|(l, o)| l.trim() == o)).map(|(i, _)| i).collect();
+    let at: Vec<usize> = lines
+        .windows(change.old.len())
+        .enumerate()
+        .filter(|(_, w)| w.iter().zip(&change.old).all(|(l, o)| l.trim() == o))
+        .map(|(i, _)| i)
+        .collect();
     ensure!(at.len() == 1, "these lines are there {} times", at.len());
     let new = change.new.iter().map(String::as_str);
     let mut out: Vec<&str> = lines[..at[0]].to_vec();

@@ -153,7 +153,10 @@ pub fn run(ctx: &Ctx, args: &RunArgs) -> Result<i32> {
     append = format!("{append} {}", args.machine.append.join(" "));
     qemu.arg("-kernel").arg(image).arg("-initrd").arg(initrd).args(["-append", append.trim()]);
     if args.machine.gdb {
-        ui::say(&format!("waiting for gdb: gdb-multiarch {} -ex 'target remote :1234'", ctx.target.join("kernel/aarch64-unknown-none-softfloat/release/vigil").display()));
+        ui::say(&format!(
+            "waiting for gdb: gdb-multiarch {} -ex 'target remote :1234'",
+            ctx.target.join("kernel/aarch64-unknown-none-softfloat/release/vigil").display()
+        ));
     }
 
     if !program && terminal {

@@ -114,7 +114,10 @@ mod tests {
     fn results_and_figures_are_found_in_a_log() {
         let report = parse(LOG);
         assert_eq!(report.tests.iter().map(|(name, ok, _)| (name.as_str(), *ok)).collect::<Vec<_>>(), [("spin", true), ("parks", false)]);
-        assert_eq!((report.figure("spin", "worst"), report.figure("spin", "wakes"), report.figure("parks", "damaged")), (Some(1550), Some(300), Some(1)));
+        assert_eq!(
+            (report.figure("spin", "worst"), report.figure("spin", "wakes"), report.figure("parks", "damaged")),
+            (Some(1550), Some(300), Some(1))
+        );
         assert!(!report.good());
     }
 

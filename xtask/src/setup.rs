@@ -162,7 +162,8 @@ pub fn apt_install(packages: &[&str]) -> Result<()> {
     let list = packages.join(" ");
     let by_hand = format!("apt-get install -y --no-install-recommends {list}");
     let root = rustix::process::geteuid().is_root();
-    let sudo = !root && Command::new("sudo").args(["-n", "true"]).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|s| s.success());
+    let sudo =
+        !root && Command::new("sudo").args(["-n", "true"]).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|s| s.success());
     if !found("apt-get") || !(root || sudo) {
         bail!("{list} is missing and may not be installed from here; run this once:\n    sudo {by_hand}");
     }

@@ -79,7 +79,12 @@ pub enum End {
 }
 
 /// Copies a port to `output` in a thread until the end mark `nonce` or until QEMU is gone; `on_end` hears how it ended.
-pub fn drain(mut port: UnixStream, mut output: impl Write + Send + 'static, nonce: &str, on_end: impl FnOnce(End) + Send + 'static) -> JoinHandle<()> {
+pub fn drain(
+    mut port: UnixStream,
+    mut output: impl Write + Send + 'static,
+    nonce: &str,
+    on_end: impl FnOnce(End) + Send + 'static,
+) -> JoinHandle<()> {
     let nonce = nonce.as_bytes().to_vec();
     std::thread::spawn(move || {
         let mut pending = Vec::new();

@@ -53,7 +53,11 @@ impl Tally {
 
 /// The cases of the crate `vigil-tests` that shall run, and how many wait for the kernel.
 pub fn select(filter: Option<&str>, long: bool, kernel: KernelChoice) -> (Vec<Case>, usize) {
-    let wanted = |case: &Case| filter.is_none_or(|f| f == "qemu" || case.name.contains(f)) && (long || !case.long) && (kernel == KernelChoice::Vigil || !["crash/", "pi/"].iter().any(|own| case.name.starts_with(own)));
+    let wanted = |case: &Case| {
+        filter.is_none_or(|f| f == "qemu" || case.name.contains(f))
+            && (long || !case.long)
+            && (kernel == KernelChoice::Vigil || !["crash/", "pi/"].iter().any(|own| case.name.starts_with(own)))
+    };
     let (ready, waiting): (Vec<Case>, Vec<Case>) =
         vigil_tests::cases().into_iter().filter(wanted).partition(|c| kernel == KernelChoice::Linux || ABILITIES.contains(&c.needs));
     (ready, waiting.len())
@@ -81,7 +85,9 @@ pub fn test(ctx: &Ctx, args: &TestArgs) -> Result<i32> {
     }
     let on_vigil = args.kernel == KernelChoice::Vigil;
     if on_vigil && group("host") {
+        tally.add(format(ctx));
         tally.add(host(ctx, None));
+        tally.add(programs(ctx));
     }
     if on_vigil && group("loom") {
         tally.add(loom(ctx));
@@ -130,7 +136,16 @@ pub fn test(ctx: &Ctx, args: &TestArgs) -> Result<i32> {
 
 /// The tests inside the kernel, in a minute or two; `cargo xtask accept core-preempt` runs the same for longer.
 fn inside(ctx: &Ctx) -> Tally {
-    let runs = [("spin", false, "spin:200,rcu:5000", 1, Pace::Exact), ("rcu", true, "rcu:5000,rcu-stall", 2, Pace::Free), ("parks", true, "parks:5000", 4, Pace::Free), ("parks-single", true, "parks:2000", 4, Pace::Single), ("irq-faults", false, "irq-faults:100", 2, Pace::Free), ("irq-storm", false, "irq-storm:50", 4, Pace::Exact), ("deadlocks", true, "lockdep", 1, Pace::Exact), ("torture", true, "torture:6", 4, Pace::Free)];
+    let runs = [
+        ("spin", false, "spin:200,rcu:5000", 1, Pace::Exact),
+        ("rcu", true, "rcu:5000,rcu-stall", 2, Pace::Free),
+        ("parks", true, "parks:5000", 4, Pace::Free),
+        ("parks-single", true, "parks:2000", 4, Pace::Single),
+        ("irq-faults", false, "irq-faults:100", 2, Pace::Free),
+        ("irq-storm", false, "irq-storm:50", 4, Pace::Exact),
+        ("deadlocks", true, "lockdep", 1, Pace::Exact),
+        ("torture", true, "torture:6", 4, Pace::Free),
+    ];
     let mut tally = Tally::default();
     for (name, debug, tests, cpus, pace) in runs {
         let start = Instant::now();
@@ -191,6 +206,34 @@ fn repeat_by(name: &str) -> String {
     }
 }
 
+/// Whether `cargo fmt` would change anything (rustfmt.toml); says so and counts nothing where there is no rustfmt.
+fn format(ctx: &Ctx) -> Tally {
+    let fmt = |dir: &str, args: &[&str]| ui::capture(Command::new("cargo").arg("fmt").args(args).current_dir(ctx.root.join(dir)));
+    if !fmt(".", &["--version"]).is_ok_and(|(ok, _)| ok) {
+        ui::say("the format of the sources is not checked: there is no rustfmt (rustup component add rustfmt)");
+        return Tally::default();
+    }
+    let odd: Vec<String> = [".", "userland"]
+        .into_iter()
+        .filter_map(|dir| match fmt(dir, &["--all", "--check", "--", "-l"]) {
+            Ok((true, _)) => None,
+            Ok((false, text)) => Some(text),
+            Err(error) => Some(format!("{error:#}")),
+        })
+        .collect();
+    if !odd.is_empty() {
+        ui::say(&format!("cargo fmt --all, here or in userland, would change\n{}", odd.concat()));
+    }
+    line(odd.is_empty(), "host/format", None)
+}
+
+/// Host tests of the programs for the guest that have any.
+fn programs(ctx: &Ctx) -> Tally {
+    let mut cargo = Command::new("cargo");
+    cargo.args(["test", "--package", "vigil-irqlat", "--target-dir"]).arg(ctx.target.join("userland/host"));
+    cargo_test("programs", cargo.current_dir(ctx.root.join("userland")))
+}
+
 /// `cargo test` of the workspace.
 fn host(ctx: &Ctx, word: Option<&str>) -> Tally {
     let mut cargo = Command::new("cargo");
@@ -228,7 +271,14 @@ fn cargo_test(name: &str, cargo: &mut Command) -> Tally {
     };
     let mut tally = Tally::default();
     for result in text.lines().filter_map(|l| l.trim().strip_prefix("test result: ")) {
-        let count = |word: &str| result.split(|c: char| !c.is_alphanumeric()).collect::<Vec<_>>().windows(2).find(|w| w[1] == word).and_then(|w| w[0].parse().ok());
+        let count = |word: &str| {
+            result
+                .split(|c: char| !c.is_alphanumeric())
+                .collect::<Vec<_>>()
+                .windows(2)
+                .find(|w| w[1] == word)
+                .and_then(|w| w[0].parse().ok())
+        };
         tally.passed += count("passed").unwrap_or(0);
         tally.failed += count("failed").unwrap_or(0);
     }
@@ -239,7 +289,13 @@ fn cargo_test(name: &str, cargo: &mut Command) -> Tally {
     if !ok {
         println!("        to repeat: cargo xtask test {name}");
     }
-    println!("{}  {name}: {} passed, {} failed  ({:.1} s)", if ok { "ok    " } else { "FAILED" }, tally.passed, tally.failed, start.elapsed().as_secs_f32());
+    println!(
+        "{}  {name}: {} passed, {} failed  ({:.1} s)",
+        if ok { "ok    " } else { "FAILED" },
+        tally.passed,
+        tally.failed,
+        start.elapsed().as_secs_f32()
+    );
     tally
 }
 

@@ -43,12 +43,8 @@ pub fn step(what: &str, command: &mut Command) -> Result<String> {
 pub fn capture(command: &mut Command) -> Result<(bool, String)> {
     let (mut reader, writer) = std::io::pipe()?;
     let name = command.get_program().to_string_lossy().into_owned();
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(writer.try_clone()?)
-        .stderr(writer)
-        .spawn()
-        .with_context(|| format!("cannot start {name}"))?;
+    let mut child =
+        command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer).spawn().with_context(|| format!("cannot start {name}"))?;
     // The command keeps its copies of the pipe's writing end until it is given others.
     command.stdout(Stdio::null()).stderr(Stdio::null());
     let mut text = Vec::new();

@@ -18,7 +18,11 @@ pub fn program(ctx: &Ctx, package: &str, binary: &str) -> Result<PathBuf> {
     let linker = directory.join("ld.lld");
     write_linker(&linker, &libc, &gcc)?;
 
-    let mut flags = format!("-Ctarget-feature=+crt-static -Crelocation-model=static -Clinker-flavor=ld.lld -Lnative={} -Lnative={}", libc.display(), gcc.display());
+    let mut flags = format!(
+        "-Ctarget-feature=+crt-static -Crelocation-model=static -Clinker-flavor=ld.lld -Lnative={} -Lnative={}",
+        libc.display(),
+        gcc.display()
+    );
     let rustup = setup::user_target_of_rustup();
     let mut cargo = if rustup {
         Command::new("cargo")

@@ -103,9 +103,7 @@ mod tests {
                     .node("cpu-map", |b| {
                         b.node("socket0", |b| {
                             b.node("cluster0", |b| {
-                                b.node("core0", |b| {
-                                    b.node("thread0", |b| b.cells("cpu", &[1])).node("thread1", |b| b.cells("cpu", &[2]))
-                                })
+                                b.node("core0", |b| b.node("thread0", |b| b.cells("cpu", &[1])).node("thread1", |b| b.cells("cpu", &[2])))
                             })
                         })
                         .node("socket1", |b| b.node("core0", |b| b.cells("cpu", &[3])))
@@ -138,9 +136,8 @@ mod tests {
 
     #[test]
     fn a_map_that_names_nobody_is_none() {
-        let blob = Blob::new().node("", |b| {
-            b.node("cpus", |b| b.node("cpu-map", |b| b.node("cluster0", |b| b.node("core0", |b| b.cells("cpu", &[77])))))
-        });
+        let blob = Blob::new()
+            .node("", |b| b.node("cpus", |b| b.node("cpu-map", |b| b.node("cluster0", |b| b.node("core0", |b| b.cells("cpu", &[77]))))));
         let blob = blob.finish();
         assert_eq!(places(blob.bytes()), []);
     }

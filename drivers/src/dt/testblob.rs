@@ -65,8 +65,7 @@ impl Blob {
         let struct_off = reserve_off + 16 * (self.reserve.len() + 1);
         let strings_off = struct_off + self.structure.len();
         let total = strings_off + self.strings.len();
-        let header =
-            [0xd00d_feed, total, struct_off, strings_off, reserve_off, 17, 16, 0, self.strings.len(), self.structure.len()];
+        let header = [0xd00d_feed, total, struct_off, strings_off, reserve_off, 17, 16, 0, self.strings.len(), self.structure.len()];
         let mut out: Vec<u8> = header.iter().flat_map(|&w| (w as u32).to_be_bytes()).collect();
         for (base, size) in self.reserve.iter().chain([&(0, 0)]) {
             out.extend_from_slice(&base.to_be_bytes());
@@ -124,8 +123,7 @@ pub(crate) fn board() -> Aligned {
                 })
                 .node("aliases", |b| b.strings("serial0", &["/soc/apb@c0000000/serial@1000"]))
                 .node("memory@40000000", |b| {
-                    b.strings("device_type", &["memory"])
-                        .cells("reg", &[0, 0x4000_0000, 0, 0x2000_0000, 1, 0, 0, 0x1000_0000, 2, 0, 0, 0])
+                    b.strings("device_type", &["memory"]).cells("reg", &[0, 0x4000_0000, 0, 0x2000_0000, 1, 0, 0, 0x1000_0000, 2, 0, 0, 0])
                 })
                 .node("reserved-memory", |b| {
                     b.cells("#address-cells", &[2])
@@ -133,18 +131,14 @@ pub(crate) fn board() -> Aligned {
                         .bytes("ranges", &[])
                         .node("secure@4a000000", |b| b.cells("reg", &[0, 0x4a00_0000, 0, 0x10_0000]).bytes("no-map", &[]))
                         .node("frame@4b000000", |b| b.cells("reg", &[0, 0x4b00_0000, 0, 0x8000]))
-                        .node("gone@4c000000", |b| {
-                            b.cells("reg", &[0, 0x4c00_0000, 0, 0x8000]).strings("status", &["disabled"])
-                        })
+                        .node("gone@4c000000", |b| b.cells("reg", &[0, 0x4c00_0000, 0, 0x8000]).strings("status", &["disabled"]))
                 })
                 .node("psci", |b| b.strings("compatible", &["arm,psci-1.0", "arm,psci-0.2"]).strings("method", &["hvc"]))
                 .node("cpus", |b| {
                     b.cells("#address-cells", &[1])
                         .cells("#size-cells", &[0])
                         .node("cpu-map", |b| b)
-                        .node("cpu@0", |b| {
-                            b.strings("device_type", &["cpu"]).cells("reg", &[0]).strings("enable-method", &["psci"])
-                        })
+                        .node("cpu@0", |b| b.strings("device_type", &["cpu"]).cells("reg", &[0]).strings("enable-method", &["psci"]))
                         .node("cpu@1", |b| {
                             b.strings("device_type", &["cpu"])
                                 .cells("reg", &[0x101])

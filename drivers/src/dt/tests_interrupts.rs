@@ -21,7 +21,10 @@ fn tree_with_maps() -> Aligned {
                 .cells("#size-cells", &[2])
                 .cells("interrupt-parent", &[1])
                 .node("intc@0", |b| {
-                    b.cells("phandle", &[1]).cells("#interrupt-cells", &[3]).cells("#address-cells", &[2]).bytes("interrupt-controller", &[])
+                    b.cells("phandle", &[1])
+                        .cells("#interrupt-cells", &[3])
+                        .cells("#address-cells", &[2])
+                        .bytes("interrupt-controller", &[])
                 })
                 .node("pcie@10", |b| {
                     b.cells("#address-cells", &[3])
@@ -40,9 +43,14 @@ fn tree_with_maps() -> Aligned {
                         .cells("#interrupt-cells", &[1])
                         .cells("interrupt-map", &[5, 3, 6, 7, 1, 0, 0, 1, 11, 8])
                 })
-                .node("passes", |b| b.cells("phandle", &[3]).cells("#address-cells", &[0]).cells("#interrupt-cells", &[1]).cells("interrupt-parent", &[2]))
+                .node("passes", |b| {
+                    b.cells("phandle", &[3]).cells("#address-cells", &[0]).cells("#interrupt-cells", &[1]).cells("interrupt-parent", &[2])
+                })
                 .node("loop", |b| {
-                    b.cells("phandle", &[4]).cells("#address-cells", &[0]).cells("#interrupt-cells", &[1]).cells("interrupt-map", &[1, 4, 1])
+                    b.cells("phandle", &[4])
+                        .cells("#address-cells", &[0])
+                        .cells("#interrupt-cells", &[1])
+                        .cells("interrupt-map", &[1, 4, 1])
                 })
                 .node("device", |b| b.cells("interrupts-extended", &[2, 7, 3, 7, 4, 1, 2, 8]))
         })

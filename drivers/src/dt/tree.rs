@@ -17,8 +17,7 @@ pub(super) struct Visit<'a> {
 /// Visits every node of the blob, parents before children, without recursion.
 pub(super) fn walk<'a>(dtb: &Dtb<'a>, mut f: impl FnMut(Visit<'a>) -> Result<(), DtError>) -> Result<(), DtError> {
     let root = dtb.root()?;
-    let mut stack: [Option<fdt::nodes::NodeChildrenIter<'a, super::validate::Mode<'a>>>; MAX_DEPTH] =
-        [const { None }; MAX_DEPTH];
+    let mut stack: [Option<fdt::nodes::NodeChildrenIter<'a, super::validate::Mode<'a>>>; MAX_DEPTH] = [const { None }; MAX_DEPTH];
     f(Visit { node: root, depth: 0 })?;
     let children = |n: &RawNode<'a>| n.children().map(|c| c.iter()).map_err(|_| DtError::Structure);
     stack[0] = Some(children(&root)?);

@@ -89,7 +89,8 @@ pub fn register(chip: &'static dyn GpioChip, node: Node<'_>) -> Result<&'static 
     let mut lines = KVec::new();
     lines.try_reserve_exact(chip.lines() as usize)?;
     // Empty strings count: they are lines without a name.
-    let mut names = node.prop("gpio-line-names").unwrap_or(&[]).split(|&byte| byte == 0).map(|name| core::str::from_utf8(name).unwrap_or(""));
+    let mut names =
+        node.prop("gpio-line-names").unwrap_or(&[]).split(|&byte| byte == 0).map(|name| core::str::from_utf8(name).unwrap_or(""));
     for offset in 0..chip.lines() {
         let name = leak(names.next().unwrap_or(""))?;
         let settings = Settings { output: chip.is_output(offset), ..Settings::default() };

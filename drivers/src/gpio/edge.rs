@@ -3,8 +3,8 @@
 //! A line's [`IrqAction`] lives as long as its chip, for ever; what comes and goes is its listener, under the line's lock. So nothing that
 //! walks the handlers of an interrupt can meet memory that is gone.
 
-use super::controller::{Controller, Line};
 use super::Edges;
+use super::controller::{Controller, Line};
 use crate::irq::{self, IrqAction, IrqFlags, IrqReturn, Trigger, Virq};
 use vigil_abi::Errno;
 use vigil_executor::arch::counter;
@@ -95,7 +95,13 @@ impl Controller {
     /// `/proc/interrupts`; others are `gpio`, because names of interrupts must last.
     ///
     /// Errors: EINVAL for no edges; EBUSY when somebody listens; ENXIO when the chip raises no interrupts; those of its domain; ENOMEM.
-    pub fn listen(&'static self, line: u32, edges: Edges, listener: KArc<dyn EdgeListener>, name: Option<&'static str>) -> Result<(), Errno> {
+    pub fn listen(
+        &'static self,
+        line: u32,
+        edges: Edges,
+        listener: KArc<dyn EdgeListener>,
+        name: Option<&'static str>,
+    ) -> Result<(), Errno> {
         let l = self.line(line)?;
         let action = name.map_or(Ok(&l.action), |name| named(l, name))?;
         let active_low = l.state.lock_irq().settings.active_low;

@@ -138,9 +138,13 @@ fn an_output_begins_with_its_level() {
 
 #[test]
 fn each_trigger_raises_what_it_says() {
-    for (trigger, rising, falling) in
-        [(Trigger::EdgeRising, 1, 0), (Trigger::EdgeFalling, 0, 1), (Trigger::EdgeBoth, 1, 1), (Trigger::LevelHigh, 5, 0), (Trigger::LevelLow, 0, 5)]
-    {
+    for (trigger, rising, falling) in [
+        (Trigger::EdgeRising, 1, 0),
+        (Trigger::EdgeFalling, 0, 1),
+        (Trigger::EdgeBoth, 1, 1),
+        (Trigger::LevelHigh, 5, 0),
+        (Trigger::LevelLow, 0, 5),
+    ] {
         let (registers, chip) = chip();
         let low_at_rest = trigger == Trigger::LevelLow;
         registers.set(6, low_at_rest);

@@ -70,12 +70,7 @@ impl IrqAction {
     /// # Safety
     /// `handler` can be called with `dev` on any CPU, in a hard interrupt, from the request of the line until
     /// [`super::free_irq`] returns.
-    pub const unsafe fn new(
-        name: &'static str,
-        handler: fn(Virq, *const ()) -> IrqReturn,
-        dev: *const (),
-        flags: IrqFlags,
-    ) -> Self {
+    pub const unsafe fn new(name: &'static str, handler: fn(Virq, *const ()) -> IrqReturn, dev: *const (), flags: IrqFlags) -> Self {
         IrqAction { name, handler, dev, flags, next: AtomicPtr::new(null_mut()) }
     }
 

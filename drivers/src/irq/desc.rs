@@ -5,7 +5,10 @@ use super::domain::{Flow, IrqDomain};
 use super::resend::resend;
 use super::{IrqAction, IrqFlags, NR_IRQS, Trigger, Virq};
 use core::ptr::null_mut;
-use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, Ordering::{Acquire, Relaxed, SeqCst}};
+use core::sync::atomic::{
+    AtomicPtr, AtomicU8, AtomicU32,
+    Ordering::{Acquire, Relaxed, SeqCst},
+};
 use vigil_abi::Errno;
 use vigil_executor::arch::store_counter;
 use vigil_executor::cpu::{CpuId, CpuMask, MAX_CPUS};

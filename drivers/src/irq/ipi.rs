@@ -30,15 +30,8 @@ const KINDS: usize = 7;
 
 impl Ipi {
     /// All of them, in the order of `/proc/interrupts`.
-    pub const ALL: [Ipi; KINDS] = [
-        Ipi::Reschedule,
-        Ipi::CallFunction,
-        Ipi::Stop,
-        Ipi::CrashStop,
-        Ipi::TimerBroadcast,
-        Ipi::IrqWork,
-        Ipi::WakeUp,
-    ];
+    pub const ALL: [Ipi; KINDS] =
+        [Ipi::Reschedule, Ipi::CallFunction, Ipi::Stop, Ipi::CrashStop, Ipi::TimerBroadcast, Ipi::IrqWork, Ipi::WakeUp];
 
     /// Its description in `/proc/interrupts`, as Linux has it.
     pub const fn description(self) -> &'static str {

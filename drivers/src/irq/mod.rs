@@ -25,8 +25,8 @@ mod flow;
 mod ipi;
 mod manage;
 mod resend;
-mod thread;
 mod spurious;
+mod thread;
 
 #[cfg(test)]
 mod tests;
@@ -38,11 +38,12 @@ pub use desc::{IrqInfo, for_each_desc, info, line_of_counter, spurious_count};
 pub use domain::{Flow, IrqChip, IrqDomain, map_dt, register_domain};
 pub use flow::handle_domain_irq;
 pub(crate) use flow::handle_root;
-pub(crate) use ipi::{handle_ipi, set_ipi_sender};
 pub use ipi::{Ipi, ipi_count, ipi_of_counter, send_ipi, set_ipi_handler};
+pub(crate) use ipi::{handle_ipi, set_ipi_sender};
 pub use manage::{
-    default_affinity, disable_hardirq, disable_irq, disable_irq_nosync, disable_percpu_irq, enable_irq, enable_percpu_irq, free_irq, leave_cpu,
-    request_irq, request_percpu_irq, retrigger, set_affinity, set_default_affinity, set_first_affinity, set_type, synchronize_hardirq, synchronize_irq,
+    default_affinity, disable_hardirq, disable_irq, disable_irq_nosync, disable_percpu_irq, enable_irq, enable_percpu_irq, free_irq,
+    leave_cpu, request_irq, request_percpu_irq, retrigger, set_affinity, set_default_affinity, set_first_affinity, set_type,
+    synchronize_hardirq, synchronize_irq,
 };
 pub(crate) use spurious::note_spurious;
 pub use spurious::{Reporter, in_window, no_debug, set_reporter};

@@ -12,7 +12,10 @@
 use super::manage::{hang, line, unhang};
 use super::{IrqAction, IrqFlags, IrqReturn, Virq, disable_hardirq, disable_irq_nosync, enable_irq};
 use core::ptr::{from_ref, null};
-use core::sync::atomic::{AtomicBool, Ordering::{Acquire, Relaxed, Release, SeqCst}};
+use core::sync::atomic::{
+    AtomicBool,
+    Ordering::{Acquire, Relaxed, Release, SeqCst},
+};
 use vigil_abi::Errno;
 use vigil_executor::arch;
 use vigil_executor::class::Params;
@@ -99,7 +102,15 @@ pub(super) fn force(virq: Virq, action: &'static IrqAction) -> Result<(), Errno>
     make(virq, action.name, None, action.handler, action.dev, action.flags | IrqFlags::ONESHOT, true).map(|_| ())
 }
 
-fn make(virq: Virq, name: &'static str, primary: Option<Handler>, function: Handler, dev: *const (), flags: IrqFlags, forced: bool) -> Result<&'static IrqThread, Errno> {
+fn make(
+    virq: Virq,
+    name: &'static str,
+    primary: Option<Handler>,
+    function: Handler,
+    dev: *const (),
+    flags: IrqFlags,
+    forced: bool,
+) -> Result<&'static IrqThread, Errno> {
     // SAFETY: `enter` is called with the address of the thread's own structure, which is there until it is off the line.
     let action = unsafe { IrqAction::new(name, enter, null(), flags | IrqFlags::THREAD) };
     let made = IrqThread {
@@ -153,7 +164,8 @@ pub async fn free_threaded_irq(thread: &'static IrqThread) {
 /// nothing any more when this returns.
 pub(super) fn free_forced(virq: Virq, action: &'static IrqAction) -> bool {
     let Ok((d, _)) = line(virq) else { return false };
-    let thread = d.handlers().filter_map(of_action).find(|t| t.forced && t.dev == action.dev && core::ptr::fn_addr_eq(t.function, action.handler));
+    let thread =
+        d.handlers().filter_map(of_action).find(|t| t.forced && t.dev == action.dev && core::ptr::fn_addr_eq(t.function, action.handler));
     let Some(thread) = thread else { return false };
     thread.stopping.store(true, Release);
     disable_hardirq(virq);
@@ -273,7 +285,13 @@ fn thread_name(virq: Virq, name: &str) -> [u8; 15] {
     let mut bytes = *b"irq/\0\0\0\0\0\0\0\0\0\0\0";
     let n = virq.get();
     let digits = [n / 100 % 10, n / 10 % 10, n % 10].map(|d| b'0' + d as u8);
-    let skip = if n >= 100 { 0 } else if n >= 10 { 1 } else { 2 };
+    let skip = if n >= 100 {
+        0
+    } else if n >= 10 {
+        1
+    } else {
+        2
+    };
     let text = digits[skip..].iter().chain(b"-").chain(name.as_bytes());
     for (to, from) in bytes[4..].iter_mut().zip(text) {
         *to = *from;

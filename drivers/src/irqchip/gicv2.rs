@@ -12,8 +12,7 @@ use vigil_abi::Errno;
 use vigil_executor::cpu::{CpuId, CpuMask, MAX_CPUS};
 use vigil_mem::PhysAddr;
 
-pub(super) const COMPATIBLE: &[&str] =
-    &["arm,gic-400", "arm,cortex-a15-gic", "arm,cortex-a7-gic", "arm,cortex-a9-gic", "arm,eb11mp-gic"];
+pub(super) const COMPATIBLE: &[&str] = &["arm,gic-400", "arm,cortex-a15-gic", "arm,cortex-a7-gic", "arm,cortex-a9-gic", "arm,eb11mp-gic"];
 
 /// What is used of the CPU interface: its first page.
 const CPU_INTERFACE: usize = 0x1000;

@@ -35,7 +35,9 @@ pub struct ProbeReport {
 impl Driver {
     /// Whether `names`, with commas between, has the name of the driver's module: its own, with `_` for `-`.
     pub fn is_in(&self, names: &[u8]) -> bool {
-        let same = |name: &[u8]| name.len() == self.name.len() && name.iter().zip(self.name.bytes()).all(|(&a, b)| a == if b == b'-' { b'_' } else { b });
+        let same = |name: &[u8]| {
+            name.len() == self.name.len() && name.iter().zip(self.name.bytes()).all(|(&a, b)| a == if b == b'-' { b'_' } else { b })
+        };
         names.split(|&byte| byte == b',').any(same)
     }
 }

@@ -48,9 +48,7 @@ impl EarlyUart {
     pub const fn from_mmio(kind: Place, io: Mmio) -> Self {
         match kind {
             Place::Pl011(_) => EarlyUart { io, status: UARTFR, inverted: 0, full: FR_TXFF, busy: FR_BUSY },
-            Place::Bcm2835Aux(_) => {
-                EarlyUart { io, status: LSR, inverted: LSR_CAN_SEND | LSR_IDLE, full: LSR_CAN_SEND, busy: LSR_IDLE }
-            }
+            Place::Bcm2835Aux(_) => EarlyUart { io, status: LSR, inverted: LSR_CAN_SEND | LSR_IDLE, full: LSR_CAN_SEND, busy: LSR_IDLE },
         }
     }
 

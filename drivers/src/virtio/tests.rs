@@ -85,7 +85,13 @@ impl FakeDevice for Device {
             0x004 => 2,
             0x008 => 3,
             0x010 => [2, 1][*s.regs.get(&0x14).unwrap_or(&0) as usize],
-            0x034 => if s.selected < QUEUES { 16 } else { 0 },
+            0x034 => {
+                if s.selected < QUEUES {
+                    16
+                } else {
+                    0
+                }
+            }
             0x044 => 0,
             0x060 => 1,
             0x104 => 4,

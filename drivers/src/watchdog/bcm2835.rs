@@ -24,8 +24,12 @@ const RSTS_HALT: u32 = 0x555;
 const TICKS: u32 = 10;
 
 /// The driver of the power manager.
-pub static BCM2835_PM_DRIVER: Driver =
-    Driver { name: "bcm2835-wdt", compatible: &["brcm,bcm2835-pm", "brcm,bcm2835-pm-wdt", "brcm,bcm2711-pm", "brcm,bcm2712-pm"], priority: 10, probe };
+pub static BCM2835_PM_DRIVER: Driver = Driver {
+    name: "bcm2835-wdt",
+    compatible: &["brcm,bcm2835-pm", "brcm,bcm2835-pm-wdt", "brcm,bcm2711-pm", "brcm,bcm2712-pm"],
+    priority: 10,
+    probe,
+};
 
 fn probe(node: Node<'_>) -> Result<(), Errno> {
     let region = node.reg(0).ok_or(Errno::EINVAL)?;

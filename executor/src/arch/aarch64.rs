@@ -201,9 +201,7 @@ pub(crate) unsafe fn clear_traced<const ROLE: u32, const KEYS: u32, const OFFSET
 #[inline(always)]
 pub fn store_counter<const ROLE: u32, const KEYS: u32>(counter: &AtomicU32, value: u32) {
     // SAFETY: a relaxed store to a word that may be written. The twin uses the stack below SP, which kernel code does not.
-    unsafe {
-        stamped_site!(ROLE, KEYS, offset_of!(CpuLocal, acked_at), "str {1:w}, [{0}]", [in(reg) counter.as_ptr(), in(reg) value,])
-    };
+    unsafe { stamped_site!(ROLE, KEYS, offset_of!(CpuLocal, acked_at), "str {1:w}, [{0}]", [in(reg) counter.as_ptr(), in(reg) value,]) };
 }
 
 /// The context block of the stack that this code runs on: found by masking SP, so it stays right across a migration.

@@ -8,7 +8,11 @@ use crate::context::{Context, StackKind};
 use crate::cpu::CpuLocal;
 use core::cell::Cell;
 use core::ptr;
-use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering::{Relaxed, SeqCst}, compiler_fence};
+use core::sync::atomic::{
+    AtomicPtr, AtomicU32,
+    Ordering::{Relaxed, SeqCst},
+    compiler_fence,
+};
 use std::time::Instant;
 
 std::thread_local! {

@@ -46,9 +46,11 @@ pub fn domains(cpu: CpuId) -> impl Iterator<Item = Domain> {
         CpuMask(online.iter().filter(inside).fold(0, |mask, other| mask | CpuMask::of(other).0))
     };
     let below = move |level: Level| Level::ALL.into_iter().rev().find(|l| *l < level).map_or(CpuMask::of(cpu), span);
-    Level::ALL.into_iter().map(move |level| (level, span(level))).filter(move |(level, s)| online.contains(cpu) && *s != below(*level)).map(
-        move |(level, span)| Domain { level, span, is_top: span == online },
-    )
+    Level::ALL
+        .into_iter()
+        .map(move |level| (level, span(level)))
+        .filter(move |(level, s)| online.contains(cpu) && *s != below(*level))
+        .map(move |(level, span)| Domain { level, span, is_top: span == online })
 }
 
 /// What is tuned of the domain of `level`, of `cpus` CPUs, as `cpu` sees it.

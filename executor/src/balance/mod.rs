@@ -29,9 +29,9 @@
 //!   read IDLE: send them who waits       read OVERLOADED: lock their queues, take who waits
 //! ```
 
+mod active;
 #[cfg(feature = "audit")]
 pub mod audit;
-mod active;
 mod cpus;
 mod idle;
 mod place;
@@ -42,8 +42,8 @@ pub mod pressure;
 pub mod spread;
 pub mod topology;
 
-pub use active::{better, patience};
 pub(crate) use active::sent;
+pub use active::{better, patience};
 #[cfg(target_os = "none")]
 pub(crate) use cpus::handed_over;
 pub(crate) use cpus::{ask_to_spread, lies, looks_crowded, settled};

@@ -56,12 +56,7 @@ impl Place {
 
     /// From [`Place::to_bits`].
     pub const fn from_bits(bits: u64) -> Place {
-        Place {
-            package: (bits >> 48) as u16,
-            cluster: (bits >> 32) as u16,
-            core: (bits >> 16) as u16,
-            thread: bits as u16,
-        }
+        Place { package: (bits >> 48) as u16, cluster: (bits >> 32) as u16, core: (bits >> 16) as u16, thread: bits as u16 }
     }
 }
 

@@ -43,10 +43,7 @@ impl RunQueue {
                 (*this).apply(params);
                 return false;
             }
-            if old_class == Class::Realtime
-                && new_class == Class::Realtime
-                && old.rt_priority == params.rt_priority.clamp(1, 99)
-            {
+            if old_class == Class::Realtime && new_class == Class::Realtime && old.rt_priority == params.rt_priority.clamp(1, 99) {
                 // It keeps its place and its quantum.
                 (*this).apply(params);
                 return false;

@@ -117,13 +117,7 @@ impl Entity {
             owns: None,
             rr_left: 100 * MSEC,
             reservation: None,
-            stats: Stats {
-                run_delay: 0,
-                nvcsw: 0,
-                nivcsw: 0,
-                migrations: 0,
-                last_queued: 0,
-            },
+            stats: Stats { run_delay: 0, nvcsw: 0, nivcsw: 0, migrations: 0, last_queued: 0 },
             avg: TaskAvg::NEW,
             _linked: PhantomPinned,
         };

@@ -61,12 +61,12 @@ pub mod weight;
 
 pub use deadline::reservation::{DlParams, Reservation};
 pub use entity::{Entity, Stats};
-pub use fair::group::{OwnedGroup, TaskGroup};
 pub use fair::group::bandwidth::{Bandwidth, SLACK as BANDWIDTH_SLACK, SLICE as BANDWIDTH_SLICE};
+pub use fair::group::{OwnedGroup, TaskGroup};
 pub use features::Features;
-pub use task_avg::Averages;
 pub use params::{Class, Params, Policy, Rank, Scaling, Tunables, Urgency};
 pub use runqueue::RunQueue;
+pub use task_avg::Averages;
 
 /// Linux's tick (HZ=250): slices end at multiples of it when they do not end exactly ([`Features::HRTICK`]).
 pub const TICK: crate::time::Nanos = 4 * crate::time::MSEC;

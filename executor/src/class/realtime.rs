@@ -112,7 +112,11 @@ impl RtRq {
         unsafe {
             let p = priority(e);
             let list = &mut self.queue[p as usize];
-            if head { list.push_front(e) } else { list.push_back(e) };
+            if head {
+                list.push_front(e)
+            } else {
+                list.push_back(e)
+            };
             self.bitmap.set(p);
         }
     }
@@ -400,7 +404,11 @@ impl SchedClass for RtRq {
     unsafe fn leave(&mut self, e: NonNull<Entity>, current: bool, _: bool) {
         // SAFETY: passed on.
         unsafe {
-            if current { self.dequeue_current(e) } else { self.dequeue_task(e) };
+            if current {
+                self.dequeue_current(e)
+            } else {
+                self.dequeue_task(e)
+            };
         }
     }
 

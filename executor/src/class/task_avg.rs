@@ -245,7 +245,11 @@ mod tests {
         let mut avg = TaskAvg::NEW;
         avg.advance(PERIOD, 0, 0, State::Sleeps, 0);
         let n = periods * PERIOD;
-        if runs { avg.advance(PERIOD + n, n, 0, State::Runs, 0) } else { avg.advance(PERIOD + n, 0, 0, State::Sleeps, 0) }
+        if runs {
+            avg.advance(PERIOD + n, n, 0, State::Runs, 0)
+        } else {
+            avg.advance(PERIOD + n, 0, 0, State::Sleeps, 0)
+        }
         avg
     }
 

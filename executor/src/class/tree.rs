@@ -362,8 +362,7 @@ impl<T: Member> Tree<T> {
                     let Some(new) = (if is_left { (*node(p)).right } else { (*node(p)).left }) else { return };
                     s = new;
                 }
-                let (near, far) =
-                    if is_left { ((*node(s)).left, (*node(s)).right) } else { ((*node(s)).right, (*node(s)).left) };
+                let (near, far) = if is_left { ((*node(s)).left, (*node(s)).right) } else { ((*node(s)).right, (*node(s)).left) };
                 if !is_red(near) && !is_red(far) {
                     (*node(s)).red = true;
                     hole = Some(p);

@@ -47,7 +47,8 @@ struct Stopper {
 }
 
 static STOPPERS: PerCpu<Stopper> = PerCpu::new(
-    [const { Stopper { asked: AtomicBool::new(false), wait: WaitQueue::new(), away: AtomicU64::new(0), since: AtomicU64::new(0) } }; MAX_CPUS],
+    [const { Stopper { asked: AtomicBool::new(false), wait: WaitQueue::new(), away: AtomicU64::new(0), since: AtomicU64::new(0) } };
+        MAX_CPUS],
 );
 
 /// The CPU cannot be spared (EBUSY): it is the last one, or the others cannot keep what deadline tasks were promised.

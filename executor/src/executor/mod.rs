@@ -27,24 +27,24 @@ mod tuning;
 mod usual;
 mod yielding;
 
+pub(crate) use affinity::elsewhere;
 pub use affinity::{has_left, set_affinity};
 pub use group::{Group, set_group};
 pub use hotplug::{Needed, activate, come_online, deactivate, start_stopper, stop, take_over};
-pub(crate) use affinity::elsewhere;
 pub use reserve::{Refused, deadline, rt_bandwidth, set_deadline, set_rt_bandwidth, take_overrun};
 pub(crate) use reserve::{forget as forget_reservation, give_back, lend, prepare as prepare_reservation, reserve};
 pub(crate) use run::somebody_came;
-pub use tuning::{nr_migrate, set_nr_migrate, tunables, tune, with_queue};
 pub use run::{Stopped, irq_exit, run};
 #[cfg(target_os = "none")]
 pub(crate) use run::{run_abandoned, run_handed_over, run_parked};
-pub use yielding::{YieldKind, YieldNow, cond_resched, yield_now};
+pub use tuning::{nr_migrate, set_nr_migrate, tunables, tune, with_queue};
 pub(crate) use yielding::give_way;
+pub use yielding::{YieldKind, YieldNow, cond_resched, yield_now};
 
 use self::rq_lock::RqLock;
 use crate::arch;
-use crate::balance::spread::Periodic;
 use crate::balance;
+use crate::balance::spread::Periodic;
 use crate::class::{Entity, Params, PickLimit, Rank, RunQueue};
 use crate::context::{Context, IrqGuard, PreemptGuard};
 use crate::cpu::{AtomicCpuMask, CpuId, MAX_CPUS, PerCpu, local};
@@ -136,7 +136,12 @@ impl CpuExec {
     fn idles_since(&self, since: Nanos) {
         const AT: usize = offset_of!(CpuExec, idle_since);
         // SAFETY: the field is an atomic word of this structure.
-        unsafe { arch::store_traced::<{ Role::Idle as u32 }, KEY_SWITCH, AT>(core::ptr::from_ref(self).cast(), core::ptr::without_provenance_mut(since as usize)) };
+        unsafe {
+            arch::store_traced::<{ Role::Idle as u32 }, KEY_SWITCH, AT>(
+                core::ptr::from_ref(self).cast(),
+                core::ptr::without_provenance_mut(since as usize),
+            )
+        };
     }
 }
 

@@ -12,9 +12,7 @@ use crate::balance::spread::{Periodic, spread};
 use crate::balance::topology::{Level, Place};
 use crate::balance::{better, patience};
 use crate::class::deadline::domain::Domain;
-use crate::class::{
-    DlParams, Enqueue, Entity, Params, PickLimit, Policy, Preempt, PutPrev, Rank, Reservation, RunQueue, Urgency,
-};
+use crate::class::{DlParams, Enqueue, Entity, Params, PickLimit, Policy, Preempt, PutPrev, Rank, Reservation, RunQueue, Urgency};
 use crate::time::Nanos;
 use core::cmp::Reverse;
 use core::ptr::NonNull;
@@ -214,7 +212,8 @@ impl Smp {
         if let Some(e) = rq.current() {
             let mut task = e.cast::<SmpTask>();
             // SAFETY: the current entity is a live task's; no reference to it is held across a queue's method.
-            let (over, behaviour) = unsafe { (task.as_ref().entity.sum_exec_runtime() >= task.as_ref().burst_end, task.as_ref().behaviour) };
+            let (over, behaviour) =
+                unsafe { (task.as_ref().entity.sum_exec_runtime() >= task.as_ref().burst_end, task.as_ref().behaviour) };
             if over {
                 again = true;
                 let why = match behaviour {

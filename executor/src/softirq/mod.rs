@@ -63,8 +63,7 @@ pub enum Softirq {
 pub const COUNT: usize = 10;
 
 /// Their names in `/proc/softirqs`.
-pub const NAMES: [&str; COUNT] =
-    ["HI", "TIMER", "NET_TX", "NET_RX", "BLOCK", "IRQ_POLL", "TASKLET", "SCHED", "HRTIMER", "RCU"];
+pub const NAMES: [&str; COUNT] = ["HI", "TIMER", "NET_TX", "NET_RX", "BLOCK", "IRQ_POLL", "TASKLET", "SCHED", "HRTIMER", "RCU"];
 
 struct CpuSoftirq {
     counts: [AtomicU32; COUNT],

@@ -38,8 +38,8 @@ pub use lockdep::LockClass;
 pub use mutex::{Mutex, MutexGuard};
 #[cfg(not(loom))]
 pub use percpu_counter::PerCpuCounter;
-pub use rwspin::{RwReadGuard, RwReadIrqGuard, RwSpinLock, RwWriteGuard, RwWriteIrqGuard};
 pub use rwsem::{RwSem, RwSemReadGuard, RwSemWriteGuard};
+pub use rwspin::{RwReadGuard, RwReadIrqGuard, RwSpinLock, RwWriteGuard, RwWriteIrqGuard};
 pub use semaphore::Semaphore;
 pub use seqlock::{SeqCount, SeqData, SeqLock, SeqWriteGuard};
 pub use spinlock::{SpinBhGuard, SpinGuard, SpinIrqGuard, SpinLock, SpinMaskedGuard};

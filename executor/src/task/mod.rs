@@ -24,7 +24,7 @@ pub mod state;
 mod traced;
 pub mod waker;
 
-pub use header::{INTERRUPT_KILL, INTERRUPT_SIGNAL, Hooks, Task};
+pub use header::{Hooks, INTERRUPT_KILL, INTERRUPT_SIGNAL, Task};
 pub use reference::TaskRef;
 pub use spawn::{SpawnError, Spawned};
 pub use state::State;

@@ -72,9 +72,7 @@ impl Alarm {
         }
         // Queued, and polled for another reason: the future may have moved to another task.
         let (queued, old) = base::with_action(&self.entry, |action, queued| match action {
-            Action::Wake(Some(w)) if queued && !w.will_wake(cx.waker()) => {
-                (queued, Some(core::mem::replace(w, cx.waker().clone())))
-            }
+            Action::Wake(Some(w)) if queued && !w.will_wake(cx.waker()) => (queued, Some(core::mem::replace(w, cx.waker().clone()))),
             _ => (queued, None),
         });
         drop(old);

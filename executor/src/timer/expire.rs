@@ -4,9 +4,9 @@ use super::base::{Base, NEVER, Tree, bases};
 use super::callback::Timer;
 use super::entry::{Action, Entry, FIRED, IDLE};
 use crate::atomic::Ordering;
-use crate::cpu::MAX_CPUS;
 #[cfg(not(loom))]
 use crate::cpu::CpuId;
+use crate::cpu::MAX_CPUS;
 use crate::task::waker::wake_in_lock;
 use crate::time::{Nanos, now};
 use core::ptr;

@@ -47,11 +47,7 @@ impl<'a> Waiting<'a> {
 
     /// One poll of a wait without a deadline: what `condition` gave, or that an interrupt of the mode came.
     #[inline]
-    pub fn poll_until<T>(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        condition: impl FnMut() -> Option<T>,
-    ) -> Poll<Result<T, Interrupted>> {
+    pub fn poll_until<T>(self: Pin<&mut Self>, cx: &mut Context<'_>, condition: impl FnMut() -> Option<T>) -> Poll<Result<T, Interrupted>> {
         self.poll_again(cx, || false, condition)
     }
 
@@ -219,12 +215,7 @@ impl WaitQueue {
     /// with nothing held, once before the node is entered and again after each wake; it may take locks and consume
     /// what it finds. All waiters of this kind are woken by each wake.
     #[inline]
-    pub fn wait_until<T, F: FnMut() -> Option<T>>(
-        &self,
-        site: &'static WaitSite,
-        mode: WaitMode,
-        condition: F,
-    ) -> WaitUntil<'_, F> {
+    pub fn wait_until<T, F: FnMut() -> Option<T>>(&self, site: &'static WaitSite, mode: WaitMode, condition: F) -> WaitUntil<'_, F> {
         WaitUntil { waiting: Waiting::new(self, site, mode, false), condition }
     }
 

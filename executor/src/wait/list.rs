@@ -70,7 +70,11 @@ impl List {
             });
             let this = node.as_ptr().cast_const();
             self.last = this;
-            if last.is_null() { self.first = this } else { (*last).inner.with_mut(|p| (*p).next = this) }
+            if last.is_null() {
+                self.first = this
+            } else {
+                (*last).inner.with_mut(|p| (*p).next = this)
+            }
             node.as_ref().state.store(LINKED, Ordering::Relaxed);
         }
     }
@@ -104,8 +108,16 @@ impl List {
                 (*p).next = before;
             });
             let this = node.as_ptr().cast_const();
-            if after.is_null() { self.first = this } else { (*after).inner.with_mut(|p| (*p).next = this) }
-            if before.is_null() { self.last = this } else { (*before).inner.with_mut(|p| (*p).prev = this) }
+            if after.is_null() {
+                self.first = this
+            } else {
+                (*after).inner.with_mut(|p| (*p).next = this)
+            }
+            if before.is_null() {
+                self.last = this
+            } else {
+                (*before).inner.with_mut(|p| (*p).prev = this)
+            }
             node.as_ref().state.store(LINKED, Ordering::Relaxed);
         }
     }
@@ -117,10 +129,17 @@ impl List {
     pub(crate) unsafe fn remove(&mut self, node: NonNull<WaitNode>) {
         // SAFETY: neighbours are linked, hence alive, and all links are guarded by our lock.
         unsafe {
-            let (prev, next, shared) =
-                node.as_ref().inner.with(|p| ((*p).prev, (*p).next, !(*p).how.is_exclusive()));
-            if prev.is_null() { self.first = next } else { (*prev).inner.with_mut(|p| (*p).next = next) }
-            if next.is_null() { self.last = prev } else { (*next).inner.with_mut(|p| (*p).prev = prev) }
+            let (prev, next, shared) = node.as_ref().inner.with(|p| ((*p).prev, (*p).next, !(*p).how.is_exclusive()));
+            if prev.is_null() {
+                self.first = next
+            } else {
+                (*prev).inner.with_mut(|p| (*p).next = next)
+            }
+            if next.is_null() {
+                self.last = prev
+            } else {
+                (*next).inner.with_mut(|p| (*p).prev = prev)
+            }
             // Only non-exclusive nodes stand before a non-exclusive one, so `prev` is one, or null.
             if shared && ptr::eq(self.last_shared, node.as_ptr()) {
                 self.last_shared = prev;
@@ -138,7 +157,11 @@ impl List {
         unsafe {
             let next = node.as_ref().inner.with(|p| (*p).next);
             self.first = next;
-            if next.is_null() { self.last = ptr::null() } else { (*next).inner.with_mut(|p| (*p).prev = ptr::null()) }
+            if next.is_null() {
+                self.last = ptr::null()
+            } else {
+                (*next).inner.with_mut(|p| (*p).prev = ptr::null())
+            }
             next.is_null()
         }
     }

@@ -14,20 +14,20 @@
 //! | [`WaitQueue::wake`], `wake_one`, `wake_all` | any context, hard interrupts included |
 
 mod future;
+#[cfg(all(test, loom))]
+mod interrupt_tests;
 mod list;
 mod node;
 mod queue;
-#[cfg(all(test, loom))]
-mod interrupt_tests;
 mod stage;
 
-pub use future::{Waited, WaitDeadline, WaitUntil, Waiting};
+pub use future::{WaitDeadline, WaitUntil, Waited, Waiting};
 pub(crate) use list::List;
-pub use node::{Register, WaitNode, WakeFn};
 pub(crate) use node::{GRANTED, IDLE, LINKED, WOKEN};
+pub use node::{Register, WaitNode, WakeFn};
 pub use queue::WaitQueue;
-pub use stage::{MAX_STAGES, Stage};
 pub(crate) use stage::Stages;
+pub use stage::{MAX_STAGES, Stage};
 
 /// A place in the source where a task can wait; static, so that a waiting task can be explained without its stack.
 #[derive(Debug)]

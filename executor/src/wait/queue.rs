@@ -127,7 +127,11 @@ impl WaitQueue {
     /// A node of our own keeps the place. It stands directly before `next` and is of the same kind, so it leaves no gap between the kinds.
     #[cold]
     #[inline(never)]
-    fn breathe<'a>(&'a self, mut list: SpinIrqGuard<'a, List>, next: NonNull<WaitNode>) -> (SpinIrqGuard<'a, List>, Option<NonNull<WaitNode>>) {
+    fn breathe<'a>(
+        &'a self,
+        mut list: SpinIrqGuard<'a, List>,
+        next: NonNull<WaitNode>,
+    ) -> (SpinIrqGuard<'a, List>, Option<NonNull<WaitNode>>) {
         // SAFETY: linked, and we hold the lock.
         let mark = pin!(WaitNode::mark(unsafe { next.as_ref().inner.with(|p| (*p).how.is_exclusive()) }));
         let node = NonNull::from(mark.as_ref().get_ref());

@@ -6,10 +6,10 @@
 //! instructions per stage. Stages of one wait that is polled again are not written twice.
 
 use super::WaitSite;
-use core::sync::atomic::{AtomicU32, Ordering::*};
 use crate::task::{self, Task};
 use core::future::Future;
 use core::pin::Pin;
+use core::sync::atomic::{AtomicU32, Ordering::*};
 use core::task::{Context, Poll};
 use pin_project_lite::pin_project;
 

@@ -1,9 +1,9 @@
 //! Waiting for items, and calling them off.
 
+use super::WorkQueue;
 use super::item::{CANCELING, DEFERRED, PENDING, RUNNING, Release, Work, has_ended};
 use super::list::{HELD_BACK, READY};
 use super::pwq::Pwq;
-use super::WorkQueue;
 use crate::arch;
 use crate::wait::WaitMode;
 use crate::wait_site;

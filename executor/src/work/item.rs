@@ -240,11 +240,7 @@ where
 
     /// An item that makes a future by `make` each time it runs, and polls it to its end.
     pub const fn new(make: F) -> Self {
-        AsyncWork {
-            work: Work::with(Run::Poll(const { &Self::OPS })),
-            make,
-            future: UnsafeCell::new(MaybeUninit::uninit()),
-        }
+        AsyncWork { work: Work::with(Run::Poll(const { &Self::OPS })), make, future: UnsafeCell::new(MaybeUninit::uninit()) }
     }
 
     /// The item, to be queued.

@@ -33,7 +33,9 @@ mod pool;
 mod pwq;
 mod worker;
 
-pub use attrs::{DEFAULT_ACTIVE, MAX_ACTIVE, for_each_queue, freeze_all, freezing_waits, set_possible_cpus, set_unbound_cpus, thaw_all, unbound_cpus};
+pub use attrs::{
+    DEFAULT_ACTIVE, MAX_ACTIVE, for_each_queue, freeze_all, freezing_waits, set_possible_cpus, set_unbound_cpus, thaw_all, unbound_cpus,
+};
 pub use delayed::DelayedWork;
 pub use item::{AsyncWork, Work, WorkRef};
 pub use name::queue_of;
@@ -198,7 +200,9 @@ impl WorkQueue {
     fn runs_current(&'static self) -> bool {
         let Some(current) = task::current() else { return false };
         let mut ours = ptr::eq(self.rescuer.load(Ordering::Relaxed), current);
-        self.for_each_pool(|pool| pool.for_each_worker(|node| ours |= ptr::eq(node.task.get(), current) && node.queue().is_some_and(|queue| ptr::eq(queue, self))));
+        self.for_each_pool(|pool| {
+            pool.for_each_worker(|node| ours |= ptr::eq(node.task.get(), current) && node.queue().is_some_and(|queue| ptr::eq(queue, self)))
+        });
         ours
     }
 

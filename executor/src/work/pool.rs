@@ -23,10 +23,8 @@ use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU64};
 static WORK_POOL: LockClass = LockClass::new("work_pool");
 
 /// The pools of the CPUs: of nice 0, and of nice −20.
-pub(super) static CPU_POOLS: [PerCpu<Pool>; 2] = [
-    PerCpu::new([const { Pool::new(0) }; MAX_CPUS]),
-    PerCpu::new([const { Pool::new(HIGHPRI_NICE) }; MAX_CPUS]),
-];
+pub(super) static CPU_POOLS: [PerCpu<Pool>; 2] =
+    [PerCpu::new([const { Pool::new(0) }; MAX_CPUS]), PerCpu::new([const { Pool::new(HIGHPRI_NICE) }; MAX_CPUS])];
 
 /// The nice value of high-priority workers and of rescuers.
 pub(super) const HIGHPRI_NICE: i32 = -20;
@@ -279,7 +277,12 @@ impl Pool {
     /// Makes a worker; its place in `workers` is taken already.
     fn spawn(&'static self) -> Result<(), SpawnError> {
         let cpu = self.cpu();
-        let name = super::name::worker(cpu, self.nice() < 0, self.number.load(Ordering::Relaxed), self.workers.load(Ordering::Relaxed).wrapping_sub(1));
+        let name = super::name::worker(
+            cpu,
+            self.nice() < 0,
+            self.number.load(Ordering::Relaxed),
+            self.workers.load(Ordering::Relaxed).wrapping_sub(1),
+        );
         let made = Spawned::new(Worker::new(self, None), self.params(), &name, &Hooks::NONE, null());
         match made {
             Ok(spawned) => {

@@ -15,9 +15,9 @@ use super::item::{Release, Run, Work};
 use super::pool::{Pool, finish_deferred};
 use super::pwq::Pwq;
 use super::unbound_cpus;
-use crate::executor::{YieldKind, give_way};
 use crate::context::Context;
 use crate::cpu::{CpuMask, ONLINE};
+use crate::executor::{YieldKind, give_way};
 use crate::task::{self, Task};
 use crate::wait::WaitMode;
 use crate::wait_site;
@@ -307,7 +307,9 @@ impl Future for Worker {
         // SAFETY: the node is not moved.
         let this = unsafe { self.get_unchecked_mut() };
         // SAFETY: the task in which the node lies, or nothing before it is enlisted.
-        if matches!(this.next, Next::Take) && let Some(task) = unsafe { this.node.task.get().as_ref() } {
+        if matches!(this.next, Next::Take)
+            && let Some(task) = unsafe { this.node.task.get().as_ref() }
+        {
             task.end_wait();
             this.run::<false>(None, task, cx);
         } else {

@@ -48,7 +48,20 @@ impl World {
         let inbox = [AtomicBool::new(false), AtomicBool::new(false)];
         let no = || AtomicBool::new(false);
         let (cpu, affinity, due) = (AtomicUsize::new(0), AtomicUsize::new(3), AtomicBool::new(false));
-        Arc::new(World { state, cpu, moving: AtomicBool::new(false), affinity, rq, inbox, idle: no(), overloaded: no(), event: no(), seen: no(), due, entity: UnsafeCell::new(0) })
+        Arc::new(World {
+            state,
+            cpu,
+            moving: AtomicBool::new(false),
+            affinity,
+            rq,
+            inbox,
+            idle: no(),
+            overloaded: no(),
+            event: no(),
+            seen: no(),
+            due,
+            entity: UnsafeCell::new(0),
+        })
     }
 
     pub fn touch(&self) {

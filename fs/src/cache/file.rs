@@ -12,8 +12,8 @@ use crate::vfs::ops::{OpResult, Stop};
 use crate::vfs::wait::again;
 use vigil_abi::Errno;
 use vigil_abi::fcntl::{
-    F_SEAL_FUTURE_WRITE, F_SEAL_GROW, F_SEAL_SHRINK, F_SEAL_WRITE, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE, SEEK_DATA,
-    SEEK_HOLE,
+    F_SEAL_FUTURE_WRITE, F_SEAL_GROW, F_SEAL_SHRINK, F_SEAL_WRITE, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, FALLOC_FL_ZERO_RANGE,
+    SEEK_DATA, SEEK_HOLE,
 };
 use vigil_mem::{IoBuf, IoBufMut};
 

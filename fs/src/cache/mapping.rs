@@ -6,10 +6,10 @@
 //! which takes the same page-table lock later, sees the entry. Who moves entries from one mapping to another holds
 //! [`AddressSpace::hold_mappings`], so that no unmap passes between the two.
 
-use super::page::PageRef;
-use super::tree::Tree;
 use super::PAGE;
 use super::page::PageExt;
+use super::page::PageRef;
+use super::tree::Tree;
 use crate::vfs::inode::Inode;
 use crate::vfs::ops::OpResult;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::*};

@@ -60,7 +60,13 @@ impl Epoll {
 
     /// Waits for events until `deadline` (CLOCK_MONOTONIC; `None`: without end) by at most `slack` nanoseconds more, and
     /// stores up to `max` of them. How many, 0 at the deadline; `Ok(Err)`: the buffer faulted, and nothing was taken. EINTR.
-    pub async fn wait(&self, to: UserPtr<EpollEvent>, max: usize, deadline: Option<Nanos>, slack: Nanos) -> Result<Result<usize, Fault>, Errno> {
+    pub async fn wait(
+        &self,
+        to: UserPtr<EpollEvent>,
+        max: usize,
+        deadline: Option<Nanos>,
+        slack: Nanos,
+    ) -> Result<Result<usize, Fault>, Errno> {
         let look = || match self.ready.is_empty() {
             true => None,
             false => match self.scan(to, max) {

@@ -165,11 +165,7 @@ impl Decoder {
 
     /// Decodes the stream at the start of `input`, handing the output to `sink` in order. Returns the length of the stream
     /// in `input` and of the output, modulo 2^32, or the first error, `sink`'s included.
-    pub fn stream<E: From<GzipError>>(
-        &mut self,
-        input: &[u8],
-        mut sink: impl FnMut(&[u8]) -> Result<(), E>,
-    ) -> Result<(usize, u32), E> {
+    pub fn stream<E: From<GzipError>>(&mut self, input: &[u8], mut sink: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(usize, u32), E> {
         let mut bits = Bits { rest: input, buffer: 0, count: 0, beyond: 0 };
         let mut total = 0u32;
         // Where the next byte goes, and where the first one is that the sink has not seen.

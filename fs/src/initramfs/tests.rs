@@ -18,7 +18,16 @@ impl Archive {
         let rdev = if mode & S_IFMT == S_IFCHR { (5, 1) } else { (0, 0) };
         let header = std::format!(
             "070701{ino:08x}{mode:08x}{:08x}{:08x}{nlink:08x}{:08x}{:08x}{:08x}{:08x}{:08x}{:08x}{:08x}{:08x}",
-            1, 2, 1234, data.len(), 0, 0, rdev.0, rdev.1, name.len() + 1, 0
+            1,
+            2,
+            1234,
+            data.len(),
+            0,
+            0,
+            rdev.0,
+            rdev.1,
+            name.len() + 1,
+            0
         );
         self.0.extend_from_slice(header.as_bytes());
         self.0.extend_from_slice(name.as_bytes());

@@ -68,11 +68,12 @@ impl InodeOps for Fifo {
 /// For a reader that does not wait it stays the count of writers: while that is unchanged none has come, and poll does
 /// not say that they are gone.
 pub(super) fn note_opened(file: &File, state: &State, named: bool) {
-    let other_is_there = !named || match (file.readable(), file.writable()) {
-        (true, false) => state.writers > 0,
-        (false, true) => state.readers > 0,
-        _ => true,
-    };
+    let other_is_there = !named
+        || match (file.readable(), file.writable()) {
+            (true, false) => state.writers > 0,
+            (false, true) => state.readers > 0,
+            _ => true,
+        };
     let ever = if file.readable() { state.writers_ever } else { state.readers_ever };
     file.set_pos(if other_is_there { u64::MAX } else { u64::from(ever) });
 }

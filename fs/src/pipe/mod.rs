@@ -29,8 +29,8 @@ use crate::vfs::ops::{AtOnce, FileOps, InodeOps, OpResult, Stop, SuperOps};
 use crate::vfs::poll::{PollEvents, PollTable};
 use crate::vfs::superblock::{SuperBlock, SuperFlags, SuperInfo};
 use crate::vfs::wait::EXCLUSIVE;
-use ring::{DEFAULT_SLOTS, Ring, Step};
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use ring::{DEFAULT_SLOTS, Ring, Step};
 use vigil_abi::Errno;
 use vigil_abi::fcntl::{O_CLOEXEC, O_DIRECT, O_NONBLOCK, O_RDONLY, O_WRONLY, PIPE_BUF};
 use vigil_abi::poll::{POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM};
@@ -368,7 +368,8 @@ impl FileOps for Pipe {
         state.readers -= u32::from(file.readable());
         state.writers -= u32::from(file.writable());
         let (readers, writers) = (state.readers, state.writers);
-        let garbage = if readers == 0 && writers == 0 { Ring::try_new(0).ok().map(|ring| core::mem::replace(&mut state.ring, ring)) } else { None };
+        let garbage =
+            if readers == 0 && writers == 0 { Ring::try_new(0).ok().map(|ring| core::mem::replace(&mut state.ring, ring)) } else { None };
         self.publish(state);
         // The pages of what nobody will read.
         drop(garbage);
@@ -413,12 +414,8 @@ static MOUNT: SpinLock<Option<KArc<Mount>>> = SpinLock::new(&MOUNT_CLASS, None);
 
 /// Makes the internal file system of pipes. Once, at boot.
 pub fn init() -> Result<(), Errno> {
-    let info = SuperInfo {
-        fstype: "pipefs",
-        magic: PIPEFS_MAGIC,
-        flags: SuperFlags::INTERNAL | SuperFlags::NOATIME,
-        max_bytes: i64::MAX as u64,
-    };
+    let info =
+        SuperInfo { fstype: "pipefs", magic: PIPEFS_MAGIC, flags: SuperFlags::INTERNAL | SuperFlags::NOATIME, max_bytes: i64::MAX as u64 };
     let sb = SuperBlock::try_new(info, vigil_mem::unsize!(KBox, KBox::try_new(PipeFs)? => dyn SuperOps))?;
     let root = Inode::try_new(&sb, sb.new_ino(), vigil_abi::stat::S_IFDIR | 0o600, 0, OpsRef::Static(&PIPE_INODE))?;
     let mount = Mount::of_root(Dentry::try_root(root, b"pipe:")?, b"pipefs", MountFlags::empty())?;

@@ -10,7 +10,7 @@ use core::future::Future;
 use core::task::{Context, Waker};
 use futures_util::FutureExt;
 use std::vec;
-use vigil_abi::fcntl::{O_RDWR, O_CREAT};
+use vigil_abi::fcntl::{O_CREAT, O_RDWR};
 use vigil_abi::poll::{POLLERR, POLLHUP};
 use vigil_mem::buf::host::FakeUser;
 

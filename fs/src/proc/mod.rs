@@ -34,8 +34,7 @@ struct Tree {
 }
 
 static CLASS: LockClass = LockClass::new("proc_tree");
-static TREE: SpinLock<Tree> =
-    SpinLock::new(&CLASS, Tree { proc_root: None, proc_dir: None, sys_root: None, sys_dir: None, source: None });
+static TREE: SpinLock<Tree> = SpinLock::new(&CLASS, Tree { proc_root: None, proc_dir: None, sys_root: None, sys_dir: None, source: None });
 
 /// The root of /proc: what was added, and the processes.
 struct ProcRoot {

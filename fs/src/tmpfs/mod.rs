@@ -146,7 +146,8 @@ impl SuperOps for TmpSuper {
     }
 
     fn remount(&self, data: &[u8]) -> Result<(), Errno> {
-        let mut options = Options { max_pages: self.max_pages.load(Relaxed), max_inodes: self.max_inodes.load(Relaxed), ..Options::default_for_ram() };
+        let mut options =
+            Options { max_pages: self.max_pages.load(Relaxed), max_inodes: self.max_inodes.load(Relaxed), ..Options::default_for_ram() };
         options.parse(data)?;
         let too_small = |max: u64, used: u64| max != 0 && max < used;
         if too_small(options.max_pages, self.pages()) || too_small(options.max_inodes, self.inodes.load(Relaxed)) {

@@ -2,10 +2,10 @@
 
 extern crate std;
 use super::dir::DirTable;
+use crate::At;
 use crate::vfs::namei::LookupFlags;
 use crate::vfs::tests::{World, now, read, read_all, write};
 use crate::vfs::wait::KernelMem;
-use crate::At;
 use crate::vfs::{self, Pos, WriteLimits};
 use proptest::prelude::*;
 use std::vec;

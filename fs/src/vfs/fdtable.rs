@@ -49,7 +49,12 @@ impl FdTable {
     pub fn try_new() -> Result<FdTable, Errno> {
         let mut table = Table { slots: KVec::new(), used: KVec::new(), cloexec: KVec::new(), hint: 0 };
         table.grow(WORD)?;
-        Ok(FdTable { lock: SpinLock::new(&CLASS, ()), table: UnsafeCell::new(table), users: AtomicU32::new(1), locks: AtomicBool::new(false) })
+        Ok(FdTable {
+            lock: SpinLock::new(&CLASS, ()),
+            table: UnsafeCell::new(table),
+            users: AtomicU32::new(1),
+            locks: AtomicBool::new(false),
+        })
     }
 
     fn with<R>(&self, f: impl FnOnce(&mut Table) -> R) -> R {

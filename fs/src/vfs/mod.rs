@@ -41,19 +41,21 @@ pub mod rw;
 pub mod seek;
 pub mod stat;
 pub mod superblock;
-pub mod wait;
-pub mod xattr;
 #[cfg(test)]
 pub(crate) mod tests;
+pub mod wait;
+pub mod xattr;
 
-pub use namei::attr::{access, chmod, chmod_path, chown, chown_path, fallocate, flush, fsync, ftruncate, readlink, truncate, utimens, utimens_path};
+pub use dir::getdents64;
+pub use mounting::{mount, umount};
+pub use namei::attr::{
+    access, chmod, chmod_path, chown, chown_path, fallocate, flush, fsync, ftruncate, readlink, truncate, utimens, utimens_path,
+};
 pub use namei::create::{link, mkdir, mknod, symlink};
 pub use namei::open::{OpenHow, open, open_exec, open_path, try_open};
 pub use namei::remove::{rmdir, unlink};
 pub use namei::rename::rename;
 pub use namei::{lookup, try_lookup};
-pub use dir::getdents64;
-pub use mounting::{mount, umount};
 pub use poll::{poll, try_poll};
 pub use rw::{Pos, WriteLimits, read, try_read, try_write, write};
 pub use seek::llseek;

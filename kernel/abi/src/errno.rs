@@ -109,10 +109,7 @@ impl Errno {
     /// Whether it is one of the kernel-internal "restart the system call" numbers.
     #[inline]
     pub const fn is_restart(self) -> bool {
-        matches!(
-            self,
-            Errno::ERESTARTSYS | Errno::ERESTARTNOINTR | Errno::ERESTARTNOHAND | Errno::ERESTART_RESTARTBLOCK
-        )
+        matches!(self, Errno::ERESTARTSYS | Errno::ERESTARTNOINTR | Errno::ERESTARTNOHAND | Errno::ERESTART_RESTARTBLOCK)
     }
 }
 

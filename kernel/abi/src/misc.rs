@@ -54,9 +54,22 @@ abi_struct! {
         pub __pad3: u32,
     }
 }
-check_layout!(Sysinfo = linux_raw_sys::system::sysinfo {
-    uptime, loads, totalram, freeram, sharedram, bufferram, totalswap, freeswap, procs, totalhigh, freehigh, mem_unit,
-});
+check_layout!(
+    Sysinfo = linux_raw_sys::system::sysinfo {
+        uptime,
+        loads,
+        totalram,
+        freeram,
+        sharedram,
+        bufferram,
+        totalswap,
+        freeswap,
+        procs,
+        totalhigh,
+        freehigh,
+        mem_unit,
+    }
+);
 
 // syslog(2).
 abi_consts! { u32; unchecked;

@@ -180,9 +180,21 @@ abi_struct! {
         pub cgroup: u64,
     }
 }
-check_layout!(CloneArgs = linux_raw_sys::general::clone_args {
-    flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size, cgroup,
-});
+check_layout!(
+    CloneArgs = linux_raw_sys::general::clone_args {
+        flags,
+        pidfd,
+        child_tid,
+        parent_tid,
+        exit_signal,
+        stack,
+        stack_size,
+        tls,
+        set_tid,
+        set_tid_size,
+        cgroup,
+    }
+);
 
 abi_struct! {
     /// `struct sched_param`.
@@ -266,9 +278,10 @@ abi_struct! {
         pub ru_nivcsw: i64,
     }
 }
-check_layout!(Rusage = linux_raw_sys::general::rusage {
-    ru_utime, ru_stime, ru_maxrss, ru_minflt, ru_majflt, ru_inblock, ru_oublock, ru_nvcsw, ru_nivcsw,
-});
+check_layout!(
+    Rusage =
+        linux_raw_sys::general::rusage { ru_utime, ru_stime, ru_maxrss, ru_minflt, ru_majflt, ru_inblock, ru_oublock, ru_nvcsw, ru_nivcsw }
+);
 
 abi_struct! {
     /// `struct __user_cap_header_struct`.

@@ -94,10 +94,26 @@ abi_struct! {
         pub __unused5: u32,
     }
 }
-check_layout!(Stat = linux_raw_sys::general::stat {
-    st_dev, st_ino, st_mode, st_nlink, st_uid, st_gid, st_rdev, st_size, st_blksize, st_blocks, st_atime, st_atime_nsec,
-    st_mtime, st_mtime_nsec, st_ctime, st_ctime_nsec,
-});
+check_layout!(
+    Stat = linux_raw_sys::general::stat {
+        st_dev,
+        st_ino,
+        st_mode,
+        st_nlink,
+        st_uid,
+        st_gid,
+        st_rdev,
+        st_size,
+        st_blksize,
+        st_blocks,
+        st_atime,
+        st_atime_nsec,
+        st_mtime,
+        st_mtime_nsec,
+        st_ctime,
+        st_ctime_nsec,
+    }
+);
 
 abi_struct! {
     /// `struct statx_timestamp`.
@@ -165,11 +181,32 @@ abi_struct! {
         pub __spare3: [u64; 12],
     }
 }
-check_layout!(Statx = linux_raw_sys::general::statx {
-    stx_mask, stx_blksize, stx_attributes, stx_nlink, stx_uid, stx_gid, stx_mode, stx_ino, stx_size, stx_blocks,
-    stx_attributes_mask, stx_atime, stx_btime, stx_ctime, stx_mtime, stx_rdev_major, stx_rdev_minor, stx_dev_major,
-    stx_dev_minor, stx_mnt_id, stx_dio_mem_align, stx_dio_offset_align,
-});
+check_layout!(
+    Statx = linux_raw_sys::general::statx {
+        stx_mask,
+        stx_blksize,
+        stx_attributes,
+        stx_nlink,
+        stx_uid,
+        stx_gid,
+        stx_mode,
+        stx_ino,
+        stx_size,
+        stx_blocks,
+        stx_attributes_mask,
+        stx_atime,
+        stx_btime,
+        stx_ctime,
+        stx_mtime,
+        stx_rdev_major,
+        stx_rdev_minor,
+        stx_dev_major,
+        stx_dev_minor,
+        stx_mnt_id,
+        stx_dio_mem_align,
+        stx_dio_offset_align,
+    }
+);
 
 abi_struct! {
     /// `struct statfs`.
@@ -200,9 +237,22 @@ abi_struct! {
         pub f_spare: [u64; 4],
     }
 }
-check_layout!(Statfs = linux_raw_sys::general::statfs {
-    f_type, f_bsize, f_blocks, f_bfree, f_bavail, f_files, f_ffree, f_fsid, f_namelen, f_frsize, f_flags, f_spare,
-});
+check_layout!(
+    Statfs = linux_raw_sys::general::statfs {
+        f_type,
+        f_bsize,
+        f_blocks,
+        f_bfree,
+        f_bavail,
+        f_files,
+        f_ffree,
+        f_fsid,
+        f_namelen,
+        f_frsize,
+        f_flags,
+        f_spare,
+    }
+);
 
 /// Offset of the name in `struct linux_dirent64`: d_ino (8), d_off (8), d_reclen (2), d_type (1). A record is padded with
 /// zero bytes to a multiple of 8.

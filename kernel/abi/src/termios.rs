@@ -112,9 +112,7 @@ abi_struct! {
         pub c_ospeed: u32,
     }
 }
-check_layout!(Termios2 = linux_raw_sys::general::termios2 {
-    c_iflag, c_oflag, c_cflag, c_lflag, c_line, c_cc, c_ispeed, c_ospeed,
-});
+check_layout!(Termios2 = linux_raw_sys::general::termios2 { c_iflag, c_oflag, c_cflag, c_lflag, c_line, c_cc, c_ispeed, c_ospeed });
 
 abi_struct! {
     /// `struct winsize`.

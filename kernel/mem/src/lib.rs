@@ -21,9 +21,9 @@
 #![no_std]
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests use the host's collections, which may abort"))]
 
+extern crate alloc;
 #[cfg(any(test, not(target_os = "none")))]
 extern crate std;
-extern crate alloc;
 
 pub mod addr;
 mod arch;

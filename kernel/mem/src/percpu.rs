@@ -66,11 +66,7 @@ pub struct PerCpuCounter {
 impl PerCpuCounter {
     /// Zero; shares are folded in when they reach `batch` in either direction.
     pub const fn new(batch: isize) -> Self {
-        PerCpuCounter {
-            count: AtomicIsize::new(0),
-            batch,
-            shares: PerCpu::new([const { AtomicIsize::new(0) }; MAX_CPUS]),
-        }
+        PerCpuCounter { count: AtomicIsize::new(0), batch, shares: PerCpu::new([const { AtomicIsize::new(0) }; MAX_CPUS]) }
     }
 
     /// Adds `n`. Any context.

@@ -13,8 +13,8 @@ use crate::page_alloc::{self, Gfp, Item};
 use core::ops::Range;
 use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use vigil_executor::context::in_interrupt;
-use vigil_executor::{arch, lock_class};
 use vigil_executor::sync::SpinLock;
+use vigil_executor::{arch, lock_class};
 
 /// How a kernel page is mapped. Never executable.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -160,11 +160,13 @@ mod tests {
 
     /// The blob, 8-byte aligned.
     fn aligned(blob: &[u8]) -> Vec<u64> {
-        blob.chunks(8).map(|c| {
-            let mut w = [0; 8];
-            w[..c.len()].copy_from_slice(c);
-            u64::from_ne_bytes(w)
-        }).collect()
+        blob.chunks(8)
+            .map(|c| {
+                let mut w = [0; 8];
+                w[..c.len()].copy_from_slice(c);
+                u64::from_ne_bytes(w)
+            })
+            .collect()
     }
 
     fn with_tree<R>(blob: &[u8], f: impl FnOnce(Option<Dtb<'_>>) -> R) -> R {

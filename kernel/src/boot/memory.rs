@@ -13,10 +13,10 @@ use core::ops::Range;
 use vigil_drivers::dt::{Dtb, early};
 use vigil_drivers::model;
 use vigil_executor::stack::STACK_SIZE;
-use vigil_mem::{PhysAddr, VirtAddr, vmalloc};
 use vigil_mem::memblock::{MEMBLOCK, TooManyRegions};
 use vigil_mem::page_alloc::{self, Gfp, alloc_pages};
 use vigil_mem::slab::KernelAllocator;
+use vigil_mem::{PhysAddr, VirtAddr, vmalloc};
 
 /// The heap: null until the page allocator runs.
 #[global_allocator]
@@ -51,7 +51,12 @@ pub fn init(dtb: &Dtb<'_>, dtb_phys: u64, params: &Params<'_>) -> Option<Range<P
     pr_info!("memory: {} KiB, {} KiB reserved", memory.memory().total() >> 10, memory.reserved().total() >> 10);
     drop(memory);
     match selftest::check_tables() {
-        Ok(r) => pr_info!("Checked W+X mappings: passed, no W+X pages found ({} leaves, linear map {} KiB in {})", r.leaves, r.linear >> 10, r.linear_leaves),
+        Ok(r) => pr_info!(
+            "Checked W+X mappings: passed, no W+X pages found ({} leaves, linear map {} KiB in {})",
+            r.leaves,
+            r.linear >> 10,
+            r.linear_leaves
+        ),
         Err((va, flaw)) => panic!("page tables: {flaw:?} at {va:#x}"),
     }
     // SAFETY: memblock is complete, and the linear map covers what it calls memory; the boot CPU is alone.

@@ -67,7 +67,11 @@ pub fn start() -> ! {
     let model = core::str::from_utf8(keep(&MODEL, early::model(&early_dtb).unwrap_or("unknown").as_bytes())).unwrap_or("unknown");
 
     pr_info!("Booting Vigil on physical CPU {:#012x} [{:#010x}]", cpu::mpidr(), cpu::midr());
-    pr_notice!("Vigil version {} (rustc, {}) #1 SMP PREEMPT", env!("CARGO_PKG_VERSION"), if cfg!(debug_assertions) { "checks on" } else { "release" });
+    pr_notice!(
+        "Vigil version {} (rustc, {}) #1 SMP PREEMPT",
+        env!("CARGO_PKG_VERSION"),
+        if cfg!(debug_assertions) { "checks on" } else { "release" }
+    );
     if args.x[1..] != [0; 3] {
         pr_warn!("x1-x3 nonzero in violation of boot protocol: {:x?}", &args.x[1..]);
     }

@@ -32,8 +32,7 @@ pub enum Controller {
 }
 
 /// All of them.
-pub const CONTROLLERS: [Controller; 5] =
-    [Controller::Cpuset, Controller::Cpu, Controller::Cpuacct, Controller::Freezer, Controller::Pids];
+pub const CONTROLLERS: [Controller; 5] = [Controller::Cpuset, Controller::Cpu, Controller::Cpuacct, Controller::Freezer, Controller::Pids];
 /// Those that a group of version 2 can have. All may compete within threads: each is threaded.
 pub const V2: u32 = Controller::Cpuset.bit() | Controller::Cpu.bit() | Controller::Pids.bit();
 
@@ -303,7 +302,11 @@ impl Cgroup {
     /// A living task comes, or (`false`) is one no more.
     pub fn count_task(&self, comes: bool, frozen: bool) {
         let change = |n: &AtomicUsize| {
-            if comes { n.fetch_add(1, AcqRel) } else { n.fetch_sub(1, AcqRel) };
+            if comes {
+                n.fetch_add(1, AcqRel)
+            } else {
+                n.fetch_sub(1, AcqRel)
+            };
         };
         change(&self.own);
         for group in self.ancestors() {
@@ -327,7 +330,11 @@ impl Cgroup {
     /// A living task of it stands still, or (`false`) goes on.
     pub fn count_frozen(&self, stands: bool) {
         for group in self.ancestors() {
-            if stands { group.frozen.fetch_add(1, AcqRel) } else { group.frozen.fetch_sub(1, AcqRel) };
+            if stands {
+                group.frozen.fetch_add(1, AcqRel)
+            } else {
+                group.frozen.fetch_sub(1, AcqRel)
+            };
             group.tell_events();
         }
     }

@@ -42,7 +42,11 @@ pub fn store(to: &KArc<Cgroup>, what: What, data: &[u8], cred: &Cred) -> OpResul
     }
     let top = top_of(&mut trees, to)?;
     let from = named.cgroup.in_tree(&top);
-    if to.root.is_v2() { may_move(&from, to, what, cred)? } else { may_move_v1(&named, cred)? };
+    if to.root.is_v2() {
+        may_move(&from, to, what, cred)?
+    } else {
+        may_move_v1(&named, cred)?
+    };
     cpuset::may_attach(to)?;
     match what {
         What::Thread => move_thread(&named, to)?,

@@ -45,13 +45,13 @@ mod options;
 #[cfg(target_os = "none")]
 pub mod pids;
 #[cfg(target_os = "none")]
+mod show;
+#[cfg(target_os = "none")]
 mod tables;
 #[cfg(target_os = "none")]
 pub mod time;
 #[cfg(target_os = "none")]
 mod v1;
-#[cfg(target_os = "none")]
-mod show;
 
 #[cfg(target_os = "none")]
 pub use show::{show_cpuset, show_membership};

@@ -7,7 +7,7 @@ use super::{control, tables};
 use crate::task::thread::Thread;
 use core::sync::atomic::Ordering::Relaxed;
 use vigil_abi::Errno;
-use vigil_abi::stat::{CGROUP2_SUPER_MAGIC, CGROUP_SUPER_MAGIC, S_IFDIR, S_IFREG};
+use vigil_abi::stat::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, S_IFDIR, S_IFREG};
 use vigil_fs::vfs::dentry::Dentry;
 use vigil_fs::vfs::inode::Setattr;
 use vigil_fs::vfs::ops::{NewNode, SuperOps};

@@ -181,13 +181,19 @@ mod tests {
         assert_eq!([&b""[..], b"0", b"0-3,5", b"63", b"1,1"].map(|t| list(t, 64)), [0, 1, 0x2f, 1 << 63, 2].map(Ok));
         assert_eq!([&b"4"[..], b"0-9", b"99999999999999999999"].map(|t| list(t, 4)), [Err(Errno::ERANGE); 3]);
         assert_eq!([&b"x"[..], b"-1", b"3-1", b"1-", b"0-1-2"].map(|t| list(t, 4)), [Err(Errno::EINVAL); 5]);
-        assert_eq!([&b"N"[..], b"all", b"0-N", b"0-3:1/2", b"all:2/3", b"1 2", b",1,,2,"].map(|t| list(t, 4)), [8, 15, 15, 5, 11, 6, 6].map(Ok));
+        assert_eq!(
+            [&b"N"[..], b"all", b"0-N", b"0-3:1/2", b"all:2/3", b"1 2", b",1,,2,"].map(|t| list(t, 4)),
+            [8, 15, 15, 5, 11, 6, 6].map(Ok)
+        );
         assert_eq!([&b"3:1/2"[..], b"0-3:1", b"0-3:2/1", b"0-3:1/0", b"N1"].map(|t| list(t, 4)), [Err(Errno::EINVAL); 5]);
     }
 
     #[test]
     fn masks() {
-        assert_eq!([&b"f"[..], b"00000002", b" 2 ", b"2\n", b"", b",", b"1,", b",1"].map(|t| mask(t, 4)), [15, 2, 2, 2, 0, 0, 1, 1].map(Ok));
+        assert_eq!(
+            [&b"f"[..], b"00000002", b" 2 ", b"2\n", b"", b",", b"1,", b",1"].map(|t| mask(t, 4)),
+            [15, 2, 2, 2, 0, 0, 1, 1].map(Ok)
+        );
         let beyond = [&b"10"[..], b"2,0", b"2 3", b"1,,1", b"123456789", b"ffffffff,ffffffff"];
         assert_eq!(beyond.map(|t| mask(t, 4)), [Err(Errno::EOVERFLOW); 6]);
         assert_eq!([&b"x"[..], b"0x2", b"g", b"-1"].map(|t| mask(t, 4)), [Err(Errno::EINVAL); 4]);

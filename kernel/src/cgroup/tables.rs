@@ -3,9 +3,9 @@
 use super::group::Controller::{self, Cpu, Cpuacct, Cpuset, Freezer, Pids};
 use super::hierarchy::Hierarchy;
 use super::migrate::What;
+use super::nodes::FileType;
 use super::nodes::Kind::{self, Events, Read, ReadWrite, Tasks, Write};
 use super::nodes::Place::{self, Any, NotRoot, Root};
-use super::nodes::FileType;
 use super::{control, cpu, cpuset, freezer, pids, time, v1};
 
 const fn base(name: &'static str, place: Place, kind: Kind) -> FileType {

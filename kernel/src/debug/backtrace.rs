@@ -4,8 +4,8 @@
 //! must lie in mapped kernel memory and above the one before it, on the same stack or where the chain of an interrupt
 //! leads; anything else ends the trace, so a broken stack cannot break the panic that prints it.
 
-use super::printk::{Level, emit};
 use super::kallsyms;
+use super::printk::{Level, emit};
 use crate::arch::aarch64::{mmu, mmu_kernel};
 use core::fmt::Write;
 use vigil_executor::stack::STACK_SIZE;

@@ -12,7 +12,10 @@ use super::printk::{self, LOG, Level, Line};
 use super::ring::{MAX_TEXT, Meta, Missing};
 use core::fmt::Write;
 use core::future::poll_fn;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::{Acquire, Relaxed, Release, SeqCst}};
+use core::sync::atomic::{
+    AtomicBool, AtomicU64,
+    Ordering::{Acquire, Relaxed, Release, SeqCst},
+};
 use core::task::{Poll, Waker};
 use vigil_executor::context::{PreemptGuard, preemptible};
 use vigil_executor::executor::cond_resched;

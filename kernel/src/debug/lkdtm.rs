@@ -4,11 +4,11 @@
 //! either lists the types. Names and meanings are Linux's; `SPIN_*`, which break nothing, are for trying tracers, and may be followed
 //! by how many microseconds they are to take.
 
+use super::warn;
 use core::fmt::Write;
 use core::pin::Pin;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering::*};
 use vigil_abi::Errno;
-use super::warn;
 use vigil_executor::lock_class;
 use vigil_executor::sync::SpinLock;
 use vigil_executor::time::{self, MSEC, USEC};
@@ -40,8 +40,10 @@ const CRASHES: &[Crash] = &[
         let _first = LOCK_ME_UP.lock();
         let _second = LOCK_ME_UP.lock();
     }),
-    ("LOOP", || loop {
-        core::hint::spin_loop();
+    ("LOOP", || {
+        loop {
+            core::hint::spin_loop();
+        }
     }),
     ("EXCEPTION", || store(0)),
     ("ACCESS_USERSPACE", || store(0x40_0000)),
@@ -119,7 +121,8 @@ fn find(data: &[u8]) -> Result<usize, Errno> {
     let found = CRASHES.iter().position(|(n, _)| n.as_bytes() == name).ok_or(Errno::EINVAL)?;
     if let Some(micros) = micros {
         // At most a second.
-        let micros = micros.parse::<u64>().ok().filter(|n| (1..=1_000_000).contains(n) && name.starts_with(b"SPIN_")).ok_or(Errno::EINVAL)?;
+        let micros =
+            micros.parse::<u64>().ok().filter(|n| (1..=1_000_000).contains(n) && name.starts_with(b"SPIN_")).ok_or(Errno::EINVAL)?;
         SPIN_FOR.store(micros * USEC, Relaxed);
     }
     Ok(found)

@@ -10,7 +10,10 @@ use crate::arch::aarch64::{cpu, kaslr, mmu};
 use crate::boot::power;
 use crate::{pr_crit, pr_emerg};
 use core::fmt::Arguments;
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, Ordering::{Acquire, Relaxed, Release, SeqCst}};
+use core::sync::atomic::{
+    AtomicBool, AtomicI32, AtomicPtr, AtomicU64,
+    Ordering::{Acquire, Relaxed, Release, SeqCst},
+};
 
 /// MPIDR + 1 of the CPU that panics; 0: none.
 static OWNER: AtomicU64 = AtomicU64::new(0);

@@ -6,7 +6,10 @@
 
 use super::ring::{MAX_TEXT, Meta, Missing, Ring};
 use core::fmt::{self, Write};
-use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU64, Ordering::{Acquire, Relaxed, Release}};
+use core::sync::atomic::{
+    AtomicPtr, AtomicU8, AtomicU64,
+    Ordering::{Acquire, Relaxed, Release},
+};
 
 /// Severity of a message; the numbers are syslog's.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]

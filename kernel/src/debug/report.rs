@@ -8,7 +8,10 @@ use super::panic::{self, panic_at};
 use super::{warn, watchdog};
 use crate::arch::aarch64::vectors::ExceptionFrame;
 use crate::pr_emerg;
-use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering::{Acquire, Relaxed, Release}};
+use core::sync::atomic::{
+    AtomicPtr, AtomicU32,
+    Ordering::{Acquire, Relaxed, Release},
+};
 use vigil_executor::context::Context;
 use vigil_mem::TASK_SIZE;
 

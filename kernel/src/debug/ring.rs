@@ -15,7 +15,11 @@
 //! A writer that sleeps through a whole turn of the ring (an NMI that logs thousands of records) may garble the text of a
 //! newer record, never anything else.
 
-use core::sync::atomic::{AtomicU8, AtomicU64, Ordering::{Acquire, Relaxed, Release}, fence};
+use core::sync::atomic::{
+    AtomicU8, AtomicU64,
+    Ordering::{Acquire, Relaxed, Release},
+    fence,
+};
 
 /// Longest text of one record, in bytes; longer ones are cut.
 pub const MAX_TEXT: usize = 992;
@@ -69,7 +73,8 @@ impl<const D: usize, const T: usize> Ring<D, T> {
         Ring {
             next: AtomicU64::new(0),
             text_head: AtomicU64::new(0),
-            descs: [const { Desc { state: AtomicU64::new(0), pos: AtomicU64::new(0), time: AtomicU64::new(0), meta: AtomicU64::new(0) } }; D],
+            descs: [const { Desc { state: AtomicU64::new(0), pos: AtomicU64::new(0), time: AtomicU64::new(0), meta: AtomicU64::new(0) } };
+                D],
             text: [const { AtomicU8::new(0) }; T],
         }
     }

@@ -7,9 +7,9 @@
 
 use super::report_tasks::{Which, nice_all, show_tasks};
 use super::{backtrace, panic, printk};
+use crate::mm::oom;
 use crate::task::process::tasks;
 use crate::task::signal::{self, SigInfo};
-use crate::mm::oom;
 use crate::time::list;
 use crate::{kernel_panic, pr_emerg, pr_info};
 use core::fmt::Write;
@@ -47,19 +47,89 @@ const COMMANDS: &[Command] = &[
     Command { key: b'0', help: "loglevel(0-9)", says: "Changing Loglevel", mask: ENABLE_LOG, at_once: true, run: set_level },
     Command { key: b'b', help: "reboot(b)", says: "Resetting", mask: ENABLE_BOOT, at_once: true, run: |_| crate::boot::power::restart() },
     Command { key: b'c', help: "crash(c)", says: "Trigger a crash", mask: ENABLE_DUMP, at_once: true, run: crash },
-    Command { key: b'e', help: "terminate-all-tasks(e)", says: "Terminate All Tasks", mask: ENABLE_SIGNAL, at_once: false, run: |_| signal_all(SIGTERM) },
-    Command { key: b'f', help: "memory-full-oom-kill(f)", says: "Manual OOM execution", mask: ENABLE_SIGNAL, at_once: false, run: out_of_memory },
-    Command { key: b'i', help: "kill-all-tasks(i)", says: "Kill All Tasks", mask: ENABLE_SIGNAL, at_once: false, run: |_| signal_all(SIGKILL) },
-    Command { key: b'l', help: "show-backtrace-all-active-cpus(l)", says: "Show backtrace of all active CPUs", mask: ENABLE_DUMP, at_once: false, run: all_cpus },
+    Command {
+        key: b'e',
+        help: "terminate-all-tasks(e)",
+        says: "Terminate All Tasks",
+        mask: ENABLE_SIGNAL,
+        at_once: false,
+        run: |_| signal_all(SIGTERM),
+    },
+    Command {
+        key: b'f',
+        help: "memory-full-oom-kill(f)",
+        says: "Manual OOM execution",
+        mask: ENABLE_SIGNAL,
+        at_once: false,
+        run: out_of_memory,
+    },
+    Command {
+        key: b'i',
+        help: "kill-all-tasks(i)",
+        says: "Kill All Tasks",
+        mask: ENABLE_SIGNAL,
+        at_once: false,
+        run: |_| signal_all(SIGKILL),
+    },
+    Command {
+        key: b'l',
+        help: "show-backtrace-all-active-cpus(l)",
+        says: "Show backtrace of all active CPUs",
+        mask: ENABLE_DUMP,
+        at_once: false,
+        run: all_cpus,
+    },
     Command { key: b'm', help: "show-memory-usage(m)", says: "Show Memory", mask: ENABLE_DUMP, at_once: false, run: memory },
-    Command { key: b'n', help: "nice-all-RT-tasks(n)", says: "Nice All RT Tasks", mask: ENABLE_RTNICE, at_once: false, run: |_| nice_all() },
-    Command { key: b'o', help: "poweroff(o)", says: "Power Off", mask: ENABLE_BOOT, at_once: false, run: |_| crate::boot::power::power_off() },
+    Command {
+        key: b'n',
+        help: "nice-all-RT-tasks(n)",
+        says: "Nice All RT Tasks",
+        mask: ENABLE_RTNICE,
+        at_once: false,
+        run: |_| nice_all(),
+    },
+    Command {
+        key: b'o',
+        help: "poweroff(o)",
+        says: "Power Off",
+        mask: ENABLE_BOOT,
+        at_once: false,
+        run: |_| crate::boot::power::power_off(),
+    },
     Command { key: b'p', help: "show-registers(p)", says: "Show Regs", mask: ENABLE_DUMP, at_once: true, run: |_| this_cpu(0) },
-    Command { key: b'q', help: "show-all-timers(q)", says: "Show clockevent devices & pending hrtimers (no others)", mask: ENABLE_DUMP, at_once: false, run: |_| timers() },
-    Command { key: b's', help: "sync(s)", says: "Emergency Sync", mask: ENABLE_SYNC, at_once: false, run: |_| loudly(|| pr_info!("Emergency Sync complete")) },
-    Command { key: b't', help: "show-task-states(t)", says: "Show State", mask: ENABLE_DUMP, at_once: false, run: |_| show_tasks(Which::All) },
+    Command {
+        key: b'q',
+        help: "show-all-timers(q)",
+        says: "Show clockevent devices & pending hrtimers (no others)",
+        mask: ENABLE_DUMP,
+        at_once: false,
+        run: |_| timers(),
+    },
+    Command {
+        key: b's',
+        help: "sync(s)",
+        says: "Emergency Sync",
+        mask: ENABLE_SYNC,
+        at_once: false,
+        run: |_| loudly(|| pr_info!("Emergency Sync complete")),
+    },
+    Command {
+        key: b't',
+        help: "show-task-states(t)",
+        says: "Show State",
+        mask: ENABLE_DUMP,
+        at_once: false,
+        run: |_| show_tasks(Which::All),
+    },
     Command { key: b'u', help: "unmount(u)", says: "Emergency Remount R/O", mask: ENABLE_REMOUNT, at_once: false, run: remount },
-    Command { key: b'w', help: "show-blocked-tasks(w)", says: "Show Blocked State", mask: ENABLE_DUMP, at_once: false, run: |_| show_tasks(Which::Blocked) },
+    Command {
+        key: b'w',
+        help: "show-blocked-tasks(w)",
+        says: "Show Blocked State",
+        mask: ENABLE_DUMP,
+        at_once: false,
+        run: |_| show_tasks(Which::Blocked),
+    },
 ];
 
 fn find(key: u8) -> Option<&'static Command> {

@@ -17,10 +17,13 @@
 //! interrupt or poll had begun before the one in question was due, its stage is empty. What a late sample is to be blamed on is
 //! noted by [`blame`].
 
+use crate::trace::{self, blame};
 use core::mem::offset_of;
 use core::pin::Pin;
-use crate::trace::{self, blame};
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::{Acquire, Relaxed, Release}};
+use core::sync::atomic::{
+    AtomicBool, AtomicU64,
+    Ordering::{Acquire, Relaxed, Release},
+};
 use vigil_abi::Errno;
 use vigil_abi::poll::POLLIN;
 use vigil_abi::stat::S_IFCHR;
@@ -28,8 +31,8 @@ use vigil_executor::arch::{self, counter};
 use vigil_executor::cpu::{CpuId, local};
 use vigil_executor::lock_class;
 use vigil_executor::sync::SpinLock;
-use vigil_executor::time::{MSEC, Nanos, SEC, USEC, nanos_to_counter, now};
 use vigil_executor::task::current;
+use vigil_executor::time::{MSEC, Nanos, SEC, USEC, nanos_to_counter, now};
 use vigil_executor::timer::Timer;
 use vigil_executor::wait::WaitQueue;
 use vigil_fs::dev::{chrdev, devtmpfs};
@@ -266,7 +269,13 @@ impl FileOps for IrqLat {
 
 fn open(_: &Inode, _: u32) -> Result<Opened, Errno> {
     let state = SpinLock::new(lock_class!("irqlat"), State::default());
-    let made = KArc::try_new(IrqLat { timer: Timer::new(fired), state, woken: AtomicU64::new(0), wait: WaitQueue::new(), stamping: AtomicBool::new(false) })?;
+    let made = KArc::try_new(IrqLat {
+        timer: Timer::new(fired),
+        state,
+        woken: AtomicU64::new(0),
+        wait: WaitQueue::new(),
+        stamping: AtomicBool::new(false),
+    })?;
     Ok(Opened::Own(unsize!(KArc, made => dyn FileOps)))
 }
 
@@ -274,8 +283,13 @@ fn open(_: &Inode, _: u32) -> Result<Opened, Errno> {
 pub(super) fn init() -> Result<(), Errno> {
     chrdev::register(MAJOR, MINOR, 1, "irqlat", open)?;
     devtmpfs::device_node("irqlat", S_IFCHR | 0o600, MAJOR, MINOR)?;
-    vigil_fs::proc::sys_root()?.subdir("kernel/debug")?.add_file_rw("irqlat_blame", 0o600, |out| blame::show(out), |data| {
-        let text = core::str::from_utf8(data).map_err(|_| Errno::EINVAL)?;
-        blame::arm(text.trim().parse().map_err(|_| Errno::EINVAL)?)
-    })
+    vigil_fs::proc::sys_root()?.subdir("kernel/debug")?.add_file_rw(
+        "irqlat_blame",
+        0o600,
+        |out| blame::show(out),
+        |data| {
+            let text = core::str::from_utf8(data).map_err(|_| Errno::EINVAL)?;
+            blame::arm(text.trim().parse().map_err(|_| Errno::EINVAL)?)
+        },
+    )
 }

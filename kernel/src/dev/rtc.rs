@@ -11,7 +11,10 @@
 use crate::task::thread::Thread;
 use core::fmt;
 use core::pin::Pin;
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::{AcqRel, Acquire, Relaxed, Release}};
+use core::sync::atomic::{
+    AtomicBool, AtomicU32, AtomicU64,
+    Ordering::{AcqRel, Acquire, Relaxed, Release},
+};
 use vigil_abi::Errno;
 use vigil_abi::poll::POLLIN;
 use vigil_abi::process::{CAP_SYS_RESOURCE, CAP_SYS_TIME};
@@ -233,7 +236,6 @@ impl FileOps for RtcFile {
         }
         Ok(0)
     }
-
 }
 
 impl Drop for RtcFile {

@@ -3,9 +3,9 @@
 use core::fmt::Arguments;
 use vigil_abi::Errno;
 use vigil_abi::stat::{S_IFLNK, S_IFREG};
-use vigil_fs::vnode::{Node, SeqBuf, StaticDir};
 use vigil_fs::OpResult;
 use vigil_fs::vfs::ops::Link;
+use vigil_fs::vnode::{Node, SeqBuf, StaticDir};
 use vigil_mem::{KArc, KString, KVec, unsize};
 
 struct Text(KString);

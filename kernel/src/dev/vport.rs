@@ -38,7 +38,11 @@ fn scan() {
             {
                 pr_warn!("vport{device}p{number}: no device node: {}", e.name());
             }
-            if is { nodes.fetch_or(bit, Relaxed) } else { nodes.fetch_and(!bit, Relaxed) };
+            if is {
+                nodes.fetch_or(bit, Relaxed)
+            } else {
+                nodes.fetch_and(!bit, Relaxed)
+            };
         }
     }
 }

@@ -44,10 +44,7 @@ struct Bucket {
 }
 
 static TABLE: [Bucket; BUCKETS] = [const {
-    Bucket {
-        list: SpinLock::new(lock_class!("futex"), List { first: null_mut(), last: null_mut() }),
-        count: AtomicUsize::new(0),
-    }
+    Bucket { list: SpinLock::new(lock_class!("futex"), List { first: null_mut(), last: null_mut() }), count: AtomicUsize::new(0) }
 }; BUCKETS];
 
 fn bucket_of(key: &FutexKey) -> &'static Bucket {
@@ -359,13 +356,7 @@ fn lock_two<'a>(a: &'a Bucket, b: &'a Bucket) -> (SpinGuard<'a, List>, Option<Sp
 
 /// Wakes `n` waiters of `from` and moves at most `m` more to `to`; with `expected`, only if the word at that address has
 /// that value (EAGAIN). Returns woken and moved.
-pub fn requeue(
-    from: &FutexKey,
-    to: &FutexKey,
-    n: usize,
-    m: usize,
-    expected: Option<(usize, u32)>,
-) -> Result<(usize, usize), EnqueueError> {
+pub fn requeue(from: &FutexKey, to: &FutexKey, n: usize, m: usize, expected: Option<(usize, u32)>) -> Result<(usize, usize), EnqueueError> {
     let (a, b) = (bucket_of(from), bucket_of(to));
     let (mut first, mut second) = lock_two(a, b);
     if let Some((addr, value)) = expected {

@@ -31,8 +31,8 @@ use vigil_executor::task::TaskRef;
 use vigil_executor::time::Nanos;
 use vigil_executor::wait::{WaitMode, WaitQueue, Waited};
 use vigil_executor::wait_site;
-use vigil_mem::{Fault, KBox};
 use vigil_mem::buf::uaccess::{user_cmpxchg_u32, user_load_u32};
+use vigil_mem::{Fault, KBox};
 
 const BUCKETS: usize = 64;
 

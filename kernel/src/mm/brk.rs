@@ -31,12 +31,7 @@ impl Mm {
     }
 
     /// `Some`: a range that is to be brought in, for the heap is locked.
-    async fn set_brk(
-        &self,
-        space: &mut Space,
-        addr: usize,
-        limits: &Limits,
-    ) -> Result<Option<(usize, usize)>, Errno> {
+    async fn set_brk(&self, space: &mut Space, addr: usize, limits: &Limits) -> Result<Option<(usize, usize)>, Errno> {
         let f = space.fields;
         if addr < f.start_brk || addr > TASK_SIZE {
             return Err(Errno::EINVAL);
@@ -68,14 +63,7 @@ impl Mm {
     }
 
     /// Maps `[start, end)`, where nothing is, as private memory with `flags` (`do_brk_flags`). EAGAIN, ENOMEM.
-    pub(crate) fn map_anonymous(
-        &self,
-        space: &mut Space,
-        start: usize,
-        end: usize,
-        flags: VmFlags,
-        limits: &Limits,
-    ) -> Result<(), Errno> {
+    pub(crate) fn map_anonymous(&self, space: &mut Space, start: usize, end: usize, flags: VmFlags, limits: &Limits) -> Result<(), Errno> {
         let pages = (end - start) >> PAGE_SHIFT;
         let flags = flags | space.def_flags;
         self.may_lock_more(flags, pages, limits)?;

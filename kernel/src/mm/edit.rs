@@ -2,12 +2,12 @@
 //!
 //! Everything here runs with mmap_lock held for writing. An operation that can fail does so before it changed anything.
 
+use super::MAX_MAP_COUNT;
 use super::gather::Gather;
 use super::page;
 use super::space::{Mm, Space};
 use super::tree::VmaTree;
 use super::vma::{VmFlags, Vma};
-use super::MAX_MAP_COUNT;
 use vigil_abi::Errno;
 use vigil_mem::TASK_SIZE;
 

@@ -48,9 +48,8 @@ impl Mm {
                     // The inode is ours meanwhile: the mapping may go while we wait.
                     major = true;
                     let site = wait_site!("folio_wait_bit_common");
-                    let got = vigil_fs::vfs::wait::wait_for(site, WaitMode::Killable, || {
-                        inode.mapping().get_for_fault(index, write).map(drop)
-                    });
+                    let got =
+                        vigil_fs::vfs::wait::wait_for(site, WaitMode::Killable, || inode.mapping().get_for_fault(index, write).map(drop));
                     // Any other error is found again, and told, by the next step.
                     if got.await == Err(Errno::ERESTARTSYS) {
                         return Err(FaultError::Interrupted);
@@ -94,11 +93,7 @@ impl Mm {
                     continue;
                 }
                 // A private writable page is copied now rather than at its first store.
-                if vma.flags.contains(VmFlags::WRITE) && !vma.flags.contains(VmFlags::SHARED) {
-                    Access::Write
-                } else {
-                    Access::Read
-                }
+                if vma.flags.contains(VmFlags::WRITE) && !vma.flags.contains(VmFlags::SHARED) { Access::Write } else { Access::Read }
             };
             let wanted = self.tables.peek(at);
             if !wanted.is_valid() || (access.is_write() && !wanted.is_writable()) {

@@ -17,14 +17,7 @@ const AROUND: usize = 16 * PAGE_SIZE;
 
 impl Mm {
     /// The first touch of a page of a file mapping.
-    pub(super) fn file_fault(
-        &self,
-        vma: &Vma,
-        map: &FileMap,
-        table: Pfn,
-        cause: Cause,
-        spare: &mut Option<Page>,
-    ) -> Result<Fault, Step> {
+    pub(super) fn file_fault(&self, vma: &Vma, map: &FileMap, table: Pfn, cause: Cause, spare: &mut Option<Page>) -> Result<Fault, Step> {
         let here = page_down(cause.addr);
         let shared = vma.flags.contains(VmFlags::SHARED);
         let write = cause.access.is_write();
@@ -58,14 +51,7 @@ impl Mm {
     }
 
     /// A store to a clean page of a shared mapping: asks the file system, and makes the entry writable.
-    pub(super) fn shared_write_fault(
-        &self,
-        vma: &Vma,
-        map: &FileMap,
-        table: Pfn,
-        cause: Cause,
-        pte: Pte,
-    ) -> Result<Fault, Step> {
+    pub(super) fn shared_write_fault(&self, vma: &Vma, map: &FileMap, table: Pfn, cause: Cause, pte: Pte) -> Result<Fault, Step> {
         let here = page_down(cause.addr);
         let cached = self.cached_page(map, vma.page_index(here), true, cause.addr)?;
         map.inode.mapping().mark_dirty(&cached);

@@ -79,14 +79,7 @@ impl Mm {
     }
 
     /// Copies entries of `[first, stop)`, which lie in one table, as many as one hold of its lock may take; where it stopped.
-    fn copy_some(
-        &self,
-        new: &Mm,
-        vma: &Vma,
-        table: vigil_mem::Pfn,
-        first: usize,
-        stop: usize,
-    ) -> Result<usize, AllocError> {
+    fn copy_some(&self, new: &Mm, vma: &Vma, table: vigil_mem::Pfn, first: usize, stop: usize) -> Result<usize, AllocError> {
         let target = new.tables.find_or_alloc(first)?;
         let cow = vma.flags.is_cow();
         let mut delta = Rss::default();

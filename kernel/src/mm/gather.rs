@@ -1,10 +1,10 @@
 //! Taking pages out of an address space: clear the entries, flush the TLB, free the pages, in this order, in batches
 //! (Linux: `mmu_gather`).
 
+use super::Mm;
+use super::counters::Rss;
 use super::page;
 use super::pgtable::{PMD_SIZE, Pte};
-use super::counters::Rss;
-use super::Mm;
 use super::tlb;
 use core::mem::MaybeUninit;
 use vigil_mem::{PAGE_SIZE, Pfn};

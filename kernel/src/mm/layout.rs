@@ -151,12 +151,7 @@ pub fn gap_bottom_up(tree: &VmaTree, len: usize, low: usize, high: usize) -> Opt
 
 impl Mm {
     /// Where a mapping of `len` bytes goes that asked for `hint` (`arch_get_unmapped_area_topdown`). ENOMEM.
-    pub(crate) fn get_unmapped_area(
-        tree: &VmaTree,
-        layout: &Layout,
-        hint: usize,
-        len: usize,
-    ) -> Result<usize, Errno> {
+    pub(crate) fn get_unmapped_area(tree: &VmaTree, layout: &Layout, hint: usize, len: usize) -> Result<usize, Errno> {
         if len > TASK_SIZE - MMAP_MIN_ADDR {
             return Err(Errno::ENOMEM);
         }

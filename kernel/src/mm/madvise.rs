@@ -8,9 +8,9 @@ use super::space::{Mm, Space};
 use super::vma::VmFlags;
 use vigil_abi::Errno;
 use vigil_abi::mm::{
-    MADV_COLD, MADV_DODUMP, MADV_DOFORK, MADV_DONTDUMP, MADV_DONTFORK, MADV_DONTNEED, MADV_DONTNEED_LOCKED, MADV_FREE,
-    MADV_HUGEPAGE, MADV_KEEPONFORK, MADV_MERGEABLE, MADV_NOHUGEPAGE, MADV_NORMAL, MADV_PAGEOUT, MADV_POPULATE_READ,
-    MADV_POPULATE_WRITE, MADV_RANDOM, MADV_SEQUENTIAL, MADV_UNMERGEABLE, MADV_WILLNEED, MADV_WIPEONFORK,
+    MADV_COLD, MADV_DODUMP, MADV_DOFORK, MADV_DONTDUMP, MADV_DONTFORK, MADV_DONTNEED, MADV_DONTNEED_LOCKED, MADV_FREE, MADV_HUGEPAGE,
+    MADV_KEEPONFORK, MADV_MERGEABLE, MADV_NOHUGEPAGE, MADV_NORMAL, MADV_PAGEOUT, MADV_POPULATE_READ, MADV_POPULATE_WRITE, MADV_RANDOM,
+    MADV_SEQUENTIAL, MADV_UNMERGEABLE, MADV_WILLNEED, MADV_WIPEONFORK,
 };
 use vigil_fs::File;
 use vigil_mem::{KArc, KBox, PAGE_SHIFT, PAGE_SIZE};
@@ -180,13 +180,7 @@ impl Mm {
     }
 
     /// Gives `[start, end)` of one mapping other flags; sizes are accounted anew.
-    pub(super) fn set_flags(
-        &self,
-        space: &mut Space,
-        start: usize,
-        end: usize,
-        flags: VmFlags,
-    ) -> Result<(), Errno> {
+    pub(super) fn set_flags(&self, space: &mut Space, start: usize, end: usize, flags: VmFlags) -> Result<(), Errno> {
         self.split_at(space, start)?;
         self.split_at(space, end)?;
         if let Some(vma) = space.tree.find(start).and_then(|p| space.tree.get_mut(p)) {

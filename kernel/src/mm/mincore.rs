@@ -27,9 +27,7 @@ impl Mm {
             let vma = space.tree.at(addr).ok_or(Errno::ENOMEM)?;
             let mapped = self.tables.peek(addr).is_present();
             *slot = match &vma.backing {
-                Backing::File(map) => {
-                    u8::from(mapped || map.inode.mapping().find(vma.page_index(addr)).is_some())
-                }
+                Backing::File(map) => u8::from(mapped || map.inode.mapping().find(vma.page_index(addr)).is_some()),
                 _ => u8::from(mapped),
             };
             addr += PAGE_SIZE;
@@ -48,12 +46,7 @@ impl Mm {
     }
 
     /// The checks of msync, and the files that are to be written back; a hole is reported beside them.
-    async fn msync_files(
-        &self,
-        addr: usize,
-        len: usize,
-        flags: u32,
-    ) -> Result<(KVec<KArc<File>>, Result<(), Errno>), Errno> {
+    async fn msync_files(&self, addr: usize, len: usize, flags: u32) -> Result<(KVec<KArc<File>>, Result<(), Errno>), Errno> {
         let start = untag(addr);
         let both = MS_ASYNC | MS_SYNC;
         if flags & !(both | MS_INVALIDATE) != 0 || start % PAGE_SIZE != 0 || flags & both == both {

@@ -124,13 +124,7 @@ impl Mm {
     }
 
     /// Sets the lock bits of `[start, end)`. ENOMEM at the first hole; what lies before it is done.
-    fn apply_lock(
-        &self,
-        space: &mut super::space::Space,
-        start: usize,
-        end: usize,
-        bits: VmFlags,
-    ) -> Result<(), Errno> {
+    fn apply_lock(&self, space: &mut super::space::Space, start: usize, end: usize, bits: VmFlags) -> Result<(), Errno> {
         let mut at = start;
         while at < end {
             let vma = space.tree.at(at).ok_or(Errno::ENOMEM)?;

@@ -10,8 +10,8 @@ use super::{MAX_MAP_COUNT, Overcommit, page};
 use vigil_abi::Errno;
 use vigil_abi::fcntl::{F_SEAL_FUTURE_WRITE, F_SEAL_WRITE};
 use vigil_abi::mm::{
-    MAP_ANONYMOUS, MAP_FIXED, MAP_FIXED_NOREPLACE, MAP_GROWSDOWN, MAP_HUGETLB, MAP_LOCKED, MAP_NONBLOCK, MAP_NORESERVE,
-    MAP_POPULATE, MAP_PRIVATE, MAP_SHARED, MAP_SHARED_VALIDATE, MAP_SYNC, MAP_TYPE,
+    MAP_ANONYMOUS, MAP_FIXED, MAP_FIXED_NOREPLACE, MAP_GROWSDOWN, MAP_HUGETLB, MAP_LOCKED, MAP_NONBLOCK, MAP_NORESERVE, MAP_POPULATE,
+    MAP_PRIVATE, MAP_SHARED, MAP_SHARED_VALIDATE, MAP_SYNC, MAP_TYPE,
 };
 use vigil_fs::vfs::mount::MountFlags;
 use vigil_fs::{File, MmapTarget, shmem_file};
@@ -69,13 +69,7 @@ impl Mm {
     }
 
     /// The part under mmap_lock. `len` is `req.len` in whole pages.
-    pub(crate) async fn do_mmap(
-        &self,
-        space: &mut Space,
-        req: &MmapRequest,
-        len: usize,
-        limits: &Limits,
-    ) -> Result<usize, Errno> {
+    pub(crate) async fn do_mmap(&self, space: &mut Space, req: &MmapRequest, len: usize, limits: &Limits) -> Result<usize, Errno> {
         if req.len == 0 {
             return Err(Errno::EINVAL);
         }
@@ -104,11 +98,8 @@ impl Mm {
         }
         self.may_lock_more(flags, pages, limits)?;
         let flags = Self::type_flags(req, flags)?;
-        let flags = if req.flags & MAP_NORESERVE != 0 && page::overcommit_mode() != Overcommit::Never {
-            flags | VmFlags::NORESERVE
-        } else {
-            flags
-        };
+        let flags =
+            if req.flags & MAP_NORESERVE != 0 && page::overcommit_mode() != Overcommit::Never { flags | VmFlags::NORESERVE } else { flags };
         self.map_region(space, req, addr, len, flags, limits).await?;
         Ok(addr)
     }
@@ -196,8 +187,7 @@ impl Mm {
         let end = addr + len;
         let pages = len >> PAGE_SHIFT;
         // What a fixed mapping replaces does not count twice.
-        let replaced: usize =
-            space.tree.range(addr, end).map(|v| (v.end.min(end) - v.start.max(addr)) >> PAGE_SHIFT).sum();
+        let replaced: usize = space.tree.range(addr, end).map(|v| (v.end.min(end) - v.start.max(addr)) >> PAGE_SHIFT).sum();
         if !self.may_expand(flags, pages.saturating_sub(replaced), limits) {
             return Err(Errno::ENOMEM);
         }

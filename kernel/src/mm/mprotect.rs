@@ -61,14 +61,7 @@ impl Mm {
     }
 
     /// Gives the part of one mapping that lies in `[at, end)` the rights `rwx`; where it ended.
-    fn protect_one(
-        &self,
-        space: &mut Space,
-        at: usize,
-        end: usize,
-        rwx: VmFlags,
-        limits: &Limits,
-    ) -> Result<usize, Errno> {
+    fn protect_one(&self, space: &mut Space, at: usize, end: usize, rwx: VmFlags, limits: &Limits) -> Result<usize, Errno> {
         let vma = space.tree.at(at).ok_or(Errno::ENOMEM)?;
         let stop = end.min(vma.end);
         let old = vma.flags;

@@ -91,12 +91,7 @@ impl Mm {
     }
 
     /// With MREMAP_FIXED or MREMAP_DONTUNMAP (`mremap_to`).
-    async fn remap_to(
-        &self,
-        space: &mut Space,
-        mv: &mut Move,
-        limits: &Limits,
-    ) -> Result<usize, Errno> {
+    async fn remap_to(&self, space: &mut Space, mv: &mut Move, limits: &Limits) -> Result<usize, Errno> {
         if let Some(new) = mv.fixed {
             let apart = mv.old.saturating_add(mv.old_len) <= new || new.saturating_add(mv.new_len) <= mv.old;
             if new % PAGE_SIZE != 0 || mv.new_len > TASK_SIZE || new > TASK_SIZE - mv.new_len || !apart {

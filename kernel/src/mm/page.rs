@@ -7,9 +7,9 @@
 use super::counters::Overcommit;
 use super::tlb;
 use core::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use vigil_executor::wait::WaitMode;
 use vigil_mem::page::{Page as Descriptor, PageFlags, PageRef, page_at, page_of};
 use vigil_mem::page_alloc::{Gfp, Item, add_item as add, alloc_pages, alloc_pages_wait, meminfo};
-use vigil_executor::wait::WaitMode;
 use vigil_mem::{PAGE_SIZE, Pfn, phys_to_virt};
 
 /// A page of one's own that is mapped nowhere yet; freed when dropped.

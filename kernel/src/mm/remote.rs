@@ -59,9 +59,7 @@ impl Mm {
         let here = page_down(addr);
         // A page can go between the fault and the look (another thread, reclaim): try a few times, then give up.
         for _ in 0..8 {
-            if self.try_fault(addr, access, u64::MAX).is_err()
-                && self.handle_fault(addr, access, u64::MAX).await.is_err()
-            {
+            if self.try_fault(addr, access, u64::MAX).is_err() && self.handle_fault(addr, access, u64::MAX).await.is_err() {
                 return false;
             }
             let Some(table) = self.tables.find(here) else { continue };

@@ -2,8 +2,8 @@
 //! (`fs/proc/task_mmu.c`).
 
 use super::space::Mm;
-use super::vma::{Backing, VmFlags, Vma};
 use super::table::ENTRIES_PER_HOLD;
+use super::vma::{Backing, VmFlags, Vma};
 use super::{counters::Rss, page};
 use core::fmt::{self, Write};
 use core::sync::atomic::Ordering::Relaxed;
@@ -101,8 +101,7 @@ impl Mm {
         let c = &self.counters;
         let [anon, file, shmem] = c.rss();
         let kb = |pages: usize| pages << (PAGE_SHIFT - 10);
-        let text = (fields.end_code.saturating_add(PAGE_SIZE - 1) & !(PAGE_SIZE - 1))
-            .saturating_sub(fields.start_code & !(PAGE_SIZE - 1))
+        let text = (fields.end_code.saturating_add(PAGE_SIZE - 1) & !(PAGE_SIZE - 1)).saturating_sub(fields.start_code & !(PAGE_SIZE - 1))
             >> PAGE_SHIFT;
         let exec = c.exec.load(Relaxed);
         for (name, pages) in [
@@ -217,14 +216,7 @@ fn show_flags(flags: VmFlags, out: &mut dyn Write) -> fmt::Result {
 }
 
 /// One line of maps.
-fn show_vma(
-    vma: &Vma,
-    start_brk: usize,
-    brk: usize,
-    start_stack: usize,
-    root: &Path,
-    out: &mut dyn Write,
-) -> fmt::Result {
+fn show_vma(vma: &Vma, start_brk: usize, brk: usize, start_stack: usize, root: &Path, out: &mut dyn Write) -> fmt::Result {
     let mut line = Counting { out, written: 0 };
     let bit = |f: VmFlags, c: char| if vma.flags.contains(f) { c } else { '-' };
     let (dev, ino) = vma.file_map().map_or((0, 0), |m| (m.inode.sb().dev, m.inode.ino));

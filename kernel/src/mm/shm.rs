@@ -2,10 +2,10 @@
 
 use super::fault::untag;
 use super::layout::Limits;
+use super::mmap::MmapRequest;
 use super::pgtable::page_up;
 use super::space::Mm;
 use super::vma::{VmFlags, Vma};
-use super::mmap::MmapRequest;
 use vigil_abi::Errno;
 use vigil_abi::mm::{MAP_FIXED, MAP_SHARED};
 use vigil_fs::File;
@@ -14,7 +14,15 @@ use vigil_mem::{KArc, PAGE_SHIFT, PAGE_SIZE, TASK_SIZE};
 impl Mm {
     /// Maps all `len` bytes of `file` at `addr`, or anywhere when that is 0. EINVAL when something is there and is not to be
     /// replaced; else as mmap(2).
-    pub async fn attach(&self, file: KArc<File>, addr: usize, len: usize, prot: u32, replaces: bool, limits: &Limits) -> Result<usize, Errno> {
+    pub async fn attach(
+        &self,
+        file: KArc<File>,
+        addr: usize,
+        len: usize,
+        prot: u32,
+        replaces: bool,
+        limits: &Limits,
+    ) -> Result<usize, Errno> {
         let whole = page_up(len).filter(|l| *l != 0).ok_or(Errno::ENOMEM)?;
         let addr = untag(addr);
         let mut space = self.write().await;

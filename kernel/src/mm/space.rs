@@ -80,14 +80,8 @@ pub(crate) type SpaceWrite<'a> = RwSemWriteGuard<'a, Space>;
 impl Mm {
     /// An empty address space with one user. ENOMEM.
     pub fn new(layout: Layout) -> Result<KArc<Mm>, Errno> {
-        let space = Space {
-            tree: VmaTree::new(),
-            fields: MmFields::default(),
-            layout,
-            def_flags: VmFlags::empty(),
-            exe: None,
-            auxv: KVec::new(),
-        };
+        let space =
+            Space { tree: VmaTree::new(), fields: MmFields::default(), layout, def_flags: VmFlags::empty(), exe: None, auxv: KVec::new() };
         Ok(KArc::try_new(Mm {
             space: RwSem::new(lock_class!("mmap_lock"), space),
             tables: PageTables::new()?,
@@ -162,11 +156,7 @@ impl Mm {
     }
 
     /// Changes the borders by `f`, which is told whether something is mapped at `address` (prctl(PR_SET_MM)).
-    pub async fn update_fields(
-        &self,
-        address: usize,
-        f: impl FnOnce(&mut MmFields, bool) -> Result<(), Errno>,
-    ) -> Result<(), Errno> {
+    pub async fn update_fields(&self, address: usize, f: impl FnOnce(&mut MmFields, bool) -> Result<(), Errno>) -> Result<(), Errno> {
         let mut space = self.write().await;
         // Linux: find_vma, which is content with a mapping above.
         let mapped = space.tree.find(address).is_some();

@@ -233,15 +233,7 @@ impl PageTables {
     }
 
     /// At most three deep.
-    fn unhook_level(
-        &self,
-        table: Pfn,
-        level: usize,
-        start: usize,
-        end: usize,
-        hole: (usize, usize),
-        free: &mut impl FnMut(Pfn),
-    ) {
+    fn unhook_level(&self, table: Pfn, level: usize, start: usize, end: usize, hole: (usize, usize), free: &mut impl FnMut(Pfn)) {
         let size = entry_size(level);
         let mut at = start & !(size - 1);
         while at < end {

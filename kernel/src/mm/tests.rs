@@ -13,7 +13,7 @@ use std::sync::{Mutex, MutexGuard, Once};
 use std::vec::Vec;
 use vigil_abi::Errno;
 use vigil_abi::mm::*;
-use vigil_mem::page_alloc::{item, meminfo, Item};
+use vigil_mem::page_alloc::{Item, item, meminfo};
 use vigil_mem::{KArc, PAGE_SIZE};
 
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());

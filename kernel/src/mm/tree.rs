@@ -239,15 +239,7 @@ mod tests {
             t.insert(vma(s, e)).map_err(|_| ()).unwrap();
         }
         let at = |a: usize| t.find(a << 12).and_then(|p| t.get(p)).map(|v| v.start >> 12);
-        assert_eq!([0, 10, 19, 20, 39, 40, 41].map(at), [
-            Some(10),
-            Some(10),
-            Some(10),
-            Some(30),
-            Some(30),
-            Some(40),
-            None
-        ]);
+        assert_eq!([0, 10, 19, 20, 39, 40, 41].map(at), [Some(10), Some(10), Some(10), Some(30), Some(30), Some(40), None]);
         assert!(t.at(25 << 12).is_none());
         assert_eq!(t.range(15 << 12, 41 << 12).count(), 3);
         assert_eq!(t.before(30 << 12).and_then(|p| t.get(p)).map(|v| v.start >> 12), Some(10));

@@ -253,11 +253,7 @@ impl Vma {
     /// write must be noticed.
     #[inline(always)]
     pub fn pte_prot(&self) -> PteProt {
-        PteProt::user(
-            self.flags.contains(VmFlags::READ),
-            self.flags.contains(VmFlags::WRITE),
-            self.flags.contains(VmFlags::EXEC),
-        )
+        PteProt::user(self.flags.contains(VmFlags::READ), self.flags.contains(VmFlags::WRITE), self.flags.contains(VmFlags::EXEC))
     }
 
     /// The gap that must stay free below it: a stack's guard.
@@ -276,7 +272,10 @@ impl Vma {
             }
             _ => false,
         };
-        backing && self.flags == other.flags && (self.more.load(Ordering::Relaxed) ^ other.more.load(Ordering::Relaxed)) & !ANON == 0 && !self.flags.intersects(VmFlags::PFNMAP | VmFlags::DONTEXPAND)
+        backing
+            && self.flags == other.flags
+            && (self.more.load(Ordering::Relaxed) ^ other.more.load(Ordering::Relaxed)) & !ANON == 0
+            && !self.flags.intersects(VmFlags::PFNMAP | VmFlags::DONTEXPAND)
     }
 
     /// Whether `next`, which begins where we end, continues us: then the two can be one.

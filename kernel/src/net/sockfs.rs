@@ -24,12 +24,8 @@ static MOUNT: SpinLock<Option<KArc<Mount>>> = SpinLock::new(&CLASS, None);
 
 /// Makes the file system. Once, at boot.
 pub fn init() -> Result<(), Errno> {
-    let info = SuperInfo {
-        fstype: "sockfs",
-        magic: SOCKFS_MAGIC,
-        flags: SuperFlags::INTERNAL | SuperFlags::NOATIME,
-        max_bytes: i64::MAX as u64,
-    };
+    let info =
+        SuperInfo { fstype: "sockfs", magic: SOCKFS_MAGIC, flags: SuperFlags::INTERNAL | SuperFlags::NOATIME, max_bytes: i64::MAX as u64 };
     let sb = SuperBlock::try_new(info, vigil_mem::unsize!(KBox, KBox::try_new(SockFs)? => dyn SuperOps))?;
     let root = Inode::try_new(&sb, sb.new_ino(), S_IFDIR | 0o600, 0, OpsRef::Static(&SOCK_FS))?;
     *MOUNT.lock() = Some(Mount::of_root(Dentry::try_root(root, b"socket:")?, b"sockfs", MountFlags::empty())?);

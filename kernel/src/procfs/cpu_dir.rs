@@ -184,7 +184,9 @@ mod tests {
 
     #[test]
     fn words_for_on_and_off() {
-        for (text, meant) in [("1\n", Some(true)), ("yes", Some(true)), ("on", Some(true)), ("0", Some(false)), ("oFf", Some(false)), ("N", Some(false))] {
+        for (text, meant) in
+            [("1\n", Some(true)), ("yes", Some(true)), ("on", Some(true)), ("0", Some(false)), ("oFf", Some(false)), ("N", Some(false))]
+        {
             assert_eq!(truth(text.as_bytes()), meant, "{text}");
         }
         for text in ["", " 1", "2", "-1", "o", "true"] {

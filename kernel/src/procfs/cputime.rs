@@ -9,9 +9,9 @@ use crate::task::pid;
 use crate::task::process::tasks;
 use vigil_executor::cpu::{CpuId, MAX_CPUS};
 use vigil_executor::softirq;
+use vigil_executor::sync::SpinLock;
 use vigil_executor::time::now;
 use vigil_executor::{executor, lock_class};
-use vigil_executor::sync::SpinLock;
 
 /// CPU time of one CPU since boot, nanoseconds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

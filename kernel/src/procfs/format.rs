@@ -80,7 +80,10 @@ mod tests {
     #[test]
     fn unsigned_numbers_in_three_bases() {
         assert_eq!([&b"0"[..], b"10\n", b"010", b"0x10\n", b"+7", b"4294967295"].map(unsigned), [0, 10, 8, 16, 7, u32::MAX].map(Some));
-        assert_eq!([&b""[..], b"-1", b"1 ", b"0x", b"0x+1", b"++1", b"0+1", b"08", b"4294967296", b"1\n\n", b"\xff"].map(unsigned), [None; 11]);
+        assert_eq!(
+            [&b""[..], b"-1", b"1 ", b"0x", b"0x+1", b"++1", b"0+1", b"08", b"4294967296", b"1\n\n", b"\xff"].map(unsigned),
+            [None; 11]
+        );
     }
 
     fn list(mask: u64) -> String {

@@ -1,10 +1,10 @@
 //! `/proc/{interrupts,softirqs}`.
 
-use vigil_executor::softirq;
 use core::fmt::Write;
 use vigil_abi::Errno;
 use vigil_drivers::irq::{self, Ipi};
 use vigil_executor::cpu::{CpuMask, ONLINE};
+use vigil_executor::softirq;
 use vigil_fs::proc::add_file;
 use vigil_fs::vnode::SeqBuf;
 

@@ -27,9 +27,15 @@
 //! | `sysfs` | the little of `/sys` that programs ask for: CPUs |
 
 #[cfg_attr(not(any(test, target_os = "none")), expect(dead_code, reason = "only the tests use it on a host"))]
-pub(crate) mod format;
+mod average;
+#[cfg(target_os = "none")]
+mod clocks;
+#[cfg(target_os = "none")]
+mod cpu_dir;
 #[cfg(target_os = "none")]
 mod cputime;
+#[cfg_attr(not(any(test, target_os = "none")), expect(dead_code, reason = "only the tests use it on a host"))]
+pub(crate) mod format;
 #[cfg(target_os = "none")]
 mod inject;
 #[cfg(target_os = "none")]
@@ -45,25 +51,17 @@ mod memory;
 #[cfg(target_os = "none")]
 mod misc;
 #[cfg(target_os = "none")]
-mod process;
-#[cfg(target_os = "none")]
-mod rcu;
-#[cfg(target_os = "none")]
-mod clocks;
-#[cfg(target_os = "none")]
-mod rtc;
-#[cfg(target_os = "none")]
-mod space;
-#[cfg(target_os = "none")]
-mod status;
-#[cfg_attr(not(any(test, target_os = "none")), expect(dead_code, reason = "only the tests use it on a host"))]
-mod average;
-#[cfg(target_os = "none")]
 mod node;
 #[cfg(target_os = "none")]
 mod pressure;
 #[cfg(target_os = "none")]
 mod pressure_trigger;
+#[cfg(target_os = "none")]
+mod process;
+#[cfg(target_os = "none")]
+mod rcu;
+#[cfg(target_os = "none")]
+mod rtc;
 #[cfg(target_os = "none")]
 mod sched;
 #[cfg(target_os = "none")]
@@ -73,11 +71,13 @@ mod sched_domains;
 #[cfg(target_os = "none")]
 mod sched_dump;
 #[cfg(target_os = "none")]
+mod space;
+#[cfg(target_os = "none")]
+mod status;
+#[cfg(target_os = "none")]
 mod sysctl;
 #[cfg(target_os = "none")]
 mod sysctl_sched;
-#[cfg(target_os = "none")]
-mod cpu_dir;
 #[cfg(target_os = "none")]
 mod sysfs;
 #[cfg(target_os = "none")]

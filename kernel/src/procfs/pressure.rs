@@ -3,7 +3,7 @@
 //! CPU time is watched from the first look on, so that nobody pays for it before. Nobody waits for I/O here, as there are no devices to wait
 //! for, and reclaim makes nobody wait: those files say so. Who polls one is told as `pressure_trigger` says.
 
-use super::average::{ONE, Average, SHIFT};
+use super::average::{Average, ONE, SHIFT};
 use super::possible_cpus;
 use super::pressure_trigger::PressureNode;
 use core::fmt::Write;
@@ -35,10 +35,8 @@ struct Pressure {
     average: Average,
 }
 
-static CPU: SpinLock<Pressure> = SpinLock::new(
-    lock_class!("psi"),
-    Pressure { cpus: [Seen { stalled: 0, busy: 0 }; MAX_CPUS], total: 0, average: Average::NEW },
-);
+static CPU: SpinLock<Pressure> =
+    SpinLock::new(lock_class!("psi"), Pressure { cpus: [Seen { stalled: 0, busy: 0 }; MAX_CPUS], total: 0, average: Average::NEW });
 
 static LATER: DelayedWork = DelayedWork::new(update_and_go_on);
 
@@ -72,17 +70,7 @@ fn update_and_go_on(_: &Work) {
 
 fn line(out: &mut SeqBuf, what: &str, averages: [u64; 3], total: Nanos) {
     let [a, b, c] = averages.map(|v| (v >> SHIFT, ((v & (ONE - 1)) * 100) >> SHIFT));
-    let _ = writeln!(
-        out,
-        "{what} avg10={}.{:02} avg60={}.{:02} avg300={}.{:02} total={}",
-        a.0,
-        a.1,
-        b.0,
-        b.1,
-        c.0,
-        c.1,
-        total / USEC
-    );
+    let _ = writeln!(out, "{what} avg10={}.{:02} avg60={}.{:02} avg300={}.{:02} total={}", a.0, a.1, b.0, b.1, c.0, c.1, total / USEC);
 }
 
 /// What one can wait for.

@@ -4,7 +4,7 @@
 //! use. The starting time tells a process from a later one with its number.
 
 use super::format::parse_number;
-use super::{inject, links, misc, space, sched, status};
+use super::{inject, links, misc, sched, space, status};
 use crate::cgroup;
 use crate::task::process::{Process, find_process, find_thread, tasks};
 use crate::task::thread::Thread;
@@ -269,7 +269,9 @@ impl Node for File {
     fn open(&self, _: u32) -> Result<Option<Opened>, Errno> {
         match self.entry.kind {
             Kind::Private(_) if !self.who.may_inspect() => Err(Errno::EACCES),
-            Kind::Injector(which) => Ok(Some(Opened::Own(unsize!(KArc, KArc::try_new(inject::Open { who: self.who, which })? => dyn FileOps)))),
+            Kind::Injector(which) => {
+                Ok(Some(Opened::Own(unsize!(KArc, KArc::try_new(inject::Open { who: self.who, which })? => dyn FileOps))))
+            }
             _ => Ok(None),
         }
     }

@@ -18,32 +18,62 @@ fn int(data: &[u8], least: i32) -> Result<i32, Errno> {
 /// Adds the files.
 pub fn init() -> Result<(), Errno> {
     let sys = proc::sys_root()?;
-    sys.add_file_rw("kernel/rcu_expedited", 0o644, |o| line(o, rcu::preferences()[0].load(Relaxed)), |d| {
-        rcu::preferences()[0].store(int(d, i32::MIN)?, Relaxed);
-        Ok(())
-    })?;
-    sys.add_file_rw("kernel/rcu_normal", 0o644, |o| line(o, rcu::preferences()[1].load(Relaxed)), |d| {
-        rcu::preferences()[1].store(int(d, i32::MIN)?, Relaxed);
-        Ok(())
-    })?;
+    sys.add_file_rw(
+        "kernel/rcu_expedited",
+        0o644,
+        |o| line(o, rcu::preferences()[0].load(Relaxed)),
+        |d| {
+            rcu::preferences()[0].store(int(d, i32::MIN)?, Relaxed);
+            Ok(())
+        },
+    )?;
+    sys.add_file_rw(
+        "kernel/rcu_normal",
+        0o644,
+        |o| line(o, rcu::preferences()[1].load(Relaxed)),
+        |d| {
+            rcu::preferences()[1].store(int(d, i32::MIN)?, Relaxed);
+            Ok(())
+        },
+    )?;
     sys.add_file("module/rcupdate/parameters/rcu_expedited", 0o444, |o| line(o, rcu::preferences()[0].load(Relaxed)))?;
     sys.add_file("module/rcupdate/parameters/rcu_normal", 0o444, |o| line(o, rcu::preferences()[1].load(Relaxed)))?;
-    sys.add_file_rw("module/rcupdate/parameters/rcu_cpu_stall_timeout", 0o644, |o| line(o, stall::timeout()), |d| {
-        stall::set_timeout(u64::try_from(int(d, i32::MIN)?).unwrap_or(0));
-        Ok(())
-    })?;
-    sys.add_file_rw("module/rcupdate/parameters/rcu_cpu_stall_suppress", 0o644, |o| line(o, SUPPRESS.load(Relaxed)), |d| {
-        let suppress = int(d, i32::MIN)?;
-        SUPPRESS.store(suppress, Relaxed);
-        stall::set_suppressed(suppress != 0);
-        Ok(())
-    })?;
-    proc::add_file_rw("sys/kernel/panic_on_rcu_stall", 0o644, |o| line(o, rcu_stall::PANIC.load(Relaxed)), |d| {
-        rcu_stall::PANIC.store(value(d, 0, 1)? as i32, Relaxed);
-        Ok(())
-    })?;
-    proc::add_file_rw("sys/kernel/max_rcu_stall_to_panic", 0o644, |o| line(o, rcu_stall::FIRST_TO_PANIC.load(Relaxed)), |d| {
-        rcu_stall::FIRST_TO_PANIC.store(int(d, 1)?, Relaxed);
-        Ok(())
-    })
+    sys.add_file_rw(
+        "module/rcupdate/parameters/rcu_cpu_stall_timeout",
+        0o644,
+        |o| line(o, stall::timeout()),
+        |d| {
+            stall::set_timeout(u64::try_from(int(d, i32::MIN)?).unwrap_or(0));
+            Ok(())
+        },
+    )?;
+    sys.add_file_rw(
+        "module/rcupdate/parameters/rcu_cpu_stall_suppress",
+        0o644,
+        |o| line(o, SUPPRESS.load(Relaxed)),
+        |d| {
+            let suppress = int(d, i32::MIN)?;
+            SUPPRESS.store(suppress, Relaxed);
+            stall::set_suppressed(suppress != 0);
+            Ok(())
+        },
+    )?;
+    proc::add_file_rw(
+        "sys/kernel/panic_on_rcu_stall",
+        0o644,
+        |o| line(o, rcu_stall::PANIC.load(Relaxed)),
+        |d| {
+            rcu_stall::PANIC.store(value(d, 0, 1)? as i32, Relaxed);
+            Ok(())
+        },
+    )?;
+    proc::add_file_rw(
+        "sys/kernel/max_rcu_stall_to_panic",
+        0o644,
+        |o| line(o, rcu_stall::FIRST_TO_PANIC.load(Relaxed)),
+        |d| {
+            rcu_stall::FIRST_TO_PANIC.store(int(d, 1)?, Relaxed);
+            Ok(())
+        },
+    )
 }

@@ -105,8 +105,13 @@ pub(super) fn init() -> Result<(), Errno> {
     dir.add_file("debug", 0o444, super::sched_dump::show)?;
     dir.add("domains", unsize!(KArc, KArc::try_new(Entry::Top)? => dyn Node))?;
     dir.add_file_rw("tunable_scaling", 0o644, show_scaling, set_scaling)?;
-    dir.add_file_rw("nr_migrate", 0o644, |out| super::sysctl::line(out, executor::nr_migrate()), |data| {
-        executor::set_nr_migrate(low_half(data)?);
-        Ok(())
-    })
+    dir.add_file_rw(
+        "nr_migrate",
+        0o644,
+        |out| super::sysctl::line(out, executor::nr_migrate()),
+        |data| {
+            executor::set_nr_migrate(low_half(data)?);
+            Ok(())
+        },
+    )
 }

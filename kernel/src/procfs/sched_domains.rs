@@ -56,7 +56,9 @@ impl Entry {
                 Some(cpu) => Some(f(try_format!("cpu{}", cpu.index())?.as_str().as_bytes(), Entry::Cpu(cpu))),
                 None => None,
             },
-            Entry::Cpu(cpu) if domains(cpu).nth(i).is_some() => Some(f(try_format!("domain{i}")?.as_str().as_bytes(), Entry::Domain(cpu, i))),
+            Entry::Cpu(cpu) if domains(cpu).nth(i).is_some() => {
+                Some(f(try_format!("domain{i}")?.as_str().as_bytes(), Entry::Domain(cpu, i)))
+            }
             Entry::Domain(cpu, index) => FILES.get(i).map(|(name, what)| f(name.as_bytes(), Entry::File(cpu, index, *what))),
             _ => None,
         })
@@ -107,9 +109,7 @@ impl Node for Entry {
         let found = match self {
             Entry::Top => numbered(b"cpu").and_then(CpuId::new).filter(|cpu| possible_cpus().contains(*cpu)).map(Entry::Cpu),
             Entry::Cpu(cpu) => numbered(b"domain").filter(|i| domains(*cpu).nth(*i).is_some()).map(|i| Entry::Domain(*cpu, i)),
-            Entry::Domain(cpu, index) => {
-                FILES.iter().find(|(n, _)| n.as_bytes() == name).map(|(_, what)| Entry::File(*cpu, *index, *what))
-            }
+            Entry::Domain(cpu, index) => FILES.iter().find(|(n, _)| n.as_bytes() == name).map(|(_, what)| Entry::File(*cpu, *index, *what)),
             Entry::File(..) => return Err(Errno::ENOTDIR),
         };
         found.map(Entry::node).transpose()

@@ -88,7 +88,13 @@ fn queue(cpu: CpuId, out: &mut SeqBuf) {
 fn task(thread: &Thread, cpu: CpuId, out: &mut SeqBuf) {
     let Some(task) = thread.task().filter(|task| task.cpu() == cpu) else { return };
     let runs = executor::current_of(cpu).is_some_and(|current| core::ptr::eq(&*current, task));
-    let state = if runs { ">R" } else if task.is_sleeping() { " S" } else { " R" };
+    let state = if runs {
+        ">R"
+    } else if task.is_sleeping() {
+        " S"
+    } else {
+        " R"
+    };
     let (vruntime, ran, stats) = executor::with_entity(task, |_, entity, _| {
         // SAFETY: the entity is read under its queue's lock.
         let entity = unsafe { entity.as_ref() };

@@ -1,8 +1,8 @@
 //! `stat`, `status`, `statm` of a process or thread (Linux: fs/proc/array.c, kernel/sched/debug.c).
 
+use super::format::{put_list, put_mask};
 use super::misc::comm_of;
 use super::process::Who;
-use super::format::{put_list, put_mask};
 use super::{at_once, written};
 use crate::mm::{Mm, MmFields};
 use crate::syscall::prctl_spec;
@@ -210,7 +210,13 @@ pub(super) fn stat(who: &Who, out: &mut SeqBuf) -> OpResult<'static, ()> {
     let _ = write!(
         out,
         ") {state} {} {} {} {} {foreground} {flags} {} {} {} {}",
-        tree.parent, tree.pgrp, tree.session, tree.tty as u32 as i32, tree.faults[0], tree.children_faults[0], tree.faults[1],
+        tree.parent,
+        tree.pgrp,
+        tree.session,
+        tree.tty as u32 as i32,
+        tree.faults[0],
+        tree.children_faults[0],
+        tree.faults[1],
         tree.children_faults[1]
     );
     let _ = write!(
@@ -280,16 +286,11 @@ pub(super) fn status(who: &Who, out: &mut SeqBuf) -> OpResult<'static, ()> {
     if let Some(fs) = thread.and_then(|t| t.share_fs()) {
         let _ = writeln!(out, "Umask:\t{:04o}", fs.umask());
     }
-    let _ = write!(
-        out,
-        "State:\t{letter} ({words})\nTgid:\t{}\nNgid:\t0\nPid:\t{}\nPPid:\t{}\nTracerPid:\t0\n",
-        who.pid, who.tid, tree.parent
-    );
+    let _ =
+        write!(out, "State:\t{letter} ({words})\nTgid:\t{}\nNgid:\t0\nPid:\t{}\nPPid:\t{}\nTracerPid:\t0\n", who.pid, who.tid, tree.parent);
     let cred = thread.and_then(|t| t.share_cred());
     let uid = target.process.uid();
-    let ids = cred.as_ref().map_or(([uid; 4], [0; 4]), |c| {
-        ([c.uid, c.euid, c.suid, c.fsuid], [c.gid, c.egid, c.sgid, c.fsgid])
-    });
+    let ids = cred.as_ref().map_or(([uid; 4], [0; 4]), |c| ([c.uid, c.euid, c.suid, c.fsuid], [c.gid, c.egid, c.sgid, c.fsgid]));
     for (name, [a, b, c, d]) in [("Uid", ids.0), ("Gid", ids.1)] {
         let _ = writeln!(out, "{name}:\t{a}\t{b}\t{c}\t{d}");
     }
@@ -297,28 +298,19 @@ pub(super) fn status(who: &Who, out: &mut SeqBuf) -> OpResult<'static, ()> {
     for group in cred.iter().flat_map(|c| c.groups.iter()) {
         let _ = write!(out, "{group} ");
     }
-    let _ = write!(
-        out,
-        "\nNStgid:\t{}\nNSpid:\t{}\nNSpgid:\t{}\nNSsid:\t{}\n",
-        who.pid, who.tid, tree.pgrp, tree.session
-    );
+    let _ = write!(out, "\nNStgid:\t{}\nNSpid:\t{}\nNSpgid:\t{}\nNSsid:\t{}\n", who.pid, who.tid, tree.pgrp, tree.session);
     if let Some(mm) = &target.mm {
         written(at_once(mm.show_status(out))?)?;
         out.put(b"CoreDumping:\t0\nTHP_enabled:\t0\n");
     }
     let _ = writeln!(out, "Threads:\t{}", tree.threads);
     put_signals(&target, out);
-    let capabilities = cred.as_ref().map_or([0; 5], |c| {
-        [c.cap_inheritable, c.cap_permitted, c.cap_effective, c.cap_bounding, c.cap_ambient]
-    });
+    let capabilities =
+        cred.as_ref().map_or([0; 5], |c| [c.cap_inheritable, c.cap_permitted, c.cap_effective, c.cap_bounding, c.cap_ambient]);
     for (name, set) in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"].iter().zip(capabilities) {
         let _ = writeln!(out, "{name}:\t{set:016x}");
     }
-    let _ = write!(
-        out,
-        "NoNewPrivs:\t{}\nSeccomp:\t0\nSeccomp_filters:\t0\n",
-        u8::from(target.process.no_new_privs.load(Relaxed))
-    );
+    let _ = write!(out, "NoNewPrivs:\t{}\nSeccomp:\t0\nSeccomp_filters:\t0\n", u8::from(target.process.no_new_privs.load(Relaxed)));
     let bypass = target.thread.as_ref().map_or("unknown", |t| prctl_spec::status_text(t));
     let _ = write!(out, "Speculation_Store_Bypass:\t{bypass}\nSpeculationIndirectBranch:\tunknown\n");
     put_scheduling(&target, out);

@@ -3,8 +3,8 @@
 use super::format::number;
 use crate::debug::{long_poll, panic, printk, report, report_tasks, sysrq, warn, watchdog};
 use crate::mm::{self, Overcommit};
-use crate::{random, uts};
 use crate::task::thread::Thread;
+use crate::{random, uts};
 use core::fmt::{Display, Write};
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use vigil_abi::Errno;
@@ -81,68 +81,138 @@ fn writable(sys: &StaticDir) -> Result<(), Errno> {
         printk::set_console_level(level);
         Ok(())
     })?;
-    sys.add_file_rw("kernel/panic", 0o644, |o| line(o, panic::timeout()), |d| {
-        panic::set_timeout(value(d, i32::MIN.into(), i32::MAX.into())? as i32);
-        Ok(())
-    })?;
-    sys.add_file_rw("kernel/panic_on_oops", 0o644, |o| line(o, u8::from(panic::panic_on_oops())), |d| {
-        panic::set_panic_on_oops(value(d, 0, 1)? != 0);
-        Ok(())
-    })?;
-    sys.add_file_rw("kernel/panic_on_warn", 0o644, |o| line(o, u8::from(warn::panics())), |d| {
-        warn::set_panics(value(d, 0, 1)? != 0);
-        Ok(())
-    })?;
-    sys.add_file_rw("kernel/warn_limit", 0o644, |o| line(o, warn::limit()), |d| {
-        warn::set_limit(value(d, 0, u32::MAX.into())? as u32);
-        Ok(())
-    })?;
-    sys.add_file_rw("kernel/sysrq", 0o644, |o| line(o, sysrq::enabled()), |d| {
-        sysrq::set_enabled(value(d, 0, i32::MAX.into())? as u32);
-        Ok(())
-    })?;
-    for name in ["kernel/watchdog", "kernel/soft_watchdog"] {
-        sys.add_file_rw(name, 0o644, |o| line(o, u8::from(watchdog::is_enabled())), |d| {
-            watchdog::set_enabled(value(d, 0, 1)? != 0);
+    sys.add_file_rw(
+        "kernel/panic",
+        0o644,
+        |o| line(o, panic::timeout()),
+        |d| {
+            panic::set_timeout(value(d, i32::MIN.into(), i32::MAX.into())? as i32);
             Ok(())
-        })?;
+        },
+    )?;
+    sys.add_file_rw(
+        "kernel/panic_on_oops",
+        0o644,
+        |o| line(o, u8::from(panic::panic_on_oops())),
+        |d| {
+            panic::set_panic_on_oops(value(d, 0, 1)? != 0);
+            Ok(())
+        },
+    )?;
+    sys.add_file_rw(
+        "kernel/panic_on_warn",
+        0o644,
+        |o| line(o, u8::from(warn::panics())),
+        |d| {
+            warn::set_panics(value(d, 0, 1)? != 0);
+            Ok(())
+        },
+    )?;
+    sys.add_file_rw(
+        "kernel/warn_limit",
+        0o644,
+        |o| line(o, warn::limit()),
+        |d| {
+            warn::set_limit(value(d, 0, u32::MAX.into())? as u32);
+            Ok(())
+        },
+    )?;
+    sys.add_file_rw(
+        "kernel/sysrq",
+        0o644,
+        |o| line(o, sysrq::enabled()),
+        |d| {
+            sysrq::set_enabled(value(d, 0, i32::MAX.into())? as u32);
+            Ok(())
+        },
+    )?;
+    for name in ["kernel/watchdog", "kernel/soft_watchdog"] {
+        sys.add_file_rw(
+            name,
+            0o644,
+            |o| line(o, u8::from(watchdog::is_enabled())),
+            |d| {
+                watchdog::set_enabled(value(d, 0, 1)? != 0);
+                Ok(())
+            },
+        )?;
     }
-    sys.add_file_rw("kernel/watchdog_thresh", 0o644, |o| line(o, watchdog::thresh()), |d| {
-        watchdog::set_thresh(value(d, 0, 60)? as u32);
-        Ok(())
-    })?;
-    sys.add_file_rw("kernel/long_poll_warn_ms", 0o644, |o| line(o, long_poll::thresh()), |d| {
-        long_poll::set_thresh(value(d, 0, 1_000_000)? as u32);
-        Ok(())
-    })?;
-    sys.add_file_rw("kernel/softlockup_panic", 0o644, |o| line(o, u8::from(watchdog::panics())), |d| {
-        watchdog::set_panics(value(d, 0, 1)? != 0);
-        Ok(())
-    })?;
-    sys.add_file_rw("kernel/hung_task_timeout_secs", 0o644, |o| line(o, report_tasks::hung_task_timeout()), |d| {
-        report_tasks::set_hung_task_timeout(value(d, 0, i64::MAX / 1_000_000_000)? as u64);
-        Ok(())
-    })?;
-    sys.add_file_rw("kernel/hung_task_warnings", 0o644, |o| line(o, report_tasks::hung_task_warnings()), |d| {
-        report_tasks::set_hung_task_warnings(value(d, 0, i32::MAX.into())? as u64);
-        Ok(())
-    })?;
-    sys.add_file_rw("vm/overcommit_memory", 0o644, |o| line(o, mm::overcommit_mode() as u32), |d| {
-        mm::set_overcommit_mode(match value(d, 0, 2)? {
-            0 => Overcommit::Guess,
-            1 => Overcommit::Always,
-            _ => Overcommit::Never,
-        });
-        Ok(())
-    })?;
-    sys.add_file_rw("vm/drop_caches", 0o200, |_| Err(Errno::EACCES), |d| {
-        drop_caches(value(d, 1, 4)? as u32);
-        Ok(())
-    })?;
-    sys.add_file_rw("fs/file-max", 0o644, |o| line(o, file::max_files()), |d| {
-        file::set_max_files(value(d, 0, i64::MAX)? as u64);
-        Ok(())
-    })
+    sys.add_file_rw(
+        "kernel/watchdog_thresh",
+        0o644,
+        |o| line(o, watchdog::thresh()),
+        |d| {
+            watchdog::set_thresh(value(d, 0, 60)? as u32);
+            Ok(())
+        },
+    )?;
+    sys.add_file_rw(
+        "kernel/long_poll_warn_ms",
+        0o644,
+        |o| line(o, long_poll::thresh()),
+        |d| {
+            long_poll::set_thresh(value(d, 0, 1_000_000)? as u32);
+            Ok(())
+        },
+    )?;
+    sys.add_file_rw(
+        "kernel/softlockup_panic",
+        0o644,
+        |o| line(o, u8::from(watchdog::panics())),
+        |d| {
+            watchdog::set_panics(value(d, 0, 1)? != 0);
+            Ok(())
+        },
+    )?;
+    sys.add_file_rw(
+        "kernel/hung_task_timeout_secs",
+        0o644,
+        |o| line(o, report_tasks::hung_task_timeout()),
+        |d| {
+            report_tasks::set_hung_task_timeout(value(d, 0, i64::MAX / 1_000_000_000)? as u64);
+            Ok(())
+        },
+    )?;
+    sys.add_file_rw(
+        "kernel/hung_task_warnings",
+        0o644,
+        |o| line(o, report_tasks::hung_task_warnings()),
+        |d| {
+            report_tasks::set_hung_task_warnings(value(d, 0, i32::MAX.into())? as u64);
+            Ok(())
+        },
+    )?;
+    sys.add_file_rw(
+        "vm/overcommit_memory",
+        0o644,
+        |o| line(o, mm::overcommit_mode() as u32),
+        |d| {
+            mm::set_overcommit_mode(match value(d, 0, 2)? {
+                0 => Overcommit::Guess,
+                1 => Overcommit::Always,
+                _ => Overcommit::Never,
+            });
+            Ok(())
+        },
+    )?;
+    sys.add_file_rw(
+        "vm/drop_caches",
+        0o200,
+        |_| Err(Errno::EACCES),
+        |d| {
+            drop_caches(value(d, 1, 4)? as u32);
+            Ok(())
+        },
+    )?;
+    sys.add_file_rw(
+        "fs/file-max",
+        0o644,
+        |o| line(o, file::max_files()),
+        |d| {
+            file::set_max_files(value(d, 0, i64::MAX)? as u64);
+            Ok(())
+        },
+    )
 }
 
 /// Gives up what is only kept to save work (Linux: drop_caches_sysctl_handler): bit 0, clean pages of files, of which a

@@ -2,8 +2,8 @@
 
 use super::sysctl::{line, value};
 use crate::cgroup::autogroup;
-use crate::trace::{self, schedstat};
 use crate::syscall::sched::{PERIOD_MAX_US, PERIOD_MIN_US};
+use crate::trace::{self, schedstat};
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use vigil_abi::Errno;
 use vigil_executor::class::BANDWIDTH_SLICE;
@@ -18,35 +18,60 @@ const RR_TIMESLICE_MS: i64 = 100;
 
 /// Adds the files.
 pub(super) fn init(sys: &StaticDir) -> Result<(), Errno> {
-    sys.add_file_rw("kernel/sched_rt_period_us", 0o644, |o| line(o, executor::rt_bandwidth().0 / USEC), |d| {
-        set_bandwidth(Some(value(d, i32::MIN.into(), i32::MAX.into())?), None)
-    })?;
+    sys.add_file_rw(
+        "kernel/sched_rt_period_us",
+        0o644,
+        |o| line(o, executor::rt_bandwidth().0 / USEC),
+        |d| set_bandwidth(Some(value(d, i32::MIN.into(), i32::MAX.into())?), None),
+    )?;
     let show_runtime = |o: &mut _| line(o, executor::rt_bandwidth().1.map_or(-1, |r| (r / USEC) as i64));
     sys.add_file_rw("kernel/sched_rt_runtime_us", 0o644, show_runtime, |d| {
         set_bandwidth(None, Some(value(d, i32::MIN.into(), i32::MAX.into())?))
     })?;
-    sys.add_file_rw("kernel/sched_rr_timeslice_ms", 0o644, |o| line(o, executor::tunables().rr_timeslice / MSEC), |d| {
-        let ms = value(d, i32::MIN.into(), i32::MAX.into())?;
-        let ms = if ms <= 0 { RR_TIMESLICE_MS } else { ms } as u64;
-        executor::tune(|t| t.rr_timeslice = ms * MSEC);
-        Ok(())
-    })?;
-    sys.add_file_rw("kernel/sched_cfs_bandwidth_slice_us", 0o644, |o| line(o, BANDWIDTH_SLICE.load(Relaxed) / USEC), |d| {
-        BANDWIDTH_SLICE.store(value(d, 1, u32::MAX.into())? as u64 * USEC, Relaxed);
-        Ok(())
-    })?;
-    sys.add_file_rw("kernel/sched_autogroup_enabled", 0o644, |o| line(o, u8::from(autogroup::enabled())), |d| {
-        autogroup::set_enabled(value(d, 0, 1)? != 0)
-    })?;
-    sys.add_file_rw("kernel/sched_schedstats", 0o644, |o| line(o, u8::from(schedstat::enabled())), |d| {
-        trace::count_tasks(value(d, 0, 1)? != 0)
-    })?;
-    sys.add_file_rw("kernel/sched_deadline_period_max_us", 0o644, |o| line(o, PERIOD_MAX_US.load(Relaxed)), |d| {
-        set_bound(&PERIOD_MAX_US, d, PERIOD_MIN_US.load(Relaxed), u32::MAX)
-    })?;
-    sys.add_file_rw("kernel/sched_deadline_period_min_us", 0o644, |o| line(o, PERIOD_MIN_US.load(Relaxed)), |d| {
-        set_bound(&PERIOD_MIN_US, d, 0, PERIOD_MAX_US.load(Relaxed))
-    })
+    sys.add_file_rw(
+        "kernel/sched_rr_timeslice_ms",
+        0o644,
+        |o| line(o, executor::tunables().rr_timeslice / MSEC),
+        |d| {
+            let ms = value(d, i32::MIN.into(), i32::MAX.into())?;
+            let ms = if ms <= 0 { RR_TIMESLICE_MS } else { ms } as u64;
+            executor::tune(|t| t.rr_timeslice = ms * MSEC);
+            Ok(())
+        },
+    )?;
+    sys.add_file_rw(
+        "kernel/sched_cfs_bandwidth_slice_us",
+        0o644,
+        |o| line(o, BANDWIDTH_SLICE.load(Relaxed) / USEC),
+        |d| {
+            BANDWIDTH_SLICE.store(value(d, 1, u32::MAX.into())? as u64 * USEC, Relaxed);
+            Ok(())
+        },
+    )?;
+    sys.add_file_rw(
+        "kernel/sched_autogroup_enabled",
+        0o644,
+        |o| line(o, u8::from(autogroup::enabled())),
+        |d| autogroup::set_enabled(value(d, 0, 1)? != 0),
+    )?;
+    sys.add_file_rw(
+        "kernel/sched_schedstats",
+        0o644,
+        |o| line(o, u8::from(schedstat::enabled())),
+        |d| trace::count_tasks(value(d, 0, 1)? != 0),
+    )?;
+    sys.add_file_rw(
+        "kernel/sched_deadline_period_max_us",
+        0o644,
+        |o| line(o, PERIOD_MAX_US.load(Relaxed)),
+        |d| set_bound(&PERIOD_MAX_US, d, PERIOD_MIN_US.load(Relaxed), u32::MAX),
+    )?;
+    sys.add_file_rw(
+        "kernel/sched_deadline_period_min_us",
+        0o644,
+        |o| line(o, PERIOD_MIN_US.load(Relaxed)),
+        |d| set_bound(&PERIOD_MIN_US, d, 0, PERIOD_MAX_US.load(Relaxed)),
+    )
 }
 
 fn set_bound(bound: &AtomicU32, data: &[u8], min: u32, max: u32) -> Result<(), Errno> {

@@ -1,7 +1,7 @@
 //! The little of `/sys` that programs ask for: which CPUs there are, and what they suffer from (Linux: drivers/base/cpu.c).
 
-use super::format::put_list;
 use super::cpu_dir;
+use super::format::put_list;
 use crate::arch::aarch64::hardening;
 use vigil_abi::Errno;
 use vigil_executor::cpu::{CpuMask, MAX_CPUS, ONLINE};
@@ -69,11 +69,7 @@ pub(super) fn init() -> Result<(), Errno> {
     for (name, show) in VULNERABILITIES {
         vulnerabilities.add_file(name, 0o444, *show)?;
     }
-    cpus.add_file("isolated", 0o444, |out| {
-        show(CpuMask(crate::boot::info().map_or(0, |i| i.params.isolcpus) & possible().0), out)
-    })?;
-    cpus.add_file("nohz_full", 0o444, |out| {
-        show(CpuMask(crate::boot::info().map_or(0, |i| i.params.nohz_full) & possible().0), out)
-    })?;
+    cpus.add_file("isolated", 0o444, |out| show(CpuMask(crate::boot::info().map_or(0, |i| i.params.isolcpus) & possible().0), out))?;
+    cpus.add_file("nohz_full", 0o444, |out| show(CpuMask(crate::boot::info().map_or(0, |i| i.params.nohz_full) & possible().0), out))?;
     cpu_dir::init(&cpus)
 }

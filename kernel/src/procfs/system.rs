@@ -12,9 +12,9 @@ use vigil_abi::Errno;
 use vigil_drivers::irq::{self, Ipi};
 use vigil_executor::cpu::{CpuId, CpuMask, ONLINE};
 use vigil_executor::executor;
+use vigil_executor::softirq;
 use vigil_executor::time::{SEC, now};
 use vigil_executor::wait::WaitMode;
-use vigil_executor::softirq;
 use vigil_fs::proc::add_file;
 use vigil_fs::vnode::SeqBuf;
 

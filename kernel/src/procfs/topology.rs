@@ -5,8 +5,8 @@ use super::sysfs::{Show, possible};
 use core::fmt::Write;
 use vigil_abi::Errno;
 use vigil_drivers::dt::NO_CLUSTER;
-use vigil_executor::balance::{capacity_of, place_of};
 use vigil_executor::balance::topology::{CAPACITY, Level, Place};
+use vigil_executor::balance::{capacity_of, place_of};
 use vigil_executor::cpu::{CpuId, CpuMask, MAX_CPUS, ONLINE};
 use vigil_fs::vnode::SeqBuf;
 
@@ -18,16 +18,8 @@ pub(super) const FILES: &[Files; MAX_CPUS] =
     &[files::<0>(), files::<1>(), files::<2>(), files::<3>(), files::<4>(), files::<5>(), files::<6>(), files::<7>()];
 
 /// `cpuN/cpu_capacity` (Linux: drivers/base/arch_topology.c).
-pub(super) const CAPACITIES: &[Show; MAX_CPUS] = &[
-    capacity::<0>,
-    capacity::<1>,
-    capacity::<2>,
-    capacity::<3>,
-    capacity::<4>,
-    capacity::<5>,
-    capacity::<6>,
-    capacity::<7>,
-];
+pub(super) const CAPACITIES: &[Show; MAX_CPUS] =
+    &[capacity::<0>, capacity::<1>, capacity::<2>, capacity::<3>, capacity::<4>, capacity::<5>, capacity::<6>, capacity::<7>];
 
 fn capacity<const CPU: usize>(out: &mut SeqBuf) -> Result<(), Errno> {
     number(out, CpuId::new(CPU).map_or(CAPACITY as i32, |cpu| capacity_of(cpu) as i32))

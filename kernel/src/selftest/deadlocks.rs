@@ -5,11 +5,11 @@
 
 use super::report;
 use crate::pr_info;
-use vigil_executor::softirq::{self, Softirq};
 use core::pin::Pin;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering::*};
 use vigil_executor::context::IrqGuard;
 use vigil_executor::lock_class;
+use vigil_executor::softirq::{self, Softirq};
 use vigil_executor::sync::lockdep::{self, Kind, Report};
 use vigil_executor::sync::srcu::Srcu;
 use vigil_executor::sync::{Completion, LockClass, Mutex, RwSem, RwSpinLock, Semaphore, SpinLock, rcu};
@@ -69,7 +69,6 @@ fn softirq(function: fn()) {
     in_context(&TIMER, function);
 }
 
-
 /// Locks, each of a class of its own.
 macro_rules! locks {
     ($type:ident: $($name:ident)*) => {
@@ -79,7 +78,6 @@ macro_rules! locks {
         }, ());)*
     };
 }
-
 
 /// Takes the second while holding the first, in each pair.
 fn in_this_order(pairs: &[(&SpinLock<()>, &SpinLock<()>)]) {

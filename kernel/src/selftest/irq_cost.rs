@@ -17,13 +17,13 @@
 use super::latency::{pause, start_on_boot_cpu};
 use super::stages::Stage;
 use super::{Rng, report};
-use vigil_executor::softirq::{self, Softirq};
 use core::pin::Pin;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
-use vigil_executor::arch::cycles;
 use core::task::{Poll, Waker};
+use vigil_executor::arch::cycles;
 use vigil_executor::class::Params;
 use vigil_executor::cpu::{CpuId, CpuMask, ONLINE, local};
+use vigil_executor::softirq::{self, Softirq};
 use vigil_executor::stamps;
 use vigil_executor::sync::{LockClass, SpinLock};
 use vigil_executor::task::{self, Hooks, Spawned};

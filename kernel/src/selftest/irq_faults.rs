@@ -12,13 +12,13 @@
 
 use super::latency::{pause, start_on_boot_cpu};
 use super::report;
-use vigil_executor::softirq::{self, Softirq};
 use core::pin::Pin;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::*};
 use vigil_drivers::irq::{self, IrqAction, IrqFlags, IrqReturn, Trigger, Virq};
 use vigil_drivers::irqchip;
 use vigil_executor::class::Params;
 use vigil_executor::cpu::{CpuId, CpuMask, MAX_CPUS, ONLINE};
+use vigil_executor::softirq::{self, Softirq};
 use vigil_executor::task::{Hooks, Spawned};
 use vigil_executor::time::{self, MSEC, Nanos, SEC, USEC};
 use vigil_executor::timer::{Timer, sleep_until};
@@ -263,7 +263,8 @@ pub async fn storm(wakes: u64) -> bool {
     }
     STORMY.store(true, Relaxed);
     for cpu in cpus.iter() {
-        let Ok(made) = Spawned::new(cyclic(cpu.index(), wakes), Params::fifo(95), b"storm", const { &Hooks::NONE }, core::ptr::null()) else {
+        let Ok(made) = Spawned::new(cyclic(cpu.index(), wakes), Params::fifo(95), b"storm", const { &Hooks::NONE }, core::ptr::null())
+        else {
             return report("irq-storm", false, format_args!("no memory"));
         };
         made.task().set_affinity(CpuMask::of(cpu));
@@ -282,7 +283,11 @@ pub async fn storm(wakes: u64) -> bool {
     }
     let (worst, wakes) = (WORST.load(Relaxed), WAKES.load(Relaxed));
     ok &= worst <= LATE_LIMIT && interrupts > 0;
-    report("irq-storm", ok, format_args!("{count} CPUs, {interrupts} interrupts, FIFO 95: wakes {wakes}, worst {worst} ns (at most {LATE_LIMIT})"))
+    report(
+        "irq-storm",
+        ok,
+        format_args!("{count} CPUs, {interrupts} interrupts, FIFO 95: wakes {wakes}, worst {worst} ns (at most {LATE_LIMIT})"),
+    )
 }
 
 /// All but the storm; `times` for what is repeated.
@@ -293,4 +298,3 @@ pub async fn run(times: u64) -> bool {
     }
     wait_for(|| FREE.load(Acquire) != 0).await & ok & (FREE.load(Acquire) == 1)
 }
-

@@ -86,5 +86,9 @@ pub async fn spin(wakes: u64) -> bool {
     let (worst, done) = (WORST.load(Relaxed), DONE.load(Relaxed));
     ok &= done == wakes && worst <= SPIN_LIMIT;
     let average = TOTAL.load(Relaxed).checked_div(done).unwrap_or(0);
-    report("spin", ok, format_args!("FIFO 90 behind a poll that spins 5 ms: wakes {done}, average {average} ns, worst {worst} ns (at most {SPIN_LIMIT})"))
+    report(
+        "spin",
+        ok,
+        format_args!("FIFO 90 behind a poll that spins 5 ms: wakes {done}, average {average} ns, worst {worst} ns (at most {SPIN_LIMIT})"),
+    )
 }

@@ -38,8 +38,7 @@ static DAMAGED: AtomicU64 = AtomicU64::new(0);
 static CONFUSED: AtomicU64 = AtomicU64::new(0);
 /// Stretches of a poll that began on one CPU and ended on another.
 static MOVED: AtomicU64 = AtomicU64::new(0);
-static TASKS: SpinLock<[Option<TaskRef>; MAX_TASKS]> =
-    SpinLock::new(lock_class!("selftest_tasks"), [const { None }; MAX_TASKS]);
+static TASKS: SpinLock<[Option<TaskRef>; MAX_TASKS]> = SpinLock::new(lock_class!("selftest_tasks"), [const { None }; MAX_TASKS]);
 
 struct Pair {
     queue: WaitQueue,

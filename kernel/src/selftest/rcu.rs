@@ -63,7 +63,13 @@ pub async fn run(count: u32) -> bool {
     rcu::synchronize(wait_site!("selftest")).await;
     let raised = softirqs().wrapping_sub(before);
     let good = done == count && stray == 0 && deferred > count / 2 && raised > 0 && turns > 5;
-    report("rcu", good, format_args!("callbacks {done}, outside of softirqs {stray}, by ksoftirqd {deferred}, softirqs {raised}, turns beside them {turns}"))
+    report(
+        "rcu",
+        good,
+        format_args!(
+            "callbacks {done}, outside of softirqs {stray}, by ksoftirqd {deferred}, softirqs {raised}, turns beside them {turns}"
+        ),
+    )
 }
 
 /// A section on the boot CPU that lasts longer than the shortest time after which it is told of.
@@ -85,7 +91,11 @@ pub async fn stall() -> bool {
     let _ = sleep_until(wait_site!("selftest"), begun + 10 * MSEC, 0, WaitMode::Uninterruptible).await;
     rcu::synchronize(wait_site!("selftest")).await;
     let (took, told) = ((time::now() - begun) / MSEC, rcu_stall::count() - told);
-    report("rcu-stall", started && least == 3 && took >= 3000 && told == 1, format_args!("a grace period of {took} ms was told {told} times"))
+    report(
+        "rcu-stall",
+        started && least == 3 && took >= 3000 && told == 1,
+        format_args!("a grace period of {took} ms was told {told} times"),
+    )
 }
 
 /// How often the RCU softirq has run.

@@ -33,5 +33,11 @@ pub fn run() -> bool {
     let sum = header + future + thread;
     let ok = sum <= LIMIT && serve <= CALL_LIMIT && header + future <= TASK_LIMIT;
     let (name, largest) = table::future_sizes().max_by_key(|&(_, size)| size).unwrap_or(("none", 0));
-    report("sizes", ok, format_args!("task {header} + its future {future} (together at most {TASK_LIMIT}), of which a system call {serve} (at most {CALL_LIMIT}; {name} {largest}), + thread {thread} = {sum} bytes (at most {LIMIT})"))
+    report(
+        "sizes",
+        ok,
+        format_args!(
+            "task {header} + its future {future} (together at most {TASK_LIMIT}), of which a system call {serve} (at most {CALL_LIMIT}; {name} {largest}), + thread {thread} = {sum} bytes (at most {LIMIT})"
+        ),
+    )
 }

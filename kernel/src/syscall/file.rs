@@ -5,8 +5,8 @@ use super::{Args, SysResult};
 use crate::task::limits;
 use crate::task::thread::Thread;
 use vigil_abi::Errno;
-use vigil_fs::{Ctx, File, FsStruct};
 use vigil_fs::Cred;
+use vigil_fs::{Ctx, File, FsStruct};
 use vigil_mem::{IoBufMut, KArc, KBox, UserPtr};
 
 /// What path and attribute calls need of the caller, held for the length of one call.
@@ -116,4 +116,3 @@ pub async fn getdents64(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
 pub fn umask(t: &Thread, a: Args) -> SysResult {
     Ok(t.fs()?.set_umask(a[0] as u32) as usize)
 }
-

@@ -13,8 +13,8 @@ use vigil_abi::futex::*;
 use vigil_abi::process::CAP_SYS_PTRACE;
 use vigil_abi::time::Timespec;
 use vigil_executor::time::Nanos;
-use vigil_mem::{KBox, UserPtr};
 use vigil_mem::buf::uaccess::{self, UserAtomic};
+use vigil_mem::{KBox, UserPtr};
 
 /// The operation without its flags, or ENOSYS.
 fn command(op: u32) -> Result<u32, Errno> {
@@ -22,9 +22,7 @@ fn command(op: u32) -> Result<u32, Errno> {
     let realtime = op & FUTEX_CLOCK_REALTIME != 0;
     match command {
         FUTEX_WAIT_BITSET | FUTEX_WAIT_REQUEUE_PI | FUTEX_LOCK_PI2 => Ok(command),
-        FUTEX_WAIT | FUTEX_WAKE | FUTEX_WAKE_BITSET | FUTEX_REQUEUE | FUTEX_CMP_REQUEUE | FUTEX_WAKE_OP if !realtime => {
-            Ok(command)
-        }
+        FUTEX_WAIT | FUTEX_WAKE | FUTEX_WAKE_BITSET | FUTEX_REQUEUE | FUTEX_CMP_REQUEUE | FUTEX_WAKE_OP if !realtime => Ok(command),
         FUTEX_LOCK_PI | FUTEX_TRYLOCK_PI | FUTEX_UNLOCK_PI | FUTEX_CMP_REQUEUE_PI if !realtime => Ok(command),
         _ => Err(Errno::ENOSYS),
     }
@@ -108,14 +106,7 @@ async fn deadline(t: &Thread, address: u64, op: u32, relative: bool) -> Result<O
     }))
 }
 
-async fn wait(
-    t: &Thread,
-    a: Args<'_>,
-    shared: bool,
-    bitset: u32,
-    deadline: Option<Nanos>,
-    relative: bool,
-) -> Result<usize, Errno> {
+async fn wait(t: &Thread, a: Args<'_>, shared: bool, bitset: u32, deadline: Option<Nanos>, relative: bool) -> Result<usize, Errno> {
     if bitset == 0 {
         return Err(Errno::EINVAL);
     }

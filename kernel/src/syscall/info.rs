@@ -5,11 +5,11 @@ use crate::debug::{kmsg, printk};
 use crate::task::process::tasks;
 use crate::task::thread::Thread;
 use crate::uts;
+use core::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+use vigil_abi::misc::*;
 use vigil_abi::mount::{GRND_INSECURE, GRND_NONBLOCK, GRND_RANDOM};
 use vigil_abi::process::{CAP_SYS_ADMIN, CAP_SYS_BOOT, CAP_SYSLOG};
 use vigil_abi::{Errno, Pod, nr};
-use vigil_abi::misc::*;
-use core::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
 use vigil_executor::wait::WaitMode;
 use vigil_executor::wait_site;
 use vigil_mem::buf::uaccess;
@@ -92,9 +92,7 @@ pub fn sysinfo(_: &Thread, a: Args) -> SysResult {
 /// getrandom(buffer, length, flags)
 pub async fn getrandom(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     let flags = a[2] as u32;
-    if flags & !(GRND_NONBLOCK | GRND_RANDOM | GRND_INSECURE) != 0
-        || flags & (GRND_INSECURE | GRND_RANDOM) == GRND_INSECURE | GRND_RANDOM
-    {
+    if flags & !(GRND_NONBLOCK | GRND_RANDOM | GRND_INSECURE) != 0 || flags & (GRND_INSECURE | GRND_RANDOM) == GRND_INSECURE | GRND_RANDOM {
         return Err(Errno::EINVAL);
     }
     let length = (a[1] as usize).min(i32::MAX as usize);
@@ -130,10 +128,7 @@ static SAVED_LEVEL: AtomicU8 = AtomicU8::new(0);
 /// Waits until the log has something that syslog(2) has not read. ERESTARTSYS.
 async fn wait_for_log() -> Result<(), Errno> {
     let unread = || (kmsg::syslog_unread() != 0).then_some(());
-    crate::dev::kmsg::WAIT
-        .wait_until(wait_site!("syslog_print"), WaitMode::Interruptible, unread)
-        .await
-        .map_err(|_| Errno::ERESTARTSYS)
+    crate::dev::kmsg::WAIT.wait_until(wait_site!("syslog_print"), WaitMode::Interruptible, unread).await.map_err(|_| Errno::ERESTARTSYS)
 }
 
 /// syslog(type, buffer, length)

@@ -40,8 +40,7 @@ pub async fn mmap(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     }
     let flags = a[3] as u32;
     let file = if flags & MAP_ANONYMOUS == 0 { Some(t.files()?.get(a[4] as i32)?) } else { None };
-    let request =
-        MmapRequest { addr: a[0] as usize, len: a[1] as usize, prot: a[2] as u32, flags, file, offset: a[5] };
+    let request = MmapRequest { addr: a[0] as usize, len: a[1] as usize, prot: a[2] as u32, flags, file, offset: a[5] };
     let (mm, limits) = (mm(t)?, limits_of(t)?);
     KBox::try_pin_with(|| mm.mmap(request, &limits))?.await
 }
@@ -61,10 +60,7 @@ pub async fn mprotect(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
 /// mremap(old, old_length, new_length, flags, new)
 pub async fn mremap(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     let (mm, limits) = (mm(t)?, limits_of(t)?);
-    KBox::try_pin(async move {
-        mm.mremap(a[0] as usize, a[1] as usize, a[2] as usize, a[3] as u32, a[4] as usize, &limits).await
-    })?
-    .await
+    KBox::try_pin(async move { mm.mremap(a[0] as usize, a[1] as usize, a[2] as usize, a[3] as u32, a[4] as usize, &limits).await })?.await
 }
 
 /// madvise(address, length, advice)
@@ -116,10 +112,7 @@ pub async fn mincore(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
         let from = (a[0] as usize).wrapping_add(done * PAGE_SIZE);
         let answers = {
             let mm = mm.clone();
-            KBox::try_pin(async move {
-                mm.mincore(from, &mut answers).await.map(|()| answers)
-            })?
-            .await?
+            KBox::try_pin(async move { mm.mincore(from, &mut answers).await.map(|()| answers) })?.await?
         };
         let to = UserPtr::<u8>::new((a[2] as usize).wrapping_add(done));
         user::retry(t, || Ok(to.write_slice(&answers)?)).await?;

@@ -55,9 +55,9 @@ mod xattr;
 
 pub(crate) use memory::limits_of;
 pub use process::process_times;
-pub use time::slack_of;
 pub use signal::try_sigreturn;
 pub use table::serve;
+pub use time::slack_of;
 
 use vigil_abi::Errno;
 use vigil_mem::{AllocError, Fault};

@@ -8,9 +8,7 @@ use crate::task::process::find_thread;
 use crate::task::thread::Thread;
 use core::sync::atomic::Ordering::Relaxed;
 use vigil_abi::Errno;
-use vigil_abi::mempolicy::{
-    MPOL_F_ADDR, MPOL_F_MEMS_ALLOWED, MPOL_F_NODE, MPOL_MF_MOVE, MPOL_MF_MOVE_ALL, MPOL_MF_STRICT,
-};
+use vigil_abi::mempolicy::{MPOL_F_ADDR, MPOL_F_MEMS_ALLOWED, MPOL_F_NODE, MPOL_MF_MOVE, MPOL_MF_MOVE_ALL, MPOL_MF_STRICT};
 use vigil_abi::process::CAP_SYS_NICE;
 use vigil_executor::executor::{YieldKind, yield_now};
 use vigil_mem::addr::PAGE_SIZE;

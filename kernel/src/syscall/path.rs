@@ -4,11 +4,11 @@ use super::fd::nofile;
 use super::file::Caller;
 use super::{Args, Stop, SysResult, user};
 use crate::task::thread::Thread;
+use vigil_abi::Errno;
 use vigil_abi::fcntl::*;
 use vigil_abi::process::CAP_SYS_CHROOT;
 use vigil_abi::stat::{S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFMT, S_IFREG, S_IFSOCK, UTIME_NOW, UTIME_OMIT};
 use vigil_abi::time::Timespec;
-use vigil_abi::Errno;
 use vigil_fs::vfs::namei::attr::TimeSet;
 use vigil_fs::vfs::perm::Access;
 use vigil_fs::{At, Ctx, File, LookupFlags, OpenHow, PathName, Time};
@@ -466,4 +466,3 @@ pub async fn umount2(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     let n = Named::of(t, AT_FDCWD as u64, a[0]).await?;
     boxed!(vigil_fs::umount(&n.ctx(), &n.name, a[1] as u32)).map(|()| 0)
 }
-

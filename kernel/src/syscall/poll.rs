@@ -10,8 +10,8 @@ use vigil_abi::poll::*;
 use vigil_abi::time::Timespec;
 use vigil_executor::stage;
 use vigil_executor::time::{Nanos, now};
-use vigil_fs::vfs::poll as fs_poll;
 use vigil_fs::PollSlot;
+use vigil_fs::vfs::poll as fs_poll;
 use vigil_mem::{KBox, KVec, UserPtr};
 
 /// The point at which the call gives up: the timeout counts from its entry.
@@ -125,11 +125,7 @@ fn slot(t: &Thread, fd: i32, events: u32) -> Result<PollSlot, Errno> {
 }
 
 /// What select's three sets ask for (Linux: POLLIN_SET, POLLOUT_SET, POLLEX_SET).
-const SETS: [u32; 3] = [
-    POLLRDNORM | POLLRDBAND | POLLIN | POLLHUP | POLLERR,
-    POLLWRBAND | POLLWRNORM | POLLOUT | POLLERR,
-    POLLPRI,
-];
+const SETS: [u32; 3] = [POLLRDNORM | POLLRDBAND | POLLIN | POLLHUP | POLLERR, POLLWRBAND | POLLWRNORM | POLLOUT | POLLERR, POLLPRI];
 
 /// pselect6(n, read, write, except, timeout, {mask, size})
 pub async fn pselect6(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {

@@ -179,8 +179,9 @@ pub async fn prctl(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
             unused(&a[3..5])?;
             prctl_spec::set(t, a)
         }
-        PR_CAPBSET_READ | PR_CAPBSET_DROP | PR_SET_SECUREBITS | PR_GET_SECUREBITS | PR_SET_KEEPCAPS | PR_GET_KEEPCAPS
-        | PR_CAP_AMBIENT => capabilities(t, a),
+        PR_CAPBSET_READ | PR_CAPBSET_DROP | PR_SET_SECUREBITS | PR_GET_SECUREBITS | PR_SET_KEEPCAPS | PR_GET_KEEPCAPS | PR_CAP_AMBIENT => {
+            capabilities(t, a)
+        }
         _ => Err(Errno::EINVAL),
     }
 }

@@ -70,8 +70,8 @@ fn place(fields: &mut MmFields, what: u32, address: usize) -> Result<bool, Errno
 /// Whether the borders make sense together (Linux: validate_prctl_map_addr).
 fn check(f: &MmFields, data_limit: u64) -> Result<(), Errno> {
     let all = [
-        f.start_code, f.end_code, f.start_data, f.end_data, f.start_brk, f.brk, f.start_stack, f.arg_start, f.arg_end,
-        f.env_start, f.env_end,
+        f.start_code, f.end_code, f.start_data, f.end_data, f.start_brk, f.brk, f.start_stack, f.arg_start, f.arg_end, f.env_start,
+        f.env_end,
     ];
     let inside = all.iter().all(|at| (MMAP_MIN_ADDR..TASK_SIZE).contains(at));
     let ordered = f.start_code < f.end_code

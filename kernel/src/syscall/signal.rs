@@ -29,15 +29,8 @@ fn valid(signo: u64) -> bool {
 
 /// A disposition as rt_sigaction(2) takes it.
 fn action_of(n: Sigaction) -> Action {
-    const KNOWN: u64 = SA_NOCLDSTOP
-        | SA_NOCLDWAIT
-        | SA_SIGINFO
-        | SA_EXPOSE_TAGBITS
-        | SA_RESTORER
-        | SA_ONSTACK
-        | SA_RESTART
-        | SA_NODEFER
-        | SA_RESETHAND;
+    const KNOWN: u64 =
+        SA_NOCLDSTOP | SA_NOCLDWAIT | SA_SIGINFO | SA_EXPOSE_TAGBITS | SA_RESTORER | SA_ONSTACK | SA_RESTART | SA_NODEFER | SA_RESETHAND;
     Action { handler: n.sa_handler, flags: n.sa_flags & KNOWN, restorer: n.sa_restorer, mask: n.sa_mask & !UNBLOCKABLE }
 }
 
@@ -259,7 +252,6 @@ pub fn sigaltstack(t: &Thread, a: Args) -> SysResult {
     Ok(0)
 }
 
-
 /// Whether `t` may send `signo` to `to` (kill(2)).
 fn may_send(t: &Thread, to: &Process, signo: u32) -> Result<bool, Errno> {
     let mine = t.cred()?;
@@ -269,9 +261,7 @@ fn may_send(t: &Thread, to: &Process, signo: u32) -> Result<bool, Errno> {
     if signo == SIGCONT && to.session() == t.process.session() {
         return Ok(true);
     }
-    let allowed = |theirs: &Cred| {
-        [mine.euid, mine.uid].iter().any(|me| *me == theirs.uid || *me == theirs.suid)
-    };
+    let allowed = |theirs: &Cred| [mine.euid, mine.uid].iter().any(|me| *me == theirs.uid || *me == theirs.suid);
     match to.any_thread().and_then(|x| x.share_cred()) {
         Some(theirs) => Ok(allowed(&theirs)),
         None => Ok(mine.euid == to.uid() || mine.uid == to.uid()),
@@ -344,11 +334,7 @@ pub fn kill(t: &Thread, a: Args) -> SysResult {
             }
         }
     }
-    if sent || group.is_none() && found && error != Errno::EPERM {
-        Ok(0)
-    } else {
-        Err(error.into())
-    }
+    if sent || group.is_none() && found && error != Errno::EPERM { Ok(0) } else { Err(error.into()) }
 }
 
 fn send_thread(t: &Thread, tgid: Option<u32>, tid: i32, signo: u32, info: SigInfo) -> SysResult {

@@ -426,4 +426,3 @@ async fn put_option<T: Pod>(t: &Thread, at: usize, length: UserPtr<i32>, room: u
     }
     user::put(t, length, &(n as i32)).await
 }
-

@@ -4,13 +4,13 @@
 //! A number that is not in the table, or that does not exist on arm64, answers ENOSYS, with one rate-limited line.
 
 use super::{
-    Args, Stop, SysResult, cred, epoll, event, fd, file, futex, info, lock, membarrier, memory, message, mqueue, numa, path, pidfd, poll, prctl, process, rw, sched, seal, sendfile, signal, socket, sysv_msg, sysv_sem, sysv_shm, time, user,
-    xattr,
+    Args, Stop, SysResult, cred, epoll, event, fd, file, futex, info, lock, membarrier, memory, message, mqueue, numa, path, pidfd, poll,
+    prctl, process, rw, sched, seal, sendfile, signal, socket, sysv_msg, sysv_sem, sysv_shm, time, user, xattr,
 };
 use crate::arch::aarch64::entry::{NOT_YET, UserContext, vigil_el0_no_fast_call, vigil_el0_sigreturn};
 use crate::task::thread::Thread;
-use vigil_executor::apart::apart;
 use vigil_abi::{Errno, nr};
+use vigil_executor::apart::apart;
 
 /// Entries of the vector's table: one more than the highest number it serves.
 pub const NR_CALLS: usize = 452;

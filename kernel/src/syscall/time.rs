@@ -5,8 +5,8 @@ use super::{Args, Stop, SysResult, user};
 use crate::task::process::find_thread;
 use crate::task::thread::Thread;
 use crate::time::clock::{self, COARSE_RESOLUTION};
-use crate::time::timers::Kind;
 use crate::time::steer;
+use crate::time::timers::Kind;
 use core::sync::atomic::Ordering::*;
 use vigil_abi::process::CAP_SYS_TIME;
 use vigil_abi::time::*;
@@ -430,4 +430,3 @@ pub fn timer_delete(t: &Thread, a: Args) -> SysResult {
     t.process.timers.delete(a[0] as u32)?;
     Ok(0)
 }
-

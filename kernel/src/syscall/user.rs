@@ -4,8 +4,8 @@ use super::Stop;
 use crate::mm::FaultError;
 use crate::task::thread::Thread;
 use core::future::Future;
-use vigil_executor::stage;
 use vigil_abi::{Errno, Pod};
+use vigil_executor::stage;
 use vigil_mem::buf::uaccess;
 use vigil_mem::{Fault, KArc, KBox, UserPtr};
 

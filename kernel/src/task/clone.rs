@@ -8,8 +8,8 @@ use super::limits;
 use super::pid::{self, PidError};
 use super::pidfd;
 use super::process::{Life, Process, tasks};
-use super::signal::{self, ThreadSignals};
 use super::rttime;
+use super::signal::{self, ThreadSignals};
 use super::switch::{HOOKS, read_tls};
 use super::thread::{Thread, ThreadParts};
 use super::user;
@@ -24,9 +24,9 @@ use core::sync::atomic::Ordering::*;
 use vigil_abi::Errno;
 use vigil_abi::process::*;
 use vigil_executor::arch;
-use vigil_executor::stage;
 use vigil_executor::class::{Params, Policy};
 use vigil_executor::executor;
+use vigil_executor::stage;
 use vigil_executor::task::Spawned;
 use vigil_executor::trace::KEY_PROCESS;
 use vigil_executor::wait::WaitMode;
@@ -60,8 +60,7 @@ pub struct CloneRequest {
 }
 
 /// Name spaces: not there. Who may make them gets EINVAL, as from a Linux without these options.
-const NAME_SPACES: u64 =
-    CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWTIME;
+const NAME_SPACES: u64 = CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWTIME;
 
 /// The rules of Linux's `copy_process` about flags, in its order.
 fn check(parent: &Thread, request: &CloneRequest) -> Result<(), Errno> {
@@ -99,11 +98,7 @@ fn number_for(parent: &Thread, request: &CloneRequest) -> Result<u32, Errno> {
 }
 
 /// A descriptor for `process`, whose number the parent's memory holds already.
-async fn reserve_pidfd<'t>(
-    parent: &'t Thread,
-    process: &KArc<Process>,
-    at: usize,
-) -> Result<(Reserved<'t>, KArc<File>), Errno> {
+async fn reserve_pidfd<'t>(parent: &'t Thread, process: &KArc<Process>, at: usize) -> Result<(Reserved<'t>, KArc<File>), Errno> {
     let reserved = parent.files()?.reserve(0, parent.process.limits.soft(limits::NOFILE) as usize, true)?;
     let file = pidfd::file_of(process.clone(), 0)?;
     syscall::user::put(parent, UserPtr::<i32>::new(at), &reserved.fd()).await?;
@@ -234,12 +229,7 @@ fn errno_of(e: PidError) -> Errno {
 }
 
 /// Builds the thread and its task. On an error the caller still owns the use of `mm`.
-fn assemble(
-    parent: &Thread,
-    request: &CloneRequest,
-    tid: u32,
-    mm: Option<KArc<crate::mm::Mm>>,
-) -> Result<(KArc<Thread>, Spawned), Errno> {
+fn assemble(parent: &Thread, request: &CloneRequest, tid: u32, mm: Option<KArc<crate::mm::Mm>>) -> Result<(KArc<Thread>, Spawned), Errno> {
     let flags = request.flags;
     let process = if flags & CLONE_THREAD != 0 {
         parent.process.reserve_thread()?;
@@ -408,10 +398,7 @@ async fn release(thread: &KArc<Thread>) {
 async fn wait_for_vfork(parent: &Thread, child: &Process) {
     // A freezer does not wait for it.
     membership::set_frozen(parent, true);
-    let _ = child
-        .vfork_wait
-        .wait_until(wait_site!("vfork"), WaitMode::Killable, || child.vfork_done.load(Acquire).then_some(()))
-        .await;
+    let _ = child.vfork_wait.wait_until(wait_site!("vfork"), WaitMode::Killable, || child.vfork_done.load(Acquire).then_some(())).await;
     membership::set_frozen(parent, false);
 }
 

@@ -4,7 +4,6 @@
 //! thread begins in the kernel, where it looks for a program and executes it, and so becomes user code.
 
 use super::exec::{Args, ExecFile};
-use super::{execve, kthread};
 use super::limits::Limits;
 use super::pid;
 use super::process::{Process, tasks};
@@ -12,6 +11,7 @@ use super::signal::{SIGCHLD, SigHand, ThreadSignals};
 use super::switch::HOOKS;
 use super::thread::{Thread, ThreadParts};
 use super::user;
+use super::{execve, kthread};
 use crate::boot::BootInfo;
 use crate::debug::{semihosting, watchdog};
 use crate::fs_host::HOST;
@@ -42,7 +42,12 @@ pub async fn start(info: &'static BootInfo) {
         Ok(root) => root,
         Err(e) => kernel_panic!("VFS: no root file system: {}", e.name()),
     };
-    for (what, result) in [("devices", crate::dev::init()), ("/proc", crate::procfs::init()), ("sockets", crate::net::sockfs::init()), ("ipc", crate::ipc::init())] {
+    for (what, result) in [
+        ("devices", crate::dev::init()),
+        ("/proc", crate::procfs::init()),
+        ("sockets", crate::net::sockfs::init()),
+        ("ipc", crate::ipc::init()),
+    ] {
         if let Err(e) = result {
             pr_err!("{what}: {}", e.name());
         }
@@ -101,8 +106,7 @@ fn first_process(info: &'static BootInfo, root: Path) -> Result<Spawned, Errno> 
     };
     let thread = Thread::try_new(parts)?;
     let owner = KArc::as_ptr(&thread).cast();
-    let spawned = Spawned::new(first_thread(thread.clone(), info), Params::DEFAULT, b"init", &HOOKS, owner)
-        .map_err(|_| Errno::ENOMEM)?;
+    let spawned = Spawned::new(first_thread(thread.clone(), info), Params::DEFAULT, b"init", &HOOKS, owner).map_err(|_| Errno::ENOMEM)?;
     thread.set_task(TaskRef::from_task(spawned.task()));
     spawned.task().set_affinity(default_affinity(info));
 
@@ -165,9 +169,7 @@ async fn become_init(thread: &Thread, info: &'static BootInfo) {
             Err(e) => pr_err!("Starting init: {} exists but couldn't execute it (error -{})", Name(path), e.raw()),
         }
     }
-    kernel_panic!(
-        "No working init found.  Try passing init= option to kernel. See Linux Documentation/admin-guide/init.rst for guidance."
-    );
+    kernel_panic!("No working init found.  Try passing init= option to kernel. See Linux Documentation/admin-guide/init.rst for guidance.");
 }
 
 /// `/dev/console` as descriptors 0, 1 and 2.

@@ -33,12 +33,7 @@ static NEW: SpinLock<KVec<TaskRef>> = SpinLock::new(lock_class!("kthreads"), KVe
 static WAIT: WaitQueue = WaitQueue::new();
 
 /// Makes a kernel task and starts it; with `cpu` it stays on that one, otherwise it keeps off those of `nohz_full=`. ENOMEM.
-pub fn spawn(
-    future: impl Future<Output = ()> + Send + 'static,
-    params: Params,
-    name: &[u8],
-    cpu: Option<CpuId>,
-) -> Result<(), SpawnError> {
+pub fn spawn(future: impl Future<Output = ()> + Send + 'static, params: Params, name: &[u8], cpu: Option<CpuId>) -> Result<(), SpawnError> {
     let made = Spawned::new(future, params, name, const { &Hooks::NONE }, core::ptr::null())?;
     made.task().set_affinity(cpu.map_or_else(crate::boot::info::kthread_cpus, CpuMask::of));
     announce(made.task());
@@ -82,12 +77,7 @@ impl Common {
     /// As `kthreadd` has it.
     fn of(parent: &Process) -> Option<Common> {
         let thread = parent.any_thread()?;
-        Some(Common {
-            actions: parent.sighand(),
-            files: thread.share_files()?,
-            fs: thread.share_fs()?,
-            cred: thread.share_cred()?,
-        })
+        Some(Common { actions: parent.sighand(), files: thread.share_files()?, fs: thread.share_fs()?, cred: thread.share_cred()? })
     }
 
     /// Gives `task` a number and its places in the tables.
@@ -149,4 +139,3 @@ async fn kthreadd() {
 pub fn is_bound(thread: &Thread) -> bool {
     thread.process.kernel && thread.task().is_some_and(|t| t.affinity().0.count_ones() == 1)
 }
-

@@ -45,10 +45,7 @@ pub struct Limits {
 impl Limits {
     /// Linux's limits for the first process (`INIT_RLIMITS`), with `threads` as the bound on processes.
     pub fn initial(threads: u64) -> Self {
-        let limits = Limits {
-            soft: [const { AtomicU64::new(INFINITY) }; COUNT],
-            hard: [const { AtomicU64::new(INFINITY) }; COUNT],
-        };
+        let limits = Limits { soft: [const { AtomicU64::new(INFINITY) }; COUNT], hard: [const { AtomicU64::new(INFINITY) }; COUNT] };
         limits.set(STACK, 8 << 20, INFINITY);
         limits.set(CORE, 0, INFINITY);
         limits.set(NPROC, threads, threads);

@@ -24,9 +24,9 @@
 pub mod exec;
 
 #[cfg(target_os = "none")]
-pub mod children;
-#[cfg(target_os = "none")]
 pub mod chain;
+#[cfg(target_os = "none")]
+pub mod children;
 #[cfg(target_os = "none")]
 pub mod clone;
 #[cfg(target_os = "none")]
@@ -51,9 +51,9 @@ pub mod pid;
 pub mod pidfd;
 #[cfg(target_os = "none")]
 pub mod process;
-pub mod signal;
 #[cfg(target_os = "none")]
 pub mod rttime;
+pub mod signal;
 #[cfg(target_os = "none")]
 mod stay;
 #[cfg(target_os = "none")]

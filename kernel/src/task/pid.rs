@@ -221,7 +221,13 @@ impl PidTable {
         let (first, chunk) = self.chunks.iter().enumerate().skip(from as usize / CHUNK).find(|(_, c)| !c.entries.is_empty())?;
         let from = from.max((first * CHUNK) as u32);
         let next = (from / TURN + 1) * TURN;
-        chunk.entries.iter().zip(first * CHUNK..next as usize).skip(from as usize % CHUNK).filter_map(|(e, _)| e.thread.as_ref()).for_each(&mut f);
+        chunk
+            .entries
+            .iter()
+            .zip(first * CHUNK..next as usize)
+            .skip(from as usize % CHUNK)
+            .filter_map(|(e, _)| e.thread.as_ref())
+            .for_each(&mut f);
         Some(next)
     }
 

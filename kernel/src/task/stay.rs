@@ -68,7 +68,15 @@ impl<'a> Stay<'a> {
     /// Lets `thread`, whose poll this is, run in EL0. `task` is its task.
     #[inline]
     pub fn new(thread: &'a Thread, task: &'a Task) -> Self {
-        Stay { thread, task, waits: Waits::Not, node: MaybeUninit::uninit(), has_node: false, alarm: MaybeUninit::uninit(), _pinned: PhantomPinned }
+        Stay {
+            thread,
+            task,
+            waits: Waits::Not,
+            node: MaybeUninit::uninit(),
+            has_node: false,
+            alarm: MaybeUninit::uninit(),
+            _pinned: PhantomPinned,
+        }
     }
 
     /// Has `call` wait, which the vector has just tried. `Ready(false)`: its asynchronous form is to be entered.

@@ -3,6 +3,7 @@
 use super::disturb::Disturb;
 use super::owned::Owned;
 use super::process::Process;
+use super::rttime::Watch;
 use super::signal::ThreadSignals;
 use crate::arch::aarch64::entry::UserContext;
 use crate::arch::aarch64::fpsimd::{self, FpState};
@@ -13,7 +14,6 @@ use crate::syscall::blocked::Blocked;
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering::*};
 use vigil_abi::Errno;
-use super::rttime::Watch;
 use vigil_executor::task::{Task, TaskRef};
 use vigil_fs::{Cred, FdTable, FsStruct};
 use vigil_mem::{AllocError, KArc, KBox};

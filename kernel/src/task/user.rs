@@ -20,10 +20,10 @@ use crate::mm::FaultError;
 use crate::syscall;
 use core::sync::atomic::Ordering::*;
 use vigil_abi::Errno;
-use vigil_executor::stage;
 use vigil_executor::apart::apart;
 use vigil_executor::context::Context;
 use vigil_executor::executor::{YieldKind, yield_now};
+use vigil_executor::stage;
 use vigil_mem::{KArc, UserPtr};
 
 /// Runs `thread` until it exits.
@@ -104,9 +104,7 @@ async fn serve_exception(thread: &Thread) {
         ec::PC_ALIGN => signal::force_fault(thread, signal::SIGBUS, signal::BUS_ADRALN, far),
         ec::SP_ALIGN => signal::force_fault(thread, signal::SIGBUS, signal::BUS_ADRALN, pc),
         ec::STEP_EL0 => signal::force_fault(thread, signal::SIGTRAP, signal::TRAP_TRACE, pc),
-        ec::BREAKPOINT_EL0 | ec::WATCHPOINT_EL0 => {
-            signal::force_fault(thread, signal::SIGTRAP, signal::TRAP_HWBKPT, far)
-        }
+        ec::BREAKPOINT_EL0 | ec::WATCHPOINT_EL0 => signal::force_fault(thread, signal::SIGTRAP, signal::TRAP_HWBKPT, far),
         ec::FP_EXCEPTION => signal::floating_point(thread, esr, pc),
         ec::SYSREG => {
             // SAFETY: as above.

@@ -2,10 +2,10 @@
 
 use super::exit::{self, Reaped};
 use super::process::{Life, Process, Tasks, tasks};
+use super::signal::SIGCHLD;
 use super::thread::Thread;
 use super::usage::Used;
 use vigil_abi::Errno;
-use super::signal::SIGCHLD;
 use vigil_abi::process::{__WALL, __WCLONE, WCONTINUED, WEXITED, WNOHANG, WNOWAIT, WSTOPPED};
 use vigil_executor::wait::WaitMode;
 use vigil_executor::wait_site;

@@ -13,7 +13,7 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
 use vigil_executor::arch::counter;
 use vigil_executor::lock_class;
 use vigil_executor::sync::SeqLock;
-use vigil_executor::time::{Nanos, SEC, conversion, now, nanos_to_counter, ticks_to_nanos};
+use vigil_executor::time::{Nanos, SEC, conversion, nanos_to_counter, now, ticks_to_nanos};
 
 /// The clocks: see [`Clocks`], whose fields these are.
 static CLOCKS: SeqLock<[u64; 5]> = SeqLock::new(lock_class!("wall_clock"), [0; 5]);

@@ -156,7 +156,6 @@ async fn daemon() {
     }
 }
 
-
 impl SignalTimer {
     pub(super) fn make(process: &KArc<Process>, counts: Counts, notify: Notify) -> Result<KArc<SignalTimer>, Errno> {
         Ok(KArc::try_new(SignalTimer {
@@ -244,7 +243,7 @@ impl SignalTimer {
             Notify::Nothing => {}
             Notify::Process(info) => {
                 let _ = signal::send_to_process(process, with_overrun(info));
-            },
+            }
             Notify::Thread(tid, info) => {
                 // The number may have gone to a thread of another process.
                 if let Some(t) = find_thread(tid).filter(|t| core::ptr::eq(&*t.process, process)) {

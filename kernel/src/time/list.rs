@@ -81,7 +81,14 @@ fn show_timers(out: &mut dyn Write, cpu: CpuId, t: Nanos) -> fmt::Result {
                 None => out.write_str("hrtimer_wakeup")?,
             }
             let left = |at: Nanos| at.wrapping_sub(t) as i64;
-            writeln!(out, ", S:01\n # expires at {}-{} nsecs [in {} to {} nsecs]", timer.soft, timer.hard, left(timer.soft), left(timer.hard))?;
+            writeln!(
+                out,
+                ", S:01\n # expires at {}-{} nsecs [in {} to {} nsecs]",
+                timer.soft,
+                timer.hard,
+                left(timer.soft),
+                left(timer.hard)
+            )?;
             number += 1;
         }
     }
@@ -111,7 +118,10 @@ fn show_devices(out: &mut dyn Write) -> fmt::Result {
         let mode = if next == KTIME_MAX { 4 } else { 3 };
         writeln!(out, "Tick Device: mode:     1\nPer CPU device: {}\nClock Event Device: arch_sys_timer", cpu.index())?;
         writeln!(out, " max_delta_ns:   {KTIME_MAX}\n min_delta_ns:   1\n mult:           {mult}\n shift:          {shift}")?;
-        writeln!(out, " mode:           {mode}\n next_event:     {next} nsecs\n set_next_event: program_timer\n shutdown:       stop_timer")?;
+        writeln!(
+            out,
+            " mode:           {mode}\n next_event:     {next} nsecs\n set_next_event: program_timer\n shutdown:       stop_timer"
+        )?;
         writeln!(out, " event_handler:  timer_interrupt\n\n retries:        0\nWakeup Device: <NULL>\n")?;
     }
     Ok(())

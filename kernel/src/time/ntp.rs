@@ -85,7 +85,11 @@ impl Ntp {
 
     /// Whether a coming second may change the rate or leap.
     pub fn is_active(&self) -> bool {
-        self.offset != 0 || self.adjust != 0 || self.rate != self.steady() || self.state != TIME_OK || self.status & (STA_INS | STA_DEL) != 0
+        self.offset != 0
+            || self.adjust != 0
+            || self.rate != self.steady()
+            || self.state != TIME_OK
+            || self.status & (STA_INS | STA_DEL) != 0
     }
 
     /// The clock was set: what was under way is given up (Linux: ntp_clear).

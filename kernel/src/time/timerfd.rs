@@ -9,9 +9,7 @@ use core::pin::Pin;
 use vigil_abi::Errno;
 use vigil_abi::fcntl::{O_NONBLOCK, O_RDWR};
 use vigil_abi::poll::POLLIN;
-use vigil_abi::time::{
-    CLOCK_BOOTTIME, CLOCK_BOOTTIME_ALARM, CLOCK_MONOTONIC, CLOCK_REALTIME, CLOCK_REALTIME_ALARM, TFD_NONBLOCK,
-};
+use vigil_abi::time::{CLOCK_BOOTTIME, CLOCK_BOOTTIME_ALARM, CLOCK_MONOTONIC, CLOCK_REALTIME, CLOCK_REALTIME_ALARM, TFD_NONBLOCK};
 use vigil_executor::arch;
 use vigil_executor::sync::{LockClass, SpinLock};
 use vigil_executor::time::Nanos;

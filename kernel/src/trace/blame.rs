@@ -33,15 +33,26 @@ const SHORTEST: Nanos = time::USEC;
 enum What {
     Nothing,
     /// Interrupts were masked, for `length`.
-    Masked { length: Nanos, from: usize, to: usize, callers: [usize; CALLERS] },
+    Masked {
+        length: Nanos,
+        from: usize,
+        to: usize,
+        callers: [usize; CALLERS],
+    },
     /// A hard interrupt and its bottom halves have ended.
-    Interrupt { length: Nanos },
+    Interrupt {
+        length: Nanos,
+    },
     Line(Virq, &'static str),
     Ipi(Ipi),
     /// The poll of the task of this event begins or goes on.
     Polls,
     /// A task was woken.
-    Wakes { pid: u32, comm: [u8; 16], target: CpuId },
+    Wakes {
+        pid: u32,
+        comm: [u8; 16],
+        target: CpuId,
+    },
     /// The CPU has nothing to do.
     Idle,
 }
@@ -233,7 +244,8 @@ fn report(late: &Late, events: &[Event], out: &mut dyn Write) -> fmt::Result {
     writeln!(out, "sample {sequence}, CPU {}: read {} ns after it was due", cpu.index(), seen.saturating_sub(due))?;
     // What was masked when it was due, or came before it was read, for longest.
     let during = |e: &&Event| e.at > due && e.at <= seen;
-    let masked = events.iter().filter(during).filter_map(|e| if let What::Masked { length, .. } = e.what { Some((length, e)) } else { None });
+    let masked =
+        events.iter().filter(during).filter_map(|e| if let What::Masked { length, .. } = e.what { Some((length, e)) } else { None });
     if let Some((_, worst)) = masked.max_by_key(|(length, _)| *length) {
         write!(out, "blamed: ")?;
         line(worst, out)?;
@@ -246,7 +258,9 @@ fn report(late: &Late, events: &[Event], out: &mut dyn Write) -> fmt::Result {
 }
 
 fn line(event: &Event, out: &mut dyn Write) -> fmt::Result {
-    let who = |pid: u32, comm: &[u8; 16], out: &mut dyn Write| write!(out, "{}-{pid}", Text(if pid == 0 && comm[0] == 0 { b"<idle>" } else { comm }));
+    let who = |pid: u32, comm: &[u8; 16], out: &mut dyn Write| {
+        write!(out, "{}-{pid}", Text(if pid == 0 && comm[0] == 0 { b"<idle>" } else { comm }))
+    };
     who(event.pid, &event.comm, out)?;
     match event.what {
         What::Nothing => {}

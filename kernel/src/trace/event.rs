@@ -214,8 +214,7 @@ fn show_mark(body: &[u8], out: &mut dyn Write) -> fmt::Result {
 }
 
 /// Names of the softirqs, by number.
-pub const SOFTIRQS: [&str; 10] =
-    ["HI", "TIMER", "NET_TX", "NET_RX", "BLOCK", "IRQ_POLL", "TASKLET", "SCHED", "HRTIMER", "RCU"];
+pub const SOFTIRQS: [&str; 10] = ["HI", "TIMER", "NET_TX", "NET_RX", "BLOCK", "IRQ_POLL", "TASKLET", "SCHED", "HRTIMER", "RCU"];
 
 const WAKE_FIELDS: &[Field] =
     &[field("char comm[16]", 16, false), field("pid_t pid", 4, true), field("int prio", 4, true), field("int target_cpu", 4, true)];
@@ -329,10 +328,10 @@ mod tests {
 
     #[test]
     fn texts_are_those_of_linux() {
-        let switch = |state| {
-            Record::new().bytes(&comm("busybox")).int(127).int(120).long(state).bytes(&comm("rcu_sched")).int(14).int(-1)
+        let switch = |state| Record::new().bytes(&comm("busybox")).int(127).int(120).long(state).bytes(&comm("rcu_sched")).int(14).int(-1);
+        let line = |state: &str| {
+            std::format!("prev_comm=busybox prev_pid=127 prev_prio=120 prev_state={state} ==> next_comm=rcu_sched next_pid=14 next_prio=-1")
         };
-        let line = |state: &str| std::format!("prev_comm=busybox prev_pid=127 prev_prio=120 prev_state={state} ==> next_comm=rcu_sched next_pid=14 next_prio=-1");
         assert_eq!(text(SWITCH, &switch(0)), line("R"));
         assert_eq!(text(SWITCH, &switch(STATE_PREEMPTED)), line("R+"));
         assert_eq!(text(SWITCH, &switch(STATE_SLEEPS)), line("S"));
@@ -348,8 +347,12 @@ mod tests {
     fn formats_lay_fields_out_as_linux_does() {
         let mut s = String::new();
         format_of(&EVENTS[SWITCH], &mut s).unwrap();
-        assert!(s.starts_with("name: sched_switch\nID: 264\nformat:\n\tfield:unsigned short common_type;\toffset:0;\tsize:2;\tsigned:0;\n"));
-        assert!(s.contains("\tfield:int common_pid;\toffset:4;\tsize:4;\tsigned:1;\n\n\tfield:char prev_comm[16];\toffset:8;\tsize:16;\tsigned:0;\n"));
+        assert!(
+            s.starts_with("name: sched_switch\nID: 264\nformat:\n\tfield:unsigned short common_type;\toffset:0;\tsize:2;\tsigned:0;\n")
+        );
+        assert!(s.contains(
+            "\tfield:int common_pid;\toffset:4;\tsize:4;\tsigned:1;\n\n\tfield:char prev_comm[16];\toffset:8;\tsize:16;\tsigned:0;\n"
+        ));
         assert!(s.contains("\tfield:long prev_state;\toffset:32;\tsize:8;\tsigned:1;\n"));
         assert!(s.contains("\tfield:int next_prio;\toffset:60;\tsize:4;\tsigned:1;\n\nprint fmt: \"prev_comm=%s"));
         assert!(EVENTS.windows(2).all(|w| w[0].id < w[1].id));

@@ -44,7 +44,17 @@ impl Node for EventFile {
         let _ = match self {
             EventFile::Enable(mask) => {
                 let on = state::ENABLED.load(Relaxed) & mask;
-                writeln!(out, "{}", if on == 0 { "0" } else if on == *mask { "1" } else { "X" })
+                writeln!(
+                    out,
+                    "{}",
+                    if on == 0 {
+                        "0"
+                    } else if on == *mask {
+                        "1"
+                    } else {
+                        "X"
+                    }
+                )
             }
             EventFile::Format(index) => format_of(&EVENTS[*index], out),
             EventFile::Id(index) => writeln!(out, "{}", EVENTS[*index].id),

@@ -213,7 +213,13 @@ fn leaves(cpu: &CpuTrace, now: u64, task: &Task, pc: usize, fp: usize) {
         Some((_, WaitMode::Interruptible)) => event::STATE_SLEEPS,
         Some(_) => event::STATE_BLOCKED,
         // A thread's future has ended with the thread; a process leaves a zombie.
-        None if task.has_hooks() && task.owner().is_null() => if task.leads() { event::STATE_ZOMBIE } else { event::STATE_DEAD },
+        None if task.has_hooks() && task.owner().is_null() => {
+            if task.leads() {
+                event::STATE_ZOMBIE
+            } else {
+                event::STATE_DEAD
+            }
+        }
         None => event::STATE_SLEEPS,
     };
     cpu.left.set(Some(state));

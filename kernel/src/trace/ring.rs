@@ -13,7 +13,11 @@
 //!
 //! Text that is longer than a slot goes on in the slots behind it.
 
-use core::sync::atomic::{AtomicU64, Ordering::{Acquire, Relaxed, Release}, fence};
+use core::sync::atomic::{
+    AtomicU64,
+    Ordering::{Acquire, Relaxed, Release},
+    fence,
+};
 
 /// Words of a slot.
 const WORDS: usize = 16;
@@ -125,7 +129,9 @@ impl<'a> Ring<'a> {
         fence(Release);
         let word = u64::from(head.pid) | u64::from(head.id) << 32 | u64::from(head.flags) << 48 | u64::from(head.preempt) << 56;
         let (comm, _) = head.comm.as_chunks::<8>();
-        for (i, value) in [head.time, word, u64::from_le_bytes(comm[0]), u64::from_le_bytes(comm[1]), body.len() as u64].into_iter().enumerate() {
+        for (i, value) in
+            [head.time, word, u64::from_le_bytes(comm[0]), u64::from_le_bytes(comm[1]), body.len() as u64].into_iter().enumerate()
+        {
             slot.0[1 + i].store(value, Relaxed);
         }
         put(&slot.0[BODY..], first);

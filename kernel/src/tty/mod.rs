@@ -58,14 +58,27 @@ pub struct Terminal {
 static TERMINALS: [Terminal; 2 * MAX_PORTS] = {
     use Family::{Ama, S};
     [
-        Terminal::new(Ama, 0), Terminal::new(Ama, 1), Terminal::new(Ama, 2), Terminal::new(Ama, 3),
-        Terminal::new(S, 0), Terminal::new(S, 1), Terminal::new(S, 2), Terminal::new(S, 3),
+        Terminal::new(Ama, 0),
+        Terminal::new(Ama, 1),
+        Terminal::new(Ama, 2),
+        Terminal::new(Ama, 3),
+        Terminal::new(S, 0),
+        Terminal::new(S, 1),
+        Terminal::new(S, 2),
+        Terminal::new(S, 3),
     ]
 };
 
 impl Terminal {
     const fn new(family: Family, index: usize) -> Self {
-        Terminal { family, index, generation: AtomicU32::new(0), exclusive: AtomicBool::new(false), breaking: ioctl::Break::new(), fasync: FasyncList::new() }
+        Terminal {
+            family,
+            index,
+            generation: AtomicU32::new(0),
+            exclusive: AtomicBool::new(false),
+            breaking: ioctl::Break::new(),
+            fasync: FasyncList::new(),
+        }
     }
 
     /// Its name, without `/dev/`.

@@ -27,8 +27,12 @@ fn log() -> Vec<String> {
 /// What the boot log says of the board: its model, and of a Raspberry Pi firmware, clocks, temperature and throttling, and by how much the
 /// counter differs from the system timer.
 fn board(log: &[String]) -> Vec<(&'static str, String)> {
-    let of = |start: &str, mark: &str| log.iter().filter(|l| l.contains(mark)).find_map(|l| l.strip_prefix(start)).map(|l| l.trim().to_string());
-    let mailbox = |mark: &str| log.iter().find_map(|line| line.strip_prefix("mailbox@").and_then(|l| l.split_once(": ")).map(|(_, l)| l).filter(|l| l.contains(mark)));
+    let of =
+        |start: &str, mark: &str| log.iter().filter(|l| l.contains(mark)).find_map(|l| l.strip_prefix(start)).map(|l| l.trim().to_string());
+    let mailbox = |mark: &str| {
+        log.iter()
+            .find_map(|line| line.strip_prefix("mailbox@").and_then(|l| l.split_once(": ")).map(|(_, l)| l).filter(|l| l.contains(mark)))
+    };
     let mut list = Vec::new();
     let model = of("Machine model: ", "").or_else(|| read("/sys/firmware/devicetree/base/model"));
     list.extend(model.map(|text| ("board", text)));

@@ -28,7 +28,8 @@ struct Options {
     osnoise: Option<u64>,
 }
 
-const USAGE: &str = "irqlat [--interval US] [--samples N | --duration SECONDS] [--priority 1..99, 0: SCHED_OTHER] [--cpu N: and the load too]
+const USAGE: &str =
+    "irqlat [--interval US] [--samples N | --duration SECONDS] [--priority 1..99, 0: SCHED_OTHER] [--cpu N: and the load too]
        [--timer] [--load none|cpu|mem|fork|disk|irq] [--format csv|json|hist|all] [--progress]
        [--threshold NS: prints samples above [--blame: and ends with what the kernel did before the first]] [--plant US]
 irqlat --osnoise SECONDS [--threshold NS] [--cpu N] [--priority P]";

@@ -61,14 +61,22 @@ impl Results {
     /// The same as JSON.
     pub fn json(&self) -> String {
         let facts: Vec<String> = self.facts.iter().map(|(name, value)| format!("    {}: {}", quoted(name), quoted(value))).collect();
-        let stages: Vec<String> = self.taken().map(|(name, h)| {
-            let figures: Vec<String> = PERCENTILES.iter().map(|(p, parts)| format!("\"{p}\": {}", h.percentile(*parts))).collect();
-            let buckets: Vec<String> = h.buckets().map(|(from, count)| format!("[{from}, {count}]")).collect();
-            format!(
-                "    \"{name}\": {{\"count\": {}, \"mean\": {}, {}, \"max\": {}, \"sum\": {},\n      \"buckets_ns\": [{}]}}",
-                h.total(), h.mean(), figures.join(", "), h.max(), h.sum(), buckets.join(", ")
-            )
-        }).collect();
+        let stages: Vec<String> = self
+            .taken()
+            .map(|(name, h)| {
+                let figures: Vec<String> = PERCENTILES.iter().map(|(p, parts)| format!("\"{p}\": {}", h.percentile(*parts))).collect();
+                let buckets: Vec<String> = h.buckets().map(|(from, count)| format!("[{from}, {count}]")).collect();
+                format!(
+                    "    \"{name}\": {{\"count\": {}, \"mean\": {}, {}, \"max\": {}, \"sum\": {},\n      \"buckets_ns\": [{}]}}",
+                    h.total(),
+                    h.mean(),
+                    figures.join(", "),
+                    h.max(),
+                    h.sum(),
+                    buckets.join(", ")
+                )
+            })
+            .collect();
         format!("{{\n  \"facts\": {{\n{}\n  }},\n  \"stages\": {{\n{}\n  }}\n}}\n", facts.join(",\n"), stages.join(",\n"))
     }
 
@@ -80,7 +88,12 @@ impl Results {
         let Some(whole) = self.stages.last() else { return s };
         let _ = writeln!(s, "# Total: {:09}", whole.total() - self.overflows);
         let least = self.micros.iter().position(|n| *n != 0).unwrap_or(0);
-        let _ = writeln!(s, "# Min Latencies: {least:05}\n# Avg Latencies: {:05}\n# Max Latencies: {:05}", whole.mean() / 1000, whole.max() / 1000);
+        let _ = writeln!(
+            s,
+            "# Min Latencies: {least:05}\n# Avg Latencies: {:05}\n# Max Latencies: {:05}",
+            whole.mean() / 1000,
+            whole.max() / 1000
+        );
         let _ = writeln!(s, "# Histogram Overflows: {:05}", self.overflows);
         s
     }
@@ -113,8 +126,15 @@ mod tests {
     #[test]
     fn the_histogram_is_cyclictests() {
         let text = results().cyclictest();
-        assert!(text.starts_with("# Histogram\n000000 000000\n000001 000002\n000002 000000\n000003 000001\n# Total: 000000003\n"), "{text}");
-        assert!(text.contains("# Min Latencies: 00001\n") && text.contains("# Max Latencies: 02000\n") && text.ends_with("# Histogram Overflows: 00001\n"));
+        assert!(
+            text.starts_with("# Histogram\n000000 000000\n000001 000002\n000002 000000\n000003 000001\n# Total: 000000003\n"),
+            "{text}"
+        );
+        assert!(
+            text.contains("# Min Latencies: 00001\n")
+                && text.contains("# Max Latencies: 02000\n")
+                && text.ends_with("# Histogram Overflows: 00001\n")
+        );
     }
 
     #[test]

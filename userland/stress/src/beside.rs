@@ -79,7 +79,8 @@ fn faults() -> String {
     loop {
         // SAFETY: a new mapping of this size, touched within it and unmapped by its only user.
         unsafe {
-            let map = libc::mmap(std::ptr::null_mut(), SIZE, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0);
+            let map =
+                libc::mmap(std::ptr::null_mut(), SIZE, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0);
             if map == libc::MAP_FAILED {
                 return format!("mmap: {}", Error::last_os_error());
             }

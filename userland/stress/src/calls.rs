@@ -19,7 +19,8 @@ const HOME: &str = "/tmp/fuzz-calls";
 /// The numbers that arm64 has, and some more.
 const NUMBERS: u64 = 460;
 /// Not made by anybody: the machine or its clock would go; or the test's own processes.
-const NEVER: &[i64] = &[libc::SYS_reboot, libc::SYS_clock_settime, libc::SYS_settimeofday, libc::SYS_clock_adjtime, libc::SYS_adjtimex, libc::SYS_syslog];
+const NEVER: &[i64] =
+    &[libc::SYS_reboot, libc::SYS_clock_settime, libc::SYS_settimeofday, libc::SYS_clock_adjtime, libc::SYS_adjtimex, libc::SYS_syslog];
 /// Not made by root: it may do that to anybody, the test's own processes included.
 const NOT_BY_ROOT: &[i64] = &[
     libc::SYS_kill,
@@ -64,7 +65,8 @@ struct Memory(usize);
 
 /// Offsets of [`Memory`]: names, then numbers, at the beginning; a page each that is read-only and that is not there.
 const PAGE: usize = 4096;
-const NAMES: &[&std::ffi::CStr] = &[c"a", c"b", c"d", c"d/f", c".", c"", c"/dev/null", c"/dev/zero", c"/proc/self/status", c"tmpfs", c"none", c"/proc/self/fd/3"];
+const NAMES: &[&std::ffi::CStr] =
+    &[c"a", c"b", c"d", c"d/f", c".", c"", c"/dev/null", c"/dev/zero", c"/proc/self/status", c"tmpfs", c"none", c"/proc/self/fd/3"];
 
 fn map(at: usize, pages: usize, protection: i32, flags: i32) -> usize {
     // SAFETY: a new mapping, or one in place of pages that only the kernel is to touch.
@@ -87,7 +89,22 @@ impl Memory {
 
     fn pointer(&self, random: &mut Random) -> u64 {
         let base = self.0 as u64;
-        let edges = [0, 1, 8, 0xfff, 0x1000, (1 << 48) - 8, (1 << 48) - 0x1000, 1 << 48, 1 << 52, 1 << 63, 0xffff_8000_0000_0000, 0xffff_0000_0000_0000, u64::MAX - 7, u64::MAX];
+        let edges = [
+            0,
+            1,
+            8,
+            0xfff,
+            0x1000,
+            (1 << 48) - 8,
+            (1 << 48) - 0x1000,
+            1 << 48,
+            1 << 52,
+            1 << 63,
+            0xffff_8000_0000_0000,
+            0xffff_0000_0000_0000,
+            u64::MAX - 7,
+            u64::MAX,
+        ];
         match random.below(8) {
             0 => random.of(&edges),
             1 => base + random.of(&[4, 5, 7]) * PAGE as u64 - random.of(&[0, 1, 4, 8, 16, 100]),
@@ -114,7 +131,8 @@ fn argument(memory: &Memory, random: &mut Random) -> u64 {
         6..=8 => random.below(12),
         9 => random.below(70),
         10 => 1 << random.below(64),
-        11 => random.of(&[-1i64, -2, -100, i64::MIN, i64::from(i32::MIN), i64::from(i32::MAX), i64::MAX, 4095, 4096, 4097, 0x7fff_f000]) as u64,
+        11 => random.of(&[-1i64, -2, -100, i64::MIN, i64::from(i32::MIN), i64::from(i32::MAX), i64::MAX, 4095, 4096, 4097, 0x7fff_f000])
+            as u64,
         12 => random.below(1 << 16),
         13 => random.next() << 11 | random.below(1 << 11),
         14 => (1 << random.below(32)) | (1 << random.below(32)),
@@ -171,7 +189,9 @@ fn work(seed: u64, index: usize, from: u64, to: u64, progress: &AtomicU64) -> i3
     // SAFETY: numbers and structures that live through the calls.
     unsafe {
         libc::setpgid(0, 0);
-        for (what, most) in [(libc::RLIMIT_AS, 256 << 20), (libc::RLIMIT_FSIZE, 1 << 20), (libc::RLIMIT_NOFILE, 64), (libc::RLIMIT_NPROC, 64)] {
+        for (what, most) in
+            [(libc::RLIMIT_AS, 256 << 20), (libc::RLIMIT_FSIZE, 1 << 20), (libc::RLIMIT_NOFILE, 64), (libc::RLIMIT_NPROC, 64)]
+        {
             let limit = libc::rlimit { rlim_cur: most, rlim_max: most };
             libc::setrlimit(what, &raw const limit);
         }
@@ -214,7 +234,8 @@ fn usage() -> BTreeMap<String, i64> {
     drop_caches();
     let slabs = std::fs::read_to_string("/proc/slabinfo").unwrap_or_default();
     let number = |l: &str, n: usize| l.split_whitespace().nth(n).and_then(|w| w.parse().ok()).unwrap_or(0);
-    let mut all: BTreeMap<String, i64> = slabs.lines().skip(2).map(|l| (l.split_whitespace().next().unwrap_or_default().to_string(), number(l, 1))).collect();
+    let mut all: BTreeMap<String, i64> =
+        slabs.lines().skip(2).map(|l| (l.split_whitespace().next().unwrap_or_default().to_string(), number(l, 1))).collect();
     all.insert("files".to_string(), number(&std::fs::read_to_string("/proc/sys/fs/file-nr").unwrap_or_default(), 0));
     all.insert("processes".to_string(), processes().count() as i64);
     all
@@ -261,7 +282,8 @@ fn pass(seed: u64, count: u64) -> Result<u32, String> {
     let mut done = [0u64; WORKERS];
     for index in 0..WORKERS {
         let dir = format!("{HOME}/{index}");
-        let made = std::fs::create_dir_all(&dir).and_then(|()| std::fs::set_permissions(&dir, std::os::unix::fs::PermissionsExt::from_mode(0o777)));
+        let made = std::fs::create_dir_all(&dir)
+            .and_then(|()| std::fs::set_permissions(&dir, std::os::unix::fs::PermissionsExt::from_mode(0o777)));
         made.map_err(|e| format!("{dir}: {e}"))?;
     }
     while running.iter().any(Option::is_some) || done.iter().any(|n| *n < each) {
@@ -282,7 +304,13 @@ fn pass(seed: u64, count: u64) -> Result<u32, String> {
                         let complete = libc::WIFEXITED(status) && progress[index].load(Relaxed) >= each;
                         // A word that a call has written to is worth one call.
                         let at = progress[index].load(Relaxed);
-                        done[index] = if complete { each } else if (done[index]..=each).contains(&at) { at.max(done[index] + 1) } else { done[index] + 1 };
+                        done[index] = if complete {
+                            each
+                        } else if (done[index]..=each).contains(&at) {
+                            at.max(done[index] + 1)
+                        } else {
+                            done[index] + 1
+                        };
                         running[index] = None;
                         continue;
                     }
@@ -324,8 +352,10 @@ pub fn fuzz(seed: u64, count: u64) -> Result<(), String> {
                 workers += pass(seed.wrapping_add(half), count / 2)?;
                 looks.push(usage());
             }
-            let grown = |half: usize, name: &String| looks[half + 1].get(name).copied().unwrap_or(0) - looks[half].get(name).copied().unwrap_or(0);
-            let lost: Vec<(&String, i64)> = looks[0].keys().map(|name| (name, grown(0, name).min(grown(1, name)))).filter(|(_, n)| *n > 0).collect();
+            let grown =
+                |half: usize, name: &String| looks[half + 1].get(name).copied().unwrap_or(0) - looks[half].get(name).copied().unwrap_or(0);
+            let lost: Vec<(&String, i64)> =
+                looks[0].keys().map(|name| (name, grown(0, name).min(grown(1, name)))).filter(|(_, n)| *n > 0).collect();
             println!("calls {count}\nworkers {workers}\nleaking {}", lost.len());
             lost.iter().for_each(|(name, n)| println!("# {name} +{n}"));
             Ok::<(), String>(())

@@ -39,7 +39,8 @@ extern "C" fn held_up(_: i32, info: *mut libc::siginfo_t, _: *mut libc::c_void) 
 
 fn map_at(at: usize, pages: usize, flags: i32) -> Result<usize, String> {
     // SAFETY: a new mapping, or one over pages of an area, which hold nothing but the words.
-    let got = unsafe { libc::mmap(at as *mut libc::c_void, pages * PAGE, WRITABLE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | flags, -1, 0) };
+    let got =
+        unsafe { libc::mmap(at as *mut libc::c_void, pages * PAGE, WRITABLE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | flags, -1, 0) };
     if got == libc::MAP_FAILED { Err(format!("mmap: {}", Error::last_os_error())) } else { Ok(got as usize) }
 }
 

@@ -119,7 +119,14 @@ pub fn out_of_memory(processes: u32) -> Result<(), String> {
                 // SAFETY: a fresh mapping, written within its bounds; the kernel refuses or kills when there is no more.
                 unsafe {
                     const SIZE: usize = 1 << 20;
-                    let memory = libc::mmap(std::ptr::null_mut(), SIZE, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0);
+                    let memory = libc::mmap(
+                        std::ptr::null_mut(),
+                        SIZE,
+                        libc::PROT_READ | libc::PROT_WRITE,
+                        libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+                        -1,
+                        0,
+                    );
                     if memory == libc::MAP_FAILED {
                         return 12;
                     }

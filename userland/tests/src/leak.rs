@@ -52,14 +52,16 @@ impl Usage {
         let slabs = std::fs::read_to_string("/proc/slabinfo").unwrap_or_default();
         let objects = slabs.lines().skip(2).map(|l| (l.split_whitespace().next().unwrap_or_default().to_string(), word(l, 1))).collect();
         let used_kib = used_kib();
-        let tasks = std::fs::read_dir("/proc").map_or(0, |d| d.flatten().filter(|e| e.file_name().to_string_lossy().bytes().all(|b| b.is_ascii_digit())).count());
+        let tasks = std::fs::read_dir("/proc")
+            .map_or(0, |d| d.flatten().filter(|e| e.file_name().to_string_lossy().bytes().all(|b| b.is_ascii_digit())).count());
         let files = word(&std::fs::read_to_string("/proc/sys/fs/file-nr").unwrap_or_default(), 0);
         Usage { objects, used_kib, tasks: tasks as i64, files }
     }
 
     /// What is more than in `before`, by name.
     pub fn since(&self, before: &Usage) -> BTreeMap<String, i64> {
-        let mut more: BTreeMap<String, i64> = self.objects.iter().map(|(name, n)| (name.clone(), n - before.objects.get(name).copied().unwrap_or(0))).collect();
+        let mut more: BTreeMap<String, i64> =
+            self.objects.iter().map(|(name, n)| (name.clone(), n - before.objects.get(name).copied().unwrap_or(0))).collect();
         more.insert("KiB".to_string(), self.used_kib - before.used_kib);
         more.insert("tasks".to_string(), self.tasks - before.tasks);
         more.insert("files".to_string(), self.files - before.files);

@@ -30,7 +30,10 @@ fn main() -> ExitCode {
     let all = calls::all();
     let (options, patterns): (Vec<&String>, Vec<&String>) = arguments.iter().partition(|a| a.starts_with("--"));
     // Every N-th case: those that take long stand beside each other.
-    let shard = options.iter().find_map(|o| o.strip_prefix("--shard=")?.split_once('/')).and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)));
+    let shard = options
+        .iter()
+        .find_map(|o| o.strip_prefix("--shard=")?.split_once('/'))
+        .and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)));
     let (index, shards): (usize, usize) = shard.unwrap_or((0, 1));
     let options: Vec<&str> = options.iter().map(|o| o.as_str()).filter(|o| !o.starts_with("--shard=")).collect();
     let wanted = |patterns: &[&String]| -> Vec<&case::Case> {
@@ -50,7 +53,9 @@ fn main() -> ExitCode {
             print!("{}", table::markdown(&all));
             0
         }
-        Some("--leak") => leak::leak(&wanted(patterns.get(1..).unwrap_or_default()), patterns.first().and_then(|p| p.parse().ok()).unwrap_or(4)),
+        Some("--leak") => {
+            leak::leak(&wanted(patterns.get(1..).unwrap_or_default()), patterns.first().and_then(|p| p.parse().ok()).unwrap_or(4))
+        }
         Some("--nth") => inject::all(&chosen, |nth| run::Injection { file: "fail-nth", nth, what: "" }),
         Some("--interrupt") => inject::all(&chosen, at_wait("interrupt")),
         Some("--kill") => inject::all(&chosen, at_wait("kill")),

@@ -58,7 +58,11 @@ pub fn check(all: &Calls) -> usize {
 
 /// The table for docs/conformance.md.
 pub fn markdown(all: &Calls) -> String {
-    let mut text = format!("{} calls, {} cases.\n\n| call | success | errnos | bad pointers | EINTR, restart |\n|---|---|---|---|---|\n", PRESENT.len(), all.cases.len());
+    let mut text = format!(
+        "{} calls, {} cases.\n\n| call | success | errnos | bad pointers | EINTR, restart |\n|---|---|---|---|---|\n",
+        PRESENT.len(),
+        all.cases.len()
+    );
     for name in PRESENT {
         let row = match all.calls.iter().find(|c| c.name == *name) {
             Some(call) => cells(all, call).map(|cell| cell.unwrap_or_else(|missing| format!("**empty: {missing}**"))).join(" | "),

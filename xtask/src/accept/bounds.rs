@@ -55,7 +55,8 @@ fn traced(mut case: Case, tracer: &str, log: &Path) -> Case {
             _ => options.push(option),
         }
     }
-    let more = ["--smp", "1", "--icount", "--append", &format!("nokaslr ftrace={tracer} vigil.longest"), "--timeout", &PATIENCE.to_string()];
+    let more =
+        ["--smp", "1", "--icount", "--append", &format!("nokaslr ftrace={tracer} vigil.longest"), "--timeout", &PATIENCE.to_string()];
     options.extend(more.map(str::to_string));
     options.extend(["--log".to_string(), log.display().to_string()]);
     case.options = options;
@@ -66,8 +67,10 @@ fn traced(mut case: Case, tracer: &str, log: &Path) -> Case {
 
 /// What runs: all contract cases, and each machine case that one CPU can run, once of those that differ in their CPUs alone.
 fn chosen(bed: &Bed) -> Vec<Case> {
-    let contract = Case::program("contract", vec!["./contract"], 0).with(&[Fixture::Own("contract", "vigil-contract")]).options(&["--mem", "1G"]);
-    let fits = |case: &Case| !NOT.iter().any(|prefix| case.name.starts_with(prefix)) && !case.options.iter().any(|o| o.starts_with("--qemu-arg"));
+    let contract =
+        Case::program("contract", vec!["./contract"], 0).with(&[Fixture::Own("contract", "vigil-contract")]).options(&["--mem", "1G"]);
+    let fits =
+        |case: &Case| !NOT.iter().any(|prefix| case.name.starts_with(prefix)) && !case.options.iter().any(|o| o.starts_with("--qemu-arg"));
     let mut all = vec![contract];
     all.extend(select(None, false, bed.kernel).0.into_iter().filter(fits));
     let mut seen = BTreeSet::new();

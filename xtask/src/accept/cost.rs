@@ -16,7 +16,11 @@ const LOADS: &[(u64, u64, f64)] = &[(1, 2000, 1.5), (100, 100, 1.5), (10_000, 8,
 /// Instructions that a run of the comparison program executes.
 fn instructions(program: &Path, executor: &str, tasks: u64, rounds: u64) -> Result<u64> {
     let mut command = Command::new("valgrind");
-    command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]).arg(program).args([executor, &tasks.to_string(), &rounds.to_string()]);
+    command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]).arg(program).args([
+        executor,
+        &tasks.to_string(),
+        &rounds.to_string(),
+    ]);
     let run = command.output().context("valgrind")?;
     let text = String::from_utf8_lossy(&run.stderr);
     if !run.status.success() {
@@ -32,7 +36,10 @@ pub(super) fn cost(bed: &Bed) -> Result<Verdict> {
     }
     let target = bed.ctx.target.join("cost");
     let mut build = Command::new("cargo");
-    build.env_remove("RUSTFLAGS").args(["build", "--release", "--quiet", "--manifest-path"]).arg(bed.ctx.root.join("tests/cost/Cargo.toml"));
+    build
+        .env_remove("RUSTFLAGS")
+        .args(["build", "--release", "--quiet", "--manifest-path"])
+        .arg(bed.ctx.root.join("tests/cost/Cargo.toml"));
     ui::step("building the executors to compare", build.arg("--target-dir").arg(&target))?;
     let program = target.join("release/vigil-cost");
     let mut costs: BTreeMap<&str, Vec<f64>> = BTreeMap::new();

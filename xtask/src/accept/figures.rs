@@ -18,7 +18,8 @@ pub(super) fn budgets(bed: &Bed) -> Result<Verdict> {
     println!("{}", bench::table(bench::LEAN_TITLE, &linux, &ours, true));
     let met = TARGETS.iter().filter(|t| ours.get(t.name).is_some_and(|v| *v <= t.limit)).count();
     // The method is sound when Linux takes what it took when the targets were set.
-    let off: Vec<&str> = TARGETS.iter().filter(|t| linux.get(t.name).is_none_or(|v| !(0.7..1.4).contains(&(v / t.linux)))).map(|t| t.name).collect();
+    let off: Vec<&str> =
+        TARGETS.iter().filter(|t| linux.get(t.name).is_none_or(|v| !(0.7..1.4).contains(&(v / t.linux)))).map(|t| t.name).collect();
     let doubt = if off.is_empty() { String::new() } else { format!("; Linux's own figure is off for {}", off.join(" ")) };
     judge(met == TARGETS.len(), format!("{met} of {} met{doubt}", TARGETS.len()))
 }
@@ -56,7 +57,17 @@ fn power_on_to_init(bed: &Bed, gzip: bool) -> Result<(i64, usize)> {
     let file = bed.ctx.target.join("boot-test.cpio");
     std::fs::write(&file, if gzip { tree.archive_gz()? } else { archive.clone() })?;
     let mut command = Command::new("/proc/self/exe");
-    command.args(["run", "--no-build", "--icount", "--timeout", "120", "--append", LEAN, "--kernel", if bed.kernel == KernelChoice::Linux { "linux" } else { "vigil" }]);
+    command.args([
+        "run",
+        "--no-build",
+        "--icount",
+        "--timeout",
+        "120",
+        "--append",
+        LEAN,
+        "--kernel",
+        if bed.kernel == KernelChoice::Linux { "linux" } else { "vigil" },
+    ]);
     let output = command.arg("--initramfs").arg(&file).stdin(Stdio::null()).output()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let ns = text.lines().find_map(|l| l.split_once("boot_ns ")?.1.trim().parse().ok());

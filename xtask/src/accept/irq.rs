@@ -18,7 +18,9 @@ pub(super) fn cost(bed: &Bed) -> Result<Verdict> {
     let mut stages = selftest::run(bed.ctx, &kernel.image, "irq-cost:300", 1, Pace::Exact, 120)?.stages;
     stages.extend(selftest::run(bed.ctx, &kernel.image, "stages:300", 1, Pace::Exact, 120)?.stages);
     let two = selftest::run(bed.ctx, &kernel.image, "ipi-cost:300", 2, Pace::Exact, 120)?.stages;
-    let median = |stages: &selftest::Stages, name: &str| stages.get(name).and_then(|s| s.get("p50")).copied().with_context(|| format!("no stage {name}"));
+    let median = |stages: &selftest::Stages, name: &str| {
+        stages.get(name).and_then(|s| s.get("p50")).copied().with_context(|| format!("no stage {name}"))
+    };
     let remote = median(&two, "ipi_to_poll")?;
     let flat = median(&stages, "timer_100000")? as f64 / median(&stages, "timer_10")? as f64;
     let (within, line) = selftest::stages(&stages).context("the kernel printed no stages")?;
@@ -30,5 +32,8 @@ pub(super) fn guarantees(bed: &Bed) -> Result<Verdict> {
         return Ok(NotYet("these tests are of Vigil's own parts".to_string()));
     }
     let tally = mutants::check(bed.ctx, "")?;
-    judge(tally.failed == 0, format!("{} of {} planted bugs noticed by the test of their guarantee", tally.passed, tally.passed + tally.failed))
+    judge(
+        tally.failed == 0,
+        format!("{} of {} planted bugs noticed by the test of their guarantee", tally.passed, tally.passed + tally.failed),
+    )
 }

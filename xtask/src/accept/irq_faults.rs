@@ -8,7 +8,11 @@ use anyhow::{Context, Result, bail};
 use std::process::Command;
 
 /// Tests on the host: lines and controllers, properties of interrupts, and timers in the past and in storms.
-const HOST: &[&[&str]] = &[&["--package", "vigil-drivers", "--lib", "irq"], &["--package", "vigil-drivers", "--lib", "dt::"], &["--package", "vigil-executor", "--test", "timer_host"]];
+const HOST: &[&[&str]] = &[
+    &["--package", "vigil-drivers", "--lib", "irq"],
+    &["--package", "vigil-drivers", "--lib", "dt::"],
+    &["--package", "vigil-executor", "--test", "timer_host"],
+];
 
 pub(super) fn check(bed: &Bed) -> Result<Verdict> {
     if bed.kernel == KernelChoice::Linux {
@@ -32,7 +36,12 @@ pub(super) fn check(bed: &Bed) -> Result<Verdict> {
     let late = storm.figure("irq-storm", "worst").context("no figure of the storm")?;
     let off = faults.figure("irq-scream", "after").context("no figure of the screaming line")?;
     let failed: Vec<&str> = faults.tests.iter().chain(&storm.tests).filter(|(_, ok, _)| !ok).map(|(name, ..)| name.as_str()).collect();
-    let figure = format!("screaming line off after {off} interrupts; FIFO in storms on 4 CPUs at most {:.1} µs late (50); {passed} host tests; {} sleeps and timers to the end of time as on Linux, {} not", late as f64 / 1000.0, end.same, end.differ);
+    let figure = format!(
+        "screaming line off after {off} interrupts; FIFO in storms on 4 CPUs at most {:.1} µs late (50); {passed} host tests; {} sleeps and timers to the end of time as on Linux, {} not",
+        late as f64 / 1000.0,
+        end.same,
+        end.differ
+    );
     let figure = if failed.is_empty() { figure } else { format!("{figure}; failed: {}", failed.join(" ")) };
     judge(faults.good() && storm.good() && end.differ == 0, figure)
 }

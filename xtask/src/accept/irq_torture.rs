@@ -43,8 +43,13 @@ fn said(report: &Report) -> String {
     let of = |test: &str, word: &str| report.figure(test, word).unwrap_or(0);
     let mut text = format!(
         "RCU readers {} ({} too early), SRCU {} ({}), updates {}, barriers {}, CPUs gone {}",
-        of("rcu-torture", "readers"), of("rcu-torture", "early"), of("srcu-torture", "readers"), of("srcu-torture", "early"),
-        of("rcu-torture", "updates"), of("rcu-barrier", "barriers"), of("torture", "gone")
+        of("rcu-torture", "readers"),
+        of("rcu-torture", "early"),
+        of("srcu-torture", "readers"),
+        of("srcu-torture", "early"),
+        of("rcu-torture", "updates"),
+        of("rcu-barrier", "barriers"),
+        of("torture", "gone")
     );
     let locks = report.tests.iter().filter(|(name, ..)| name == "lock-torture").count();
     text.push_str(&format!(", {locks} kinds of locks"));

@@ -63,9 +63,17 @@ struct Bed<'a> {
 }
 
 const CORE: &[Check] = &[
-    Check { id: "core-run", target: "the first lines that a user types behave as on Linux", run: |bed| bed.cases("shell/", Ability::Shell) },
+    Check {
+        id: "core-run",
+        target: "the first lines that a user types behave as on Linux",
+        run: |bed| bed.cases("shell/", Ability::Shell),
+    },
     Check { id: "core-status", target: "exit status, streams, bad files", run: |bed| bed.cases("run/", Ability::Programs) },
-    Check { id: "core-matrix", target: "5 CPUs × 2 GICs × 2 memory sizes × EL1/EL2 boot", run: |bed| bed.cases("boot/", Ability::Programs) },
+    Check {
+        id: "core-matrix",
+        target: "5 CPUs × 2 GICs × 2 memory sizes × EL1/EL2 boot",
+        run: |bed| bed.cases("boot/", Ability::Programs),
+    },
     Check { id: "core-fuzz", target: "10 000 mutated ELFs, cpio archives and DTBs: no panic", run: programs::fuzz },
     Check { id: "core-contract", target: "every errno of every call as on Linux", run: programs::contract_tests },
     Check { id: "core-leak", target: "0 KiB lost over rounds of everything", run: inject::leak },
@@ -83,27 +91,67 @@ const CORE: &[Check] = &[
 
 const SCHED: &[Check] = &[
     Check { id: "sched-contract", target: "every scheduling call with every errno as on Linux", run: sched::contract_tests },
-    Check { id: "sched-smp", target: "8 CPUs: no movable waiter when a CPU idles; ten minutes of hotplug lose nothing", run: sched_smp::check },
+    Check {
+        id: "sched-smp",
+        target: "8 CPUs: no movable waiter when a CPU idles; ten minutes of hotplug lose nothing",
+        run: sched_smp::check,
+    },
     Check { id: "sched-shares", target: "hogs of every policy get what Linux promises", run: sched::shares },
-    Check { id: "sched-cost", target: "wake, pick and poll ≤ 1.5 × the best of the others at 1 and 100 tasks, ≤ 3 × at 10 000", run: cost::cost },
-    Check { id: "sched-latency", target: "cyclictest avg ≤ 2, max ≤ 4 µs; ≤ 8 beside hackbench, forks, faults, a 64 MiB copy", run: rt::latency },
+    Check {
+        id: "sched-cost",
+        target: "wake, pick and poll ≤ 1.5 × the best of the others at 1 and 100 tasks, ≤ 3 × at 10 000",
+        run: cost::cost,
+    },
+    Check {
+        id: "sched-latency",
+        target: "cyclictest avg ≤ 2, max ≤ 4 µs; ≤ 8 beside hackbench, forks, faults, a 64 MiB copy",
+        run: rt::latency,
+    },
     Check { id: "sched-rt-tests", target: "rt-tests report as on Linux; hackbench ≤ 0.5 × Linux's guest time", run: rt::reports },
 ];
 
 const IRQ: &[Check] = &[
     Check { id: "irq-cost", target: "interrupt 400, waker 200, poll 200, softirq 200, work 400, timer 200", run: irq::cost },
-    Check { id: "irq-bounds", target: "interrupts masked ≤ 5 000, preemption off ≤ 20 000 instructions, over all tests", run: bounds::check },
-    Check { id: "irq-faults", target: "screaming lines, lying handlers, storms, malformed properties: the machine lives, FIFO ≤ 50 µs late", run: irq_faults::check },
+    Check {
+        id: "irq-bounds",
+        target: "interrupts masked ≤ 5 000, preemption off ≤ 20 000 instructions, over all tests",
+        run: bounds::check,
+    },
+    Check {
+        id: "irq-faults",
+        target: "screaming lines, lying handlers, storms, malformed properties: the machine lives, FIFO ≤ 50 µs late",
+        run: irq_faults::check,
+    },
     Check { id: "irq-guarantees", target: "a test per guarantee, each fails on a planted bug", run: irq::guarantees },
-    Check { id: "irq-torture", target: "RCU and locks tortured for ten minutes on 4 CPUs; each of 20 planted deadlocks found", run: irq_torture::check },
-    Check { id: "irq-contract", target: "calls of time with every errno as on Linux; POSIX test suite's clocks and timers ≥ 95 % of Linux's", run: posix::check },
+    Check {
+        id: "irq-torture",
+        target: "RCU and locks tortured for ten minutes on 4 CPUs; each of 20 planted deadlocks found",
+        run: irq_torture::check,
+    },
+    Check {
+        id: "irq-contract",
+        target: "calls of time with every errno as on Linux; POSIX test suite's clocks and timers ≥ 95 % of Linux's",
+        run: posix::check,
+    },
 ];
 
 const PI: &[Check] = &[
     Check { id: "pi-boot", target: "raspi3b and raspi4b: four CPUs, a shell on both UARTs, contracts as on virt", run: pi::boot },
-    Check { id: "pi-irqlat", target: "100 000 samples, virt and raspi3b: p99.9 ≤ 1500, max ≤ 4000 idle, ≤ 10 000 loaded; blame", run: pi::irqlat },
-    Check { id: "pi-gpio", target: "pins on host register fakes; virt's power button and pins, and their ioctls, as on Linux", run: pi::gpio },
-    Check { id: "pi-image", target: "SD folders of rpi3, rpi4, rpi5: the same bytes twice, boot files right; rpi3's boots", run: pi::image },
+    Check {
+        id: "pi-irqlat",
+        target: "100 000 samples, virt and raspi3b: p99.9 ≤ 1500, max ≤ 4000 idle, ≤ 10 000 loaded; blame",
+        run: pi::irqlat,
+    },
+    Check {
+        id: "pi-gpio",
+        target: "pins on host register fakes; virt's power button and pins, and their ioctls, as on Linux",
+        run: pi::gpio,
+    },
+    Check {
+        id: "pi-image",
+        target: "SD folders of rpi3, rpi4, rpi5: the same bytes twice, boot files right; rpi3's boots",
+        run: pi::image,
+    },
 ];
 
 /// Checks that start no kernel.
@@ -122,7 +170,9 @@ pub fn accept(ctx: &Ctx, args: &AcceptArgs) -> Result<i32> {
     for word in &args.what {
         let checks = named(word);
         if checks.is_empty() {
-            let ids = |&(name, _, checks): &(&str, &str, &[Check])| format!("{name}: {}", checks.iter().map(|c| c.id).collect::<Vec<_>>().join(" "));
+            let ids = |&(name, _, checks): &(&str, &str, &[Check])| {
+                format!("{name}: {}", checks.iter().map(|c| c.id).collect::<Vec<_>>().join(" "))
+            };
             bail!("no issue or check {word:?}; there are {}", ISSUES.iter().map(ids).collect::<Vec<_>>().join("; "));
         }
         chosen.extend(checks);
@@ -192,7 +242,10 @@ impl Bed<'_> {
     /// Runs a program, which must end with status 0, and gives what it printed.
     fn output(&self, program: &Path, options: &[&str], arguments: &[&str]) -> Result<String> {
         let mut command = Command::new("/proc/self/exe");
-        command.args(["run", "--no-build"]).args(cases::OOPS_ENDS).args(["--kernel", if self.kernel == KernelChoice::Linux { "linux" } else { "vigil" }]);
+        command
+            .args(["run", "--no-build"])
+            .args(cases::OOPS_ENDS)
+            .args(["--kernel", if self.kernel == KernelChoice::Linux { "linux" } else { "vigil" }]);
         if !options.contains(&"--timeout") {
             command.args(["--timeout", "600"]);
         }

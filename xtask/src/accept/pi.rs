@@ -13,8 +13,9 @@ use vigil_tests::Ability;
 
 /// Calls whose contracts depend on what a board brings: processes, signals, memory, files, time and scheduling on four CPUs.
 const CONTRACTS: &[&str] = &[
-    "clone", "execve", "wait4", "kill", "rt_sigaction", "rt_sigtimedwait", "mmap", "munmap", "mprotect", "openat", "read", "write", "pipe2",
-    "futex", "clock_nanosleep", "clock_gettime", "timer_create", "timerfd_settime", "sched_setaffinity", "sched_setscheduler", "ppoll",
+    "clone", "execve", "wait4", "kill", "rt_sigaction", "rt_sigtimedwait", "mmap", "munmap", "mprotect", "openat", "read", "write",
+    "pipe2", "futex", "clock_nanosleep", "clock_gettime", "timer_create", "timerfd_settime", "sched_setaffinity", "sched_setscheduler",
+    "ppoll",
 ];
 
 /// Cases that set the wall clock to what it was a moment ago. A Raspberry Pi has no clock that goes on while it is off: it starts in
@@ -43,7 +44,10 @@ pub(super) fn boot(bed: &Bed) -> Result<Verdict> {
     if virt.is_empty() {
         return Ok(FallsShort("contract printed nothing".to_string()));
     }
-    judge(differ.is_empty(), format!("{sessions}; of {} contract cases {} differ on raspi3b, {} need a clock", virt.len(), differ.len(), OF_A_CLOCK.len()))
+    judge(
+        differ.is_empty(),
+        format!("{sessions}; of {} contract cases {} differ on raspi3b, {} need a clock", virt.len(), differ.len(), OF_A_CLOCK.len()),
+    )
 }
 
 /// The chips on fakes of their registers, the pins of `virt` through the monitor's button and Debian's programs, and the ioctls of both.
@@ -52,7 +56,8 @@ pub(super) fn gpio(bed: &Bed) -> Result<Verdict> {
         return Ok(NotYet("the fakes are of Vigil's drivers".to_string()));
     }
     ui::say("on the host: PL061, BCM2835, BCM2711, input devices");
-    let fakes = irq_faults::host(bed, &["--package", "vigil-drivers", "--lib", "gpio::"])? + irq_faults::host(bed, &["--package", "vigil-drivers", "--lib", "input::"])?;
+    let fakes = irq_faults::host(bed, &["--package", "vigil-drivers", "--lib", "gpio::"])?
+        + irq_faults::host(bed, &["--package", "vigil-drivers", "--lib", "input::"])?;
     let cases = match bed.cases("gpio/", Ability::Programs)? {
         Verdict::Works(figure) => figure,
         other => return Ok(other),
@@ -60,7 +65,10 @@ pub(super) fn gpio(bed: &Bed) -> Result<Verdict> {
     ui::say("ioctls of pins and input devices, on Linux and on Vigil");
     let program = userland::program(bed.ctx, "vigil-contract", "contract")?;
     let ioctls = contract::compare(bed.ctx, &program, bed.kernel, &["ioctl_gpio", "ioctl_evdev"])?;
-    let figure = format!("{fakes} tests on fakes, {cases} in QEMU, {} contract cases as on Linux, {} differ; not run on a board", ioctls.same, ioctls.differ);
+    let figure = format!(
+        "{fakes} tests on fakes, {cases} in QEMU, {} contract cases as on Linux, {} differ; not run on a board",
+        ioctls.same, ioctls.differ
+    );
     judge(ioctls.differ == 0, figure)
 }
 
@@ -80,7 +88,8 @@ pub(super) fn image(bed: &Bed) -> Result<Verdict> {
     for board in ["rpi3", "rpi4", "rpi5"] {
         let dirs = ["a", "b"].map(|copy| base.join(format!("{board}-{copy}")));
         for dir in &dirs {
-            let status = Command::new("/proc/self/exe").args(["image", "--no-build", "--board", board]).arg(dir).stderr(Stdio::null()).status()?;
+            let status =
+                Command::new("/proc/self/exe").args(["image", "--no-build", "--board", board]).arg(dir).stderr(Stdio::null()).status()?;
             if !status.success() {
                 bail!("image --board {board}: {status}");
             }
@@ -101,7 +110,14 @@ pub(super) fn image(bed: &Bed) -> Result<Verdict> {
     let text = String::from_utf8_lossy(&output.stdout);
     let prompt = text.contains("/ # ");
     std::fs::remove_dir_all(&base)?;
-    judge(prompt, format!("3 folders, each twice the same bytes (at most {} KiB); rpi3's {}", bytes / 1024, if prompt { "boots to a prompt" } else { "does not boot" }))
+    judge(
+        prompt,
+        format!(
+            "3 folders, each twice the same bytes (at most {} KiB); rpi3's {}",
+            bytes / 1024,
+            if prompt { "boots to a prompt" } else { "does not boot" }
+        ),
+    )
 }
 
 /// Instructions of the whole way: p99.9 and the largest when nothing else runs, and the largest beside a load.
@@ -131,7 +147,12 @@ pub(super) fn irqlat(bed: &Bed) -> Result<Verdict> {
             let fits = if load == "none" { p999 <= IDLE_MOST[0] && largest <= IDLE_MOST[1] } else { largest <= LOADED_MOST };
             let sound = parts == whole && fact("missed") == "0" && fact("disordered") == "0" && fact("samples") == "100000";
             if !fits || !sound {
-                ui::say(&format!("{} {load}: sums {parts} and {whole}, missed {}, disordered {}", board.name(), fact("missed"), fact("disordered")));
+                ui::say(&format!(
+                    "{} {load}: sums {parts} and {whole}, missed {}, disordered {}",
+                    board.name(),
+                    fact("missed"),
+                    fact("disordered")
+                ));
             }
             good &= fits && sound;
             figures.push(format!("{} {load} {p999}/{largest}", board.name()));
@@ -157,5 +178,9 @@ fn planted(program: &Path) -> Result<Result<String, String>> {
     let length = line.split_once("off for ").and_then(|(_, l)| l.split_once(" ns")).and_then(|(n, _)| n.parse::<u64>().ok());
     let named = line.contains("spin_irqs_off") && length.is_some_and(|l| (50_000..60_000).contains(&l));
     let quiet = without.blame == ["no sample was late"];
-    Ok(if named && quiet { Ok(format!("of 50 us planted blame says: {line}")) } else { Err(format!("blame says {line}, and without a cause {:?}", without.blame)) })
+    Ok(if named && quiet {
+        Ok(format!("of 50 us planted blame says: {line}"))
+    } else {
+        Err(format!("blame says {line}, and without a cause {:?}", without.blame))
+    })
 }

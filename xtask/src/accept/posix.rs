@@ -12,12 +12,14 @@ use std::process::Command;
 
 /// The calls whose contract cases are compared; ioctl for the real-time clock's.
 const CALLS: &[&str] = &[
-    "clock_", "nanosleep", "gettimeofday", "settimeofday", "adjtimex", "timer_", "timerfd_", "getitimer", "setitimer", "times", "restart_syscall", "ioctl",
+    "clock_", "nanosleep", "gettimeofday", "settimeofday", "adjtimex", "timer_", "timerfd_", "getitimer", "setitimer", "times",
+    "restart_syscall", "ioctl",
 ];
 /// The suite's groups: its area TMR, and what else in it reads or sets time.
 const GROUPS: &[&str] = &[
-    "clock", "clock_getcpuclockid", "clock_getres", "clock_gettime", "clock_nanosleep", "clock_settime", "nanosleep", "time", "timer_create", "timer_delete",
-    "timer_getoverrun", "timer_gettime", "timer_settime", "asctime", "ctime", "difftime", "gmtime", "localtime", "mktime", "strftime", "pthread_getcpuclockid",
+    "clock", "clock_getcpuclockid", "clock_getres", "clock_gettime", "clock_nanosleep", "clock_settime", "nanosleep", "time",
+    "timer_create", "timer_delete", "timer_getoverrun", "timer_gettime", "timer_settime", "asctime", "ctime", "difftime", "gmtime",
+    "localtime", "mktime", "strftime", "pthread_getcpuclockid",
 ];
 /// The root file system below the programs.
 const ROOT: &[&str] = &["bash", "coreutils"];
@@ -34,8 +36,16 @@ pub(super) fn check(bed: &Bed) -> Result<Verdict> {
     ui::say("the POSIX test suite's clocks and timers on Linux and on the kernel, -icount shift=0");
     let of = |kernel: KernelChoice| -> Result<BTreeMap<String, String>> {
         let display = root.display().to_string();
-        let text = Bed { ctx: bed.ctx, kernel }.output(&root.join("usr/bin/bash"), &[OPTIONS, &["--rootfs", &display]].concat(), &["-c", SCRIPT])?;
-        Ok(text.lines().filter_map(|l| l.strip_prefix("== ")?.split_once(' ')).map(|(name, status)| (name.to_string(), status.to_string())).collect())
+        let text = Bed { ctx: bed.ctx, kernel }.output(
+            &root.join("usr/bin/bash"),
+            &[OPTIONS, &["--rootfs", &display]].concat(),
+            &["-c", SCRIPT],
+        )?;
+        Ok(text
+            .lines()
+            .filter_map(|l| l.strip_prefix("== ")?.split_once(' '))
+            .map(|(name, status)| (name.to_string(), status.to_string()))
+            .collect())
     };
     let (linux, ours) = (of(KernelChoice::Linux)?, of(bed.kernel)?);
     let passes = |of: &BTreeMap<String, String>, name: &str| of.get(name).is_some_and(|s| s == "0");
@@ -53,7 +63,10 @@ pub(super) fn check(bed: &Bed) -> Result<Verdict> {
     }
     judge(
         outcome.differ == 0 && here * 100 >= there * 95,
-        format!("{} cases same, {} differ, {} for a stated reason; POSIX test suite: {here} of the {there} that pass on Linux", outcome.same, outcome.differ, outcome.known),
+        format!(
+            "{} cases same, {} differ, {} for a stated reason; POSIX test suite: {here} of the {there} that pass on Linux",
+            outcome.same, outcome.differ, outcome.known
+        ),
     )
 }
 
@@ -81,7 +94,9 @@ fn programs(ctx: &Ctx) -> Result<PathBuf> {
             let Ok(files) = std::fs::read_dir(&dir) else { continue };
             for file in files {
                 let file = file?.path();
-                if file.extension().is_some_and(|e| e == "c") && std::fs::read_to_string(&file).is_ok_and(|text| text.contains("main(") || text.contains("main (")) {
+                if file.extension().is_some_and(|e| e == "c")
+                    && std::fs::read_to_string(&file).is_ok_and(|text| text.contains("main(") || text.contains("main ("))
+                {
                     let speculative = if dir.ends_with("speculative") { "speculative-" } else { "" };
                     let name = format!("{group}-{speculative}{}", file.file_stem().unwrap_or_default().to_string_lossy());
                     compile(&source, &file, &into.join(name))?;

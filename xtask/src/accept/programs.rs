@@ -36,7 +36,10 @@ pub(super) fn contract_tests(bed: &Bed) -> Result<Verdict> {
     }
     let program = userland::program(bed.ctx, "vigil-contract", "contract")?;
     let outcome = contract::compare(bed.ctx, &program, bed.kernel, &[])?;
-    let figure = format!("{} same, {} differ, {} differ for a stated reason, {} empty cells", outcome.same, outcome.differ, outcome.known, outcome.empty);
+    let figure = format!(
+        "{} same, {} differ, {} differ for a stated reason, {} empty cells",
+        outcome.same, outcome.differ, outcome.known, outcome.empty
+    );
     judge(outcome.differ == 0 && outcome.empty == 0, figure)
 }
 

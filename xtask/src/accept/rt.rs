@@ -133,7 +133,11 @@ pub(super) fn reports(bed: &Bed) -> Result<Verdict> {
     for (((way, stated), linux), ours) in HACKBENCH.iter().zip(&theirs).zip(&mine) {
         // The figure where there is one, and never more than half of Linux's in this run.
         good &= *ours <= 0.5 * stated.unwrap_or(*linux).min(*linux);
-        figures.push(format!("{}{ours:.3} s ({:.2} × Linux's {linux:.3})", if way.is_empty() { String::new() } else { format!("{way} ") }, ours / linux));
+        figures.push(format!(
+            "{}{ours:.3} s ({:.2} × Linux's {linux:.3})",
+            if way.is_empty() { String::new() } else { format!("{way} ") },
+            ours / linux
+        ));
     }
     judge(good, format!("{same} of {count} report as on Linux; hackbench {}", figures.join(", ")))
 }

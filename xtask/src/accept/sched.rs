@@ -10,8 +10,16 @@ use vigil_tests::Ability;
 const CALLS: &[&str] = &["sched_", "setpriority/", "getpriority/", "getcpu/"];
 /// 32 ns an instruction: half a minute of hogs in seconds.
 const SLOW: &[&str] = &[
-    "--smp", "1", "--append", crate::bench::LEAN, "--qemu-arg=-icount", "--qemu-arg=shift=5,sleep=off", "--qemu-arg=-seed", "--qemu-arg=1",
-    "--qemu-arg=-rtc", "--qemu-arg=base=2024-01-01,clock=vm",
+    "--smp",
+    "1",
+    "--append",
+    crate::bench::LEAN,
+    "--qemu-arg=-icount",
+    "--qemu-arg=shift=5,sleep=off",
+    "--qemu-arg=-seed",
+    "--qemu-arg=1",
+    "--qemu-arg=-rtc",
+    "--qemu-arg=base=2024-01-01,clock=vm",
 ];
 
 pub(super) fn contract_tests(bed: &Bed) -> Result<Verdict> {

@@ -53,7 +53,8 @@ pub(super) fn check(bed: &Bed) -> Result<Verdict> {
     let kernel = build::selftest(bed.ctx, false)?;
     let (root, log) = (cases::root_file_system(bed.ctx, PACKAGES)?, bed.ctx.target.join("idle-audit.log"));
     let (image, root, log_name) = (kernel.image.display().to_string(), root.display().to_string(), log.display().to_string());
-    let options = ["--smp", "8", "--mem", "1G", "--image", &image, "--rootfs", &root, "--log", &log_name, "--append", "vigil.test=idle-audit:500"];
+    let options =
+        ["--smp", "8", "--mem", "1G", "--image", &image, "--rootfs", &root, "--log", &log_name, "--append", "vigil.test=idle-audit:500"];
     let figures = bed.figures(Path::new("sh"), &options, &["-c", LOAD])?;
     let mut good = true;
     for load in ["processes", "threads", "storm", "pinned", "urgent", "deadline", "all"] {
@@ -76,7 +77,13 @@ fn hotplug(bed: &Bed) -> Result<(bool, String)> {
     let [rounds, runs, lost, leak] = ["rounds", "runs", "lost", "leak"].map(|name| value(&figures, name));
     let (rounds, runs, lost, leak) = (rounds?, runs?, lost?, leak?);
     let good = rounds > 0 && runs > 0 && lost == 0 && late < hotplug::LATE && leak <= hotplug::LEAK;
-    Ok((good, format!("CPUs 1-7 went and came {rounds} times: {runs} hackbench runs, {lost} failed, {leak} KiB less, sleepers at most {} ms late", late / 1000)))
+    Ok((
+        good,
+        format!(
+            "CPUs 1-7 went and came {rounds} times: {runs} hackbench runs, {lost} failed, {leak} KiB less, sleepers at most {} ms late",
+            late / 1000
+        ),
+    ))
 }
 
 /// Idle entries, and who waited at them, by the last line of a log that counts both.

@@ -69,7 +69,10 @@ impl Canvas for Svg {
         };
         let text = text.replace('&', "&amp;").replace('<', "&lt;");
         let colour = hex(colour);
-        let _ = writeln!(self.text, "<text x=\"{x:.1}\" y=\"{y:.1}\" font-size=\"{size}\" text-anchor=\"{anchor}\" fill=\"{colour}\">{text}</text>");
+        let _ = writeln!(
+            self.text,
+            "<text x=\"{x:.1}\" y=\"{y:.1}\" font-size=\"{size}\" text-anchor=\"{anchor}\" fill=\"{colour}\">{text}</text>"
+        );
     }
 }
 

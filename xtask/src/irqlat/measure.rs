@@ -212,7 +212,8 @@ impl Outcome {
             csv.insert_str(0, &lines);
         }
         if let Some(json) = self.files.get_mut("json") {
-            let entries: String = facts.iter().map(|(name, value)| format!("    \"{name}\": {},\n", serde_json::Value::from(value.as_str()))).collect();
+            let entries: String =
+                facts.iter().map(|(name, value)| format!("    \"{name}\": {},\n", serde_json::Value::from(value.as_str()))).collect();
             *json = json.replacen("\"facts\": {\n", &format!("\"facts\": {{\n{entries}"), 1);
         }
         self.facts.extend(facts.iter().map(|(name, value)| (name.to_string(), value.clone())));

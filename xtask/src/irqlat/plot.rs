@@ -201,7 +201,8 @@ mod tests {
     #[test]
     fn every_stage_is_in_the_picture() {
         let of = |lines: &str| parse(&format!("==> csv\n{lines}==> hist\n# Histogram\n")).expect("parsed");
-        let ours = of("# due-el0 p50 700 p99 900 p99.9 950 max 1000\nstage,from_ns,count\ndue-el0,700,9\ndue-el0,1000,1\ndue-vector,0,10\n");
+        let ours =
+            of("# due-el0 p50 700 p99 900 p99.9 950 max 1000\nstage,from_ns,count\ndue-el0,700,9\ndue-el0,1000,1\ndue-vector,0,10\n");
         let others = [("Vigil", of("due-el0,700,10\n")), ("Linux-RT", of("# due-el0 max 4000\ndue-el0,4000,10\n"))];
         let picture = Picture { place: "virt", load: "none", ours: &ours, others: &others };
         let mut svg = Svg::new(WIDTH, picture.height());

@@ -1,8 +1,8 @@
 //! N_TTY against what a user sees on a Linux terminal: what is echoed, what is read, which signals are asked for.
 
 use super::*;
-use std::borrow::ToOwned;
 use crate::tty::Condition;
+use std::borrow::ToOwned;
 use std::string::String;
 use std::vec::Vec;
 

@@ -77,8 +77,7 @@ fn devices() -> impl Iterator<Item = &'static Console> {
 /// console) or there are too many devices; ENOMEM; those of the queues.
 pub(super) fn probe(transport: Transport, virq: Virq) -> Result<(), Errno> {
     let console = start(transport)?;
-    let action: &'static IrqAction =
-        KBox::leak(KBox::try_new(IrqAction::for_device("virtio0", interrupt, console, IrqFlags::SHARED))?);
+    let action: &'static IrqAction = KBox::leak(KBox::try_new(IrqAction::for_device("virtio0", interrupt, console, IrqFlags::SHARED))?);
     irq::request_irq(virq, action)?;
     console.control.announce(&console.transport);
     Ok(())

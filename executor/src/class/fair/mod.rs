@@ -10,22 +10,22 @@ mod choice;
 pub mod group;
 mod slice;
 
-use group::levels::Grouped;
 use super::entity::Entity;
 use super::features::Features;
 use super::list::List;
 use super::params::{Class, Rank, Tunables};
-use slice::Terms;
 use super::sched_class::SchedClass;
 use super::task_avg::QueueUtil;
-use super::{Enqueue, PickLimit};
 use super::timeline::Timeline;
 use super::tree::before;
 use super::weight::calc_delta_fair;
+use super::{Enqueue, PickLimit};
 use crate::time::Nanos;
 use core::marker::PhantomPinned;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use group::levels::Grouped;
+use slice::Terms;
 
 /// The fair class's queue.
 #[derive(Debug)]
@@ -128,7 +128,11 @@ impl FairRq {
         // One branch for all.
         let addr = |e: Option<NonNull<Entity>>| e.map_or(0, |e| e.as_ptr().addr());
         let throttled = self.throttled.map_or(0, |g| g.as_ptr().addr());
-        usize::from(self.has_buddies) | self.group_entities as usize | throttled | addr(self.parked.first()) | addr(self.tree.first_of_tree())
+        usize::from(self.has_buddies)
+            | self.group_entities as usize
+            | throttled
+            | addr(self.parked.first())
+            | addr(self.tree.first_of_tree())
     }
 
     /// At the beginning of a stay, at `start`: an event that is under way, and comes before any stay could end, will do. Polls that
@@ -437,7 +441,11 @@ impl SchedClass for FairRq {
     unsafe fn leave(&mut self, e: NonNull<Entity>, current: bool, for_good: bool) {
         // SAFETY: passed on.
         unsafe {
-            if current { self.dequeue_current(e) } else { self.dequeue_task(e) };
+            if current {
+                self.dequeue_current(e)
+            } else {
+                self.dequeue_task(e)
+            };
             if for_good {
                 self.disown(e);
             }

@@ -77,8 +77,7 @@ fn tick_after(at: Nanos) -> Nanos {
 impl FairRq {
     /// The share of the period that `e` may run at a stretch (Linux: `sched_slice`).
     pub(in crate::class) fn slice(&self, e: &Entity) -> Nanos {
-        let (more, load) =
-            if e.on_rq() { (0, self.load) } else { (1, self.load.saturating_add(u64::from(e.load.weight))) };
+        let (more, load) = if e.on_rq() { (0, self.load) } else { (1, self.load.saturating_add(u64::from(e.load.weight))) };
         calc_delta(self.period(more), e.load.weight, inverse_of(load)).max(self.floor(e))
     }
 
@@ -86,11 +85,7 @@ impl FairRq {
     #[inline]
     pub(super) fn period(&self, more: u32) -> Nanos {
         let nr = if self.terms.unusual { self.nr_for_period() } else { self.nr_tasks() }.saturating_add(more);
-        if nr > self.terms.nr_latency {
-            u64::from(nr).saturating_mul(self.terms.min_granularity)
-        } else {
-            self.terms.latency
-        }
+        if nr > self.terms.nr_latency { u64::from(nr).saturating_mul(self.terms.min_granularity) } else { self.terms.latency }
     }
 
     /// Whom the period is shared by.
@@ -187,11 +182,7 @@ impl FairRq {
             v => real_of_virtual(v as u64, c.load.weight),
         };
         let by_slice = slice.saturating_sub(ran).max(until(lead));
-        let by_lead = self
-            .terms
-            .min_granularity
-            .saturating_sub(ran)
-            .max(until(lead.saturating_add_unsigned(slice)));
+        let by_lead = self.terms.min_granularity.saturating_sub(ran).max(until(lead.saturating_add_unsigned(slice)));
         let time = by_slice.min(by_lead);
         Some(if time == 0 && self.grace_of == Some((curr, c.prev_sum_exec)) { self.grace.saturating_sub(c.exec_start) } else { time })
     }

@@ -260,8 +260,20 @@ pub fn for_each_class(mut f: impl FnMut(&ClassInfo)) {
             (false, true) => b'+',
             (true, true) => b'?',
         };
-        let usage = [of(IN_HARDIRQ, HARDIRQS_ON, 0), of(IN_HARDIRQ, HARDIRQS_ON, READ), of(IN_SOFTIRQ, SOFTIRQS_ON, 0), of(IN_SOFTIRQ, SOFTIRQS_ON, READ)];
-        f(&ClassInfo { index, name: name(index), address: address(index), after: reached(index, false), before: reached(index, true), usage });
+        let usage = [
+            of(IN_HARDIRQ, HARDIRQS_ON, 0),
+            of(IN_HARDIRQ, HARDIRQS_ON, READ),
+            of(IN_SOFTIRQ, SOFTIRQS_ON, 0),
+            of(IN_SOFTIRQ, SOFTIRQS_ON, READ),
+        ];
+        f(&ClassInfo {
+            index,
+            name: name(index),
+            address: address(index),
+            after: reached(index, false),
+            before: reached(index, true),
+            usage,
+        });
     }
 }
 

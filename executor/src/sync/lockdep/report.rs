@@ -66,7 +66,9 @@ impl fmt::Display for Report {
             Kind::Inversion => ("possible circular locking dependency", "to be taken", "held, taken"),
             Kind::Recursion => ("possible recursive locking", "to be taken", "held, taken"),
             Kind::IrqInconsistent => ("inconsistent lock state", "taken in a hard interrupt", "held with interrupts on"),
-            Kind::IrqInversion => ("interrupt-safe lock waits for an interrupt-unsafe one", "taken in a hard interrupt", "held with interrupts on"),
+            Kind::IrqInversion => {
+                ("interrupt-safe lock waits for an interrupt-unsafe one", "taken in a hard interrupt", "held with interrupts on")
+            }
             Kind::SoftirqInconsistent => ("inconsistent lock state", "taken in a softirq", "held with softirqs on"),
             Kind::SoftirqInversion => ("softirq-safe lock waits for a softirq-unsafe one", "taken in a softirq", "held with softirqs on"),
             Kind::AtomicWait => ("sleeping in an atomic section", "to be awaited", "held, taken"),

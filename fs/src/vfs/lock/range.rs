@@ -37,9 +37,8 @@ pub struct RecordList(KVec<Record>);
 impl RecordList {
     /// The first lock that keeps `wanted` from being set.
     pub fn conflict(&self, wanted: &Record) -> Option<Record> {
-        let hinders = |held: &&Record| {
-            held.owner != wanted.owner && held.overlaps(wanted.start, wanted.end) && held.kind.conflicts(wanted.kind)
-        };
+        let hinders =
+            |held: &&Record| held.owner != wanted.owner && held.overlaps(wanted.start, wanted.end) && held.kind.conflicts(wanted.kind);
         self.0.iter().find(hinders).copied()
     }
 

@@ -12,9 +12,7 @@ use super::super::wait::wait_for;
 use super::super::{dentry, dentry::Dentry};
 use super::walk::{Last, LookupFlags, Walk};
 use vigil_abi::Errno;
-use vigil_abi::fcntl::{
-    __O_TMPFILE, O_ACCMODE, O_CREAT, O_DIRECTORY, O_EXCL, O_NOATIME, O_NOFOLLOW, O_PATH, O_RDONLY, O_TRUNC, O_WRONLY,
-};
+use vigil_abi::fcntl::{__O_TMPFILE, O_ACCMODE, O_CREAT, O_DIRECTORY, O_EXCL, O_NOATIME, O_NOFOLLOW, O_PATH, O_RDONLY, O_TRUNC, O_WRONLY};
 use vigil_abi::stat::{S_IFBLK, S_IFCHR, S_IFLNK, S_IFMT, S_IFREG, S_ISGID};
 use vigil_executor::wait::WaitMode;
 use vigil_executor::wait_site;

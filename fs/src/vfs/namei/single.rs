@@ -1,13 +1,13 @@
 //! One name in a directory that the kernel knows (Linux: lookup_one_len and who calls it): objects with a file system of
 //! their own, whose calls take a name and no path.
 
+use super::super::cred::cap;
+use super::super::file::File;
 use super::super::fs_struct::Ctx;
 use super::super::inode::Inode;
 use super::super::mount::Path;
 use super::super::ops::{NewNode, OpResult};
 use super::super::perm::{Access, inode_permission};
-use super::super::file::File;
-use super::super::cred::cap;
 use super::open::create_with;
 use super::remove::remove_in;
 use vigil_abi::Errno;

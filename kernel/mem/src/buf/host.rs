@@ -10,8 +10,8 @@
 
 use crate::addr::PAGE_SIZE;
 use std::sync::Mutex;
-use std::vec::Vec;
 use std::vec;
+use std::vec::Vec;
 
 struct Page {
     addr: usize,
@@ -44,12 +44,7 @@ impl FakeUser {
             addr
         };
         with_pages(|all| {
-            all.extend((0..pages).map(|i| Page {
-                addr: addr + i * PAGE_SIZE,
-                bytes: vec![0; PAGE_SIZE],
-                readable: true,
-                writable: true,
-            }));
+            all.extend((0..pages).map(|i| Page { addr: addr + i * PAGE_SIZE, bytes: vec![0; PAGE_SIZE], readable: true, writable: true }));
         });
         FakeUser { addr, pages }
     }

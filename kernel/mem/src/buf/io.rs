@@ -71,12 +71,7 @@ impl<'a> Cursor<'a> {
 
     /// Copies up to `n` bytes piece by piece with `copy(cursor address, is kernel, offset, length) -> bytes done`.
     #[inline(always)]
-    fn each_piece(
-        &mut self,
-        n: usize,
-        write: bool,
-        mut copy: impl FnMut(usize, bool, usize, usize) -> usize,
-    ) -> Result<usize, Fault> {
+    fn each_piece(&mut self, n: usize, write: bool, mut copy: impl FnMut(usize, bool, usize, usize) -> usize) -> Result<usize, Fault> {
         let want = n.min(self.remaining);
         if want <= self.piece.len && want != 0 {
             // All of it in one piece: nearly always.

@@ -49,8 +49,7 @@ impl Iovecs {
             if (len as i64) < 0 {
                 return Err(IovecError::Errno(Errno::EINVAL));
             }
-            let range =
-                UserSlice::checked(base as usize, len as usize).ok_or(IovecError::Errno(Errno::EFAULT))?;
+            let range = UserSlice::checked(base as usize, len as usize).ok_or(IovecError::Errno(Errno::EFAULT))?;
             // Every entry is checked at its full length first; what is beyond the limit is left out afterwards.
             let len = range.len.min(MAX_RW_COUNT - out.total);
             out.total += len;

@@ -9,8 +9,8 @@ mod map;
 mod page_ref;
 
 pub use flags::PageFlags;
-pub use map::{mem_map_range, page_at, page_of, page_of_virt, pfn_valid};
 pub(crate) use map::init_mem_map;
+pub use map::{mem_map_range, page_at, page_of, page_of_virt, pfn_valid};
 pub use page_ref::PageRef;
 
 use crate::addr::{Pfn, PhysAddr, VirtAddr, phys_to_virt};

@@ -135,9 +135,7 @@ impl Buddy {
         page.set_order(order);
         let area = &mut self.areas[order];
         // SAFETY: on no list; the zone's lock is held by whoever has `&mut self`.
-        unsafe {
-            if back { area.lists[mt as usize].push_back(page) } else { area.lists[mt as usize].push_front(page) }
-        }
+        unsafe { if back { area.lists[mt as usize].push_back(page) } else { area.lists[mt as usize].push_front(page) } }
         area.count += 1;
     }
 

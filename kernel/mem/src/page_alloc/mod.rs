@@ -28,8 +28,8 @@ pub use boot::{MemInitError, free_reserved_range, init};
 pub use buddy::{MAX_ORDER, MigrateType, PAGEBLOCK_ORDER};
 pub use gfp::Gfp;
 pub use reclaim::{
-    Shrinker, TooManyShrinkers, alloc_pages_wait, alloc_wait, balance, register_shrinker, set_drain_hook, set_kswapd_hook,
-    set_oom_hook, set_warn_hook,
+    Shrinker, TooManyShrinkers, alloc_pages_wait, alloc_wait, balance, register_shrinker, set_drain_hook, set_kswapd_hook, set_oom_hook,
+    set_warn_hook,
 };
 pub(crate) use reclaim::{shrink_here, warn_failed};
 pub use stat::{Item, MemStat, ZoneStat, add_item, item, meminfo, zone_stats};

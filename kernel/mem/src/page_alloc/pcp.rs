@@ -6,8 +6,8 @@
 
 use super::buddy::{MigrateType, pageblock_type};
 use super::gfp::Gfp;
-use super::zone::{self, Watermark};
 use super::reclaim;
+use super::zone::{self, Watermark};
 use crate::page::Page;
 use crate::page::links::Links;
 use crate::percpu::Local;
@@ -30,9 +30,7 @@ struct Lists {
 }
 
 static PCP: Local<Lists> = Local::new(
-    [const {
-        Lists { heads: [const { AtomicPtr::new(null_mut()) }; MigrateType::COUNT], count: AtomicUsize::new(0) }
-    }; MAX_CPUS],
+    [const { Lists { heads: [const { AtomicPtr::new(null_mut()) }; MigrateType::COUNT], count: AtomicUsize::new(0) } }; MAX_CPUS],
 );
 
 impl Lists {

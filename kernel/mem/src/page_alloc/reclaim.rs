@@ -49,8 +49,7 @@ const MAX_HERE: usize = 8192;
 /// Passes without success after which the last resort is tried (Linux: MAX_RECLAIM_RETRIES).
 const MAX_RETRIES: u32 = 16;
 
-static SHRINKERS: SpinLock<[Option<&'static dyn Shrinker>; MAX_SHRINKERS]> =
-    SpinLock::new(lock_class!("shrinkers"), [None; MAX_SHRINKERS]);
+static SHRINKERS: SpinLock<[Option<&'static dyn Shrinker>; MAX_SHRINKERS]> = SpinLock::new(lock_class!("shrinkers"), [None; MAX_SHRINKERS]);
 static KSWAPD: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
 static OOM: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
 static WARN: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());

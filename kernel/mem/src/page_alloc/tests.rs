@@ -87,9 +87,7 @@ fn injected_failures_are_seen_also_by_the_waiting_face() {
     let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
     let r = std::pin::pin!(alloc_pages_wait(0, Gfp::KERNEL)).poll(&mut cx);
     assert_eq!(r.map(|p| p.is_none()), std::task::Poll::Ready(true));
-    let std::task::Poll::Ready(Some(p)) = std::pin::pin!(alloc_pages_wait(0, Gfp::KERNEL)).poll(&mut cx) else {
-        panic!("memory is there")
-    };
+    let std::task::Poll::Ready(Some(p)) = std::pin::pin!(alloc_pages_wait(0, Gfp::KERNEL)).poll(&mut cx) else { panic!("memory is there") };
     free_pages(p, 0);
     assert!(fault::set(0));
 }

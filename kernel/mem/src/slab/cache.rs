@@ -82,13 +82,8 @@ impl KmemCache {
             layout,
             ctor,
             reclaimable: false,
-            cpu: Local::new(
-                [const { CpuList { head: AtomicPtr::new(null_mut()), count: AtomicUsize::new(0) } }; MAX_CPUS],
-            ),
-            partial: SpinLock::new(
-                lock_class!("slab"),
-                Partial { list: PageList::new(), ready: false, count: 0, free: 0 },
-            ),
+            cpu: Local::new([const { CpuList { head: AtomicPtr::new(null_mut()), count: AtomicUsize::new(0) } }; MAX_CPUS]),
+            partial: SpinLock::new(lock_class!("slab"), Partial { list: PageList::new(), ready: false, count: 0, free: 0 }),
             slabs: AtomicUsize::new(0),
             listed: AtomicBool::new(false),
             next: AtomicPtr::new(null_mut()),
@@ -96,12 +91,7 @@ impl KmemCache {
     }
 
     /// A cache made at run time. It stays for ever.
-    pub fn create(
-        name: &'static str,
-        size: usize,
-        align: usize,
-        ctor: Option<fn(NonNull<u8>)>,
-    ) -> Result<&'static KmemCache, AllocError> {
+    pub fn create(name: &'static str, size: usize, align: usize, ctor: Option<fn(NonNull<u8>)>) -> Result<&'static KmemCache, AllocError> {
         let layout = SlabLayout::new(size, align, ctor.is_some()).ok_or(AllocError)?;
         Ok(KBox::leak(KBox::try_new(Self::with_layout(name, layout, ctor))?))
     }

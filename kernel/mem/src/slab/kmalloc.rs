@@ -80,7 +80,10 @@ static SMALL: [u8; 24] = {
 /// The class for `size` (1 to 8192) and `align`; `None` when a slab cannot give that.
 #[inline(always)]
 fn class_of(size: usize, align: usize) -> Option<&'static KmemCache> {
-    if size > 1024 && align <= BETWEEN_ALIGN && let Some(class) = between(size) {
+    if size > 1024
+        && align <= BETWEEN_ALIGN
+        && let Some(class) = between(size)
+    {
         return Some(&CLASSES[class]);
     }
     // A class gives its size's alignment; for a greater wish the next power of two does.

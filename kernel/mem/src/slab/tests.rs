@@ -74,7 +74,9 @@ fn every_size_and_alignment_is_served_and_zeroed() {
     shrink_all();
     let before = page_alloc::meminfo().free;
     let mut held = Vec::new();
-    for size in (1..300).chain([512, 513, 1000, 1024, 1025, 1168, 1169, 1248, 1249, 1360, 1361, 1632, 1633, 2048, 4096, 4097, 8192, 8193, 20_000, 100_000]) {
+    for size in (1..300)
+        .chain([512, 513, 1000, 1024, 1025, 1168, 1169, 1248, 1249, 1360, 1361, 1632, 1633, 2048, 4096, 4097, 8192, 8193, 20_000, 100_000])
+    {
         for align in [1, 8, 16, 32, 64, 128, 4096] {
             let layout = Layout::from_size_align(size, align).unwrap();
             // SAFETY: the size is not 0.

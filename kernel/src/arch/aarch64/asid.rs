@@ -24,11 +24,7 @@ pub struct AsidState {
 impl AsidState {
     /// The state before the first switch. Context ids of 0 belong to no generation.
     pub const fn new() -> Self {
-        AsidState {
-            generation: AtomicU64::new(1 << 16),
-            active: [const { AtomicU64::new(0) }; MAX_CPUS],
-            flush_pending: AtomicU64::new(0),
-        }
+        AsidState { generation: AtomicU64::new(1 << 16), active: [const { AtomicU64::new(0) }; MAX_CPUS], flush_pending: AtomicU64::new(0) }
     }
 
     /// Takes `id` into use on `cpu` if it is of the current generation and no roll-over is under way. `false`: take
@@ -40,8 +36,8 @@ impl AsidState {
         // The CPU has had nothing else since: a roll-over, before or after this look, finds it noted all the same, and keeps it.
         old == id && id != 0
             || old != 0
-            && (id ^ self.generation.load(Ordering::Relaxed)) >> 16 == 0
-            && active.compare_exchange(old, id, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+                && (id ^ self.generation.load(Ordering::Relaxed)) >> 16 == 0
+                && active.compare_exchange(old, id, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
     /// The generation now, in the upper 48 bits.

@@ -7,8 +7,8 @@ use super::features_mitigation::{ARCH_WORKAROUND_1, Kpti, Switches, decide_kpti}
 use super::{cpu, features, kaslr, pgtable_kernel, psci};
 use crate::boot::params::{Mitigate, Params};
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use vigil_drivers::dt::early::PsciMethod;
 use vigil_drivers::dt;
+use vigil_drivers::dt::early::PsciMethod;
 
 /// Whether the trampoline's tables are to be made. `.bss` is not relocated, so it survives the second relocation.
 static KPTI_ON: AtomicBool = AtomicBool::new(false);

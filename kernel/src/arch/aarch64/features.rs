@@ -226,8 +226,8 @@ pub const NAMES: &[&str] = &[
 ];
 /// The names of HWCAP2's bits.
 pub const NAMES2: &[&str] = &[
-    "dcpodp", "sve2", "sveaes", "svepmull", "svebitperm", "svesha3", "svesm4", "flagm2", "frint", "svei8mm", "svef32mm", "svef64mm", "svebf16",
-    "i8mm", "bf16", "dgh", "rng", "bti", "mte", "ecv", "afp", "rpres",
+    "dcpodp", "sve2", "sveaes", "svepmull", "svebitperm", "svesha3", "svesm4", "flagm2", "frint", "svei8mm", "svef32mm", "svef64mm",
+    "svebf16", "i8mm", "bf16", "dgh", "rng", "bti", "mte", "ecv", "afp", "rpres",
 ];
 
 /// The value that EL0 reads from the system register `op0=3, op1, CRn, CRm, op2` when the kernel emulates it: MIDR, REVIDR, a

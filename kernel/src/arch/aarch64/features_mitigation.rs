@@ -262,7 +262,12 @@ mod tests {
         let show = |r: &IdRegs, midr| {
             let m = decide(r, midr, &ON, |_| None);
             let kpti = decide_kpti(r, midr, &ON, true);
-            (spectre_v2_text(m.spectre_v2, m.spectre_bhb), spectre_v4_text(m.spectre_v4), meltdown_text(has_meltdown(r, midr), kpti.is_on()), kpti)
+            (
+                spectre_v2_text(m.spectre_v2, m.spectre_bhb),
+                spectre_v4_text(m.spectre_v4),
+                meltdown_text(has_meltdown(r, midr), kpti.is_on()),
+                kpti,
+            )
         };
         let ssb = "Mitigation: Speculative Store Bypass disabled via prctl";
         assert_eq!(show(&regs(0, 0, 0), A53), ("Not affected", "Not affected", "Not affected", Kpti::Kaslr));

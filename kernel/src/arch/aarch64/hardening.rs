@@ -3,7 +3,9 @@
 //! What is decided, and why, is in [`super::features_mitigation`] and in Linux's words. The system's state is the worst of its
 //! CPUs', as `/sys/devices/system/cpu/vulnerabilities` shows it.
 
-use super::features_mitigation::{Bhb, Kpti, Mitigations, State, Switches, decide, has_meltdown, meltdown_text, spectre_v2_text, spectre_v4_text};
+use super::features_mitigation::{
+    Bhb, Kpti, Mitigations, State, Switches, decide, has_meltdown, meltdown_text, spectre_v2_text, spectre_v4_text,
+};
 use super::{alternative, cpu, early, features, psci};
 use crate::boot::params::Params;
 use crate::{pr_info, pr_warn};
@@ -26,7 +28,9 @@ static FLUSH: [AtomicBool; MAX_CPUS] = [const { AtomicBool::new(false) }; MAX_CP
 pub fn init(params: &Params<'_>) {
     let switches = SWITCHES.call_once(|| early::switches_of(params));
     match early::kpti_reason(switches) {
-        Kpti::Forced(on) => pr_info!("CPU features: kernel page table isolation forced {} by command line option", if on { "ON" } else { "OFF" }),
+        Kpti::Forced(on) => {
+            pr_info!("CPU features: kernel page table isolation forced {} by command line option", if on { "ON" } else { "OFF" })
+        }
         Kpti::Kaslr => pr_info!("CPU features: kernel page table isolation forced ON by KASLR"),
         Kpti::Off => pr_info!("CPU features: kernel page table isolation forced OFF by mitigations=off"),
         Kpti::Needed(_) => {}

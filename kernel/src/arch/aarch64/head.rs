@@ -36,18 +36,7 @@ const SPSR_EL1H: u64 = 0x3c5;
 const SCTLR_OFF: u64 = 1 << 29 | 1 << 28 | 1 << 23 | 1 << 22 | 1 << 20 | 1 << 11;
 /// SCTLR_EL1 of the running kernel: M, C, SA, SA0, I; EL0 may use DC ZVA, CTR_EL0, WFE and cache maintenance
 /// (DZE, UCT, nTWE, UCI); AArch32's ITD and SED. `cpu` clears SPAN where the CPU has PAN.
-const SCTLR_ON: u64 = SCTLR_OFF
-    | 1
-    | 1 << 2
-    | 1 << 3
-    | 1 << 4
-    | 1 << 7
-    | 1 << 8
-    | 1 << 12
-    | 1 << 14
-    | 1 << 15
-    | 1 << 18
-    | 1 << 26;
+const SCTLR_ON: u64 = SCTLR_OFF | 1 | 1 << 2 | 1 << 3 | 1 << 4 | 1 << 7 | 1 << 8 | 1 << 12 | 1 << 14 | 1 << 15 | 1 << 18 | 1 << 26;
 /// TCR_EL1 but for IPS, AS, HA and E0PD1: 48-bit halves, 4 KiB granules (TG1 = 0b10), walks inner-shareable write-back,
 /// TBI0 (tagged user pointers).
 const TCR: u64 = 16 | 16 << 16 | 1 << 8 | 1 << 10 | 3 << 12 | 1 << 24 | 1 << 26 | 3 << 28 | 2 << 30 | 1 << 37;

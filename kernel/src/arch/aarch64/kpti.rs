@@ -12,7 +12,7 @@
 //! accesses, and the kernel's), so `tlb` invalidates both. Without KPTI nothing of this runs: `alternative` branches here.
 
 use super::mmu::{PoolTables, empty_root, kernel_root};
-use super::mmu_layout::{TRAMPOLINE, TRAMPOLINE_DATA, TRAMPOLINE_PAGES, PAGE_SIZE};
+use super::mmu_layout::{PAGE_SIZE, TRAMPOLINE, TRAMPOLINE_DATA, TRAMPOLINE_PAGES};
 use super::pgtable_kernel::{self as pt, Leaf, MapError, Prot, Tables};
 use core::arch::asm;
 

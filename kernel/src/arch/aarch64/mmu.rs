@@ -7,9 +7,9 @@
 //! This file has the image, the fixmap and the identity map; [`super::mmu_kernel`] the linear map and what is mapped later.
 
 use super::boot::BootArgs;
-use super::mmu_layout::{FIXMAP_BASE, FIXMAP_FDT, FixSlot, BLOCK_2M, PAGE_SIZE};
-use super::pgtable_kernel::{self as pt, ADDR_MASK, ENTRIES, Granule, MapError, Prot, Tables};
+use super::mmu_layout::{BLOCK_2M, FIXMAP_BASE, FIXMAP_FDT, FixSlot, PAGE_SIZE};
 use super::mmu_tlb as tlb_kernel;
+use super::pgtable_kernel::{self as pt, ADDR_MASK, ENTRIES, Granule, MapError, Prot, Tables};
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use vigil_executor::stack::STACK_SIZE;

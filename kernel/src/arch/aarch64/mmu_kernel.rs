@@ -10,7 +10,10 @@ use super::mmu_layout::{FixSlot, LINEAR_BASE, LINEAR_END, PAGE_SIZE, VMALLOC_END
 use super::mmu_tlb;
 use super::pgtable_kernel::{self as pt, ENTRIES, Granule, Leaf, MapError, Prot, Tables};
 use core::ops::Range;
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::{Acquire, Relaxed, Release}};
+use core::sync::atomic::{
+    AtomicBool, AtomicUsize,
+    Ordering::{Acquire, Relaxed, Release},
+};
 use vigil_abi::Errno;
 use vigil_drivers::model::{IoMapper, Mmio};
 use vigil_executor::lock_class;
@@ -154,11 +157,7 @@ pub fn unmap_kernel_pages(va: usize, size: usize) {
 
 /// The leaf that maps `va` in the kernel's tables. Any context; a mapping that is removed meanwhile may still show.
 pub fn lookup(va: usize) -> Option<Leaf> {
-    if LINEAR.load(Acquire) {
-        pt::lookup(&mut LinearTables, kernel_root(), va)
-    } else {
-        pt::lookup(&mut PoolTables, kernel_root(), va)
-    }
+    if LINEAR.load(Acquire) { pt::lookup(&mut LinearTables, kernel_root(), va) } else { pt::lookup(&mut PoolTables, kernel_root(), va) }
 }
 
 /// Calls `f` with each leaf of the kernel's tables, ascending. Nothing may be mapped meanwhile.
@@ -187,9 +186,8 @@ pub fn ioremap(phys: u64, size: usize) -> Result<*mut u8, Errno> {
     }
     // A page between two windows stays unmapped.
     let span = end - start + PAGE_SIZE;
-    let va = IOREMAP_NEXT
-        .fetch_update(Relaxed, Relaxed, |v| v.checked_add(span).filter(|e| *e <= VMALLOC_END))
-        .map_err(|_| Errno::ENOMEM)?;
+    let va =
+        IOREMAP_NEXT.fetch_update(Relaxed, Relaxed, |v| v.checked_add(span).filter(|e| *e <= VMALLOC_END)).map_err(|_| Errno::ENOMEM)?;
     map_kernel_pages(va, PhysAddr::new(start), end - start, Prot::DEVICE).map_err(|_| Errno::ENOMEM)?;
     Ok((va + offset) as *mut u8)
 }

@@ -38,6 +38,10 @@ pub mod cpu;
 #[cfg(target_os = "none")]
 pub mod early;
 #[cfg(target_os = "none")]
+pub mod entry;
+#[cfg(target_os = "none")]
+pub mod fpsimd;
+#[cfg(target_os = "none")]
 mod hardened_vectors;
 #[cfg(target_os = "none")]
 pub mod hardening;
@@ -65,10 +69,6 @@ pub mod selftest;
 pub mod smp;
 #[cfg(target_os = "none")]
 mod stamped;
-#[cfg(target_os = "none")]
-pub mod entry;
-#[cfg(target_os = "none")]
-pub mod fpsimd;
 #[cfg(target_os = "none")]
 pub mod switch;
 #[cfg(target_os = "none")]

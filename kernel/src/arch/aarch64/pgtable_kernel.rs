@@ -3,8 +3,8 @@
 //! The same code makes the tables at boot (tables reached at their physical address, then through the fixmap) and later
 //! (through the linear map); on the host it is tested over an array. Descriptor formats: Arm ARM D8.3.
 
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use super::mmu_layout::{MT_DEVICE_NGNRE, MT_NORMAL, MT_NORMAL_NC, PAGE_SIZE};
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Entries of one table.
 pub const ENTRIES: usize = 512;

@@ -2,11 +2,11 @@
 //! executable, no alias of text or read-only data is writable, nothing belongs to EL0 (Linux: ptdump_check_wx).
 //! Under KPTI the tables that EL0 runs with are walked, too: they map the trampoline and nothing else.
 
-use super::{alternative, kpti};
 use super::mmu;
 use super::mmu_kernel;
 use super::mmu_layout::{LINEAR_BASE, LINEAR_END, MT_NORMAL};
 use super::pgtable_kernel::Leaf;
+use super::{alternative, kpti};
 
 /// What is wrong with a mapping.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -10,7 +10,10 @@ use crate::boot::BootInfo;
 use crate::platform::alloc_stack;
 use crate::{pr_crit, pr_err, pr_info};
 use core::cell::UnsafeCell;
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::{Acquire, Relaxed, Release}};
+use core::sync::atomic::{
+    AtomicBool, AtomicU32, AtomicUsize,
+    Ordering::{Acquire, Relaxed, Release},
+};
 use vigil_drivers::dt::early::EnableMethod;
 use vigil_drivers::model::clean_invalidate_poc;
 use vigil_executor::arch::{counter, counter_frequency, relax, set_cpu_local};

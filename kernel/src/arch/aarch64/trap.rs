@@ -1,8 +1,8 @@
 //! What the vectors call: interrupts, aborts, and everything that should not have happened.
 
 use super::entry::{UserContext, WORK_SIGNAL};
-use super::{jump_label, uaccess};
 use super::vectors::ExceptionFrame;
+use super::{jump_label, uaccess};
 use crate::debug::oops;
 use crate::irq;
 use crate::mm::{Access, FaultStop};

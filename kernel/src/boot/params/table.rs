@@ -212,16 +212,16 @@ pub(super) const TABLE: &[(&str, Set)] = &[
 
 /// Words that ask for what does not exist here: they are named in the log.
 pub(super) const UNSUPPORTED: &[&str] = &[
-    "sysrq_always_enabled", "initcall_debug", "rcu_nocbs", "hugepages", "init_on_alloc", "init_on_free",
-    "crashkernel", "page_poison", "slub_debug",
+    "sysrq_always_enabled", "initcall_debug", "rcu_nocbs", "hugepages", "init_on_alloc", "init_on_free", "crashkernel", "page_poison",
+    "slub_debug",
 ];
 
 /// Words that Linux consumes and that change nothing here: what they tune does not exist, or is always so.
 pub(super) const CONSUMED: &[&str] = &[
     "BOOT_IMAGE", "noautogroup", "initrd", "log_buf_len", "lpj", "nohz", "rcu_nocb_poll", "skew_tick", "clocksource", "cpuidle.off",
-    "randomize_kstack_offset", "transparent_hugepage", "hugepagesz", "cma", "coherent_pool",
-    "swiotlb", "hung_task_panic", "noresume", "resume", "reset_devices", "ramdisk_size", "vmalloc", "loops_per_jiffy",
-    "net.ifnames", "splash", "nomodeset", "reboot", "idle", "cgroup_disable", "audit", "selinux", "apparmor",
-    "security", "lsm", "raid", "load_ramdisk", "prompt_ramdisk", "noinitrd", "printk.time", "rodata", "arm64.nopauth", "arm64.nobti", "arm64.nomte",
-    "arm64.nosve", "arm64.nosme", "efi", "acpi", "pci", "pcie_aspm", "iommu", "numa", "kasan", "kfence.sample_interval", "highres", "no_console_suspend",
+    "randomize_kstack_offset", "transparent_hugepage", "hugepagesz", "cma", "coherent_pool", "swiotlb", "hung_task_panic", "noresume",
+    "resume", "reset_devices", "ramdisk_size", "vmalloc", "loops_per_jiffy", "net.ifnames", "splash", "nomodeset", "reboot", "idle",
+    "cgroup_disable", "audit", "selinux", "apparmor", "security", "lsm", "raid", "load_ramdisk", "prompt_ramdisk", "noinitrd",
+    "printk.time", "rodata", "arm64.nopauth", "arm64.nobti", "arm64.nomte", "arm64.nosve", "arm64.nosme", "efi", "acpi", "pci",
+    "pcie_aspm", "iommu", "numa", "kasan", "kfence.sample_interval", "highres", "no_console_suspend",
 ];

@@ -34,7 +34,8 @@ fn what_has_no_effect_is_named() {
 
 #[test]
 fn unknown_words_go_to_init() {
-    let p = Params::parse(b"foo=bar single usbcore.autosuspend=1 foo=baz net-ifnames.x BOOT_IMAGE=/x q=\"a b\" -- --opt x=1 quiet", |_, _| {});
+    let p =
+        Params::parse(b"foo=bar single usbcore.autosuspend=1 foo=baz net-ifnames.x BOOT_IMAGE=/x q=\"a b\" -- --opt x=1 quiet", |_, _| {});
     assert_eq!(p.init_args.iter().collect::<Vec<_>>(), [&b"single"[..], b"--opt", b"x=1", b"quiet"]);
     assert_eq!(p.init_env.iter().collect::<Vec<_>>(), [(&b"foo"[..], &b"baz"[..]), (b"q", b"a b")]);
     assert_eq!(p.loglevel, None);

@@ -59,7 +59,8 @@ impl Chip {
             let mut info = GpioV2LineInfo { name, consumer, offset, flags, ..GpioV2LineInfo::default() };
             if line.settings.debounce_us != 0 {
                 info.num_attrs = 1;
-                info.attrs[0] = GpioV2LineAttribute { id: GPIO_V2_LINE_ATTR_ID_DEBOUNCE, padding: 0, value: line.settings.debounce_us.into() };
+                info.attrs[0] =
+                    GpioV2LineAttribute { id: GPIO_V2_LINE_ATTR_ID_DEBOUNCE, padding: 0, value: line.settings.debounce_us.into() };
             }
             info
         })
@@ -102,7 +103,9 @@ impl Chip {
             size => size.min(GPIO_LINES_MAX * EVENTS),
         };
         let make = || {
-            Request::try_new(Kind::Request, self.pins, &wanted.offsets[..lines], &wanted.consumer, size, |i| flags::of_config(&wanted.config, i))
+            Request::try_new(Kind::Request, self.pins, &wanted.offsets[..lines], &wanted.consumer, size, |i| {
+                flags::of_config(&wanted.config, i)
+            })
         };
         let fd = file_of(arg, &wanted, b"gpio-line", make)?;
         wanted.fd = fd.number();
@@ -117,7 +120,12 @@ struct Numbered<'t> {
 }
 
 /// Makes the file of a request. `wanted` is written back first, as it came, so that a page which is not there is met before anything is done.
-fn file_of<'t, T: Pod>(arg: usize, wanted: &T, name: &[u8], make: impl FnOnce() -> Result<Request, Errno>) -> Result<Numbered<'t>, Stop<'static>> {
+fn file_of<'t, T: Pod>(
+    arg: usize,
+    wanted: &T,
+    name: &[u8],
+    make: impl FnOnce() -> Result<Request, Errno>,
+) -> Result<Numbered<'t>, Stop<'static>> {
     UserPtr::<T>::new(arg).write(wanted)?;
     let thread = Thread::current().ok_or(Errno::EBADF)?;
     let request = KArc::try_new(make()?).map_err(Errno::from)?;

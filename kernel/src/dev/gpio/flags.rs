@@ -93,7 +93,10 @@ fn of_v2(flags: u64, active: bool) -> Result<Wish, Errno> {
 /// The first attribute `id` that is for line `index` of the request.
 fn attribute(config: &GpioV2LineConfig, id: u32, index: usize) -> Option<(u64, u64)> {
     let known = config.attrs.iter().take(config.num_attrs as usize);
-    known.map(|a| (a.attr.id, a.attr.value, a.mask)).find(|&(i, _, mask)| i == id && mask >> index & 1 != 0).map(|(_, value, mask)| (value, mask))
+    known
+        .map(|a| (a.attr.id, a.attr.value, a.mask))
+        .find(|&(i, _, mask)| i == id && mask >> index & 1 != 0)
+        .map(|(_, value, mask)| (value, mask))
 }
 
 /// How line `index` of a request of version 2 is to be used. EINVAL.

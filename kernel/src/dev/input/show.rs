@@ -99,7 +99,14 @@ fn add_device(device: &InputDevice) -> Result<(), Errno> {
         "uevent",
         format_args!(
             "PRODUCT={:x}/{:x}/{:x}/{:x}\nNAME=\"{}\"\nPHYS=\"{}\"\n{}MODALIAS={}\n",
-            id.bus, id.vendor, id.product, id.version, device.name, device.phys, Sets(device), Modalias(device)
+            id.bus,
+            id.vendor,
+            id.product,
+            id.version,
+            device.name,
+            device.phys,
+            Sets(device),
+            Modalias(device)
         ),
     )?;
     for (name, value) in [("bustype", id.bus), ("vendor", id.vendor), ("product", id.product), ("version", id.version)] {

@@ -11,10 +11,10 @@
 //! | [`fs`] | the file system |
 //! | [`limits`] | how many, how large; `/proc/sys/fs/mqueue` |
 
-#[cfg_attr(not(any(test, target_os = "none")), expect(dead_code, reason = "only the tests use it on a host"))]
-pub(crate) mod heap;
 #[cfg(target_os = "none")]
 pub mod fs;
+#[cfg_attr(not(any(test, target_os = "none")), expect(dead_code, reason = "only the tests use it on a host"))]
+pub(crate) mod heap;
 #[cfg(target_os = "none")]
 pub mod limits;
 #[cfg(target_os = "none")]

@@ -8,10 +8,10 @@
 //! | [`sem`], [`msg`], [`shm`] | semaphores, message queues, shared memory |
 //! | [`tables`] | `/proc/sysvipc`, `/proc/sys/kernel` |
 
-#[cfg_attr(not(any(test, target_os = "none")), expect(dead_code, reason = "only the tests use it on a host"))]
-pub(crate) mod numbers;
 #[cfg(target_os = "none")]
 pub mod msg;
+#[cfg_attr(not(any(test, target_os = "none")), expect(dead_code, reason = "only the tests use it on a host"))]
+pub(crate) mod numbers;
 #[cfg(target_os = "none")]
 pub mod perm;
 #[cfg(target_os = "none")]

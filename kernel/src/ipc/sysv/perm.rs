@@ -26,7 +26,8 @@ impl Perm {
     /// An object of `thread`'s with the permissions among `flags`.
     pub fn new(thread: &Thread, key: i32, flags: u32) -> Result<Perm, Errno> {
         let cred = thread.cred()?;
-        let fields = IpcPerm { key, uid: cred.euid, gid: cred.egid, cuid: cred.euid, cgid: cred.egid, mode: flags & 0o777, ..IpcPerm::default() };
+        let fields =
+            IpcPerm { key, uid: cred.euid, gid: cred.egid, cuid: cred.euid, cgid: cred.egid, mode: flags & 0o777, ..IpcPerm::default() };
         Ok(Perm { key: AtomicI32::new(key), id: AtomicI32::new(-1), fields: SpinLock::new(lock_class!("ipc_perm"), fields) })
     }
 

@@ -77,14 +77,7 @@ fn show_sem(out: &mut SeqBuf) -> Result<(), Errno> {
     for (id, set) in SETS.objects() {
         let Ok((otime, ctime)) = set.lock().map(|state| (state.otime, state.ctime)) else { continue };
         let perm = set.perm.show();
-        let _ = writeln!(
-            out,
-            "{:10} {id:10}  {:4o} {:10} {} {otime:10} {ctime:10}",
-            perm.key,
-            perm.mode,
-            set.nsems,
-            owners(&perm)
-        );
+        let _ = writeln!(out, "{:10} {id:10}  {:4o} {:10} {} {otime:10} {ctime:10}", perm.key, perm.mode, set.nsems, owners(&perm));
     }
     Ok(())
 }
@@ -112,7 +105,9 @@ fn show_msg(out: &mut SeqBuf) -> Result<(), Errno> {
 }
 
 fn show_shm(out: &mut SeqBuf) -> Result<(), Errno> {
-    out.put(b"       key      shmid perms                  size  cpid  lpid nattch   uid   gid  cuid  cgid      atime      dtime      ctime ");
+    out.put(
+        b"       key      shmid perms                  size  cpid  lpid nattch   uid   gid  cuid  cgid      atime      dtime      ctime ",
+    );
     out.put(b"                  rss                  swap\n");
     for (id, segment) in SEGMENTS.objects() {
         let perm = segment.perm.show();

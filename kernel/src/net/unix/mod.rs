@@ -211,7 +211,11 @@ impl UnixSocket {
     /// Turns the option `number` (SO_*) on or off.
     pub fn switch(&self, number: u32, on: bool) {
         let bit = 1u64 << (number % 64);
-        if on { self.switches.fetch_or(bit, Relaxed) } else { self.switches.fetch_and(!bit, Relaxed) };
+        if on {
+            self.switches.fetch_or(bit, Relaxed)
+        } else {
+            self.switches.fetch_and(!bit, Relaxed)
+        };
     }
 
     /// Whether the option `number` is on.

@@ -68,9 +68,7 @@ fn bucket(key: &Key<'_>) -> &'static Bucket {
     let hash = match key {
         Key::Inode(inode) => inode.ino,
         // FNV-1a.
-        Key::Abstract(bytes) => {
-            bytes.iter().fold(0xcbf2_9ce4_8422_2325u64, |h, &b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3))
-        }
+        Key::Abstract(bytes) => bytes.iter().fold(0xcbf2_9ce4_8422_2325u64, |h, &b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3)),
     };
     &TABLE[(hash ^ hash >> 32) as usize % BUCKETS]
 }

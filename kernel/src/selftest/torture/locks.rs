@@ -157,7 +157,11 @@ pub(super) fn verdict(seconds: u64) -> bool {
         good &= report(
             "lock-torture",
             ok,
-            format_args!("{}: writers {writes}, readers {reads}, wrong {wrong}, fewest of a task {fewest}, longest wait {} us", w.name, w.longest.load(Relaxed) / USEC),
+            format_args!(
+                "{}: writers {writes}, readers {reads}, wrong {wrong}, fewest of a task {fewest}, longest wait {} us",
+                w.name,
+                w.longest.load(Relaxed) / USEC
+            ),
         );
     }
     good

@@ -16,12 +16,12 @@ mod sleeping;
 mod watched;
 
 use super::{Rng, report};
-use vigil_executor::softirq::{self, Softirq};
 use core::pin::Pin;
 use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::*};
 use vigil_executor::class::Params;
 use vigil_executor::cpu::{CpuId, CpuMask, MAX_CPUS, ONLINE};
 use vigil_executor::executor::{YieldKind, yield_now};
+use vigil_executor::softirq::{self, Softirq};
 use vigil_executor::task::{Hooks, Spawned};
 use vigil_executor::time::{self, MSEC, Nanos, SEC, USEC};
 use vigil_executor::timer::{Timer, sleep_until};

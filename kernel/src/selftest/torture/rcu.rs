@@ -353,7 +353,11 @@ pub(super) async fn verdict(seconds: u64) -> bool {
             ok,
             format_args!(
                 "readers {readers}, overtaken {}, too early {early}, spoiled {spoiled}, updates {updates} (call {}, synchronize {}, expedited {}, poll {}), lost {lost}",
-                count(&domain.seen[1]), count(call), count(sync), count(expedited), count(poll)
+                count(&domain.seen[1]),
+                count(call),
+                count(sync),
+                count(expedited),
+                count(poll)
             ),
         );
     }

@@ -2,10 +2,10 @@
 
 use super::{Target, params_of, same_owner, target};
 use crate::syscall::{Args, SysResult};
-use crate::task::{limits, rttime};
 use crate::task::thread::Thread;
-use core::sync::atomic::Ordering::Relaxed;
+use crate::task::{limits, rttime};
 use core::sync::atomic::AtomicU32;
+use core::sync::atomic::Ordering::Relaxed;
 use vigil_abi::process::*;
 use vigil_abi::{Errno, Pod};
 use vigil_executor::class::{DlParams, Params, Policy};

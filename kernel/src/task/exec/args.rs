@@ -41,12 +41,7 @@ impl Args {
 
     /// From the caller's address space `mm`, which is current. `argv` and `envp` may be null. EFAULT, E2BIG, ENOMEM,
     /// EINTR. Pages are faulted in as need be.
-    pub async fn copy_from_user(
-        mm: &Mm,
-        argv: usize,
-        envp: usize,
-        stack_limit: u64,
-    ) -> Result<Args, Errno> {
+    pub async fn copy_from_user(mm: &Mm, argv: usize, envp: usize, stack_limit: u64) -> Result<Args, Errno> {
         let mut args = Args::default();
         args.argc = args.copy_strings(mm, argv, stack_limit).await?;
         if args.argc == 0 {

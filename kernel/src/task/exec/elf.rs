@@ -134,11 +134,7 @@ impl ProgramHeader {
     /// Checks that the segment lies in user space and is not larger in the file than in memory: EINVAL.
     pub fn check_span(&self) -> Result<(), Errno> {
         let task_size = TASK_SIZE as u64;
-        if self.vaddr >= task_size
-            || self.filesz > self.memsz
-            || self.memsz > task_size
-            || task_size - self.memsz < self.vaddr
-        {
+        if self.vaddr >= task_size || self.filesz > self.memsz || self.memsz > task_size || task_size - self.memsz < self.vaddr {
             return Err(Errno::EINVAL);
         }
         Ok(())

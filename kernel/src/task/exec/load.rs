@@ -111,13 +111,7 @@ async fn read_exact(file: &File, at: u64, len: usize) -> Result<KVec<u8>, Errno>
 /// caller named it (`/dev/fd/N` for execveat with AT_EMPTY_PATH). ENOEXEC, ELOOP, E2BIG, EIO, ELIBBAD, ENOMEM, ENOENT
 /// for a script whose name is gone then, and what
 /// opening an interpreter gives.
-pub async fn prepare(
-    ctx: &Ctx<'_>,
-    path: &[u8],
-    file: ExecFile,
-    mut args: Args,
-    stack_limit: u64,
-) -> Result<Program, Errno> {
+pub async fn prepare(ctx: &Ctx<'_>, path: &[u8], file: ExecFile, mut args: Args, stack_limit: u64) -> Result<Program, Errno> {
     args.check(path, stack_limit)?;
     let name = KVec::try_from_slice(path)?;
     let mut exe = file;
@@ -151,13 +145,7 @@ pub async fn prepare(
 }
 
 /// Reads the program headers, and the interpreter's.
-async fn prepare_elf(
-    ctx: &Ctx<'_>,
-    exe: ExecFile,
-    path: KVec<u8>,
-    args: Args,
-    header: ElfHeader,
-) -> Result<Program, Errno> {
+async fn prepare_elf(ctx: &Ctx<'_>, exe: ExecFile, path: KVec<u8>, args: Args, header: ElfHeader) -> Result<Program, Errno> {
     // Linux gives ENOEXEC for any failure here, a short file included.
     let table = read_exact(&exe.0, header.phoff, header.phdrs_len()).await.map_err(|e| match e {
         Errno::ENOMEM => Errno::ENOMEM,
@@ -211,9 +199,7 @@ impl Program {
         let program = map_file(mm, &mut space, exe, &image.header, image.phdrs(), role, limits).await?;
         let interp = match &self.interp {
             None => None,
-            Some((file, h)) => {
-                Some(map_file(mm, &mut space, &file.0, &h.header, h.phdrs(), Role::Interpreter, limits).await?)
-            }
+            Some((file, h)) => Some(map_file(mm, &mut space, &file.0, &h.header, h.phdrs(), Role::Interpreter, limits).await?),
         };
         let vdso = mm.map_vdso(&mut space)?;
         let brk = self.heap_start(&program, &layout);

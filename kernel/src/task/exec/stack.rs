@@ -8,8 +8,8 @@ use super::args::Args;
 use crate::mm::Limits;
 use vigil_abi::Errno;
 use vigil_abi::auxv::{
-    AT_BASE, AT_CLKTCK, AT_EGID, AT_ENTRY, AT_EUID, AT_EXECFN, AT_FLAGS, AT_GID, AT_HWCAP, AT_HWCAP2, AT_MINSIGSTKSZ,
-    AT_NULL, AT_PAGESZ, AT_PHDR, AT_PHENT, AT_PHNUM, AT_PLATFORM, AT_RANDOM, AT_SECURE, AT_SYSINFO_EHDR, AT_UID,
+    AT_BASE, AT_CLKTCK, AT_EGID, AT_ENTRY, AT_EUID, AT_EXECFN, AT_FLAGS, AT_GID, AT_HWCAP, AT_HWCAP2, AT_MINSIGSTKSZ, AT_NULL, AT_PAGESZ,
+    AT_PHDR, AT_PHENT, AT_PHNUM, AT_PLATFORM, AT_RANDOM, AT_SECURE, AT_SYSINFO_EHDR, AT_UID,
 };
 use vigil_mem::{KVec, PAGE_SIZE};
 
@@ -73,14 +73,7 @@ pub(super) fn strings_start(top: usize, args: &Args, path: &[u8]) -> Option<usiz
 }
 
 /// Lays the stack out below `top`; `jitter`: random bytes by which it is lowered. ENOMEM.
-pub(super) fn build(
-    top: usize,
-    jitter: usize,
-    args: &Args,
-    path: &[u8],
-    image: &Image,
-    facts: &Facts,
-) -> Result<StackImage, Errno> {
+pub(super) fn build(top: usize, jitter: usize, args: &Args, path: &[u8], image: &Image, facts: &Facts) -> Result<StackImage, Errno> {
     let arg_start = strings_start(top, args, path).ok_or(Errno::ENOMEM)?;
     let arg_end = arg_start + args.arg_bytes();
     let env_end = arg_start + args.bytes().len();

@@ -2,9 +2,9 @@
 
 use super::ExecFile;
 use crate::mm::tests::{context, run};
+use vigil_abi::fcntl::{O_CREAT, O_TRUNC, O_WRONLY};
 use vigil_fs::vfs::{OpenHow, Pos, WriteLimits, open, open_exec, write};
 use vigil_fs::{At, KernelMem, LookupFlags};
-use vigil_abi::fcntl::{O_CREAT, O_TRUNC, O_WRONLY};
 use vigil_mem::IoBuf;
 
 /// Makes `path` a file with these bytes and mode 0755.

@@ -132,10 +132,15 @@ fn scripts_lead_to_their_interpreter_and_not_for_ever() {
     assert_eq!(try_load(b"#!\n", &facts()).err(), Some((Errno::ENOEXEC, false)));
     assert_eq!(try_load(b"echo hello\n", &facts()).err(), Some((Errno::ENOEXEC, false)));
     assert_eq!(try_load(b"", &facts()).err(), Some((Errno::ENOEXEC, false)));
-    assert_eq!({
-        write_file(b"/loop", b"#!/loop\n");
-        try_load(b"#!/loop\n", &facts())
-    }.err(), Some((Errno::ELOOP, false)), "a script that names itself");
+    assert_eq!(
+        {
+            write_file(b"/loop", b"#!/loop\n");
+            try_load(b"#!/loop\n", &facts())
+        }
+        .err(),
+        Some((Errno::ELOOP, false)),
+        "a script that names itself"
+    );
     write_file(b"/interp", &sample(2));
     let image = try_load(b"#! /interp -f  x \nbody", &facts()).unwrap();
     let arg = |i: usize| {

@@ -44,7 +44,9 @@ pub fn signal_file(file: &File, fd: i32, band: Band) {
     }
     let info = info_of(&owner, fd, band);
     let send = |info: SigInfo| match owner.kind {
-        F_OWNER_TID => find_thread(owner.pid).filter(|thread| may_send(&owner, thread)).map_or(Ok(()), |thread| send_to_thread(&thread, info)),
+        F_OWNER_TID => {
+            find_thread(owner.pid).filter(|thread| may_send(&owner, thread)).map_or(Ok(()), |thread| send_to_thread(&thread, info))
+        }
         F_OWNER_PGRP => {
             let leader = find_process(owner.pid).and_then(|process| process.any_thread());
             if leader.is_none_or(|thread| may_send(&owner, &thread)) { send_to_group(owner.pid, info) } else { Ok(()) }

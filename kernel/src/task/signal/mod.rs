@@ -29,9 +29,9 @@ pub mod deliver;
 pub mod fault;
 #[cfg(target_os = "none")]
 pub mod frame;
-pub mod pending;
 #[cfg(target_os = "none")]
 pub mod io;
+pub mod pending;
 #[cfg(target_os = "none")]
 pub mod send;
 #[cfg(target_os = "none")]
@@ -53,8 +53,13 @@ pub use send::{budget_overrun, send_to_group, send_to_process, send_to_process_l
 pub use state::{ProcessSignals, ThreadSignals, exit_thread, has_pending};
 #[cfg(target_os = "none")]
 pub use stop::{child_orphaned, orphaned_group_check};
-pub use vigil_abi::signal::{BUS_ADRALN, BUS_ADRERR, BUS_OBJERR, ILL_ILLOPC, SEGV_ACCERR, SEGV_MAPERR, TRAP_BRKPT, TRAP_HWBKPT, TRAP_TRACE};
-pub use vigil_abi::signal::{SIGALRM, SIGBUS, SIGCHLD, SIGCONT, SIGFPE, SIGHUP, SIGILL, SIGINT, SIGKILL, SIGPIPE, SIGPROF, SIGQUIT, SIGSEGV, SIGSTOP, SIGSYS, SIGTERM, SIGTRAP, SIGTSTP, SIGTTIN, SIGTTOU, SIGURG, SIGVTALRM, SIGWINCH, SIGXCPU, SIGXFSZ};
+pub use vigil_abi::signal::{
+    BUS_ADRALN, BUS_ADRERR, BUS_OBJERR, ILL_ILLOPC, SEGV_ACCERR, SEGV_MAPERR, TRAP_BRKPT, TRAP_HWBKPT, TRAP_TRACE,
+};
+pub use vigil_abi::signal::{
+    SIGALRM, SIGBUS, SIGCHLD, SIGCONT, SIGFPE, SIGHUP, SIGILL, SIGINT, SIGKILL, SIGPIPE, SIGPROF, SIGQUIT, SIGSEGV, SIGSTOP, SIGSYS,
+    SIGTERM, SIGTRAP, SIGTSTP, SIGTTIN, SIGTTOU, SIGURG, SIGVTALRM, SIGWINCH, SIGXCPU, SIGXFSZ,
+};
 
 /// The number of signals; they are numbered 1 to 64.
 pub const NSIG: usize = 64;

@@ -87,8 +87,7 @@ impl SigInfo {
 }
 
 /// Signals that a thread causes itself come first (Linux: SYNCHRONOUS_MASK).
-const SYNCHRONOUS: Sigset =
-    sigmask(SIGSEGV) | sigmask(SIGBUS) | sigmask(SIGILL) | sigmask(SIGTRAP) | sigmask(SIGFPE) | sigmask(SIGSYS);
+const SYNCHRONOUS: Sigset = sigmask(SIGSEGV) | sigmask(SIGBUS) | sigmask(SIGILL) | sigmask(SIGTRAP) | sigmask(SIGFPE) | sigmask(SIGSYS);
 
 /// The signal of `ready` that is delivered first: a synchronous one, then by ascending number.
 #[inline]

@@ -10,7 +10,9 @@ use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use vigil_abi::Errno;
 use vigil_abi::fcntl::{O_NONBLOCK, O_RDWR};
 use vigil_abi::poll::POLLIN;
-use vigil_abi::signal::{SFD_NONBLOCK, SI_KERNEL, SI_TIMER, SIGBUS, SIGCHLD, SIGFPE, SIGILL, SIGIO, SIGSEGV, SIGTRAP, SignalfdSiginfo, Sigset};
+use vigil_abi::signal::{
+    SFD_NONBLOCK, SI_KERNEL, SI_TIMER, SIGBUS, SIGCHLD, SIGFPE, SIGILL, SIGIO, SIGSEGV, SIGTRAP, SignalfdSiginfo, Sigset,
+};
 use vigil_executor::sync::{LockClass, SpinLock};
 use vigil_executor::wait::WaitQueue;
 use vigil_fs::vfs::ops::{FileOps, OpResult, Stop};

@@ -52,7 +52,8 @@ fn by_library(clock: i32) -> i64 {
 /// The raw clock, and those that are steered, at one moment: read again if too much passed between them.
 fn together() -> [i64; 5] {
     loop {
-        let [raw, mono, boot, real, tai] = [libc::CLOCK_MONOTONIC_RAW, CLOCK_MONOTONIC, CLOCK_BOOTTIME, CLOCK_REALTIME, CLOCK_TAI].map(by_library);
+        let [raw, mono, boot, real, tai] =
+            [libc::CLOCK_MONOTONIC_RAW, CLOCK_MONOTONIC, CLOCK_BOOTTIME, CLOCK_REALTIME, CLOCK_TAI].map(by_library);
         if nanos(libc::CLOCK_MONOTONIC_RAW) - raw < 2_000_000 {
             return [raw, mono, boot, real, tai];
         }
@@ -75,7 +76,10 @@ pub fn add(a: &mut Calls) {
     .ok("anybody-reads", || as_user(|| adjust(0, |_| {}).0))
     .ok("time", || {
         let (before, (_, t), after) = (wall(), adjust(0, |_| {}), wall());
-        ((before.tv_sec, before.tv_nsec / 1000) <= (t.time.tv_sec, t.time.tv_usec), (t.time.tv_sec, t.time.tv_usec) <= (after.tv_sec, after.tv_nsec / 1000))
+        (
+            (before.tv_sec, before.tv_nsec / 1000) <= (t.time.tv_sec, t.time.tv_usec),
+            (t.time.tv_sec, t.time.tv_usec) <= (after.tv_sec, after.tv_nsec / 1000),
+        )
     })
     .ok("frequency", || {
         let set = adjust(libc::ADJ_FREQUENCY, |t| t.freq = 6_553_600).1.freq;
@@ -152,7 +156,13 @@ pub fn add(a: &mut Calls) {
         let left = adjust(SS_READ, |_| {}).1.offset;
         sleep_ms(2100);
         let later = adjust(SS_READ, |_| {}).1.offset;
-        (first, left > 990_000, left - later >= 500 && left - later <= 2000, adjust(SINGLESHOT, |_| {}).0 >= 0, adjust(SS_READ, |_| {}).1.offset)
+        (
+            first,
+            left > 990_000,
+            left - later >= 500 && left - later <= 2000,
+            adjust(SINGLESHOT, |_| {}).0 >= 0,
+            adjust(SS_READ, |_| {}).1.offset,
+        )
     })
     .ok("set-offset", || {
         back(|| {
@@ -214,7 +224,16 @@ pub fn add(a: &mut Calls) {
             adjust(libc::ADJ_SETOFFSET, |t| t.time.tv_sec = -4_000_000_000).0,
         )
     })
-    .err("EPERM", || as_user(|| (adjust(libc::ADJ_FREQUENCY, |_| {}).0, adjust(SINGLESHOT, |_| {}).0, adjust(SS_READ, |_| {}).0, adjust(libc::ADJ_TICK, |_| {}).0)))
+    .err("EPERM", || {
+        as_user(|| {
+            (
+                adjust(libc::ADJ_FREQUENCY, |_| {}).0,
+                adjust(SINGLESHOT, |_| {}).0,
+                adjust(SS_READ, |_| {}).0,
+                adjust(libc::ADJ_TICK, |_| {}).0,
+            )
+        })
+    })
     .bad("buf", || (sys!(adjtimex, BAD), sys!(adjtimex, 0)))
     .bad("buf-edge", || sys!(adjtimex, edge(100)));
     a.call("clock_adjtime", "EINVAL EOPNOTSUPP EPERM", "buf", false).not("ENODEV", "no dynamic clocks");
@@ -222,8 +241,16 @@ pub fn add(a: &mut Calls) {
         let mut t = none();
         (sys!(clock_adjtime, CLOCK_REALTIME, &mut t), t.tick)
     })
-    .err("EINVAL", || (sys!(clock_adjtime, 99, &mut none()), sys!(clock_adjtime, 10, &mut none()), sys!(clock_adjtime, CLOCK_REALTIME, &mut timex { modes: libc::ADJ_TICK, ..none() })))
-    .err("EOPNOTSUPP", || [CLOCK_MONOTONIC, CLOCK_BOOTTIME, CLOCK_TAI, 2, 3, 4, 5, 6, 8, 9, -6, -2].map(|id| sys!(clock_adjtime, id, &mut none())).to_vec())
+    .err("EINVAL", || {
+        (
+            sys!(clock_adjtime, 99, &mut none()),
+            sys!(clock_adjtime, 10, &mut none()),
+            sys!(clock_adjtime, CLOCK_REALTIME, &mut timex { modes: libc::ADJ_TICK, ..none() }),
+        )
+    })
+    .err("EOPNOTSUPP", || {
+        [CLOCK_MONOTONIC, CLOCK_BOOTTIME, CLOCK_TAI, 2, 3, 4, 5, 6, 8, 9, -6, -2].map(|id| sys!(clock_adjtime, id, &mut none())).to_vec()
+    })
     .err("EPERM", || as_user(|| sys!(clock_adjtime, CLOCK_REALTIME, &mut timex { modes: libc::ADJ_STATUS, ..none() })))
     .bad("buf", || (sys!(clock_adjtime, CLOCK_REALTIME, BAD), sys!(clock_adjtime, 99, BAD), sys!(clock_adjtime, CLOCK_MONOTONIC, BAD)));
     followers(a);
@@ -240,41 +267,43 @@ fn followers(a: &mut Calls) {
         id
     }
     a.ok("wall-clock-passes-it", || {
-            back(|| {
-                timer(CLOCK_REALTIME, TIMER_ABSTIME, timespec { tv_sec: wall().tv_sec + 100, tv_nsec: 0 });
-                let r = forward(200);
-                sleep_ms(2000);
-                (r, caught())
-            })
+        back(|| {
+            timer(CLOCK_REALTIME, TIMER_ABSTIME, timespec { tv_sec: wall().tv_sec + 100, tv_nsec: 0 });
+            let r = forward(200);
+            sleep_ms(2000);
+            (r, caught())
         })
-        .ok("wall-clock-is-set-under-a-span", || {
-            back(|| {
-                let begun = now_ms();
-                timer(CLOCK_REALTIME, 0, ms(150));
-                let r = forward(-100);
-                sleep_ms(5000);
-                (r, caught(), (150..2000).contains(&(now_ms() - begun)))
-            })
+    })
+    .ok("wall-clock-is-set-under-a-span", || {
+        back(|| {
+            let begun = now_ms();
+            timer(CLOCK_REALTIME, 0, ms(150));
+            let r = forward(-100);
+            sleep_ms(5000);
+            (r, caught(), (150..2000).contains(&(now_ms() - begun)))
         })
-        .ok("wall-clock-goes-back", || {
-            back(|| {
-                let t = wall();
-                let id = timer(CLOCK_REALTIME, TIMER_ABSTIME, timespec { tv_sec: t.tv_sec + 1, ..t });
-                forward(-100);
-                sleep_ms(1300);
-                let mut left = [0i64; 4];
-                sys!(timer_gettime, id, &mut left);
-                (caught(), (99..=101).contains(&left[2]))
-            })
+    })
+    .ok("wall-clock-goes-back", || {
+        back(|| {
+            let t = wall();
+            let id = timer(CLOCK_REALTIME, TIMER_ABSTIME, timespec { tv_sec: t.tv_sec + 1, ..t });
+            forward(-100);
+            sleep_ms(1300);
+            let mut left = [0i64; 4];
+            sys!(timer_gettime, id, &mut left);
+            (caught(), (99..=101).contains(&left[2]))
         })
-        .ok("cpu-clock-of-a-child", || {
-            let child = child(|| loop {
+    })
+    .ok("cpu-clock-of-a-child", || {
+        let child = child(|| {
+            loop {
                 std::hint::spin_loop();
-            });
-            timer(!child << 3 | 2, 0, ms(60));
-            sleep_ms(9000);
-            let r = caught();
-            end(child);
-            r
+            }
         });
+        timer(!child << 3 | 2, 0, ms(60));
+        sleep_ms(9000);
+        let r = caught();
+        end(child);
+        r
+    });
 }

@@ -1,12 +1,10 @@
 //! Paths: modes, owners, times, sizes; the working directory and the root; mounts.
+use super::path::{WALK, link, walk};
 use crate::case::Calls;
 use crate::help::*;
 use crate::sys;
-use libc::{
-    AT_EMPTY_PATH, AT_REMOVEDIR, AT_SYMLINK_NOFOLLOW, O_CREAT, O_RDWR,
-};
+use libc::{AT_EMPTY_PATH, AT_REMOVEDIR, AT_SYMLINK_NOFOLLOW, O_CREAT, O_RDWR};
 use std::ffi::CStr;
-use super::path::{link, walk, WALK};
 
 /// Adds the group.
 pub fn add(a: &mut Calls) {
@@ -43,7 +41,9 @@ fn attributes(a: &mut Calls) {
         as_user(|| sys!(truncate, c"f", 0))
     })
     .err("ETXTBSY", || sys!(truncate, c"/proc/self/exe", 0));
-    a.call("fchmodat", "ENOENT ENOTDIR ELOOP ENAMETOOLONG EACCES EBADF EPERM", "path", false).not("EROFS", "no read-only mount").not("EIO", "no failing device");
+    a.call("fchmodat", "ENOENT ENOTDIR ELOOP ENAMETOOLONG EACCES EBADF EPERM", "path", false)
+        .not("EROFS", "no read-only mount")
+        .not("EIO", "no failing device");
     walk(a, |p| sys!(fchmodat, CWD, p, 0o600));
     a.ok("bits", || {
         file(c"f", "");
@@ -64,7 +64,9 @@ fn attributes(a: &mut Calls) {
         as_user(|| sys!(fchmodat, CWD, c"f", 0o600))
     })
     .err("EBADF", || sys!(fchmodat, 99, c"f", 0o600));
-    a.call("fchownat", "ENOENT ENOTDIR ELOOP ENAMETOOLONG EACCES EBADF EPERM EINVAL", "path", false).not("EROFS", "no read-only mount").not("EIO", "no failing device");
+    a.call("fchownat", "ENOENT ENOTDIR ELOOP ENAMETOOLONG EACCES EBADF EPERM EINVAL", "path", false)
+        .not("EROFS", "no read-only mount")
+        .not("EIO", "no failing device");
     walk(a, |p| sys!(fchownat, CWD, p, 1, 1, 0));
     let owner = |path: &CStr| {
         let mut s: libc::stat = zero();
@@ -106,7 +108,9 @@ fn attributes(a: &mut Calls) {
     })
     .err("EINVAL-flags", || sys!(fchownat, CWD, c".", 1, 1, 1))
     .err("EBADF", || sys!(fchownat, 99, c"f", 1, 1, 0));
-    a.call("utimensat", "ENOENT ENOTDIR ELOOP ENAMETOOLONG EACCES EBADF EINVAL EPERM", "path times", false).not("EROFS", "no read-only mount").not("ESRCH", "see ENOENT");
+    a.call("utimensat", "ENOENT ENOTDIR ELOOP ENAMETOOLONG EACCES EBADF EINVAL EPERM", "path times", false)
+        .not("EROFS", "no read-only mount")
+        .not("ESRCH", "see ENOENT");
     walk(a, |p| if p == 0 { sys!(utimensat, CWD, BAD, 0, 0) } else { sys!(utimensat, CWD, p, 0, 0) });
     let at = |sec: i64, nsec: i64| libc::timespec { tv_sec: sec, tv_nsec: nsec };
     let times = |path: &CStr| {
@@ -189,7 +193,11 @@ fn directories(a: &mut Calls) {
         (sys!(chroot, c"d"), here())
     })
     .err("EPERM", || as_user(|| sys!(chroot, c".")));
-    a.call("getcwd", "ENOENT ERANGE", "buf", false).not("EINVAL", "is glibc's").not("EACCES", "is glibc's").not("ENAMETOOLONG", "needs a path above PATH_MAX").not("ENOMEM", "see --nth");
+    a.call("getcwd", "ENOENT ERANGE", "buf", false)
+        .not("EINVAL", "is glibc's")
+        .not("EACCES", "is glibc's")
+        .not("ENAMETOOLONG", "needs a path above PATH_MAX")
+        .not("ENOMEM", "see --nth");
     a.ok("here", move || (sys!(getcwd, pages(1), PAGE), here()))
         .ok("root", || {
             sys!(chdir, c"/");
@@ -238,7 +246,11 @@ fn mounts(a: &mut Calls) {
     })
     .ok("options", || {
         dir(c"d");
-        (sys!(mount, c"none", c"d", c"tmpfs", 0, c"mode=0711,size=1m"), stat_text(c"d").split(" links").next().unwrap_or_default().to_string(), sys!(umount2, c"d", 0))
+        (
+            sys!(mount, c"none", c"d", c"tmpfs", 0, c"mode=0711,size=1m"),
+            stat_text(c"d").split(" links").next().unwrap_or_default().to_string(),
+            sys!(umount2, c"d", 0),
+        )
     })
     .ok("read-only", || {
         dir(c"d");
@@ -336,5 +348,4 @@ fn mounts(a: &mut Calls) {
         r
     })
     .bad("path", || (sys!(umount2, BAD, 0), sys!(umount2, 0, 0)));
-
 }

@@ -1,12 +1,9 @@
 //! Paths: making, removing, linking, renaming.
+use super::path::{link, walk};
 use crate::case::Calls;
 use crate::help::*;
 use crate::sys;
-use libc::{
-    AT_EMPTY_PATH, AT_REMOVEDIR, AT_SYMLINK_FOLLOW, O_RDWR,
-    O_TMPFILE, O_WRONLY,
-};
-use super::path::{link, walk};
+use libc::{AT_EMPTY_PATH, AT_REMOVEDIR, AT_SYMLINK_FOLLOW, O_RDWR, O_TMPFILE, O_WRONLY};
 
 /// Adds the group.
 pub fn add(a: &mut Calls) {
@@ -29,7 +26,10 @@ fn makes(a: &mut Calls) {
             dir(c"d");
             let before = stat_text(c"d");
             dir(c"d/e");
-            (before.split(" size").next().unwrap_or_default().to_string(), stat_text(c"d").split(" size").next().unwrap_or_default().to_string())
+            (
+                before.split(" size").next().unwrap_or_default().to_string(),
+                stat_text(c"d").split(" size").next().unwrap_or_default().to_string(),
+            )
         })
         .ok("set-group-id-inherited", || {
             dir(c"d");
@@ -53,7 +53,9 @@ fn makes(a: &mut Calls) {
             dir(c"d");
             as_user(|| sys!(mkdirat, CWD, c"d/e", 0o755))
         });
-    a.call("mknodat", "ENOENT ENOTDIR ELOOP ENAMETOOLONG EACCES EBADF EEXIST EINVAL EPERM", "path", false).not("ENOSPC", "needs a small file system").not("EROFS", "no read-only mount");
+    a.call("mknodat", "ENOENT ENOTDIR ELOOP ENAMETOOLONG EACCES EBADF EEXIST EINVAL EPERM", "path", false)
+        .not("ENOSPC", "needs a small file system")
+        .not("EROFS", "no read-only mount");
     walk(a, |p| sys!(mknodat, CWD, p, libc::S_IFIFO | 0o600, 0));
     a.ok("fifo", || (sys!(mknodat, CWD, c"p", libc::S_IFIFO | 0o666, 0), stat_text(c"p")))
         .ok("file", || (sys!(mknodat, CWD, c"f", 0o644, 0), stat_text(c"f")))
@@ -300,7 +302,8 @@ fn renames(a: &mut Calls) {
         as_user(|| sys!(renameat, CWD, c"d/f", CWD, c"d/g"))
     })
     .bad("oldpath", || sys!(renameat, CWD, BAD, CWD, c"g"));
-    a.call("renameat2", "ENOENT EEXIST EINVAL EBADF", "oldpath path", false).not("EINVAL-whiteout", "RENAME_WHITEOUT needs a union file system");
+    a.call("renameat2", "ENOENT EEXIST EINVAL EBADF", "oldpath path", false)
+        .not("EINVAL-whiteout", "RENAME_WHITEOUT needs a union file system");
     a.ok("exchange", || {
         file(c"f", "one");
         file(c"g", "two");

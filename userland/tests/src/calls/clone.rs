@@ -4,8 +4,8 @@ use crate::help::*;
 use crate::sys;
 use crate::sys::Show;
 use libc::{
-    CLONE_CHILD_CLEARTID, CLONE_CHILD_SETTID, CLONE_FILES, CLONE_FS, CLONE_PARENT, CLONE_PARENT_SETTID, CLONE_PIDFD, CLONE_SIGHAND, CLONE_THREAD, CLONE_VFORK, CLONE_VM,
-    SIGCHLD,
+    CLONE_CHILD_CLEARTID, CLONE_CHILD_SETTID, CLONE_FILES, CLONE_FS, CLONE_PARENT, CLONE_PARENT_SETTID, CLONE_PIDFD, CLONE_SIGHAND,
+    CLONE_THREAD, CLONE_VFORK, CLONE_VM, SIGCHLD,
 };
 
 /// Adds the group.
@@ -37,11 +37,14 @@ fn clones(a: &mut Calls) {
         .ok("fork-copies-memory", || {
             let at = pages(1);
             fill(at, 1, 3);
-            (in_child(|| {
-                let seen = i32::from(peek(at));
-                fill(at, 1, 4);
-                seen
-            }), peek(at))
+            (
+                in_child(|| {
+                    let seen = i32::from(peek(at));
+                    fill(at, 1, 4);
+                    seen
+                }),
+                peek(at),
+            )
         })
         .ok("fork-shares-position", || {
             let fd = opened(c"f", "hello");

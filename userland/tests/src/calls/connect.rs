@@ -20,7 +20,12 @@ pub fn add(a: &mut Calls) {
     .err("ENOTSOCK", || sys!(listen, opened(c"f", ""), 1))
     .err("EOPNOTSUPP", || sys!(listen, bound(DGRAM, b"s"), 1));
     a.call("connect", "EACCES EAGAIN EBADF ECONNREFUSED EINVAL EISCONN ENOENT ENOTSOCK EPERM EPROTOTYPE", "uservaddr", true)
-        .not("EADDRINUSE", "not for local sockets").not("ENETUNREACH", "not for local sockets").not("EALREADY", "a local connect is done at once").not("EINPROGRESS", "as EALREADY").not("ETIMEDOUT", "as EALREADY").not("EAFNOSUPPORT", "EINVAL on Linux");
+        .not("EADDRINUSE", "not for local sockets")
+        .not("ENETUNREACH", "not for local sockets")
+        .not("EALREADY", "a local connect is done at once")
+        .not("EINPROGRESS", "as EALREADY")
+        .not("ETIMEDOUT", "as EALREADY")
+        .not("EAFNOSUPPORT", "EINVAL on Linux");
     a.ok("before-accept", || {
         listener(STREAM, b"s", 1);
         let c = socket(STREAM);
@@ -30,7 +35,13 @@ pub fn add(a: &mut Calls) {
         let (x, y) = (bound(DGRAM, b"x"), bound(DGRAM, b"y"));
         let s = socket(DGRAM);
         let mut b = [0u8; 4];
-        (connect(s, b"x"), connect(s, b"y"), sys!(write, s, c"to-y", 4), sys!(read, y, &mut b, 4), sys!(recvfrom, x, &mut b, 4, libc::MSG_DONTWAIT, 0, 0))
+        (
+            connect(s, b"x"),
+            connect(s, b"y"),
+            sys!(write, s, c"to-y", 4),
+            sys!(read, y, &mut b, 4),
+            sys!(recvfrom, x, &mut b, 4, libc::MSG_DONTWAIT, 0, 0),
+        )
     })
     .ok("datagram-dissolved", || {
         bound(DGRAM, b"x");
@@ -99,7 +110,11 @@ pub fn add(a: &mut Calls) {
         interrupted(|| connect(socket(STREAM), b"s"))
     });
     a.call("accept", "EAGAIN EBADF EINVAL EMFILE ENOTSOCK EOPNOTSUPP", "upeer_sockaddr upeer_addrlen", true)
-        .not("ECONNABORTED", "not for local sockets").not("EPERM", "no firewall").not("EPROTO", "not for local sockets").not("ENFILE", "would disturb other tests").not("ENOBUFS", "see --nth");
+        .not("ECONNABORTED", "not for local sockets")
+        .not("EPERM", "no firewall")
+        .not("EPROTO", "not for local sockets")
+        .not("ENFILE", "would disturb other tests")
+        .not("ENOBUFS", "see --nth");
     a.ok("with-address", || {
         let s = listener(STREAM, b"s", 1);
         connect(bound(STREAM, b"client"), b"s");
@@ -156,7 +171,11 @@ pub fn add(a: &mut Calls) {
     })
     .intr("nobody-comes", || interrupted(|| sys!(accept, listener(STREAM, b"s", 1), 0, 0)));
     a.call("accept4", "EAGAIN EBADF EINVAL EMFILE ENOTSOCK EOPNOTSUPP", "upeer_sockaddr upeer_addrlen", true)
-        .not("ECONNABORTED", "as accept").not("EPERM", "as accept").not("EPROTO", "as accept").not("ENFILE", "as accept").not("ENOBUFS", "as accept");
+        .not("ECONNABORTED", "as accept")
+        .not("EPERM", "as accept")
+        .not("EPROTO", "as accept")
+        .not("ENFILE", "as accept")
+        .not("ENOBUFS", "as accept");
     a.ok("flags", || {
         let s = listener(STREAM, b"s", 1);
         connect(socket(STREAM), b"s");
@@ -192,7 +211,13 @@ pub fn add(a: &mut Calls) {
         let mut b = [0u8; 8];
         let ignore = SigAction { handler: 1, ..SigAction::default() };
         sys!(rt_sigaction, libc::SIGPIPE, &ignore, 0, 8);
-        (sys!(shutdown, one, SHUT_WR), sys!(read, other, &mut b, 8), sys!(read, other, &mut b, 8), sys!(write, one, c"x", 1), sys!(write, other, c"y", 1))
+        (
+            sys!(shutdown, one, SHUT_WR),
+            sys!(read, other, &mut b, 8),
+            sys!(read, other, &mut b, 8),
+            sys!(write, one, c"x", 1),
+            sys!(write, other, c"y", 1),
+        )
     })
     .ok("reading", || {
         let (one, other) = pair(STREAM);

@@ -1,12 +1,10 @@
 //! Signals: queueing, stacks, sending.
+use super::signal::{CODE, INSIDE, VALUE, install, look, look_and_leave, me, note_stack, queue_value, value_of};
 use crate::case::Calls;
 use crate::help::*;
 use crate::sys;
-use libc::{
-    SA_ONSTACK, SIGCHLD, SIGCONT, SIGKILL, SIGRTMIN, SIGSEGV, SIGSTOP, SIGTERM, SIGUSR1, c_int, c_void, siginfo_t,
-};
+use libc::{SA_ONSTACK, SIGCHLD, SIGCONT, SIGKILL, SIGRTMIN, SIGSEGV, SIGSTOP, SIGTERM, SIGUSR1, c_int, c_void, siginfo_t};
 use std::sync::atomic::Ordering;
-use super::signal::{CODE, INSIDE, VALUE, install, look, look_and_leave, me, note_stack, queue_value, value_of};
 
 /// Adds the group.
 pub fn add(a: &mut Calls) {
@@ -69,7 +67,9 @@ fn queues(a: &mut Calls) {
         sys!(rt_tgsigqueueinfo, me(), me(), signal, &info(-1))
     })
     .err("EPERM-code", || sys!(rt_tgsigqueueinfo, 1, 1, SIGUSR1, &info(0)))
-    .err("ESRCH", || (sys!(rt_tgsigqueueinfo, 0x3fff_fff0, 0x3fff_fff0, SIGUSR1, &info(-1)), sys!(rt_tgsigqueueinfo, 1, me(), SIGUSR1, &info(-1))))
+    .err("ESRCH", || {
+        (sys!(rt_tgsigqueueinfo, 0x3fff_fff0, 0x3fff_fff0, SIGUSR1, &info(-1)), sys!(rt_tgsigqueueinfo, 1, me(), SIGUSR1, &info(-1)))
+    })
     .bad("uinfo", || sys!(rt_tgsigqueueinfo, me(), me(), SIGUSR1, BAD));
 }
 
@@ -81,7 +81,14 @@ fn stacks(a: &mut Calls) {
     a.ok("set-and-get", || {
         let at = pages(4);
         let mut old: libc::stack_t = zero();
-        (sys!(sigaltstack, &stack(at, 4 * PAGE, 0), &mut old), old.ss_flags, sys!(sigaltstack, 0, &mut old), old.ss_sp as usize == at, old.ss_size, old.ss_flags)
+        (
+            sys!(sigaltstack, &stack(at, 4 * PAGE, 0), &mut old),
+            old.ss_flags,
+            sys!(sigaltstack, 0, &mut old),
+            old.ss_sp as usize == at,
+            old.ss_size,
+            old.ss_flags,
+        )
     })
     .ok("used", || {
         let at = pages(8);
@@ -143,12 +150,28 @@ fn kills(a: &mut Calls) {
     a.call("kill", "EINVAL EPERM ESRCH", "", false);
     a.ok("null-signal", || sys!(kill, me(), 0))
         .ok("default-actions", || {
-            [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGUSR1, libc::SIGPIPE, libc::SIGALRM, SIGTERM, libc::SIGIO, libc::SIGPROF, libc::SIGSYS]
+            [
+                libc::SIGHUP,
+                libc::SIGINT,
+                libc::SIGQUIT,
+                libc::SIGUSR1,
+                libc::SIGPIPE,
+                libc::SIGALRM,
+                SIGTERM,
+                libc::SIGIO,
+                libc::SIGPROF,
+                libc::SIGSYS,
+            ]
+            .into_iter()
+            .map(|s| in_child(|| sys!(kill, me(), s) as i32))
+            .collect::<Vec<_>>()
+        })
+        .ok("ignored-by-default", || {
+            [SIGCHLD, SIGCONT, libc::SIGURG, libc::SIGWINCH]
                 .into_iter()
                 .map(|s| in_child(|| sys!(kill, me(), s) as i32))
                 .collect::<Vec<_>>()
         })
-        .ok("ignored-by-default", || [SIGCHLD, SIGCONT, libc::SIGURG, libc::SIGWINCH].into_iter().map(|s| in_child(|| sys!(kill, me(), s) as i32)).collect::<Vec<_>>())
         .ok("real-time-kills", || in_child(|| sys!(kill, me(), SIGRTMIN()) as i32) == format!("killed SIG{}", SIGRTMIN()))
         .ok("zombie", || {
             let p = child(|| 0);

@@ -36,7 +36,9 @@ pub fn add(a: &mut Calls) {
             sys!(timer_gettime, id, &mut now);
             ((set, sys!(timer_getoverrun, id)), far(now), sys!(timer_delete, id))
         };
-        let all = CLOCKS.map(|clock| [(0, END), (0, LAST), (TIMER_ABSTIME, END), (TIMER_ABSTIME, LAST)].map(|(flags, t)| each(clock, flags, t)).to_vec());
+        let all = CLOCKS.map(|clock| {
+            [(0, END), (0, LAST), (TIMER_ABSTIME, END), (TIMER_ABSTIME, LAST)].map(|(flags, t)| each(clock, flags, t)).to_vec()
+        });
         (all.to_vec(), caught())
     })
     .ok("end-of-time-timerfd", || {

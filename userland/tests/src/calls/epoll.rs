@@ -66,7 +66,13 @@ fn creates(a: &mut Calls) {
     a.call("epoll_create1", "EINVAL EMFILE", "", false).not("ENFILE", "needs the whole system's limit").not("ENOMEM", "see --nth");
     a.ok("file", || {
         let ep = sys!(epoll_create1, O_CLOEXEC);
-        (ep, sys!(fcntl, ep, libc::F_GETFD, 0), sys!(fcntl, ep, libc::F_GETFL, 0), sys!(read, ep, pages(1), 8), sys!(write, ep, pages(1), 8))
+        (
+            ep,
+            sys!(fcntl, ep, libc::F_GETFD, 0),
+            sys!(fcntl, ep, libc::F_GETFL, 0),
+            sys!(read, ep, pages(1), 8),
+            sys!(write, ep, pages(1), 8),
+        )
     })
     .err("EINVAL", || sys!(epoll_create1, 1))
     .err("EMFILE", || {
@@ -76,7 +82,9 @@ fn creates(a: &mut Calls) {
 }
 
 fn controls(a: &mut Calls) {
-    a.call("epoll_ctl", "EBADF EEXIST EINVAL ELOOP ENOENT EPERM", "event", false).not("ENOMEM", "see --nth").not("ENOSPC", "no limit of watches");
+    a.call("epoll_ctl", "EBADF EEXIST EINVAL ELOOP ENOENT EPERM", "event", false)
+        .not("ENOMEM", "see --nth")
+        .not("ENOSPC", "no limit of watches");
     a.ok("add-change-remove", || {
         let (ep, p) = (epoll(), pipe());
         write_to(p.1);
@@ -118,7 +126,12 @@ fn controls(a: &mut Calls) {
     .ok("eventfd-timerfd-console", || {
         let ep = epoll();
         let e = sys!(eventfd2, 0, 0) as i32;
-        (watch(ep, e, IN, 1), watch(ep, sys!(timerfd_create, 1, 0) as i32, IN, 2), watch(ep, open(c"/dev/console", libc::O_RDWR | libc::O_NOCTTY), IN, 3), ready(ep))
+        (
+            watch(ep, e, IN, 1),
+            watch(ep, sys!(timerfd_create, 1, 0) as i32, IN, 2),
+            watch(ep, open(c"/dev/console", libc::O_RDWR | libc::O_NOCTTY), IN, 3),
+            ready(ep),
+        )
     })
     .err("EBADF", || (watch(99, pipe().0, IN, 0), watch(epoll(), 99, IN, 0)))
     .err("EBADF-path", || {
@@ -163,11 +176,20 @@ fn controls(a: &mut Calls) {
     })
     .err("EPERM", || {
         let f = opened(c"f", "");
-        (watch(epoll(), f, IN, 0), watch(epoll(), open(c".", O_RDONLY), IN, 0), watch(epoll(), open(c"/dev/null", O_RDONLY), IN, 0), watch(f, f, IN, 0))
+        (
+            watch(epoll(), f, IN, 0),
+            watch(epoll(), open(c".", O_RDONLY), IN, 0),
+            watch(epoll(), open(c"/dev/null", O_RDONLY), IN, 0),
+            watch(f, f, IN, 0),
+        )
     })
     .bad("event", || {
         let (ep, p) = (epoll(), pipe());
-        (sys!(epoll_ctl, ep, EPOLL_CTL_ADD, p.0, BAD), sys!(epoll_ctl, ep, EPOLL_CTL_DEL, p.0, BAD), sys!(epoll_ctl, 99, EPOLL_CTL_ADD, 99, BAD))
+        (
+            sys!(epoll_ctl, ep, EPOLL_CTL_ADD, p.0, BAD),
+            sys!(epoll_ctl, ep, EPOLL_CTL_DEL, p.0, BAD),
+            sys!(epoll_ctl, 99, EPOLL_CTL_ADD, 99, BAD),
+        )
     });
 }
 

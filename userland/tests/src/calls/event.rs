@@ -32,7 +32,10 @@ fn polled(fd: isize) -> String {
 }
 
 fn eventfds(a: &mut Calls) {
-    a.call("eventfd2", "EINVAL EMFILE", "", true).not("ENFILE", "needs the whole system's limit").not("ENOMEM", "see --nth").not("ENODEV", "cannot happen");
+    a.call("eventfd2", "EINVAL EMFILE", "", true)
+        .not("ENFILE", "needs the whole system's limit")
+        .not("ENOMEM", "see --nth")
+        .not("ENODEV", "cannot happen");
     a.ok("counts", || {
         let fd = sys!(eventfd2, 3, O_NONBLOCK);
         (count_of(fd), count_of(fd), put(fd, 2), put(fd, 5), count_of(fd))
@@ -115,7 +118,10 @@ fn armed(flags: i32, value_ms: i64, interval_ms: i64) -> isize {
 }
 
 fn timerfds(a: &mut Calls) {
-    a.call("timerfd_create", "EINVAL EMFILE EPERM", "", false).not("ENFILE", "needs the whole system's limit").not("ENOMEM", "see --nth").not("ENODEV", "cannot happen");
+    a.call("timerfd_create", "EINVAL EMFILE EPERM", "", false)
+        .not("ENFILE", "needs the whole system's limit")
+        .not("ENOMEM", "see --nth")
+        .not("ENODEV", "cannot happen");
     a.ok("clocks", || [0, 1, 7, 8, 9].map(|clock| sys!(timerfd_create, clock, 0)).to_vec())
         .ok("flags", || {
             let fd = sys!(timerfd_create, 1, O_CLOEXEC | O_NONBLOCK);
@@ -159,7 +165,13 @@ fn timerfds(a: &mut Calls) {
     .ok("old-value", || {
         let fd = armed(0, 50_000, 7_000);
         let mut old = spec(0, 0);
-        (sys!(timerfd_settime, fd, 0, &spec(0, 0), &mut old), old.it_value.tv_sec, old.it_interval.tv_sec, sys!(timerfd_gettime, fd, &mut old), old.it_value.tv_sec)
+        (
+            sys!(timerfd_settime, fd, 0, &spec(0, 0), &mut old),
+            old.it_value.tv_sec,
+            old.it_interval.tv_sec,
+            sys!(timerfd_gettime, fd, &mut old),
+            old.it_value.tv_sec,
+        )
     })
     .ok("disarm-forgets", || {
         let fd = armed(O_NONBLOCK, 5, 0);
@@ -223,13 +235,17 @@ fn taken(fd: isize) -> String {
     if n < 0 {
         return crate::sys::Show::show(n);
     }
-    let one = |i: &[u32]| format!("signo {} code {} mine {} status {} int {}", i[0], i[2] as i32, i[3] as isize == sys!(getpid), i[10], i[11]);
+    let one =
+        |i: &[u32]| format!("signo {} code {} mine {} status {} int {}", i[0], i[2] as i32, i[3] as isize == sys!(getpid), i[10], i[11]);
     let all: Vec<String> = info[..n as usize / 4].chunks(32).map(one).collect();
     format!("{n}: {}", all.join("; "))
 }
 
 fn signalfds(a: &mut Calls) {
-    a.call("signalfd4", "EBADF EINVAL EMFILE", "mask", true).not("ENFILE", "needs the whole system's limit").not("ENOMEM", "see --nth").not("ENODEV", "cannot happen");
+    a.call("signalfd4", "EBADF EINVAL EMFILE", "mask", true)
+        .not("ENFILE", "needs the whole system's limit")
+        .not("ENOMEM", "see --nth")
+        .not("ENODEV", "cannot happen");
     a.ok("takes-signals", || {
         let fd = signalfd(&[10, 12], O_NONBLOCK);
         let none = (taken(fd), polled(fd));

@@ -1,12 +1,10 @@
 //! Executing programs.
+use super::process::own;
 use crate::case::Calls;
 use crate::help::*;
 use crate::sys;
-use libc::{
-    O_CLOEXEC, O_PATH, O_RDONLY, O_RDWR,
-};
+use libc::{O_CLOEXEC, O_PATH, O_RDONLY, O_RDWR};
 use std::ffi::CStr;
-use super::process::own;
 
 /// Adds the group.
 pub fn add(a: &mut Calls) {

@@ -3,9 +3,9 @@ use crate::case::Calls;
 use crate::help::*;
 use crate::sys;
 use libc::{
-    F_ADD_SEALS, F_DUPFD, F_DUPFD_CLOEXEC, F_GET_SEALS, F_GETFD, F_GETFL, F_GETLK, F_GETOWN, F_GETPIPE_SZ, F_OFD_GETLK, F_OFD_SETLK, F_RDLCK, F_SETFD, F_SETFL,
-    F_SETLK, F_SETLKW, F_SETOWN, F_SETPIPE_SZ, F_UNLCK, F_WRLCK, LOCK_EX, LOCK_NB, LOCK_SH, LOCK_UN, O_APPEND, O_CLOEXEC, O_CREAT, O_DIRECTORY, O_NONBLOCK, O_PATH,
-    O_RDONLY, O_RDWR, O_WRONLY,
+    F_ADD_SEALS, F_DUPFD, F_DUPFD_CLOEXEC, F_GET_SEALS, F_GETFD, F_GETFL, F_GETLK, F_GETOWN, F_GETPIPE_SZ, F_OFD_GETLK, F_OFD_SETLK,
+    F_RDLCK, F_SETFD, F_SETFL, F_SETLK, F_SETLKW, F_SETOWN, F_SETPIPE_SZ, F_UNLCK, F_WRLCK, LOCK_EX, LOCK_NB, LOCK_SH, LOCK_UN, O_APPEND,
+    O_CLOEXEC, O_CREAT, O_DIRECTORY, O_NONBLOCK, O_PATH, O_RDONLY, O_RDWR, O_WRONLY,
 };
 
 /// Adds the group.
@@ -75,10 +75,18 @@ fn duplicates(a: &mut Calls) {
     .err("EBADF", || sys!(close, 99))
     .err("EBADF-negative", || sys!(close, -1))
     .err("EBADF-large", || sys!(close, 0x7fff_ffff));
-    a.call("close_range", "EINVAL", "", false).not("EMFILE", "needs CLOSE_RANGE_UNSHARE with a table beyond the limit").not("ENOMEM", "see --nth");
+    a.call("close_range", "EINVAL", "", false)
+        .not("EMFILE", "needs CLOSE_RANGE_UNSHARE with a table beyond the limit")
+        .not("ENOMEM", "see --nth");
     a.ok("range", || {
         (3..8).for_each(|_| assert!(sys!(dup, 1) > 0));
-        (sys!(close_range, 4, 6, 0), sys!(fcntl, 3, F_GETFD, 0), sys!(fcntl, 4, F_GETFD, 0), sys!(fcntl, 6, F_GETFD, 0), sys!(fcntl, 7, F_GETFD, 0))
+        (
+            sys!(close_range, 4, 6, 0),
+            sys!(fcntl, 3, F_GETFD, 0),
+            sys!(fcntl, 4, F_GETFD, 0),
+            sys!(fcntl, 6, F_GETFD, 0),
+            sys!(fcntl, 7, F_GETFD, 0),
+        )
     })
     .ok("nothing-there", || sys!(close_range, 40, 50, 0))
     .ok("to-the-end", || {
@@ -95,7 +103,9 @@ fn duplicates(a: &mut Calls) {
 }
 
 fn controls(a: &mut Calls) {
-    a.call("fcntl", "EBADF EINVAL EMFILE EAGAIN EPERM EBUSY ESRCH EDEADLK", "arg", true).not("ENOLCK", "no lock limit").not("EACCES", "Linux gives EAGAIN");
+    a.call("fcntl", "EBADF EINVAL EMFILE EAGAIN EPERM EBUSY ESRCH EDEADLK", "arg", true)
+        .not("ENOLCK", "no lock limit")
+        .not("EACCES", "Linux gives EAGAIN");
     a.ok("F_DUPFD", || (sys!(fcntl, 1, F_DUPFD, 20), sys!(fcntl, 1, F_DUPFD, 20)))
         .ok("F_DUPFD_CLOEXEC", || (sys!(fcntl, 1, F_DUPFD_CLOEXEC, 20), sys!(fcntl, 20, F_GETFD, 0)))
         .ok("F_SETFD", || {
@@ -135,7 +145,11 @@ fn controls(a: &mut Calls) {
         })
         .ok("F_SETLK-own-again", || {
             let fd = opened(c"f", "");
-            (sys!(fcntl, fd, F_SETLK, &lock(F_RDLCK, 0, 10)), sys!(fcntl, fd, F_SETLK, &lock(F_WRLCK, 5, 10)), sys!(fcntl, fd, F_SETLK, &lock(F_UNLCK, 0, 0)))
+            (
+                sys!(fcntl, fd, F_SETLK, &lock(F_RDLCK, 0, 10)),
+                sys!(fcntl, fd, F_SETLK, &lock(F_WRLCK, 5, 10)),
+                sys!(fcntl, fd, F_SETLK, &lock(F_UNLCK, 0, 0)),
+            )
         })
         .ok("F_GETLK-held", || {
             let fd = opened(c"f", "");
@@ -248,7 +262,12 @@ fn controls(a: &mut Calls) {
     })
     .ok("FIOCLEX", || {
         let p = pipe();
-        (sys!(ioctl, p.0, libc::FIOCLEX, 0), sys!(fcntl, p.0, F_GETFD, 0), sys!(ioctl, p.0, libc::FIONCLEX, 0), sys!(fcntl, p.0, F_GETFD, 0))
+        (
+            sys!(ioctl, p.0, libc::FIOCLEX, 0),
+            sys!(fcntl, p.0, F_GETFD, 0),
+            sys!(ioctl, p.0, libc::FIONCLEX, 0),
+            sys!(fcntl, p.0, F_GETFD, 0),
+        )
     })
     .ok("TCGETS-console", || {
         let mut t = [0u8; 64];
@@ -316,7 +335,9 @@ fn locks(a: &mut Calls) {
 }
 
 fn pipes(a: &mut Calls) {
-    a.call("pipe2", "EINVAL EMFILE", "pipefd", false).not("ENFILE", "needs the whole system's limit").not("ENOPKG", "needs CONFIG_WATCH_QUEUE");
+    a.call("pipe2", "EINVAL EMFILE", "pipefd", false)
+        .not("ENFILE", "needs the whole system's limit")
+        .not("ENOPKG", "needs CONFIG_WATCH_QUEUE");
     a.ok("plain", || pipe())
         .ok("flags", || {
             let p = pipe_with(O_CLOEXEC | O_NONBLOCK);
@@ -346,7 +367,9 @@ fn syncs(a: &mut Calls) {
         .err("EINVAL-pipe", || sys!(fsync, pipe().0))
         .err("EINVAL-null", || sys!(fsync, open(c"/dev/null", O_RDWR)));
     a.call("fdatasync", "EBADF EINVAL", "", false).not("EIO", "no failing device");
-    a.ok("file", || sys!(fdatasync, opened(c"f", "x"))).err("EBADF", || sys!(fdatasync, 99)).err("EINVAL-pipe", || sys!(fdatasync, pipe().1));
+    a.ok("file", || sys!(fdatasync, opened(c"f", "x")))
+        .err("EBADF", || sys!(fdatasync, 99))
+        .err("EINVAL-pipe", || sys!(fdatasync, pipe().1));
     a.call("sync", "", "", false);
     a.ok("all", || sys!(sync));
     a.call("syncfs", "EBADF", "", false).not("EIO", "no failing device");

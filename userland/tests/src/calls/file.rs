@@ -2,9 +2,7 @@
 use crate::case::Calls;
 use crate::help::*;
 use crate::sys;
-use libc::{
-    MAP_SHARED, O_CREAT, O_DIRECTORY, O_PATH, O_RDONLY, O_RDWR,
-};
+use libc::{MAP_SHARED, O_CREAT, O_DIRECTORY, O_PATH, O_RDONLY, O_RDWR};
 
 /// Adds the group.
 pub fn add(a: &mut Calls) {
@@ -40,7 +38,9 @@ fn files(a: &mut Calls) {
     })
     .err("EBADF", || sys!(fstatfs, 99, pages(1)))
     .bad("buf", || sys!(fstatfs, opened(c"f", ""), BAD));
-    a.call("ftruncate", "EBADF EINVAL EFBIG EPERM", "", false).not("EINTR", "no file system that waits").not("ETXTBSY", "such a file cannot be opened for writing");
+    a.call("ftruncate", "EBADF EINVAL EFBIG EPERM", "", false)
+        .not("EINTR", "no file system that waits")
+        .not("ETXTBSY", "such a file cannot be opened for writing");
     a.ok("shorter", || (sys!(ftruncate, opened(c"f", "hello"), 2), content(c"f")))
         .ok("longer", || (sys!(ftruncate, opened(c"f", "hello"), 7), content(c"f")))
         .ok("mapping-beyond-end", || {
@@ -69,7 +69,10 @@ fn files(a: &mut Calls) {
             sys!(fcntl, fd, libc::F_ADD_SEALS, libc::F_SEAL_GROW);
             sys!(ftruncate, fd, 1)
         });
-    a.call("fallocate", "EBADF EINVAL EFBIG EOPNOTSUPP ESPIPE ENODEV", "", false).not("EIO", "no failing device").not("ENOSPC", "as write").not("ETXTBSY", "as ftruncate");
+    a.call("fallocate", "EBADF EINVAL EFBIG EOPNOTSUPP ESPIPE ENODEV", "", false)
+        .not("EIO", "no failing device")
+        .not("ENOSPC", "as write")
+        .not("ETXTBSY", "as ftruncate");
     a.ok("grow", || {
         let fd = opened(c"f", "ab");
         (sys!(fallocate, fd, 0, 0, 100), stat_text(c"f"))
@@ -137,12 +140,11 @@ fn files(a: &mut Calls) {
         as_user(|| sys!(fchdir, fd))
     });
     a.call("umask", "", "", false);
-    a.ok("old", || (sys!(umask, 0o77), sys!(umask, 0o7777), sys!(umask, 0)))
-        .ok("applies", || {
-            sys!(umask, 0o77);
-            sys!(openat, CWD, c"f", O_CREAT | O_RDWR, 0o666);
-            stat_text(c"f")
-        });
+    a.ok("old", || (sys!(umask, 0o77), sys!(umask, 0o7777), sys!(umask, 0))).ok("applies", || {
+        sys!(umask, 0o77);
+        sys!(openat, CWD, c"f", O_CREAT | O_RDWR, 0o666);
+        stat_text(c"f")
+    });
 }
 
 /// Names and types in a directory, sorted.

@@ -4,8 +4,8 @@ use crate::case::Calls;
 use crate::help::*;
 use crate::sys;
 use libc::{
-    FUTEX_CLOCK_REALTIME, FUTEX_CMP_REQUEUE, FUTEX_LOCK_PI, FUTEX_PRIVATE_FLAG, FUTEX_REQUEUE, FUTEX_UNLOCK_PI, FUTEX_WAIT, FUTEX_WAIT_BITSET, FUTEX_WAKE,
-    FUTEX_WAKE_BITSET, FUTEX_WAKE_OP, timespec,
+    FUTEX_CLOCK_REALTIME, FUTEX_CMP_REQUEUE, FUTEX_LOCK_PI, FUTEX_PRIVATE_FLAG, FUTEX_REQUEUE, FUTEX_UNLOCK_PI, FUTEX_WAIT,
+    FUTEX_WAIT_BITSET, FUTEX_WAKE, FUTEX_WAKE_BITSET, FUTEX_WAKE_OP, timespec,
 };
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -72,7 +72,13 @@ fn futexes(a: &mut Calls) {
         .ok("requeue", || {
             let (x, y) = (shared_word(), shared_word());
             let p = [waiter(x), waiter(x)];
-            (sys!(futex, x, FUTEX_REQUEUE, 1, 5, y, 0), sys!(futex, x, FUTEX_WAKE, 9, 0, 0, 0), sys!(futex, y, FUTEX_WAKE, 9, 0, 0, 0), wait(p[0]), wait(p[1]))
+            (
+                sys!(futex, x, FUTEX_REQUEUE, 1, 5, y, 0),
+                sys!(futex, x, FUTEX_WAKE, 9, 0, 0, 0),
+                sys!(futex, y, FUTEX_WAKE, 9, 0, 0, 0),
+                wait(p[0]),
+                wait(p[1]),
+            )
         })
         .ok("compare-and-requeue", || {
             let (x, y) = (shared_word(), shared_word());
@@ -105,7 +111,9 @@ fn futexes(a: &mut Calls) {
         .err("EINVAL-no-bits", || (sys!(futex, &0u32, FUTEX_WAIT_BITSET, 0, 0, 0, 0), sys!(futex, &0u32, FUTEX_WAKE_BITSET, 0, 0, 0, 0)))
         .err("EINVAL-negative-counts", || sys!(futex, &0u32, FUTEX_REQUEUE, -1, 1, &0u32, 0))
         .err("ENOSYS", || sys!(futex, &0u32, 99, 0, 0, 0, 0))
-        .err("ENOSYS-realtime", || [0, 1, 3, 4, 5, 6, 7, 8, 10, 12].map(|op| sys!(futex, &0u32, op | FUTEX_CLOCK_REALTIME, 0, 0, 0, 0)).to_vec())
+        .err("ENOSYS-realtime", || {
+            [0, 1, 3, 4, 5, 6, 7, 8, 10, 12].map(|op| sys!(futex, &0u32, op | FUTEX_CLOCK_REALTIME, 0, 0, 0, 0)).to_vec()
+        })
         .err("ETIMEDOUT", || {
             let start = now_ms();
             (sys!(futex, &0u32, FUTEX_WAIT, 0, &ms(40), 0, 0), now_ms() - start >= 40)
@@ -116,7 +124,9 @@ fn futexes(a: &mut Calls) {
         .err("EPERM-unlock", || sys!(futex, &1u32, FUTEX_UNLOCK_PI, 0, 0, 0, 0))
         .err("ESRCH-owner", || sys!(futex, &mut 0x3fff_fff0u32, FUTEX_LOCK_PI, 0, 0, 0, 0))
         .bad("uaddr", || (sys!(futex, BAD, FUTEX_WAIT, 0, 0, 0, 0), sys!(futex, BAD, FUTEX_WAKE, 1, 0, 0, 0)))
-        .bad("uaddr-unmapped", || (sys!(futex, 0x20_0000_0000u64, FUTEX_WAIT, 0, 0, 0, 0), sys!(futex, 0x20_0000_0000u64, FUTEX_WAKE, 1, 0, 0, 0)))
+        .bad("uaddr-unmapped", || {
+            (sys!(futex, 0x20_0000_0000u64, FUTEX_WAIT, 0, 0, 0, 0), sys!(futex, 0x20_0000_0000u64, FUTEX_WAKE, 1, 0, 0, 0))
+        })
         .bad("uaddr-private-wake", || sys!(futex, 0x20_0000_0000u64, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, 1, 0, 0, 0))
         .bad("uaddr-kernel", || sys!(futex, KERN, FUTEX_WAIT | FUTEX_PRIVATE_FLAG, 0, 0, 0, 0))
         .bad("timeout", || sys!(futex, &0u32, FUTEX_WAIT, 0, BAD, 0, 0))

@@ -130,7 +130,9 @@ fn handles(a: &mut Calls) {
             (r, now)
         })
     })
-    .ok("handle-lines", || [handle(&[], 1, 0).0, handle(&[0; 2], 1, 0).0, handle(&[8], 1, 0).0, handle(&[0, 3], 1, 0).0, handle(&[3], 1, 0).0])
+    .ok("handle-lines", || {
+        [handle(&[], 1, 0).0, handle(&[0; 2], 1, 0).0, handle(&[8], 1, 0).0, handle(&[0, 3], 1, 0).0, handle(&[3], 1, 0).0]
+    })
     .ok("given-back-when-one-is-taken", || (handle(&[0, 1, 3], 2, 7).0, line(0), line(1)))
     .ok("event", || {
         let mut wanted = [0u32; 12];
@@ -216,12 +218,14 @@ fn requests(a: &mut Calls) {
         (input, bad, io(fd, CONFIG_2, &mut config), line_2(6))
     })
     .ok("request-flags", || {
-        [0, 1, 4, 8, 12, 0x10, 0x14, 0x18, 0x34, 0xc8, 0x44, 0x48, 0x88, 0x100, 0x104, 0x308, 0x408, 0x804, 0x10_0000, 1 << 40].map(|flags| {
-            let (r, fd) = Request::new(&[6], flags).make();
-            let now = line_2(6).1;
-            sys!(close, fd);
-            (r, now)
-        })
+        [0, 1, 4, 8, 12, 0x10, 0x14, 0x18, 0x34, 0xc8, 0x44, 0x48, 0x88, 0x100, 0x104, 0x308, 0x408, 0x804, 0x10_0000, 1 << 40].map(
+            |flags| {
+                let (r, fd) = Request::new(&[6], flags).make();
+                let now = line_2(6).1;
+                sys!(close, fd);
+                (r, now)
+            },
+        )
     })
     .ok("request-malformed", || {
         let of = |lines: &[u32]| Request::new(lines, 4);
@@ -311,12 +315,31 @@ fn inputs(a: &mut Calls) {
     a.ok("who", || {
         let fd = event_file();
         let (mut version, mut id) = (0u32, [0u16; 4]);
-        (io(fd, 0x8004_4501, &mut version), version, io(fd, 0x8008_4502, &mut id), id, get(fd, 6, 64), get(fd, 6, 4), get(fd, 7, 64), get(fd, 8, 64))
+        (
+            io(fd, 0x8004_4501, &mut version),
+            version,
+            io(fd, 0x8008_4502, &mut id),
+            id,
+            get(fd, 6, 64),
+            get(fd, 6, 4),
+            get(fd, 7, 64),
+            get(fd, 8, 64),
+        )
     })
     .ok("what", || {
         let fd = event_file();
         let all: Vec<_> = (0x20..0x40).map(|nr| get(fd, nr, 100).0).collect();
-        (all, get(fd, 0x20, 8), get(fd, 0x21, 96), get(fd, 0x21, 15), get(fd, 9, 8), get(fd, 0x18, 96), get(fd, 0x19, 8), get(fd, 0x1a, 8), get(fd, 0x1b, 8))
+        (
+            all,
+            get(fd, 0x20, 8),
+            get(fd, 0x21, 96),
+            get(fd, 0x21, 15),
+            get(fd, 9, 8),
+            get(fd, 0x18, 96),
+            get(fd, 0x19, 8),
+            get(fd, 0x1a, 8),
+            get(fd, 0x1b, 8),
+        )
     })
     .ok("not-there", || {
         let (fd, mut word) = (event_file(), [0u64; 3]);

@@ -4,8 +4,8 @@ use crate::help::*;
 use crate::sys;
 use libc::{
     F_ADD_SEALS, F_GET_SEALS, F_GETLK, F_GETOWN, F_OFD_SETLK, F_OFD_SETLKW, F_RDLCK, F_SEAL_FUTURE_WRITE, F_SEAL_GROW, F_SEAL_SEAL,
-    F_SEAL_SHRINK, F_SEAL_WRITE, F_SETLK, F_SETLKW, F_SETOWN, F_UNLCK, F_WRLCK, LOCK_EX, LOCK_NB, LOCK_SH, LOCK_UN, MAP_PRIVATE, MAP_SHARED,
-    O_RDONLY, O_RDWR, PROT_READ, PROT_WRITE,
+    F_SEAL_SHRINK, F_SEAL_WRITE, F_SETLK, F_SETLKW, F_SETOWN, F_UNLCK, F_WRLCK, LOCK_EX, LOCK_NB, LOCK_SH, LOCK_UN, MAP_PRIVATE,
+    MAP_SHARED, O_RDONLY, O_RDWR, PROT_READ, PROT_WRITE,
 };
 
 const F_SETSIG: i32 = 10;
@@ -55,7 +55,14 @@ pub fn records(a: &mut Calls) {
         let fd = opened(c"f", "0123456789");
         sys!(lseek, fd, 5, 0);
         let set = |l: &libc::flock| sys!(fcntl, fd, F_SETLK, l);
-        (set(&range(F_RDLCK, 1, -2, 3)), set(&range(F_RDLCK, 2, -1, -2)), set(&range(F_RDLCK, 2, 0, -11)), set(&range(F_RDLCK, 3, 0, 1)), seen(fd, 0), seen(fd, 6))
+        (
+            set(&range(F_RDLCK, 1, -2, 3)),
+            set(&range(F_RDLCK, 2, -1, -2)),
+            set(&range(F_RDLCK, 2, 0, -11)),
+            set(&range(F_RDLCK, 3, 0, 1)),
+            seen(fd, 0),
+            seen(fd, 6),
+        )
     })
     .ok("lock-largest", || {
         let fd = opened(c"f", "");
@@ -101,7 +108,11 @@ pub fn records(a: &mut Calls) {
     })
     .ok("lock-read-write-only", || {
         let (r, w) = (opened(c"f", ""), open(c"f", libc::O_WRONLY));
-        (sys!(fcntl, w, F_SETLK, &lock(F_RDLCK, 0, 1)), sys!(fcntl, w, F_SETLK, &lock(F_WRLCK, 0, 1)), sys!(fcntl, r, F_SETLK, &lock(F_UNLCK, 0, 1)))
+        (
+            sys!(fcntl, w, F_SETLK, &lock(F_RDLCK, 0, 1)),
+            sys!(fcntl, w, F_SETLK, &lock(F_WRLCK, 0, 1)),
+            sys!(fcntl, r, F_SETLK, &lock(F_UNLCK, 0, 1)),
+        )
     })
     .ok("lock-of-pipe", || sys!(fcntl, pipe().0, F_SETLK, &lock(F_RDLCK, 0, 1)))
     .ok("lock-dup-of-other-table", || {
@@ -116,7 +127,12 @@ pub fn records(a: &mut Calls) {
         sys!(fcntl, fd, F_OFD_SETLK, &lock(F_WRLCK, 0, 0));
         let same = in_child(|| -sys!(fcntl, fd, F_OFD_SETLK, &lock(F_RDLCK, 0, 1)) as i32);
         let posix = in_child(|| -sys!(fcntl, fd, F_SETLK, &lock(F_WRLCK, 0, 1)) as i32);
-        (same, posix, sys!(fcntl, open(c"f", O_RDWR), F_OFD_SETLK, &lock(F_RDLCK, 1, 1)), sys!(fcntl, open(c"f", O_RDWR), F_OFD_SETLK, &lock(F_WRLCK, 0, 1)))
+        (
+            same,
+            posix,
+            sys!(fcntl, open(c"f", O_RDWR), F_OFD_SETLK, &lock(F_RDLCK, 1, 1)),
+            sys!(fcntl, open(c"f", O_RDWR), F_OFD_SETLK, &lock(F_WRLCK, 0, 1)),
+        )
     })
     .ok("ofd-lock-gone-with-last-close", || {
         let (f, g) = (opened(c"f", ""), open(c"f", O_RDWR));
@@ -132,8 +148,23 @@ pub fn records(a: &mut Calls) {
         sys!(ftruncate, fd, 10);
         let seal = |s| sys!(fcntl, fd, F_ADD_SEALS, s);
         let shrink = (seal(F_SEAL_SHRINK), sys!(ftruncate, fd, 9), sys!(ftruncate, fd, 12));
-        let grow = (seal(F_SEAL_GROW), sys!(ftruncate, fd, 13), sys!(pwrite64, fd, c"0123456789", 10, 5), sys!(pwrite64, fd, c"01", 2, 10), sys!(fallocate, fd, 0, 0, 20));
-        (shrink.0, shrink.1, shrink.2, grow.0, format!("{} {} {} {}", grow.1, grow.2, grow.3, grow.4), seal(F_SEAL_SEAL), seal(F_SEAL_WRITE), sys!(fcntl, fd, F_GET_SEALS, 0))
+        let grow = (
+            seal(F_SEAL_GROW),
+            sys!(ftruncate, fd, 13),
+            sys!(pwrite64, fd, c"0123456789", 10, 5),
+            sys!(pwrite64, fd, c"01", 2, 10),
+            sys!(fallocate, fd, 0, 0, 20),
+        );
+        (
+            shrink.0,
+            shrink.1,
+            shrink.2,
+            grow.0,
+            format!("{} {} {} {}", grow.1, grow.2, grow.3, grow.4),
+            seal(F_SEAL_SEAL),
+            seal(F_SEAL_WRITE),
+            sys!(fcntl, fd, F_GET_SEALS, 0),
+        )
     })
     .ok("seal-write", || {
         let fd = sys!(memfd_create, c"m", libc::MFD_ALLOW_SEALING) as i32;
@@ -142,8 +173,18 @@ pub fn records(a: &mut Calls) {
         let at = sys!(mmap, 0, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) as usize;
         let busy = seal();
         sys!(munmap, at, PAGE);
-        let map = |protection, flags| if sys!(mmap, 0, PAGE, protection, flags, fd, 0) > 0 { 0 } else { sys!(mmap, 0, PAGE, protection, flags, fd, 0) };
-        (busy, seal(), sys!(write, fd, c"x", 1), map(PROT_READ | PROT_WRITE, MAP_SHARED), map(PROT_READ, MAP_SHARED), map(PROT_READ | PROT_WRITE, MAP_PRIVATE), sys!(fallocate, fd, 3, 0, PAGE))
+        let map = |protection, flags| {
+            if sys!(mmap, 0, PAGE, protection, flags, fd, 0) > 0 { 0 } else { sys!(mmap, 0, PAGE, protection, flags, fd, 0) }
+        };
+        (
+            busy,
+            seal(),
+            sys!(write, fd, c"x", 1),
+            map(PROT_READ | PROT_WRITE, MAP_SHARED),
+            map(PROT_READ, MAP_SHARED),
+            map(PROT_READ | PROT_WRITE, MAP_PRIVATE),
+            sys!(fallocate, fd, 3, 0, PAGE),
+        )
     })
     .ok("seal-future-write", || {
         let fd = sys!(memfd_create, c"m", libc::MFD_ALLOW_SEALING) as i32;
@@ -152,16 +193,33 @@ pub fn records(a: &mut Calls) {
         let sealed = sys!(fcntl, fd, F_ADD_SEALS, F_SEAL_FUTURE_WRITE);
         fill(old, 1, b'x');
         let new = sys!(mmap, 0, PAGE, PROT_READ, MAP_SHARED, fd, 0);
-        (sealed, peek(new as usize), sys!(mprotect, new, PAGE, PROT_READ | PROT_WRITE), sys!(write, fd, c"x", 1), sys!(mmap, 0, PAGE, PROT_WRITE, MAP_SHARED, fd, 0))
+        (
+            sealed,
+            peek(new as usize),
+            sys!(mprotect, new, PAGE, PROT_READ | PROT_WRITE),
+            sys!(write, fd, c"x", 1),
+            sys!(mmap, 0, PAGE, PROT_WRITE, MAP_SHARED, fd, 0),
+        )
     })
     .ok("seals-of-unwritable", || {
         let fd = sys!(memfd_create, c"m", libc::MFD_ALLOW_SEALING) as i32;
         let again = open(&c(&format!("/proc/self/fd/{fd}")), O_RDONLY);
-        (sys!(fcntl, again, F_GET_SEALS, 0), sys!(fcntl, again, F_ADD_SEALS, 1), sys!(fcntl, fd, F_ADD_SEALS, 64), sys!(fcntl, fd, F_ADD_SEALS, 1u64 << 32))
+        (
+            sys!(fcntl, again, F_GET_SEALS, 0),
+            sys!(fcntl, again, F_ADD_SEALS, 1),
+            sys!(fcntl, fd, F_ADD_SEALS, 64),
+            sys!(fcntl, fd, F_ADD_SEALS, 1u64 << 32),
+        )
     })
     .ok("F_SETOWN-group", || {
         let p = pipe();
-        (sys!(fcntl, p.0, F_SETOWN, -sys!(getpgid, 0)), sys!(fcntl, p.0, F_GETOWN, 0) == -sys!(getpgid, 0), sys!(fcntl, p.0, F_SETOWN, 0), sys!(fcntl, p.0, F_GETOWN, 0), sys!(fcntl, p.0, F_SETOWN, i32::MIN))
+        (
+            sys!(fcntl, p.0, F_SETOWN, -sys!(getpgid, 0)),
+            sys!(fcntl, p.0, F_GETOWN, 0) == -sys!(getpgid, 0),
+            sys!(fcntl, p.0, F_SETOWN, 0),
+            sys!(fcntl, p.0, F_GETOWN, 0),
+            sys!(fcntl, p.0, F_SETOWN, i32::MIN),
+        )
     })
     .ok("F_SETOWN-gone", || {
         let p = pipe();
@@ -175,17 +233,42 @@ pub fn records(a: &mut Calls) {
         let mut owner = [9i32; 2];
         let none = (sys!(fcntl, p.0, F_GETOWN_EX, &mut owner), owner[0], owner[1]);
         let set = (0..4).map(|kind| sys!(fcntl, p.0, F_SETOWN_EX, &[kind, sys!(gettid) as i32])).collect::<Vec<_>>();
-        (none.0, none.1, none.2, set, sys!(fcntl, p.0, F_SETOWN_EX, &[0, 0x3fff_ffff]), sys!(fcntl, p.0, F_SETOWN_EX, BAD), sys!(fcntl, p.0, F_GETOWN_EX, BAD))
+        (
+            none.0,
+            none.1,
+            none.2,
+            set,
+            sys!(fcntl, p.0, F_SETOWN_EX, &[0, 0x3fff_ffff]),
+            sys!(fcntl, p.0, F_SETOWN_EX, BAD),
+            sys!(fcntl, p.0, F_GETOWN_EX, BAD),
+        )
     })
     .ok("F_SETSIG", || {
         let p = pipe();
         let get = || sys!(fcntl, p.0, F_GETSIG, 0);
-        (get(), sys!(fcntl, p.0, F_SETSIG, 40), get(), sys!(fcntl, p.0, F_SETSIG, 65), sys!(fcntl, p.0, F_SETSIG, -1), sys!(fcntl, p.0, F_SETSIG, 0), get())
+        (
+            get(),
+            sys!(fcntl, p.0, F_SETSIG, 40),
+            get(),
+            sys!(fcntl, p.0, F_SETSIG, 65),
+            sys!(fcntl, p.0, F_SETSIG, -1),
+            sys!(fcntl, p.0, F_SETSIG, 0),
+            get(),
+        )
     })
     .ok("O_ASYNC-only-where-it-can-be", || {
         let (f, p) = (opened(c"f", ""), pipe());
         let set = |fd| (sys!(fcntl, fd, libc::F_SETFL, libc::O_ASYNC), sys!(fcntl, fd, libc::F_GETFL, 0) & libc::O_ASYNC as isize);
-        (set(f).1, set(p.0).1, sys!(fcntl, p.0, libc::F_SETFL, 0), sys!(fcntl, p.0, libc::F_GETFL, 0), sys!(ioctl, p.0, libc::FIOASYNC, &1i32), sys!(fcntl, p.0, libc::F_GETFL, 0) & libc::O_ASYNC as isize, sys!(ioctl, f, libc::FIOASYNC, &1i32), sys!(ioctl, f, libc::FIOASYNC, &0i32))
+        (
+            set(f).1,
+            set(p.0).1,
+            sys!(fcntl, p.0, libc::F_SETFL, 0),
+            sys!(fcntl, p.0, libc::F_GETFL, 0),
+            sys!(ioctl, p.0, libc::FIOASYNC, &1i32),
+            sys!(fcntl, p.0, libc::F_GETFL, 0) & libc::O_ASYNC as isize,
+            sys!(ioctl, f, libc::FIOASYNC, &1i32),
+            sys!(ioctl, f, libc::FIOASYNC, &0i32),
+        )
     })
     .ok("O_ASYNC-signals", || {
         let p = pipe();
@@ -234,7 +317,13 @@ pub fn whole(a: &mut Calls) {
     })
     .ok("conversion", || {
         let (f, g) = (opened(c"f", ""), open(c"f", O_RDWR));
-        (sys!(flock, f, LOCK_EX), sys!(flock, f, LOCK_SH), sys!(flock, g, LOCK_SH | LOCK_NB), sys!(flock, g, LOCK_UN), sys!(flock, f, LOCK_EX | LOCK_NB))
+        (
+            sys!(flock, f, LOCK_EX),
+            sys!(flock, f, LOCK_SH),
+            sys!(flock, g, LOCK_SH | LOCK_NB),
+            sys!(flock, g, LOCK_UN),
+            sys!(flock, f, LOCK_EX | LOCK_NB),
+        )
     })
     .ok("read-only-may-lock-exclusively", || {
         file(c"f", "");

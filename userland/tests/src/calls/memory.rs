@@ -5,10 +5,10 @@ use crate::case::Calls;
 use crate::help::*;
 use crate::sys;
 use libc::{
-    MADV_DONTFORK, MADV_DONTNEED, MADV_FREE, MADV_HUGEPAGE, MADV_NORMAL, MADV_POPULATE_WRITE, MADV_REMOVE, MADV_WILLNEED, MADV_WIPEONFORK, MAP_ANONYMOUS, MAP_FIXED,
-    MAP_FIXED_NOREPLACE, MAP_POPULATE, MAP_PRIVATE, MAP_SHARED, MAP_SHARED_VALIDATE, MCL_CURRENT, MCL_FUTURE, MCL_ONFAULT, MREMAP_DONTUNMAP,
-    MREMAP_FIXED, MREMAP_MAYMOVE, MS_ASYNC, MS_INVALIDATE, MS_SYNC, O_APPEND, O_RDONLY, O_RDWR, O_WRONLY, PROT_EXEC, PROT_NONE,
-    PROT_READ, PROT_WRITE,
+    MADV_DONTFORK, MADV_DONTNEED, MADV_FREE, MADV_HUGEPAGE, MADV_NORMAL, MADV_POPULATE_WRITE, MADV_REMOVE, MADV_WILLNEED, MADV_WIPEONFORK,
+    MAP_ANONYMOUS, MAP_FIXED, MAP_FIXED_NOREPLACE, MAP_POPULATE, MAP_PRIVATE, MAP_SHARED, MAP_SHARED_VALIDATE, MCL_CURRENT, MCL_FUTURE,
+    MCL_ONFAULT, MREMAP_DONTUNMAP, MREMAP_FIXED, MREMAP_MAYMOVE, MS_ASYNC, MS_INVALIDATE, MS_SYNC, O_APPEND, O_RDONLY, O_RDWR, O_WRONLY,
+    PROT_EXEC, PROT_NONE, PROT_READ, PROT_WRITE,
 };
 
 /// Adds the group.
@@ -69,7 +69,6 @@ fn maps(a: &mut Calls) {
     a.call("mmap", "EACCES EAGAIN EBADF EEXIST EINVAL ENODEV ENOMEM EPERM EOPNOTSUPP", "", false)
         .not("ENFILE", "needs the whole system's limit")
         .not("ETXTBSY", "MAP_DENYWRITE is ignored")
-        
         .not("EOVERFLOW", "32-bit only");
     a.ok("anonymous-zero", || {
         let at = sys!(mmap, 0, PAGE, RW, ANON, -1, 0);
@@ -318,7 +317,11 @@ fn remaps(a: &mut Calls) {
 }
 
 fn advice(a: &mut Calls) {
-    a.call("madvise", "EINVAL ENOMEM EACCES", "", false).not("EBADF", "kernels without swap only").not("EAGAIN", "see --nth").not("EIO", "needs swap").not("EPERM", "needs memory failure injection");
+    a.call("madvise", "EINVAL ENOMEM EACCES", "", false)
+        .not("EBADF", "kernels without swap only")
+        .not("EAGAIN", "see --nth")
+        .not("EIO", "needs swap")
+        .not("EPERM", "needs memory failure injection");
     a.ok("dont-need", || {
         let at = pages(1);
         fill(at, 1, 7);
@@ -332,7 +335,10 @@ fn advice(a: &mut Calls) {
     })
     .ok("hints", || {
         let at = pages(1);
-        [MADV_NORMAL, libc::MADV_RANDOM, libc::MADV_SEQUENTIAL, MADV_WILLNEED, MADV_FREE].into_iter().map(|h| sys!(madvise, at, PAGE, h)).collect::<Vec<_>>()
+        [MADV_NORMAL, libc::MADV_RANDOM, libc::MADV_SEQUENTIAL, MADV_WILLNEED, MADV_FREE]
+            .into_iter()
+            .map(|h| sys!(madvise, at, PAGE, h))
+            .collect::<Vec<_>>()
     })
     .ok("dont-fork", || {
         let at = pages(1);
@@ -355,7 +361,11 @@ fn advice(a: &mut Calls) {
         let anonymous = || pages(1);
         let shared = || sys!(mmap, 0, PAGE, RW, MAP_SHARED | MAP_ANONYMOUS, -1, 0) as usize;
         let file = || sys!(mmap, 0, PAGE, RW, MAP_PRIVATE, opened(c"f", "hello"), 0) as usize;
-        (0..110).filter(|a| ![25, 100, 101].contains(a)).map(|a| [anonymous(), shared(), file()].map(|at| sys!(madvise, at, PAGE, a).to_string()).join(",")).collect::<Vec<_>>().join(" ")
+        (0..110)
+            .filter(|a| ![25, 100, 101].contains(a))
+            .map(|a| [anonymous(), shared(), file()].map(|at| sys!(madvise, at, PAGE, a).to_string()).join(","))
+            .collect::<Vec<_>>()
+            .join(" ")
     })
     .ok("remove-part", || {
         let fd = opened(c"f", "");
@@ -377,7 +387,9 @@ fn advice(a: &mut Calls) {
         sys!(mlock, at, PAGE);
         sys!(madvise, at, PAGE, MADV_REMOVE)
     })
-    .err("EACCES-remove-of-private-file", || sys!(madvise, sys!(mmap, 0, PAGE, RW, MAP_PRIVATE, opened(c"f", "hello"), 0), PAGE, MADV_REMOVE))
+    .err("EACCES-remove-of-private-file", || {
+        sys!(madvise, sys!(mmap, 0, PAGE, RW, MAP_PRIVATE, opened(c"f", "hello"), 0), PAGE, MADV_REMOVE)
+    })
     .err("EINVAL-unaligned", || sys!(madvise, pages(1) + 1, PAGE, MADV_DONTNEED))
     .err("EINVAL-advice", || sys!(madvise, pages(1), PAGE, 9999))
     .err("EINVAL-locked", || {

@@ -29,8 +29,17 @@ pub fn full(kind: i32) -> (i32, i32) {
 }
 
 fn sends(a: &mut Calls) {
-    a.call("sendto", "EAGAIN EBADF ECONNREFUSED EISCONN EMSGSIZE ENOTCONN ENOTSOCK EOPNOTSUPP EPIPE EINVAL ENOENT EPERM EPROTOTYPE", "buff addr", true)
-        .not("EALREADY", "not for local sockets").not("ECONNRESET", "see recvfrom").not("EDESTADDRREQ", "ENOTCONN on Linux").not("ENOBUFS", "see --nth").not("EACCES", "as connect");
+    a.call(
+        "sendto",
+        "EAGAIN EBADF ECONNREFUSED EISCONN EMSGSIZE ENOTCONN ENOTSOCK EOPNOTSUPP EPIPE EINVAL ENOENT EPERM EPROTOTYPE",
+        "buff addr",
+        true,
+    )
+    .not("EALREADY", "not for local sockets")
+    .not("ECONNRESET", "see recvfrom")
+    .not("EDESTADDRREQ", "ENOTCONN on Linux")
+    .not("ENOBUFS", "see --nth")
+    .not("EACCES", "as connect");
     a.ok("stream", || {
         let (one, other) = pair(STREAM);
         let mut b = [0u8; 8];
@@ -44,7 +53,11 @@ fn sends(a: &mut Calls) {
     })
     .ok("empty-datagram", || {
         let (one, other) = pair(DGRAM);
-        (sys!(sendto, one, 0, 0, 0, 0, 0), sys!(recvfrom, other, pages(1), 8, MSG_DONTWAIT, 0, 0), sys!(recvfrom, other, pages(1), 8, MSG_DONTWAIT, 0, 0))
+        (
+            sys!(sendto, one, 0, 0, 0, 0, 0),
+            sys!(recvfrom, other, pages(1), 8, MSG_DONTWAIT, 0, 0),
+            sys!(recvfrom, other, pages(1), 8, MSG_DONTWAIT, 0, 0),
+        )
     })
     .ok("empty-stream", || {
         let (one, other) = pair(STREAM);
@@ -144,7 +157,8 @@ fn sends(a: &mut Calls) {
 
 fn receives(a: &mut Calls) {
     a.call("recvfrom", "EAGAIN EBADF ECONNRESET EINVAL ENOTCONN ENOTSOCK EOPNOTSUPP", "ubuf addr addr_len", true)
-        .not("ECONNREFUSED", "not for local sockets").not("ENOMEM", "see --nth");
+        .not("ECONNREFUSED", "not for local sockets")
+        .not("ENOMEM", "see --nth");
     a.ok("stream-joins", || {
         let (one, other) = pair(STREAM);
         sys!(write, one, c"ab", 2);

@@ -219,7 +219,11 @@ fn unlinks(a: &mut Calls) {
         let made = open(c"m/contract-a", O_CREAT | O_RDWR);
         let named = sys!(mq_open, A, O_RDWR | O_NONBLOCK, 0, 0) as i32;
         let through = (send(made, "here", 7), receive(named));
-        let kinds = (sys!(mkdirat, CWD, c"m/d", 0o755), sys!(symlinkat, c"x", CWD, c"m/s"), sys!(renameat, CWD, c"m/contract-a", CWD, c"m/contract-b"));
+        let kinds = (
+            sys!(mkdirat, CWD, c"m/d", 0o755),
+            sys!(symlinkat, c"x", CWD, c"m/s"),
+            sys!(renameat, CWD, c"m/contract-a", CWD, c"m/contract-b"),
+        );
         let names = std::fs::read_dir("m").map(|d| d.flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect::<Vec<_>>());
         let status = (stat_text(c"m/contract-a"), sys!(unlinkat, CWD, c"m/contract-a", 0), sys!(mq_unlink, A));
         let root = stat_text(c"m");
@@ -444,7 +448,15 @@ fn attributes(a: &mut Calls) {
         let fd = queue(0);
         let mut old = attr(0, 0);
         let set = sys!(mq_getsetattr, fd, &[i64::from(O_NONBLOCK), 9, 9, 9, 0, 0, 0, 0], &mut old);
-        (set, old[0], attributes_of(fd), receive(fd), sys!(fcntl, fd, libc::F_GETFL, 0), sys!(mq_getsetattr, fd, &attr(0, 0), 0), attributes_of(fd))
+        (
+            set,
+            old[0],
+            attributes_of(fd),
+            receive(fd),
+            sys!(fcntl, fd, libc::F_GETFL, 0),
+            sys!(mq_getsetattr, fd, &attr(0, 0), 0),
+            attributes_of(fd),
+        )
     })
     .ok("counts", || {
         let fd = queue(0);

@@ -51,14 +51,19 @@ pub fn walk(a: &mut Calls, f: fn(usize) -> isize) {
 pub const WALK: &str = "ENOENT ENOTDIR ELOOP ENAMETOOLONG EACCES";
 
 fn opens(a: &mut Calls) {
-    a.call("openat", "ENOENT ENOTDIR ELOOP ENAMETOOLONG EACCES EBADF EEXIST EINVAL EISDIR EMFILE ENXIO EPERM ETXTBSY EOPNOTSUPP", "path", true)
-        .not("EROFS", "no read-only mount")
-        .not("EBUSY", "no exclusive device")
-        .not("EFBIG", "files are opened with O_LARGEFILE")
-        .not("ENFILE", "needs the whole system's limit")
-        .not("ENODEV", "no device without a driver is made")
-        .not("EWOULDBLOCK", "no leases")
-        .not("EOVERFLOW", "files are opened with O_LARGEFILE");
+    a.call(
+        "openat",
+        "ENOENT ENOTDIR ELOOP ENAMETOOLONG EACCES EBADF EEXIST EINVAL EISDIR EMFILE ENXIO EPERM ETXTBSY EOPNOTSUPP",
+        "path",
+        true,
+    )
+    .not("EROFS", "no read-only mount")
+    .not("EBUSY", "no exclusive device")
+    .not("EFBIG", "files are opened with O_LARGEFILE")
+    .not("ENFILE", "needs the whole system's limit")
+    .not("ENODEV", "no device without a driver is made")
+    .not("EWOULDBLOCK", "no leases")
+    .not("EOVERFLOW", "files are opened with O_LARGEFILE");
     walk(a, |p| sys!(openat, CWD, p, O_RDONLY, 0));
     a.ok("read", || {
         file(c"f", "x");
@@ -257,7 +262,9 @@ fn opens_by_structure(a: &mut Calls) {
 }
 
 fn looks(a: &mut Calls) {
-    a.call("newfstatat", "ENOENT ENOTDIR ELOOP ENAMETOOLONG EACCES EBADF EINVAL", "path statbuf", false).not("ENOMEM", "see --nth").not("EOVERFLOW", "64-bit");
+    a.call("newfstatat", "ENOENT ENOTDIR ELOOP ENAMETOOLONG EACCES EBADF EINVAL", "path statbuf", false)
+        .not("ENOMEM", "see --nth")
+        .not("EOVERFLOW", "64-bit");
     walk(a, |p| sys!(newfstatat, CWD, p, pages(1), 0));
     a.ok("file", || {
         file(c"f", "hello");
@@ -323,7 +330,10 @@ fn looks(a: &mut Calls) {
     .err("EINVAL-mask", || sys!(statx, CWD, c".", 0, 0x8000_0000u32, pages(1)))
     .bad("statxbuf", || sys!(statx, CWD, c".", 0, 0x7ff, BAD))
     .bad("statxbuf-edge", || sys!(statx, CWD, c".", 0, 0x7ff, edge(64)));
-    a.call("faccessat", WALK, "path", false).not("EROFS", "no read-only mount").not("EIO", "no failing device").not("ETXTBSY", "tested by openat");
+    a.call("faccessat", WALK, "path", false)
+        .not("EROFS", "no read-only mount")
+        .not("EIO", "no failing device")
+        .not("ETXTBSY", "tested by openat");
     walk(a, |p| sys!(faccessat, CWD, p, 0));
     a.ok("root", || {
         file(c"f", "");

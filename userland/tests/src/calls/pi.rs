@@ -5,7 +5,10 @@ use crate::case::Calls;
 use crate::help::*;
 use crate::sys;
 use crate::sys::Show;
-use libc::{FUTEX_CMP_REQUEUE_PI, FUTEX_LOCK_PI, FUTEX_LOCK_PI2, FUTEX_REQUEUE, FUTEX_TRYLOCK_PI, FUTEX_UNLOCK_PI, FUTEX_WAIT_REQUEUE_PI, FUTEX_WAKE};
+use libc::{
+    FUTEX_CMP_REQUEUE_PI, FUTEX_LOCK_PI, FUTEX_LOCK_PI2, FUTEX_REQUEUE, FUTEX_TRYLOCK_PI, FUTEX_UNLOCK_PI, FUTEX_WAIT_REQUEUE_PI,
+    FUTEX_WAKE,
+};
 
 fn lock(word: usize) -> isize {
     sys!(futex, word, FUTEX_LOCK_PI, 0, 0, 0, 0)
@@ -384,5 +387,7 @@ fn moving(a: &mut Calls) {
         sleep_ms(60);
         (requeue(x, y, 1, 0), wait(p).replace("exited 110", "ETIMEDOUT"))
     })
-    .bad("uaddr2-requeue-pi", || (requeue(shared_word(), BAD, 1, 0), sys!(futex, shared_word(), FUTEX_WAIT_REQUEUE_PI, 0, 0, BAD, 0).show()));
+    .bad("uaddr2-requeue-pi", || {
+        (requeue(shared_word(), BAD, 1, 0), sys!(futex, shared_word(), FUTEX_WAIT_REQUEUE_PI, 0, 0, BAD, 0).show())
+    });
 }

@@ -2,8 +2,8 @@
 use crate::case::Calls;
 use crate::help::*;
 use crate::sys;
-use std::ffi::{CStr, CString};
 use libc::{O_NONBLOCK, P_PIDFD, SIGTERM, SIGUSR1, WEXITED};
+use std::ffi::{CStr, CString};
 
 /// A number that no process has.
 const NOBODY: i32 = 0x3fff_fff0;
@@ -141,7 +141,9 @@ fn copies(a: &mut Calls) {
         end(pid);
         sys!(fcntl, copy, libc::F_GETFD, 0)
     })
-    .err("EBADF", || (sys!(pidfd_getfd, 99, 0, 0), sys!(pidfd_getfd, opened(c"f", ""), 0, 0), sys!(pidfd_getfd, opened_for(sys!(getpid) as i32), 99, 0)))
+    .err("EBADF", || {
+        (sys!(pidfd_getfd, 99, 0, 0), sys!(pidfd_getfd, opened(c"f", ""), 0, 0), sys!(pidfd_getfd, opened_for(sys!(getpid) as i32), 99, 0))
+    })
     .err("EINVAL", || sys!(pidfd_getfd, opened_for(sys!(getpid) as i32), 0, 1))
     .err("EMFILE", || {
         let fd = opened_for(sys!(getpid) as i32);

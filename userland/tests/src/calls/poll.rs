@@ -1,12 +1,9 @@
 //! Waiting for readiness.
+use super::fd::few_files;
 use crate::case::Calls;
 use crate::help::*;
 use crate::sys;
-use libc::{
-    O_DIRECTORY, O_PATH,
-    O_RDONLY, O_RDWR,
-};
-use super::fd::few_files;
+use libc::{O_DIRECTORY, O_PATH, O_RDONLY, O_RDWR};
 
 /// Adds the group.
 pub fn add(a: &mut Calls) {

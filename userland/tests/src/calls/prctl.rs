@@ -77,21 +77,33 @@ pub fn add(a: &mut Calls) {
         })
     })
     .ok("dumpable", || (sys!(prctl, libc::PR_GET_DUMPABLE), sys!(prctl, libc::PR_SET_DUMPABLE, 0), sys!(prctl, libc::PR_GET_DUMPABLE)))
-    .ok("keep-capabilities", || (sys!(prctl, libc::PR_GET_KEEPCAPS), sys!(prctl, libc::PR_SET_KEEPCAPS, 1), sys!(prctl, libc::PR_GET_KEEPCAPS)))
-    .ok("timer-slack", || (sys!(prctl, libc::PR_GET_TIMERSLACK), sys!(prctl, libc::PR_SET_TIMERSLACK, 1), sys!(prctl, libc::PR_GET_TIMERSLACK)))
+    .ok("keep-capabilities", || {
+        (sys!(prctl, libc::PR_GET_KEEPCAPS), sys!(prctl, libc::PR_SET_KEEPCAPS, 1), sys!(prctl, libc::PR_GET_KEEPCAPS))
+    })
+    .ok("timer-slack", || {
+        (sys!(prctl, libc::PR_GET_TIMERSLACK), sys!(prctl, libc::PR_SET_TIMERSLACK, 1), sys!(prctl, libc::PR_GET_TIMERSLACK))
+    })
     .ok("timer-slack-zero-is-default", || {
         sys!(prctl, libc::PR_SET_TIMERSLACK, 1);
         (sys!(prctl, libc::PR_SET_TIMERSLACK, 0), sys!(prctl, libc::PR_GET_TIMERSLACK))
     })
     .ok("no-new-privileges", || {
-        (sys!(prctl, libc::PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0), sys!(prctl, libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), sys!(prctl, libc::PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0))
+        (
+            sys!(prctl, libc::PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0),
+            sys!(prctl, libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0),
+            sys!(prctl, libc::PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0),
+        )
     })
     .ok("sub-reaper", || {
         let mut s = 9i32;
         (sys!(prctl, libc::PR_SET_CHILD_SUBREAPER, 1), sys!(prctl, libc::PR_GET_CHILD_SUBREAPER, &mut s), s)
     })
-    .ok("bounding-set", || (sys!(prctl, libc::PR_CAPBSET_READ, 0), sys!(prctl, libc::PR_CAPBSET_DROP, 0), sys!(prctl, libc::PR_CAPBSET_READ, 0)))
-    .ok("secure-bits", || (sys!(prctl, libc::PR_GET_SECUREBITS), sys!(prctl, libc::PR_SET_SECUREBITS, 1), sys!(prctl, libc::PR_GET_SECUREBITS)))
+    .ok("bounding-set", || {
+        (sys!(prctl, libc::PR_CAPBSET_READ, 0), sys!(prctl, libc::PR_CAPBSET_DROP, 0), sys!(prctl, libc::PR_CAPBSET_READ, 0))
+    })
+    .ok("secure-bits", || {
+        (sys!(prctl, libc::PR_GET_SECUREBITS), sys!(prctl, libc::PR_SET_SECUREBITS, 1), sys!(prctl, libc::PR_GET_SECUREBITS))
+    })
     .ok("tid-address", || {
         let (mut word, mut got) = (0i32, 0usize);
         sys!(set_tid_address, &mut word);
@@ -101,7 +113,11 @@ pub fn add(a: &mut Calls) {
     .ok("options-with-zeros", || {
         // Speculation (52, 53), performance events (31, 32), vector lengths (50, 51, 63, 64), keys (54, 60, 61) and core scheduling (62)
         // depend on the machine and its options.
-        (1..=66).filter(|o| ![31, 32, 50, 51, 52, 53, 54, 60, 61, 62, 63, 64].contains(o)).map(|o| format!("{o}:{}", sys!(prctl, o, 0, 0, 0, 0))).collect::<Vec<_>>().join(" ")
+        (1..=66)
+            .filter(|o| ![31, 32, 50, 51, 52, 53, 54, 60, 61, 62, 63, 64].contains(o))
+            .map(|o| format!("{o}:{}", sys!(prctl, o, 0, 0, 0, 0)))
+            .collect::<Vec<_>>()
+            .join(" ")
     })
     .ok("timer-slack-default-is-the-parent's", || {
         sys!(prctl, libc::PR_SET_TIMERSLACK, 70_000);
@@ -123,17 +139,39 @@ pub fn add(a: &mut Calls) {
         (get(), sys!(prctl, 33, 1, 1, 0, 0), get(), sys!(prctl, 33, 1, 0, 0, 0), get(), sys!(prctl, 33, 0, 0, 0, 0), get())
     })
     .ok("io-flusher", || (sys!(prctl, 57, 1, 0, 0, 0), sys!(prctl, 58, 0, 0, 0, 0), sys!(prctl, 57, 2, 0, 0, 0)))
-    .ok("huge-pages", || (sys!(prctl, 42, 0, 0, 0, 0), sys!(prctl, 41, 1, 0, 0, 0), sys!(prctl, 42, 0, 0, 0, 0), in_child(|| sys!(prctl, 42, 0, 0, 0, 0) as i32)))
+    .ok("huge-pages", || {
+        (
+            sys!(prctl, 42, 0, 0, 0, 0),
+            sys!(prctl, 41, 1, 0, 0, 0),
+            sys!(prctl, 42, 0, 0, 0, 0),
+            in_child(|| sys!(prctl, 42, 0, 0, 0, 0) as i32),
+        )
+    })
     .ok("tagged-addresses", || {
         let p = pipe();
         let tagged = (c"x".as_ptr() as usize) | 0x2a << 56;
-        (sys!(write, p.1, tagged, 1), sys!(prctl, 55, 1, 0, 0, 0), sys!(prctl, 56, 0, 0, 0, 0), sys!(write, p.1, tagged, 1), sys!(prctl, 55, 0, 0, 0, 0), sys!(write, p.1, tagged, 1))
+        (
+            sys!(write, p.1, tagged, 1),
+            sys!(prctl, 55, 1, 0, 0, 0),
+            sys!(prctl, 56, 0, 0, 0, 0),
+            sys!(write, p.1, tagged, 1),
+            sys!(prctl, 55, 0, 0, 0, 0),
+            sys!(write, p.1, tagged, 1),
+        )
     })
     .ok("ambient", || {
         let ambient = |what: usize, cap: usize| sys!(prctl, 47, what, cap, 0, 0);
         (ambient(1, 10), ambient(2, 10), ambient(3, 10), ambient(4, 0), ambient(4, 1), ambient(2, 99), ambient(9, 1))
     })
-    .ok("secure-bits-locked", || (sys!(prctl, libc::PR_SET_SECUREBITS, 0x2f), sys!(prctl, libc::PR_SET_SECUREBITS, 0x2e), sys!(prctl, libc::PR_SET_SECUREBITS, 0), sys!(prctl, libc::PR_SET_KEEPCAPS, 1), sys!(prctl, libc::PR_SET_SECUREBITS, 0x100)))
+    .ok("secure-bits-locked", || {
+        (
+            sys!(prctl, libc::PR_SET_SECUREBITS, 0x2f),
+            sys!(prctl, libc::PR_SET_SECUREBITS, 0x2e),
+            sys!(prctl, libc::PR_SET_SECUREBITS, 0),
+            sys!(prctl, libc::PR_SET_KEEPCAPS, 1),
+            sys!(prctl, libc::PR_SET_SECUREBITS, 0x100),
+        )
+    })
     .ok("no-root-at-exec", || {
         sys!(prctl, libc::PR_SET_SECUREBITS, 1);
         in_child(|| {
@@ -150,7 +188,9 @@ pub fn add(a: &mut Calls) {
     .err("EINVAL-signal", || sys!(prctl, libc::PR_SET_PDEATHSIG, 65))
     .err("EINVAL-dumpable", || sys!(prctl, libc::PR_SET_DUMPABLE, 2))
     .err("EINVAL-keep-capabilities", || sys!(prctl, libc::PR_SET_KEEPCAPS, 2))
-    .err("EINVAL-no-new-privileges", || (sys!(prctl, libc::PR_SET_NO_NEW_PRIVS, 0, 0, 0, 0), sys!(prctl, libc::PR_SET_NO_NEW_PRIVS, 1, 1, 0, 0)))
+    .err("EINVAL-no-new-privileges", || {
+        (sys!(prctl, libc::PR_SET_NO_NEW_PRIVS, 0, 0, 0, 0), sys!(prctl, libc::PR_SET_NO_NEW_PRIVS, 1, 1, 0, 0))
+    })
     .err("EINVAL-bounding-set", || sys!(prctl, libc::PR_CAPBSET_READ, 64))
     .err("EPERM-bounding-set", || as_user(|| sys!(prctl, libc::PR_CAPBSET_DROP, 0)))
     .err("EPERM-memory-borders", || as_user(|| sys!(prctl, libc::PR_SET_MM, 7, 0x40_0000, 0, 0)))

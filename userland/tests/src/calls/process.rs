@@ -47,7 +47,12 @@ fn exits(a: &mut Calls) {
     });
     a.ok("leader-first", || {
         let pid = leaderless();
-        let found = (sys!(kill, pid, 0), sys!(tgkill, pid, pid, libc::SIGTERM), sys!(getpriority, libc::PRIO_PROCESS, pid), sys!(sched_getscheduler, pid));
+        let found = (
+            sys!(kill, pid, 0),
+            sys!(tgkill, pid, pid, libc::SIGTERM),
+            sys!(getpriority, libc::PRIO_PROCESS, pid),
+            sys!(sched_getscheduler, pid),
+        );
         let shown = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         let state = shown.rsplit(") ").next().and_then(|rest| rest.chars().next()).unwrap_or('?');
         let waited = sys!(wait4, pid, 0, libc::WNOHANG, 0);
@@ -58,7 +63,14 @@ fn exits(a: &mut Calls) {
     .ok("number-of-a-zombie", || {
         let pid = child(|| 3);
         sleep_ms(20);
-        (sys!(kill, pid, 0), sys!(tgkill, pid, pid, 0), sys!(sched_getscheduler, pid), sys!(getpriority, libc::PRIO_PROCESS, pid), wait(pid), sys!(sched_getscheduler, pid))
+        (
+            sys!(kill, pid, 0),
+            sys!(tgkill, pid, pid, 0),
+            sys!(sched_getscheduler, pid),
+            sys!(getpriority, libc::PRIO_PROCESS, pid),
+            wait(pid),
+            sys!(sched_getscheduler, pid),
+        )
     })
     .ok("ended-leader-is-listed-as-a-thread", || {
         // For each entry of /proc/PID/task: whether it is the leader, its state, its name by `comm`.
@@ -66,7 +78,8 @@ fn exits(a: &mut Calls) {
             let Ok(dir) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return vec!["none".to_string()] };
             let mut tids: Vec<i32> = dir.flatten().filter_map(|e| e.file_name().to_str()?.parse().ok()).collect();
             tids.sort();
-            let read = |tid: i32, file: &str| std::fs::read_to_string(format!("/proc/{pid}/task/{tid}/{file}")).map_err(|e| e.raw_os_error());
+            let read =
+                |tid: i32, file: &str| std::fs::read_to_string(format!("/proc/{pid}/task/{tid}/{file}")).map_err(|e| e.raw_os_error());
             let state = |tid| read(tid, "stat").map(|s| s.rsplit(") ").next().and_then(|rest| rest.chars().next()));
             tids.iter().map(|tid| format!("{} {:?} {:?}", *tid == pid, state(*tid), read(*tid, "comm"))).collect()
         };
@@ -91,15 +104,13 @@ fn exits(a: &mut Calls) {
         statuses.join(" ")
     });
     a.call("exit_group", "", "", false);
-    a.ok("status", || in_child(|| 0xabcd))
-        .ok("negative", || in_child(|| -1))
-        .ok("ends-all-threads", || {
-            in_child(|| {
-                std::thread::spawn(|| sleep_ms(60_000));
-                sleep_ms(10);
-                6
-            })
-        });
+    a.ok("status", || in_child(|| 0xabcd)).ok("negative", || in_child(|| -1)).ok("ends-all-threads", || {
+        in_child(|| {
+            std::thread::spawn(|| sleep_ms(60_000));
+            sleep_ms(10);
+            6
+        })
+    });
 }
 
 fn identities(a: &mut Calls) {
@@ -161,10 +172,13 @@ fn identities(a: &mut Calls) {
     .err("ESRCH", || (sys!(setpgid, 0x3fff_fff0, 0), sys!(setpgid, 1, 0)))
     .err("EPERM-no-such-group", || sys!(setpgid, 0, 0x3fff_fff0))
     .err("EPERM-session-leader", || {
-        ("EPERM", in_child(|| {
-            sys!(setsid);
-            -sys!(setpgid, 0, 0) as i32
-        }))
+        (
+            "EPERM",
+            in_child(|| {
+                sys!(setsid);
+                -sys!(setpgid, 0, 0) as i32
+            }),
+        )
     })
     .err("EACCES-child-has-executed", || {
         let p = pipe_with(O_CLOEXEC);

@@ -177,6 +177,8 @@ pub fn add(a: &mut Calls) {
     })
     .bad("arg-rtc", || {
         let fd = rtc();
-        [RD_TIME, SET_TIME, ALM_READ, ALM_SET, WKALM_RD, WKALM_SET, IRQP_READ, PARAM_GET, PARAM_SET].map(|cmd| sys!(ioctl, fd, cmd, 8)).to_vec()
+        [RD_TIME, SET_TIME, ALM_READ, ALM_SET, WKALM_RD, WKALM_SET, IRQP_READ, PARAM_GET, PARAM_SET]
+            .map(|cmd| sys!(ioctl, fd, cmd, 8))
+            .to_vec()
     });
 }

@@ -49,7 +49,9 @@ pub fn no_sigpipe() {
 }
 
 fn reads(a: &mut Calls) {
-    a.call("read", "EBADF EISDIR EAGAIN", "buf", true).not("EINVAL", "every object here can be read").not("EIO", "no failing device, no background terminal read");
+    a.call("read", "EBADF EISDIR EAGAIN", "buf", true)
+        .not("EINVAL", "every object here can be read")
+        .not("EIO", "no failing device, no background terminal read");
     a.ok("file", || read_text(opened(c"f", "hello"), 64))
         .ok("file-short", || read_text(opened(c"f", "hello"), 3))
         .ok("end-of-file", || read_text(opened(c"f", ""), 9))

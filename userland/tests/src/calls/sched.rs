@@ -1,4 +1,5 @@
 //! Scheduling: policies, priorities, reservations, CPUs.
+mod places;
 mod rttime;
 
 use super::futex::shared_word;
@@ -12,7 +13,7 @@ use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 pub fn add(a: &mut Calls) {
     policies(a);
     attributes(a);
-    places(a);
+    places::add(a);
 }
 
 const NOBODY: i32 = 0x3fff_fff0;
@@ -30,43 +31,57 @@ fn policies(a: &mut Calls) {
     a.call("sched_yield", "", "", false);
     a.ok("once", || sys!(sched_yield));
     a.call("sched_setscheduler", "EINVAL EPERM ESRCH", "param", false);
-    a.ok("all", || [(SCHED_FIFO, 50), (SCHED_RR, 1), (SCHED_BATCH, 0), (SCHED_IDLE, 0), (SCHED_OTHER, 0)].into_iter().map(|(p, n)| sys!(sched_setscheduler, 0, p, &n)).collect::<Vec<_>>())
-        .ok("inherited", || {
-            sys!(sched_setscheduler, 0, SCHED_FIFO, &5);
-            in_child(|| sys!(sched_getscheduler, 0) as i32)
-        })
-        .ok("deadline-ends", || (small(), sys!(sched_setscheduler, 0, SCHED_OTHER, &0), sys!(sched_getscheduler, 0), get()))
-        .ok("reset-on-fork", || {
-            sys!(sched_setscheduler, 0, SCHED_FIFO | SCHED_RESET_ON_FORK, &5);
-            (sys!(sched_getscheduler, 0), in_child(|| sys!(sched_getscheduler, 0) as i32))
-        })
-        .ok("user-to-batch", || as_user(|| sys!(sched_setscheduler, 0, SCHED_BATCH, &0)))
-        .ok("user-within-limit", || {
-            sys!(prlimit64, 0, libc::RLIMIT_RTPRIO, &[10u64, 10], 0);
-            as_user(|| (sys!(sched_setscheduler, 0, SCHED_FIFO, &10), sys!(sched_setscheduler, 0, SCHED_FIFO, &11)))
-        })
-        .err("EINVAL-policy", || (sys!(sched_setscheduler, 0, 9, &0), sys!(sched_setscheduler, 0, -1, &0)))
-        .err("EINVAL-priority", || (sys!(sched_setscheduler, 0, SCHED_FIFO, &0), sys!(sched_setscheduler, 0, SCHED_FIFO, &100), sys!(sched_setscheduler, 0, SCHED_OTHER, &1)))
-        .err("EINVAL-deadline", || sys!(sched_setscheduler, 0, SCHED_DEADLINE, &0))
-        .err("EPERM-reset-stays", || {
-            sys!(sched_setscheduler, 0, SCHED_OTHER | SCHED_RESET_ON_FORK, &0);
-            as_user(|| (sys!(sched_setscheduler, 0, SCHED_BATCH, &0), sys!(sched_setscheduler, 0, SCHED_BATCH | SCHED_RESET_ON_FORK, &0)))
-        })
-        .err("EINVAL-pid", || sys!(sched_setscheduler, -1, SCHED_OTHER, &0))
-        .err("EINVAL-null", || sys!(sched_setscheduler, 0, SCHED_OTHER, 0))
-        .err("EPERM", || as_user(|| sys!(sched_setscheduler, 0, SCHED_FIFO, &1)))
-        .err("EPERM-other", || as_user(|| sys!(sched_setscheduler, 1, SCHED_OTHER, &0)))
-        .err("EPERM-user-leaves-idle", || {
-            sys!(sched_setscheduler, 0, SCHED_IDLE, &0);
-            sys!(setpriority, PRIO_PROCESS, 0, 5);
-            sys!(prlimit64, 0, libc::RLIMIT_NICE, &[0u64, 0], 0);
-            as_user(|| sys!(sched_setscheduler, 0, SCHED_OTHER, &0))
-        })
-        .err("ESRCH", || sys!(sched_setscheduler, NOBODY, SCHED_OTHER, &0))
-        .bad("param", || sys!(sched_setscheduler, 0, SCHED_OTHER, BAD));
+    a.ok("all", || {
+        [(SCHED_FIFO, 50), (SCHED_RR, 1), (SCHED_BATCH, 0), (SCHED_IDLE, 0), (SCHED_OTHER, 0)]
+            .into_iter()
+            .map(|(p, n)| sys!(sched_setscheduler, 0, p, &n))
+            .collect::<Vec<_>>()
+    })
+    .ok("inherited", || {
+        sys!(sched_setscheduler, 0, SCHED_FIFO, &5);
+        in_child(|| sys!(sched_getscheduler, 0) as i32)
+    })
+    .ok("deadline-ends", || (small(), sys!(sched_setscheduler, 0, SCHED_OTHER, &0), sys!(sched_getscheduler, 0), get()))
+    .ok("reset-on-fork", || {
+        sys!(sched_setscheduler, 0, SCHED_FIFO | SCHED_RESET_ON_FORK, &5);
+        (sys!(sched_getscheduler, 0), in_child(|| sys!(sched_getscheduler, 0) as i32))
+    })
+    .ok("user-to-batch", || as_user(|| sys!(sched_setscheduler, 0, SCHED_BATCH, &0)))
+    .ok("user-within-limit", || {
+        sys!(prlimit64, 0, libc::RLIMIT_RTPRIO, &[10u64, 10], 0);
+        as_user(|| (sys!(sched_setscheduler, 0, SCHED_FIFO, &10), sys!(sched_setscheduler, 0, SCHED_FIFO, &11)))
+    })
+    .err("EINVAL-policy", || (sys!(sched_setscheduler, 0, 9, &0), sys!(sched_setscheduler, 0, -1, &0)))
+    .err("EINVAL-priority", || {
+        (
+            sys!(sched_setscheduler, 0, SCHED_FIFO, &0),
+            sys!(sched_setscheduler, 0, SCHED_FIFO, &100),
+            sys!(sched_setscheduler, 0, SCHED_OTHER, &1),
+        )
+    })
+    .err("EINVAL-deadline", || sys!(sched_setscheduler, 0, SCHED_DEADLINE, &0))
+    .err("EPERM-reset-stays", || {
+        sys!(sched_setscheduler, 0, SCHED_OTHER | SCHED_RESET_ON_FORK, &0);
+        as_user(|| (sys!(sched_setscheduler, 0, SCHED_BATCH, &0), sys!(sched_setscheduler, 0, SCHED_BATCH | SCHED_RESET_ON_FORK, &0)))
+    })
+    .err("EINVAL-pid", || sys!(sched_setscheduler, -1, SCHED_OTHER, &0))
+    .err("EINVAL-null", || sys!(sched_setscheduler, 0, SCHED_OTHER, 0))
+    .err("EPERM", || as_user(|| sys!(sched_setscheduler, 0, SCHED_FIFO, &1)))
+    .err("EPERM-other", || as_user(|| sys!(sched_setscheduler, 1, SCHED_OTHER, &0)))
+    .err("EPERM-user-leaves-idle", || {
+        sys!(sched_setscheduler, 0, SCHED_IDLE, &0);
+        sys!(setpriority, PRIO_PROCESS, 0, 5);
+        sys!(prlimit64, 0, libc::RLIMIT_NICE, &[0u64, 0], 0);
+        as_user(|| sys!(sched_setscheduler, 0, SCHED_OTHER, &0))
+    })
+    .err("ESRCH", || sys!(sched_setscheduler, NOBODY, SCHED_OTHER, &0))
+    .bad("param", || sys!(sched_setscheduler, 0, SCHED_OTHER, BAD));
     rttime::rttime(a);
     a.call("sched_getscheduler", "EINVAL ESRCH", "", false).not("EPERM", "never on Linux");
-    a.ok("default", || sys!(sched_getscheduler, 0)).ok("deadline", || (small(), sys!(sched_getscheduler, 0))).err("EINVAL", || sys!(sched_getscheduler, -1)).err("ESRCH", || sys!(sched_getscheduler, NOBODY));
+    a.ok("default", || sys!(sched_getscheduler, 0))
+        .ok("deadline", || (small(), sys!(sched_getscheduler, 0)))
+        .err("EINVAL", || sys!(sched_getscheduler, -1))
+        .err("ESRCH", || sys!(sched_getscheduler, NOBODY));
     a.call("sched_setparam", "EINVAL EPERM ESRCH", "param", false);
     a.ok("real-time", || {
         sys!(sched_setscheduler, 0, SCHED_RR, &5);
@@ -165,7 +180,9 @@ fn attributes(a: &mut Calls) {
             x[0] = 0;
             sys!(sched_setattr, 0, &x, 0)
         })
-        .err("EINVAL", || (sys!(sched_setattr, 0, 0, 0), sys!(sched_setattr, -1, &attr(0, 0, 0), 0), sys!(sched_setattr, 0, &attr(0, 0, 0), 1)))
+        .err("EINVAL", || {
+            (sys!(sched_setattr, 0, 0, 0), sys!(sched_setattr, -1, &attr(0, 0, 0), 0), sys!(sched_setattr, 0, &attr(0, 0, 0), 1))
+        })
         .err("EINVAL-policy", || sys!(sched_setattr, 0, &attr(9, 0, 0), 0))
         .err("EINVAL-flags", || {
             let mut x = attr(SCHED_OTHER, 0, 0);
@@ -219,7 +236,14 @@ fn attributes(a: &mut Calls) {
         let mut x = [0u64; 16];
         (sys!(sched_getattr, 0, &mut x, 128, 0), x[0])
     })
-    .err("EINVAL", || (sys!(sched_getattr, 0, pages(1), 47, 0), sys!(sched_getattr, 0, pages(2), 4097, 0), sys!(sched_getattr, 0, pages(1), 56, 1), sys!(sched_getattr, 0, 0, 56, 0)))
+    .err("EINVAL", || {
+        (
+            sys!(sched_getattr, 0, pages(1), 47, 0),
+            sys!(sched_getattr, 0, pages(2), 4097, 0),
+            sys!(sched_getattr, 0, pages(1), 56, 1),
+            sys!(sched_getattr, 0, 0, 56, 0),
+        )
+    })
     .err("ESRCH", || sys!(sched_getattr, NOBODY, pages(1), 56, 0))
     .bad("attr", || sys!(sched_getattr, 0, BAD, 56, 0));
 }
@@ -251,36 +275,77 @@ fn deadlines(a: &mut Calls) {
             set(&deadline(RESET_ON_FORK, 20 * MS, 100 * MS, 100 * MS));
             in_child(|| (sys!(sched_getscheduler, 0) + 10 * sys!(getpriority, PRIO_PROCESS, 0)) as i32)
         })
-        .ok("keep-policy", || (set(&attr(SCHED_RR, 0, 3)), set(&{
-            let mut x = attr(SCHED_OTHER, 0, 9);
-            x[1] = KEEP_POLICY;
-            x
-        }), get()))
-        .ok("keep-params", || (set(&attr(SCHED_RR, 0, 3)), set(&{
-            let mut x = attr(SCHED_FIFO, 0, 9);
-            x[1] = KEEP_PARAMS;
-            x
-        }), get()))
-        .ok("keep-both-of-deadline", || (small(), set(&{
-            let mut x = attr(SCHED_OTHER, 0, 0);
-            x[1] = KEEP_PARAMS | KEEP_POLICY;
-            x
-        }), get()))
-        .ok("keep-policy-keeps-reset", || (set(&{
-            let mut x = attr(SCHED_OTHER, 0, 0);
-            x[1] = RESET_ON_FORK;
-            x
-        }), set(&{
-            let mut x = attr(SCHED_OTHER, 2, 0);
-            x[1] = KEEP_POLICY;
-            x
-        }), get()))
-        .ok("nice-is-clamped", || (set(&attr(SCHED_OTHER, 100, 0)), sys!(getpriority, PRIO_PROCESS, 0), set(&attr(SCHED_OTHER, -100, 0)), sys!(getpriority, PRIO_PROCESS, 0)))
+        .ok("keep-policy", || {
+            (
+                set(&attr(SCHED_RR, 0, 3)),
+                set(&{
+                    let mut x = attr(SCHED_OTHER, 0, 9);
+                    x[1] = KEEP_POLICY;
+                    x
+                }),
+                get(),
+            )
+        })
+        .ok("keep-params", || {
+            (
+                set(&attr(SCHED_RR, 0, 3)),
+                set(&{
+                    let mut x = attr(SCHED_FIFO, 0, 9);
+                    x[1] = KEEP_PARAMS;
+                    x
+                }),
+                get(),
+            )
+        })
+        .ok("keep-both-of-deadline", || {
+            (
+                small(),
+                set(&{
+                    let mut x = attr(SCHED_OTHER, 0, 0);
+                    x[1] = KEEP_PARAMS | KEEP_POLICY;
+                    x
+                }),
+                get(),
+            )
+        })
+        .ok("keep-policy-keeps-reset", || {
+            (
+                set(&{
+                    let mut x = attr(SCHED_OTHER, 0, 0);
+                    x[1] = RESET_ON_FORK;
+                    x
+                }),
+                set(&{
+                    let mut x = attr(SCHED_OTHER, 2, 0);
+                    x[1] = KEEP_POLICY;
+                    x
+                }),
+                get(),
+            )
+        })
+        .ok("nice-is-clamped", || {
+            (
+                set(&attr(SCHED_OTHER, 100, 0)),
+                sys!(getpriority, PRIO_PROCESS, 0),
+                set(&attr(SCHED_OTHER, -100, 0)),
+                sys!(getpriority, PRIO_PROCESS, 0),
+            )
+        })
         .err("EINVAL-deadline-params", || {
-            [(0, 0, 0), (1023, 100_000, 100_000), (1024, 99_999, 99_999), (1024, 0, 100_000), (2 * MS, MS, 3 * MS), (MS, 3 * MS, 2 * MS), (MS, 1 << 63, 0), (MS, MS, 1 << 63), (MS, (1 << 22) * 1000 + 1, 0)]
-                .into_iter()
-                .map(|(r, d, p)| set(&deadline(0, r, d, p)))
-                .collect::<Vec<_>>()
+            [
+                (0, 0, 0),
+                (1023, 100_000, 100_000),
+                (1024, 99_999, 99_999),
+                (1024, 0, 100_000),
+                (2 * MS, MS, 3 * MS),
+                (MS, 3 * MS, 2 * MS),
+                (MS, 1 << 63, 0),
+                (MS, MS, 1 << 63),
+                (MS, (1 << 22) * 1000 + 1, 0),
+            ]
+            .into_iter()
+            .map(|(r, d, p)| set(&deadline(0, r, d, p)))
+            .collect::<Vec<_>>()
         })
         .err("EINVAL-deadline-priority", || {
             let mut x = deadline(0, MS, 100 * MS, 0);
@@ -318,11 +383,13 @@ fn deadlines(a: &mut Calls) {
             // Each CPU can promise 95 %, and a task at most what a CPU has: one is too many of as many as there are, and one more.
             // What earlier cases have promised is given back before that.
             sleep_ms(300);
-            let child = |share: u64| child(move || {
-                let r = set(&deadline(0, share * MS, 1000 * MS, 0));
-                sleep_ms(400);
-                -r as i32
-            });
+            let child = |share: u64| {
+                child(move || {
+                    let r = set(&deadline(0, share * MS, 1000 * MS, 0));
+                    sleep_ms(400);
+                    -r as i32
+                })
+            };
             let pids: Vec<_> = (0..cpus()).map(|_| child(900)).collect();
             sleep_ms(100);
             let r = set(&deadline(0, 200 * MS, 1000 * MS, 0));
@@ -374,118 +441,4 @@ fn deadlines(a: &mut Calls) {
             (w, r, sys!(write, fd, c"950000".as_ptr(), 6))
         })
         .err("EAGAIN-fork", || (small(), sys!(clone, libc::SIGCHLD, 0, 0, 0, 0)));
-}
-
-/// One that was woken by a more urgent one, which goes on, runs as soon as it may use another CPU: it has, while that one still runs.
-fn runnable_moves() -> (isize, String) {
-    if cpus() < 2 {
-        return (0, "exited 1".to_string());
-    }
-    // SAFETY: a page of its own, which all three share.
-    let word = unsafe { AtomicU32::from_ptr(shared_word() as *mut u32) };
-    let (from, to) = pipe();
-    sys!(sched_setaffinity, 0, 8, &2u64);
-    let urgent = |priority: i32| {
-        sys!(sched_setaffinity, 0, 8, &1u64);
-        sys!(sched_setscheduler, 0, SCHED_FIFO, &priority);
-    };
-    let woken = child(|| {
-        urgent(10);
-        sys!(read, from, pages(1), 1);
-        (word.swap(2, SeqCst) == 1).into()
-    });
-    sleep_ms(60);
-    let waker = child(|| {
-        urgent(20);
-        sleep_ms(20);
-        sys!(write, to, c"w", 1);
-        word.store(1, SeqCst);
-        let end = now_ms() + 400;
-        while now_ms() < end && word.load(SeqCst) == 1 {}
-        word.fetch_add(2, SeqCst);
-        0
-    });
-    // Not asleep: a CPU that idles looks for work by itself.
-    while word.load(SeqCst) == 0 {}
-    let moved = sys!(sched_setaffinity, woken, 8, &2u64);
-    while word.load(SeqCst) == 1 {}
-    let ended = wait(woken);
-    wait(waker);
-    (moved, ended)
-}
-
-fn places(a: &mut Calls) {
-    a.call("sched_setaffinity", "EINVAL EPERM ESRCH EBUSY", "mask", false);
-    a.ok("first", || {
-        let mut m = 0u64;
-        (sys!(sched_setaffinity, 0, 8, &1u64), sys!(sched_getaffinity, 0, 8, &mut m), m)
-    })
-    .ok("not-there-is-ignored", || {
-        let mut m = 0u64;
-        (sys!(sched_setaffinity, 0, 8, &(1u64 | 1 << 40)), sys!(sched_getaffinity, 0, 8, &mut m), m)
-    })
-    .ok("short-mask", || sys!(sched_setaffinity, 0, 1, &1u8))
-    .ok("inherited", || {
-        sys!(sched_setaffinity, 0, 8, &1u64);
-        in_child(|| {
-            let mut m = 0u64;
-            sys!(sched_getaffinity, 0, 8, &mut m);
-            m as i32
-        })
-    })
-    .ok("runs-there", || {
-        let mut cpu = 9u32;
-        (sys!(sched_setaffinity, 0, 8, &1u64), sys!(getcpu, &mut cpu, 0, 0), cpu)
-    })
-    .ok("runnable-moves", runnable_moves)
-    .ok("deadline-all", || (small(), sys!(sched_setaffinity, 0, 8, &u64::MAX)))
-    .err("EBUSY-deadline", || (small(), sys!(sched_setaffinity, 0, 8, &1u64), sys!(sched_setaffinity, 0, 8, &0u64)))
-    .err("EINVAL", || (sys!(sched_setaffinity, 0, 8, &0u64), sys!(sched_setaffinity, 0, 8, &(1u64 << 40)), sys!(sched_setaffinity, 0, 0, &1u64)))
-    .err("EPERM", || as_user(|| sys!(sched_setaffinity, 1, 8, &1u64)))
-    .err("ESRCH", || sys!(sched_setaffinity, NOBODY, 8, &1u64))
-    .bad("mask", || sys!(sched_setaffinity, 0, 8, BAD));
-    a.call("sched_getaffinity", "EINVAL ESRCH", "mask", false);
-    a.ok("own", || {
-        let mut m = 0u64;
-        (sys!(sched_getaffinity, 0, 8, &mut m), m & 1)
-    })
-    .ok("of-init", || sys!(sched_getaffinity, 1, 8, pages(1)))
-    .err("EINVAL", || (sys!(sched_getaffinity, 0, 7, pages(1)), sys!(sched_getaffinity, 0, 12, pages(1)), sys!(sched_getaffinity, 0, 0, pages(1))))
-    .err("ESRCH", || sys!(sched_getaffinity, NOBODY, 8, pages(1)))
-    .bad("mask", || sys!(sched_getaffinity, 0, 8, BAD));
-    a.call("setpriority", "EINVAL EACCES EPERM ESRCH", "", false);
-    a.ok("process", || (sys!(setpriority, PRIO_PROCESS, 0, 5), sys!(getpriority, PRIO_PROCESS, 0)))
-        .ok("clamped", || (sys!(setpriority, PRIO_PROCESS, 0, 100), sys!(getpriority, PRIO_PROCESS, 0), sys!(setpriority, PRIO_PROCESS, 0, -100), sys!(getpriority, PRIO_PROCESS, 0)))
-        .ok("group", || {
-            in_child(|| {
-                sys!(setpgid, 0, 0);
-                sys!(setpriority, PRIO_PGRP, 0, 6);
-                sys!(getpriority, PRIO_PROCESS, 0) as i32
-            })
-        })
-        .ok("inherited", || {
-            sys!(setpriority, PRIO_PROCESS, 0, 5);
-            in_child(|| sys!(getpriority, PRIO_PROCESS, 0) as i32)
-        })
-        .ok("user-limit", || {
-            sys!(prlimit64, 0, libc::RLIMIT_NICE, &[25u64, 25], 0);
-            as_user(|| (sys!(setpriority, PRIO_PROCESS, 0, -5), sys!(setpriority, PRIO_PROCESS, 0, -6)))
-        })
-        .err("EINVAL", || sys!(setpriority, 3, 0, 0))
-        .err("EACCES", || as_user(|| sys!(setpriority, PRIO_PROCESS, 0, -1)))
-        .err("EPERM", || as_user(|| sys!(setpriority, PRIO_PROCESS, 1, 5)))
-        .err("ESRCH", || (sys!(setpriority, PRIO_PROCESS, NOBODY, 0), sys!(setpriority, PRIO_PGRP, NOBODY, 0), sys!(setpriority, PRIO_USER, 4242, 0)));
-    a.call("getpriority", "EINVAL ESRCH", "", false);
-    a.ok("default", || (sys!(getpriority, PRIO_PROCESS, 0), sys!(getpriority, PRIO_PGRP, 0)))
-        .err("EINVAL", || sys!(getpriority, 3, 0))
-        .err("ESRCH", || (sys!(getpriority, PRIO_PROCESS, NOBODY), sys!(getpriority, PRIO_USER, 4242)));
-    a.call("getcpu", "", "cpu node", false);
-    a.ok("both", || {
-        let (mut cpu, mut node) = (99u32, 99u32);
-        (sys!(getcpu, &mut cpu, &mut node, 0), cpu < 8, node)
-    })
-    .ok("neither", || sys!(getcpu, 0, 0, 0))
-    .ok("third-is-ignored", || sys!(getcpu, 0, 0, BAD))
-    .bad("cpu", || sys!(getcpu, BAD, 0, 0))
-    .bad("node", || sys!(getcpu, 0, BAD, 0));
 }

@@ -121,7 +121,8 @@ fn gets(a: &mut Calls) {
     })
     .err("EINVAL", || {
         let made = sys!(semget, KEY, 1, IPC_CREAT | 0o600);
-        let r = [(KEY, 2), (IPC_PRIVATE, -1), (IPC_PRIVATE, 0), (IPC_PRIVATE, 32001), (KEY, -1)].map(|(k, n)| sys!(semget, k, n, IPC_CREAT | 0o600));
+        let r = [(KEY, 2), (IPC_PRIVATE, -1), (IPC_PRIVATE, 0), (IPC_PRIVATE, 32001), (KEY, -1)]
+            .map(|(k, n)| sys!(semget, k, n, IPC_CREAT | 0o600));
         sys!(semctl, made, 0, IPC_RMID);
         r.to_vec()
     })
@@ -388,23 +389,43 @@ fn controls(a: &mut Calls) {
         wait(child(|| {
             as_user(|| {
                 let mut ds: Ds = [0; 22];
-                let results = (sys!(semctl, index, 0, SEM_STAT, &mut ds), sys!(semctl, index, 0, SEM_STAT_ANY, &mut ds), sys!(semctl, set.0, 0, IPC_STAT, &mut ds));
+                let results = (
+                    sys!(semctl, index, 0, SEM_STAT, &mut ds),
+                    sys!(semctl, index, 0, SEM_STAT_ANY, &mut ds),
+                    sys!(semctl, set.0, 0, IPC_STAT, &mut ds),
+                );
                 i32::from(results.0 == -13) + 2 * i32::from(results.1 == set.0 as isize) + 4 * i32::from(results.2 == -13)
             })
         }))
     })
     .err("EACCES", || {
         let set = Set::of(&[0]);
-        user_gets(|| [GETVAL, GETALL, GETPID, GETNCNT, SETALL].map(|c| sys!(semctl, set.0, 0, c, &[0u64; 2])).to_vec().show() + " " + &set.set(0, 0).show())
+        user_gets(|| {
+            [GETVAL, GETALL, GETPID, GETNCNT, SETALL].map(|c| sys!(semctl, set.0, 0, c, &[0u64; 2])).to_vec().show()
+                + " "
+                + &set.set(0, 0).show()
+        })
     })
     .err("EINVAL", || {
         let set = Set::of(&[0, 0]);
-        let numbers = [-1, 2].map(|n| (set.ask(n, GETVAL), set.set(n, 1))).to_vec().into_iter().map(|(a, b)| format!("{} {}", a.show(), b.show())).collect::<Vec<_>>();
+        let numbers = [-1, 2]
+            .map(|n| (set.ask(n, GETVAL), set.set(n, 1)))
+            .to_vec()
+            .into_iter()
+            .map(|(a, b)| format!("{} {}", a.show(), b.show()))
+            .collect::<Vec<_>>();
         let mut ds: Ds = [0; 22];
         sys!(semctl, set.0, 0, IPC_STAT, &mut ds);
         ds[1] = u32::MAX;
         let ids = [-1, 0x7fff_ffff, set.0 + (1 << 15)].map(|id| sys!(semctl, id, 0, GETVAL, 0)).to_vec();
-        (numbers, ids, set.ask(0, 99), set.ask(0, IPC_STAT | 0x100), sys!(semctl, set.0, 0, IPC_SET, &ds), sys!(semctl, 32000, 0, SEM_STAT, &mut ds))
+        (
+            numbers,
+            ids,
+            set.ask(0, 99),
+            set.ask(0, IPC_STAT | 0x100),
+            sys!(semctl, set.0, 0, IPC_SET, &ds),
+            sys!(semctl, 32000, 0, SEM_STAT, &mut ds),
+        )
     })
     .err("EPERM", || {
         let set = Set::of(&[0]);

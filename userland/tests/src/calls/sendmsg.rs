@@ -248,7 +248,9 @@ fn messages(a: &mut Calls) {
 
 fn many(a: &mut Calls) {
     let ours = |b: &mut [[u8; 4]; 3]| -> [libc::iovec; 3] { [0, 1, 2].map(|i| piece(b[i].as_mut_ptr() as usize, 4)) };
-    let headers = |v: &[libc::iovec; 3]| -> [libc::mmsghdr; 3] { [0, 1, 2].map(|i| libc::mmsghdr { msg_hdr: header(&v[i..=i], core::ptr::null(), 0), msg_len: 9 }) };
+    let headers = |v: &[libc::iovec; 3]| -> [libc::mmsghdr; 3] {
+        [0, 1, 2].map(|i| libc::mmsghdr { msg_hdr: header(&v[i..=i], core::ptr::null(), 0), msg_len: 9 })
+    };
     a.call("sendmmsg", "EBADF ENOTCONN ENOTSOCK", "mmsg", false);
     a.ok("three", move || {
         let (one, other) = pair(DGRAM);

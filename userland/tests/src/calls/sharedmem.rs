@@ -212,7 +212,14 @@ fn attaches(a: &mut Calls) {
     .err("EINVAL", || {
         let segment = Segment::of(1);
         let ids = (sys!(shmat, -1, 0, 0), sys!(shmat, 0x7fff_ffff, 0, 0));
-        (ids, sys!(shmat, segment.0, 5, 0), sys!(shmat, segment.0, 0, REMAP), sys!(shmat, segment.0, 5, RND | REMAP), sys!(shmat, segment.0, pages(1), 0), segment.attached())
+        (
+            ids,
+            sys!(shmat, segment.0, 5, 0),
+            sys!(shmat, segment.0, 0, REMAP),
+            sys!(shmat, segment.0, 5, RND | REMAP),
+            sys!(shmat, segment.0, pages(1), 0),
+            segment.attached(),
+        )
     })
     .bad("addr", || {
         let segment = Segment::of(1);
@@ -248,9 +255,7 @@ fn detaches(a: &mut Calls) {
 }
 
 fn controls(a: &mut Calls) {
-    a.call("shmctl", "EACCES EINVAL ENOMEM EPERM", "buf", false)
-        .not("EIDRM", "a race with a removal")
-        .not("EOVERFLOW", "not on 64 bits");
+    a.call("shmctl", "EACCES EINVAL ENOMEM EPERM", "buf", false).not("EIDRM", "a race with a removal").not("EOVERFLOW", "not on 64 bits");
     a.ok("stat-and-set", || {
         let segment = Segment(sys!(shmget, KEY, 5000, IPC_CREAT | 0o640) as i32);
         let old = segment.stat();
@@ -282,7 +287,11 @@ fn controls(a: &mut Calls) {
         let all = std::fs::read_to_string("/proc/sysvipc/shm").unwrap_or_default();
         let own = all.lines().find(|l| l.split_whitespace().nth(1) == Some(&segment.0.to_string())).unwrap_or_default();
         let pid = sys!(getpid).to_string();
-        let words = own.split_whitespace().enumerate().filter(|(i, _)| !matches!(i, 1 | 11 | 13)).map(|(_, w)| if w == pid { "me".to_string() } else { w.to_string() });
+        let words = own
+            .split_whitespace()
+            .enumerate()
+            .filter(|(i, _)| !matches!(i, 1 | 11 | 13))
+            .map(|(_, w)| if w == pid { "me".to_string() } else { w.to_string() });
         (all.lines().next().unwrap_or_default().replace(' ', "_"), words.collect::<Vec<_>>(), own.len())
     })
     .ok("lock", || {
@@ -298,7 +307,9 @@ fn controls(a: &mut Calls) {
     .err("EINVAL", || {
         let segment = Segment::of(1);
         let mut ds: Ds = [0; 14];
-        [(-1, IPC_STAT), (segment.0, -1), (segment.0, 99), (0x7fff_ffff, LOCK), (4095, SHM_STAT), (segment.0, IPC_STAT | 0x100)].map(|(id, c)| sys!(shmctl, id, c, &mut ds)).to_vec()
+        [(-1, IPC_STAT), (segment.0, -1), (segment.0, 99), (0x7fff_ffff, LOCK), (4095, SHM_STAT), (segment.0, IPC_STAT | 0x100)]
+            .map(|(id, c)| sys!(shmctl, id, c, &mut ds))
+            .to_vec()
     })
     .err("ENOMEM", || {
         sys!(prlimit64, 0, libc::RLIMIT_MEMLOCK, &[8192u64, 8192], 0);
@@ -315,6 +326,8 @@ fn controls(a: &mut Calls) {
     })
     .bad("buf", || {
         let segment = Segment::of(1);
-        [IPC_STAT, IPC_SET, 3, SHM_INFO].map(|c| [BAD, KERN, edge(7)].map(|p| sys!(shmctl, segment.0, c, p)).map(Show::show).join(" ")).to_vec()
+        [IPC_STAT, IPC_SET, 3, SHM_INFO]
+            .map(|c| [BAD, KERN, edge(7)].map(|p| sys!(shmctl, segment.0, c, p)).map(Show::show).join(" "))
+            .to_vec()
     });
 }

@@ -3,8 +3,8 @@ use crate::case::Calls;
 use crate::help::*;
 use crate::sys;
 use libc::{
-    SA_NODEFER, SA_RESETHAND, SA_SIGINFO, SIG_BLOCK, SIG_SETMASK, SIG_UNBLOCK, SIGCHLD, SIGCONT, SIGKILL, SIGRTMIN, SIGSEGV, SIGSTOP, SIGTERM, SIGUSR1,
-    SIGUSR2, c_int, c_void, siginfo_t,
+    SA_NODEFER, SA_RESETHAND, SA_SIGINFO, SIG_BLOCK, SIG_SETMASK, SIG_UNBLOCK, SIGCHLD, SIGCONT, SIGKILL, SIGRTMIN, SIGSEGV, SIGSTOP,
+    SIGTERM, SIGUSR1, SIGUSR2, c_int, c_void, siginfo_t,
 };
 use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 
@@ -146,14 +146,18 @@ fn actions(a: &mut Calls) {
         sys!(wait4, p, 0, 0, 0);
         (caught(), CODE.load(Ordering::Relaxed))
     })
-    .ok("fault-unmapped", || fault_code(SIGSEGV, 0x20_0000_0000, |at| {
+    .ok("fault-unmapped", || {
+        fault_code(SIGSEGV, 0x20_0000_0000, |at| {
             peek(at);
-        }))
+        })
+    })
     .ok("fault-protected", || fault_code(SIGSEGV, read_only(), |at| fill(at, 1, 1)))
     .ok("fault-null", || fault_code(SIGSEGV, 0x10, |at| fill(at, 1, 1)))
-    .ok("fault-kernel-address", || fault_code(SIGSEGV, KERN, |at| {
+    .ok("fault-kernel-address", || {
+        fault_code(SIGSEGV, KERN, |at| {
             peek(at);
-        }))
+        })
+    })
     .ok("fault-beyond-file", || {
         let fd = opened(c"f", "x");
         let at = sys!(mmap, 0, 2 * PAGE, 3, libc::MAP_SHARED, fd, 0) as usize;

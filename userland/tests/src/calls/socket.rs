@@ -4,8 +4,8 @@ use crate::case::Calls;
 use crate::help::*;
 use crate::sys;
 use libc::{
-    AF_UNIX, O_PATH, SO_ACCEPTCONN, SO_DOMAIN, SO_ERROR, SO_KEEPALIVE, SO_LINGER, SO_PASSCRED, SO_PEERCRED, SO_PRIORITY,
-    SO_PROTOCOL, SO_RCVBUF, SO_RCVLOWAT, SO_RCVTIMEO, SO_REUSEADDR, SO_SNDBUF, SO_SNDTIMEO, SO_TYPE, SOCK_CLOEXEC, SOCK_NONBLOCK, SOL_SOCKET,
+    AF_UNIX, O_PATH, SO_ACCEPTCONN, SO_DOMAIN, SO_ERROR, SO_KEEPALIVE, SO_LINGER, SO_PASSCRED, SO_PEERCRED, SO_PRIORITY, SO_PROTOCOL,
+    SO_RCVBUF, SO_RCVLOWAT, SO_RCVTIMEO, SO_REUSEADDR, SO_SNDBUF, SO_SNDTIMEO, SO_TYPE, SOCK_CLOEXEC, SOCK_NONBLOCK, SOL_SOCKET,
 };
 
 /// Adds the group.
@@ -74,7 +74,9 @@ fn set(s: i32, which: i32, value: i32) -> isize {
 
 fn makes(a: &mut Calls) {
     a.call("socket", "EAFNOSUPPORT EINVAL EMFILE EPROTONOSUPPORT ESOCKTNOSUPPORT", "", false)
-        .not("EACCES", "no family here asks for a right").not("ENOBUFS", "see --nth").not("ENFILE", "would disturb other tests");
+        .not("EACCES", "no family here asks for a right")
+        .not("ENOBUFS", "see --nth")
+        .not("ENFILE", "would disturb other tests");
     a.ok("types", || (socket(STREAM), socket(DGRAM), socket(SEQ)))
         .ok("raw-is-datagram", || option(socket(libc::SOCK_RAW), SO_TYPE))
         .ok("flags", || {
@@ -88,7 +90,13 @@ fn makes(a: &mut Calls) {
         })
         .ok("is-no-file", || {
             let s = socket(STREAM);
-            (sys!(lseek, s, 0, 0), sys!(pread64, s, pages(1), 1, 0), sys!(fsync, s), sys!(ftruncate, s, 0), sys!(getdents64, s, pages(1), PAGE))
+            (
+                sys!(lseek, s, 0, 0),
+                sys!(pread64, s, pages(1), 1, 0),
+                sys!(fsync, s),
+                sys!(ftruncate, s, 0),
+                sys!(getdents64, s, pages(1), PAGE),
+            )
         })
         .err("EAFNOSUPPORT-large", || sys!(socket, 46, STREAM, 0))
         .err("EAFNOSUPPORT-negative", || sys!(socket, -1, STREAM, 0))
@@ -102,7 +110,8 @@ fn makes(a: &mut Calls) {
         .err("EPROTONOSUPPORT", || sys!(socket, AF_UNIX, STREAM, 7))
         .err("ESOCKTNOSUPPORT-type", || sys!(socket, AF_UNIX, 4, 0));
     a.call("socketpair", "EAFNOSUPPORT EMFILE EPROTONOSUPPORT EINVAL ESOCKTNOSUPPORT", "usockvec", false)
-        .not("EOPNOTSUPP", "no family without pairs in both").not("ENFILE", "would disturb other tests");
+        .not("EOPNOTSUPP", "no family without pairs in both")
+        .not("ENFILE", "would disturb other tests");
     a.ok("both-ways", || {
         let (one, other) = pair(STREAM);
         let mut b = [0u8; 8];
@@ -124,7 +133,9 @@ fn makes(a: &mut Calls) {
 
 fn names(a: &mut Calls) {
     a.call("bind", "EACCES EADDRINUSE EBADF EINVAL ENOTSOCK ELOOP ENOENT ENOTDIR", "umyaddr", false)
-        .not("EADDRNOTAVAIL", "a local family has no interfaces").not("EROFS", "no read-only file system").not("ENOMEM", "see --nth");
+        .not("EADDRNOTAVAIL", "a local family has no interfaces")
+        .not("EROFS", "no read-only file system")
+        .not("ENOMEM", "see --nth");
     a.ok("path", || (own_name(bound(STREAM, b"sock")), stat_text(c"sock")))
         .ok("umask", || {
             sys!(umask, 0o77);
@@ -224,7 +235,8 @@ fn names(a: &mut Calls) {
     })
     .bad("usockaddr_len", || sys!(getsockname, socket(STREAM), pages(1), BAD))
     .bad("usockaddr_len-null", || sys!(getsockname, socket(STREAM), pages(1), 0));
-    a.call("getpeername", "EBADF EINVAL ENOTCONN ENOTSOCK", "usockaddr usockaddr_len", false).not("ENOBUFS", "nothing is allocated on Linux");
+    a.call("getpeername", "EBADF EINVAL ENOTCONN ENOTSOCK", "usockaddr usockaddr_len", false)
+        .not("ENOBUFS", "nothing is allocated on Linux");
     a.ok("pair", || {
         let (mut address, mut len) = ([0u8; 16], 16u32);
         (sys!(getpeername, pair(STREAM).0, &mut address, &mut len), len, text(&address[..2]))
@@ -254,10 +266,13 @@ fn options(a: &mut Calls) {
     a.call("getsockopt", "EBADF EINVAL ENOPROTOOPT ENOTSOCK EOPNOTSUPP", "optval optlen", false);
     a.ok("numbers", || {
         let s = socket(SEQ);
-        [SO_TYPE, SO_DOMAIN, SO_PROTOCOL, SO_ERROR, SO_ACCEPTCONN, SO_PASSCRED, SO_SNDBUF, SO_RCVBUF, SO_RCVLOWAT, SO_REUSEADDR, SO_KEEPALIVE, SO_PRIORITY, SO_LINGER]
-            .map(|o| option(s, o).1)
-            .map(|v| v.to_string())
-            .join(" ")
+        [
+            SO_TYPE, SO_DOMAIN, SO_PROTOCOL, SO_ERROR, SO_ACCEPTCONN, SO_PASSCRED, SO_SNDBUF, SO_RCVBUF, SO_RCVLOWAT, SO_REUSEADDR,
+            SO_KEEPALIVE, SO_PRIORITY, SO_LINGER,
+        ]
+        .map(|o| option(s, o).1)
+        .map(|v| v.to_string())
+        .join(" ")
     })
     .ok("short-room", || {
         let (mut value, mut len) = (-1i32, 2u32);
@@ -292,7 +307,14 @@ fn options(a: &mut Calls) {
     a.call("setsockopt", "EBADF EDOM EINVAL ENOPROTOOPT ENOTSOCK EOPNOTSUPP EPERM", "optval", false);
     a.ok("switches", || {
         let s = socket(STREAM);
-        (set(s, SO_KEEPALIVE, 5), option(s, SO_KEEPALIVE).1, set(s, SO_KEEPALIVE, 0), option(s, SO_KEEPALIVE).1, set(s, SO_PASSCRED, 1), option(s, SO_PASSCRED).1)
+        (
+            set(s, SO_KEEPALIVE, 5),
+            option(s, SO_KEEPALIVE).1,
+            set(s, SO_KEEPALIVE, 0),
+            option(s, SO_KEEPALIVE).1,
+            set(s, SO_PASSCRED, 1),
+            option(s, SO_PASSCRED).1,
+        )
     })
     .ok("buffers-double", || {
         let s = socket(STREAM);
@@ -300,7 +322,14 @@ fn options(a: &mut Calls) {
     })
     .ok("buffers-bounds", || {
         let s = socket(STREAM);
-        (set(s, SO_SNDBUF, 1), option(s, SO_SNDBUF).1, set(s, SO_SNDBUF, 1 << 30), option(s, SO_SNDBUF).1, set(s, SO_RCVBUF, 1), option(s, SO_RCVBUF).1)
+        (
+            set(s, SO_SNDBUF, 1),
+            option(s, SO_SNDBUF).1,
+            set(s, SO_SNDBUF, 1 << 30),
+            option(s, SO_SNDBUF).1,
+            set(s, SO_RCVBUF, 1),
+            option(s, SO_RCVBUF).1,
+        )
     })
     .ok("timeout-receive", || {
         let (one, _) = pair(STREAM);
@@ -318,7 +347,13 @@ fn options(a: &mut Calls) {
     .ok("timeout-shown", || {
         let s = socket(STREAM);
         let (tv, mut out, mut len) = (libc::timeval { tv_sec: 3, tv_usec: 500_000 }, [0i64; 2], 16u32);
-        (sys!(setsockopt, s, SOL_SOCKET, SO_SNDTIMEO, &tv, 16), sys!(getsockopt, s, SOL_SOCKET, SO_SNDTIMEO, &mut out, &mut len), out[0], out[1], len)
+        (
+            sys!(setsockopt, s, SOL_SOCKET, SO_SNDTIMEO, &tv, 16),
+            sys!(getsockopt, s, SOL_SOCKET, SO_SNDTIMEO, &mut out, &mut len),
+            out[0],
+            out[1],
+            len,
+        )
     })
     .ok("low-water", || {
         let s = socket(STREAM);
@@ -327,7 +362,12 @@ fn options(a: &mut Calls) {
     .ok("linger", || {
         let s = socket(STREAM);
         let (mut out, mut len) = ([0i32; 2], 8u32);
-        (sys!(setsockopt, s, SOL_SOCKET, SO_LINGER, &[1i32, 5], 8), sys!(getsockopt, s, SOL_SOCKET, SO_LINGER, &mut out, &mut len), out[0], out[1])
+        (
+            sys!(setsockopt, s, SOL_SOCKET, SO_LINGER, &[1i32, 5], 8),
+            sys!(getsockopt, s, SOL_SOCKET, SO_LINGER, &mut out, &mut len),
+            out[0],
+            out[1],
+        )
     })
     .err("EBADF", || set(99, SO_KEEPALIVE, 1))
     .err("EDOM", || sys!(setsockopt, socket(STREAM), SOL_SOCKET, SO_RCVTIMEO, &[0i64, 1_000_000], 16))

@@ -191,7 +191,10 @@ fn system(a: &mut Calls) {
         (sys!(sysinfo, &mut s), s.totalram > s.freeram, s.freeram > 0, s.procs > 0, s.mem_unit, s.totalswap)
     })
     .bad("info", || sys!(sysinfo, BAD));
-    a.call("getrandom", "EINVAL", "buf", false).not("EAGAIN", "the pool is ready").not("EINTR", "needs a request that takes long").not("ENOSYS", "present here");
+    a.call("getrandom", "EINVAL", "buf", false)
+        .not("EAGAIN", "the pool is ready")
+        .not("EINTR", "needs a request that takes long")
+        .not("ENOSYS", "present here");
     a.ok("bytes", || {
         let mut b = [0u8; 64];
         (sys!(getrandom, &mut b, 64, 0), b.iter().any(|x| *x != b[0]))
@@ -233,11 +236,19 @@ fn system(a: &mut Calls) {
         .ok("read-all", || sys!(syslog, 3, pages(2), 2 * PAGE) > 0)
         .ok("zero-length", || sys!(syslog, 3, pages(1), 0))
         .ok("console-level", || (sys!(syslog, 8, 0, 4), sys!(syslog, 6, 0, 0), sys!(syslog, 7, 0, 0)))
-        .err("EINVAL", || (sys!(syslog, 99, 0, 0), sys!(syslog, 3, 0, 10), sys!(syslog, 3, pages(1), -1), sys!(syslog, 8, 0, 0), sys!(syslog, 8, 0, 9)))
+        .err("EINVAL", || {
+            (sys!(syslog, 99, 0, 0), sys!(syslog, 3, 0, 10), sys!(syslog, 3, pages(1), -1), sys!(syslog, 8, 0, 0), sys!(syslog, 8, 0, 9))
+        })
         .err("EPERM", || as_user(|| (sys!(syslog, 6, 0, 0), sys!(syslog, 5, 0, 0))))
         .bad("buf", || sys!(syslog, 3, BAD, 8192));
     a.call("reboot", "EINVAL EPERM", "", false).not("EFAULT", "LINUX_REBOOT_CMD_RESTART2 restarts the machine when its pointer is good");
-    a.ok("ctrl-alt-del", || (sys!(reboot, 0xfee1_deadu32, 672_274_793, 0, 0), sys!(reboot, 0xfee1_deadu32, 672_274_793, 0x89ab_cdefu32, 0), sys!(reboot, 0xfee1_deadu32, 672_274_793, 0, 0)))
-        .err("EINVAL", || (sys!(reboot, 1, 2, 0, 0), sys!(reboot, 0xfee1_deadu32, 1, 0, 0), sys!(reboot, 0xfee1_deadu32, 672_274_793, 99, 0)))
-        .err("EPERM", || as_user(|| (sys!(reboot, 0xfee1_deadu32, 672_274_793, 0, 0), sys!(reboot, 1, 2, 0, 0))));
+    a.ok("ctrl-alt-del", || {
+        (
+            sys!(reboot, 0xfee1_deadu32, 672_274_793, 0, 0),
+            sys!(reboot, 0xfee1_deadu32, 672_274_793, 0x89ab_cdefu32, 0),
+            sys!(reboot, 0xfee1_deadu32, 672_274_793, 0, 0),
+        )
+    })
+    .err("EINVAL", || (sys!(reboot, 1, 2, 0, 0), sys!(reboot, 0xfee1_deadu32, 1, 0, 0), sys!(reboot, 0xfee1_deadu32, 672_274_793, 99, 0)))
+    .err("EPERM", || as_user(|| (sys!(reboot, 0xfee1_deadu32, 672_274_793, 0, 0), sys!(reboot, 1, 2, 0, 0))));
 }

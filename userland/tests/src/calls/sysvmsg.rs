@@ -186,7 +186,14 @@ fn sends(a: &mut Calls) {
         let queue = Queue::new();
         let big = pages(4);
         fill(big, 9000, 1);
-        (queue.send(0, "x"), queue.send(-1, "x"), send(-1, 1, "x", 0), send(0x7fff_ffff, 1, "x", 0), sys!(msgsnd, queue.0, big, 8193, 0), sys!(msgsnd, queue.0, big, -1, 0))
+        (
+            queue.send(0, "x"),
+            queue.send(-1, "x"),
+            send(-1, 1, "x", 0),
+            send(0x7fff_ffff, 1, "x", 0),
+            sys!(msgsnd, queue.0, big, 8193, 0),
+            sys!(msgsnd, queue.0, big, -1, 0),
+        )
     })
     .bad("msgp", || {
         let queue = Queue::new();
@@ -311,9 +318,7 @@ fn receives(a: &mut Calls) {
 }
 
 fn controls(a: &mut Calls) {
-    a.call("msgctl", "EACCES EINVAL EPERM", "buf", false)
-        .not("EFAULT", "see the pointers")
-        .not("EIDRM", "a race with a removal");
+    a.call("msgctl", "EACCES EINVAL EPERM", "buf", false).not("EFAULT", "see the pointers").not("EIDRM", "a race with a removal");
     a.ok("stat-and-set", || {
         let id = sys!(msgget, KEY, IPC_CREAT | 0o7640) as i32;
         let queue = Queue(id);
@@ -348,7 +353,9 @@ fn controls(a: &mut Calls) {
     .err("EINVAL", || {
         let queue = Queue::new();
         let mut ds: Ds = [0; 15];
-        [(-1, IPC_STAT), (queue.0, -1), (queue.0, 99), (0x7fff_ffff, IPC_STAT), (32000, MSG_STAT), (queue.0, IPC_STAT | 0x100)].map(|(id, c)| sys!(msgctl, id, c, &mut ds)).to_vec()
+        [(-1, IPC_STAT), (queue.0, -1), (queue.0, 99), (0x7fff_ffff, IPC_STAT), (32000, MSG_STAT), (queue.0, IPC_STAT | 0x100)]
+            .map(|(id, c)| sys!(msgctl, id, c, &mut ds))
+            .to_vec()
     })
     .err("EPERM", || {
         let queue = Queue::new();

@@ -3,8 +3,8 @@ use crate::case::Calls;
 use crate::help::*;
 use crate::sys;
 use libc::{
-    CLOCK_BOOTTIME, CLOCK_MONOTONIC, CLOCK_MONOTONIC_COARSE, CLOCK_MONOTONIC_RAW, CLOCK_PROCESS_CPUTIME_ID, CLOCK_REALTIME, CLOCK_REALTIME_COARSE, CLOCK_TAI,
-    CLOCK_THREAD_CPUTIME_ID, SIGALRM, TIMER_ABSTIME, timespec,
+    CLOCK_BOOTTIME, CLOCK_MONOTONIC, CLOCK_MONOTONIC_COARSE, CLOCK_MONOTONIC_RAW, CLOCK_PROCESS_CPUTIME_ID, CLOCK_REALTIME,
+    CLOCK_REALTIME_COARSE, CLOCK_TAI, CLOCK_THREAD_CPUTIME_ID, SIGALRM, TIMER_ABSTIME, timespec,
 };
 
 /// Adds the group.
@@ -17,8 +17,8 @@ pub fn add(a: &mut Calls) {
 
 fn clocks(a: &mut Calls) {
     let all = [
-        CLOCK_REALTIME, CLOCK_MONOTONIC, CLOCK_PROCESS_CPUTIME_ID, CLOCK_THREAD_CPUTIME_ID, CLOCK_MONOTONIC_RAW, CLOCK_REALTIME_COARSE, CLOCK_MONOTONIC_COARSE, CLOCK_BOOTTIME, 8,
-        9, 10, CLOCK_TAI, 12, -1, -6,
+        CLOCK_REALTIME, CLOCK_MONOTONIC, CLOCK_PROCESS_CPUTIME_ID, CLOCK_THREAD_CPUTIME_ID, CLOCK_MONOTONIC_RAW, CLOCK_REALTIME_COARSE,
+        CLOCK_MONOTONIC_COARSE, CLOCK_BOOTTIME, 8, 9, 10, CLOCK_TAI, 12, -1, -6,
     ];
     a.call("clock_gettime", "EINVAL", "tp", false).not("ENODEV", "no dynamic clocks").not("EPERM", "never");
     a.ok("which", move || all.into_iter().map(|id| sys!(clock_gettime, id, pages(1))).collect::<Vec<_>>())
@@ -59,7 +59,13 @@ fn clocks(a: &mut Calls) {
         sys!(clock_gettime, CLOCK_REALTIME, &mut t);
         sys!(clock_settime, CLOCK_REALTIME, &t)
     })
-    .err("EINVAL", || (sys!(clock_settime, CLOCK_MONOTONIC, &ms(0)), sys!(clock_settime, 99, &ms(0)), sys!(clock_settime, CLOCK_REALTIME, &timespec { tv_sec: 1, tv_nsec: -1 })))
+    .err("EINVAL", || {
+        (
+            sys!(clock_settime, CLOCK_MONOTONIC, &ms(0)),
+            sys!(clock_settime, 99, &ms(0)),
+            sys!(clock_settime, CLOCK_REALTIME, &timespec { tv_sec: 1, tv_nsec: -1 }),
+        )
+    })
     .err("EINVAL-before-monotonic", || sys!(clock_settime, CLOCK_REALTIME, &timespec { tv_sec: -1, tv_nsec: 0 }))
     .err("EPERM", || as_user(|| sys!(clock_settime, CLOCK_REALTIME, &timespec { tv_sec: 2_000_000_000, tv_nsec: 0 })))
     .bad("tp", || sys!(clock_settime, CLOCK_REALTIME, BAD));
@@ -107,7 +113,9 @@ fn sleeps(a: &mut Calls) {
         let mut t = timespec { tv_sec: 77, tv_nsec: 7 };
         (sys!(nanosleep, &ms(1), &mut t), t.tv_sec)
     })
-    .err("EINVAL", || (sys!(nanosleep, &timespec { tv_sec: 0, tv_nsec: 1_000_000_000 }, 0), sys!(nanosleep, &timespec { tv_sec: -1, tv_nsec: 0 }, 0)))
+    .err("EINVAL", || {
+        (sys!(nanosleep, &timespec { tv_sec: 0, tv_nsec: 1_000_000_000 }, 0), sys!(nanosleep, &timespec { tv_sec: -1, tv_nsec: 0 }, 0))
+    })
     .bad("rqtp", || (sys!(nanosleep, BAD, 0), sys!(nanosleep, 0, 0)))
     .bad("rmtp", || interrupted(|| sys!(nanosleep, &ms(5000), BAD)))
     .intr("remaining", || {
@@ -125,11 +133,18 @@ fn sleeps(a: &mut Calls) {
         (sys!(clock_nanosleep, CLOCK_MONOTONIC, TIMER_ABSTIME, &ms(start + 41), 0), now_ms() - start >= 40)
     })
     .ok("absolute-past", || sys!(clock_nanosleep, CLOCK_MONOTONIC, TIMER_ABSTIME, &ms(1), 0))
-    .ok("clocks", || [CLOCK_REALTIME, CLOCK_BOOTTIME, CLOCK_TAI, CLOCK_PROCESS_CPUTIME_ID].into_iter().map(|id| sys!(clock_nanosleep, id, TIMER_ABSTIME, &ms(0), 0)).collect::<Vec<_>>())
+    .ok("clocks", || {
+        [CLOCK_REALTIME, CLOCK_BOOTTIME, CLOCK_TAI, CLOCK_PROCESS_CPUTIME_ID]
+            .into_iter()
+            .map(|id| sys!(clock_nanosleep, id, TIMER_ABSTIME, &ms(0), 0))
+            .collect::<Vec<_>>()
+    })
     .err("EINVAL-clock", || sys!(clock_nanosleep, 99, 0, &ms(1), 0))
     .err("EINVAL-time", || sys!(clock_nanosleep, CLOCK_MONOTONIC, 0, &timespec { tv_sec: 0, tv_nsec: -1 }, 0))
     .err("EOPNOTSUPP-thread-clock", || sys!(clock_nanosleep, CLOCK_THREAD_CPUTIME_ID, 0, &ms(1), 0))
-    .err("EOPNOTSUPP", || (sys!(clock_nanosleep, CLOCK_MONOTONIC_RAW, 0, &ms(1), 0), sys!(clock_nanosleep, CLOCK_MONOTONIC_COARSE, 0, &ms(1), 0)))
+    .err("EOPNOTSUPP", || {
+        (sys!(clock_nanosleep, CLOCK_MONOTONIC_RAW, 0, &ms(1), 0), sys!(clock_nanosleep, CLOCK_MONOTONIC_COARSE, 0, &ms(1), 0))
+    })
     .bad("rqtp", || sys!(clock_nanosleep, CLOCK_MONOTONIC, 0, BAD, 0))
     .bad("rmtp", || interrupted(|| sys!(clock_nanosleep, CLOCK_MONOTONIC, 0, &ms(5000), BAD)))
     .intr("relative", || {
@@ -142,7 +157,11 @@ fn sleeps(a: &mut Calls) {
     })
     .intr("absolute-not-restarted", || {
         let start = now_ms();
-        (restarted(|| (), || sys!(clock_nanosleep, CLOCK_MONOTONIC, TIMER_ABSTIME, &ms(start + 150), 0)), caught() > 0, now_ms() - start >= 149)
+        (
+            restarted(|| (), || sys!(clock_nanosleep, CLOCK_MONOTONIC, TIMER_ABSTIME, &ms(start + 150), 0)),
+            caught() > 0,
+            now_ms() - start >= 149,
+        )
     });
     super::end_of_time::add(a);
 }
@@ -206,7 +225,9 @@ fn intervals(a: &mut Calls) {
             })
             .collect::<Vec<_>>()
     })
-    .err("EINVAL", || (sys!(setitimer, 3, &timer(0, 0), 0), sys!(setitimer, 0, &[0i64, 0, 0, 1_000_000], 0), sys!(setitimer, 0, &[0i64, 0, -1, 0], 0)))
+    .err("EINVAL", || {
+        (sys!(setitimer, 3, &timer(0, 0), 0), sys!(setitimer, 0, &[0i64, 0, 0, 1_000_000], 0), sys!(setitimer, 0, &[0i64, 0, -1, 0], 0))
+    })
     .bad("new_value", || sys!(setitimer, 0, BAD, 0))
     .bad("old_value", || sys!(setitimer, 0, &timer(0, 0), BAD));
 }
@@ -221,9 +242,17 @@ fn create(clock: i32) -> isize {
 
 fn timers(a: &mut Calls) {
     let time = |value: i64, interval: i64| [ms(interval), ms(value)];
-    a.call("timer_create", "EINVAL EOPNOTSUPP", "sevp timerid", false).not("ENOMEM", "see --nth").not("EPERM", "CAP_WAKE_ALARM").not("EAGAIN", "see --nth");
+    a.call("timer_create", "EINVAL EOPNOTSUPP", "sevp timerid", false)
+        .not("ENOMEM", "see --nth")
+        .not("EPERM", "CAP_WAKE_ALARM")
+        .not("EAGAIN", "see --nth");
     a.ok("first", || create(CLOCK_MONOTONIC))
-        .ok("clocks", || [CLOCK_REALTIME, CLOCK_MONOTONIC, CLOCK_BOOTTIME, CLOCK_TAI, CLOCK_PROCESS_CPUTIME_ID, CLOCK_THREAD_CPUTIME_ID].into_iter().map(|c| create(c) >= 0).collect::<Vec<_>>())
+        .ok("clocks", || {
+            [CLOCK_REALTIME, CLOCK_MONOTONIC, CLOCK_BOOTTIME, CLOCK_TAI, CLOCK_PROCESS_CPUTIME_ID, CLOCK_THREAD_CPUTIME_ID]
+                .into_iter()
+                .map(|c| create(c) >= 0)
+                .collect::<Vec<_>>()
+        })
         .ok("default-event", || {
             handle(SIGALRM, 0);
             let mut id = -1i32;

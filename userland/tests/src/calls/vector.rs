@@ -1,9 +1,9 @@
 //! Reading and writing vectors, seeking, copying between descriptors.
+use super::rw::{limited, no_sigpipe, read_text, vec};
 use crate::case::Calls;
 use crate::help::*;
 use crate::sys;
 use libc::{O_APPEND, O_CREAT, O_NONBLOCK, O_PATH, O_RDONLY, O_WRONLY};
-use super::rw::{limited, no_sigpipe, read_text, vec};
 
 /// Adds the group.
 pub fn add(a: &mut Calls) {

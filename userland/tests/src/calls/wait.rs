@@ -273,9 +273,10 @@ fn limits(a: &mut Calls) {
     .err("EINVAL", || sys!(getrusage, 5, pages(1)))
     .bad("usage", || sys!(getrusage, 0, BAD));
     a.call("times", "", "buf", false);
-    a.ok("null", || sys!(times, 0) != 0).ok("children", || {
-        let mut t = [9i64; 4];
-        (sys!(times, &mut t) != 0, t[2], t[3])
-    })
-    .bad("buf", || sys!(times, BAD));
+    a.ok("null", || sys!(times, 0) != 0)
+        .ok("children", || {
+            let mut t = [9i64; 4];
+            (sys!(times, &mut t) != 0, t[2], t[3])
+        })
+        .bad("buf", || sys!(times, BAD));
 }

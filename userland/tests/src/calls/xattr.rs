@@ -101,14 +101,31 @@ fn sets(a: &mut Calls) {
         .ok("replaces-value", || {
             let fd = with_attribute();
             let mut b = [0u8; 9];
-            (sys!(fsetxattr, fd, NAME, c"", 0, 0), sys!(fgetxattr, fd, NAME, &mut b, 9), sys!(fsetxattr, fd, NAME, c"longer", 6, 0), sys!(fgetxattr, fd, NAME, &mut b, 9), ctext(&b))
+            (
+                sys!(fsetxattr, fd, NAME, c"", 0, 0),
+                sys!(fgetxattr, fd, NAME, &mut b, 9),
+                sys!(fsetxattr, fd, NAME, c"longer", 6, 0),
+                sys!(fgetxattr, fd, NAME, &mut b, 9),
+                ctext(&b),
+            )
         })
-        .err("EINVAL-prefix-only", || (sys!(fsetxattr, opened(c"f", ""), c"trusted.", c"v", 1, 0), sys!(fsetxattr, opened(c"f", ""), c"security.", c"v", 1, 0)))
-        .err("EOPNOTSUPP-pipe-and-proc", || (sys!(fsetxattr, pipe().0, NAME, c"v", 1, 0), sys!(setxattr, c"/proc/version", NAME, c"v", 1, 0)))
+        .err("EINVAL-prefix-only", || {
+            (sys!(fsetxattr, opened(c"f", ""), c"trusted.", c"v", 1, 0), sys!(fsetxattr, opened(c"f", ""), c"security.", c"v", 1, 0))
+        })
+        .err("EOPNOTSUPP-pipe-and-proc", || {
+            (sys!(fsetxattr, pipe().0, NAME, c"v", 1, 0), sys!(setxattr, c"/proc/version", NAME, c"v", 1, 0))
+        })
         .err("EEXIST", || sys!(fsetxattr, with_attribute(), NAME, c"v", 1, XATTR_CREATE))
         .err("ENODATA", || sys!(fsetxattr, opened(c"f", ""), NAME, c"v", 1, XATTR_REPLACE))
-        .err("ERANGE-name", || (sys!(fsetxattr, opened(c"f", ""), c"", c"v", 1, 0), sys!(fsetxattr, opened(c"f", ""), &*c(&format!("trusted.{}", "n".repeat(248))), c"v", 1, 0)))
-        .err("EOPNOTSUPP-name-space", || (sys!(fsetxattr, opened(c"f", ""), c"nonsense.x", c"v", 1, 0), sys!(fsetxattr, opened(c"f", ""), c"user.x", c"v", 1, 0)))
+        .err("ERANGE-name", || {
+            (
+                sys!(fsetxattr, opened(c"f", ""), c"", c"v", 1, 0),
+                sys!(fsetxattr, opened(c"f", ""), &*c(&format!("trusted.{}", "n".repeat(248))), c"v", 1, 0),
+            )
+        })
+        .err("EOPNOTSUPP-name-space", || {
+            (sys!(fsetxattr, opened(c"f", ""), c"nonsense.x", c"v", 1, 0), sys!(fsetxattr, opened(c"f", ""), c"user.x", c"v", 1, 0))
+        })
         .err("EINVAL-flags", || sys!(fsetxattr, opened(c"f", ""), NAME, c"v", 1, 9))
         .err("E2BIG", || sys!(fsetxattr, opened(c"f", ""), NAME, pages(20), 65537, 0))
         .err("EPERM", || {

@@ -257,7 +257,11 @@ impl SchedClass for Grouped<'_> {
     unsafe fn leave(&mut self, e: NonNull<Entity>, current: bool, for_good: bool) {
         // SAFETY: passed on.
         unsafe {
-            if current { self.dequeue_current(e) } else { self.dequeue_task(e) };
+            if current {
+                self.dequeue_current(e)
+            } else {
+                self.dequeue_task(e)
+            };
             if for_good {
                 self.disown(e);
             }

@@ -3,13 +3,13 @@
 //! An entity of a group is on its parent's queue as long as the group's queue has somebody and is not held back; it is current there
 //! when one of its tasks is.
 
-use super::throttle::throttle;
 use super::GroupCpu;
+use super::throttle::throttle;
+use crate::class::Enqueue;
 use crate::class::entity::{Entity, Place};
 use crate::class::fair::FairRq;
 use crate::class::params::Policy;
 use crate::class::weight::{calc_delta, inverse_of};
-use crate::class::Enqueue;
 use crate::time::Nanos;
 use core::ptr::NonNull;
 
@@ -247,9 +247,7 @@ impl Grouped<'_> {
                 (w, w_level) = lift(w, w_level, 1);
             }
             let q = queue_of(root, w_level);
-            let wins = by_policy
-                || idle(c) && !idle(w)
-                || idle(c) == idle(w) && (*q).preempt_entity(c.as_ref(), w.as_ref()) == 1;
+            let wins = by_policy || idle(c) && !idle(w) || idle(c) == idle(w) && (*q).preempt_entity(c.as_ref(), w.as_ref()) == 1;
             if !wins {
                 return false;
             }

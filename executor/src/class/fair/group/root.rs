@@ -1,9 +1,9 @@
 //! What the CPU's queue does about groups besides serving their tasks.
 
+use super::TaskGroup;
 use super::levels::{Level, leaf, queue_of, slice};
 use super::shares::reweigh;
 use super::throttle::{self, next_fill};
-use super::TaskGroup;
 use crate::class::entity::Entity;
 use crate::class::fair::FairRq;
 use crate::time::Nanos;

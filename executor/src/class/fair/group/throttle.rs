@@ -2,7 +2,6 @@
 
 use super::GroupCpu;
 use super::bandwidth::{KEEP, SLICE};
-use core::sync::atomic::Ordering::Relaxed;
 use super::levels::{place_entity, queue_of, take_entity};
 use super::shares::reweigh;
 use crate::class::Enqueue;
@@ -11,6 +10,7 @@ use crate::class::fair::FairRq;
 use crate::cpu::CpuMask;
 use crate::time::Nanos;
 use core::ptr::NonNull;
+use core::sync::atomic::Ordering::Relaxed;
 
 impl GroupCpu {
     /// Whether it has no run time left, after an attempt to get some.

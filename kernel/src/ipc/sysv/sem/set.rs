@@ -2,10 +2,10 @@
 
 use super::undo::Undo;
 use super::{SEMAEM, SEMVMX};
-use crate::ipc::sysv::total::Part;
 use crate::ipc::hand::Hand;
 use crate::ipc::sysv::perm::Perm;
 use crate::ipc::sysv::seconds;
+use crate::ipc::sysv::total::Part;
 use crate::task::thread::Thread;
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use vigil_abi::Errno;
@@ -189,8 +189,7 @@ impl Set {
     pub(super) fn new(thread: &Thread, key: i32, nsems: usize, flags: u32, used: Part) -> Result<Set, Errno> {
         let mut sems = KVec::new();
         sems.try_resize(nsems, Sem::default())?;
-        let state =
-            State { sems, waiters: [KVec::new(), KVec::new()], undos: KVec::new(), otime: 0, ctime: seconds(), removed: false };
+        let state = State { sems, waiters: [KVec::new(), KVec::new()], undos: KVec::new(), otime: 0, ctime: seconds(), removed: false };
         Ok(Set { perm: Perm::new(thread, key, flags)?, nsems, state: SpinLock::new(lock_class!("sem_array"), state), _used: used })
     }
 

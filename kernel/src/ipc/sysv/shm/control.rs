@@ -14,14 +14,8 @@ use vigil_mem::PAGE_SHIFT;
 /// IPC_INFO, and the highest index.
 pub fn info() -> (Shminfo, usize) {
     let most = SEGMENTS.limit.load(Relaxed) as u64;
-    let info = Shminfo {
-        shmmax: SHMMAX.load(Relaxed),
-        shmmin: 1,
-        shmmni: most,
-        shmseg: most,
-        shmall: SHMALL.load(Relaxed),
-        ..Shminfo::default()
-    };
+    let info =
+        Shminfo { shmmax: SHMMAX.load(Relaxed), shmmin: 1, shmmni: most, shmseg: most, shmall: SHMALL.load(Relaxed), ..Shminfo::default() };
     (info, SEGMENTS.count().1)
 }
 

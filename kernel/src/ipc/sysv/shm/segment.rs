@@ -1,10 +1,10 @@
 //! A segment of shared memory and its attachments.
 
 use super::SEGMENTS;
-use crate::ipc::sysv::total::Part;
 use crate::ipc::account::Account;
 use crate::ipc::sysv::perm::Perm;
 use crate::ipc::sysv::seconds;
+use crate::ipc::sysv::total::Part;
 use crate::mm::{self, Overcommit};
 use crate::task::thread::Thread;
 use vigil_abi::Errno;

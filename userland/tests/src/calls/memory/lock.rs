@@ -54,13 +54,19 @@ pub(super) fn locks(a: &mut Calls) {
     a.ok("query", || sys!(membarrier, 0, 0, 0) & 0x7f)
         .ok("global", || sys!(membarrier, 1, 0, 0))
         .ok("global-expedited", || (sys!(membarrier, 2, 0, 0), sys!(membarrier, 4, 0, 0), sys!(membarrier, 2, 0, 0)))
-        .ok("sync-core-after-registration", || (sys!(membarrier, 32, 0, 0), sys!(membarrier, 64, 0, 0), sys!(membarrier, 32, 0, 0), sys!(membarrier, 8, 0, 0)))
+        .ok("sync-core-after-registration", || {
+            (sys!(membarrier, 32, 0, 0), sys!(membarrier, 64, 0, 0), sys!(membarrier, 32, 0, 0), sys!(membarrier, 8, 0, 0))
+        })
         .ok("registration-inherited", || {
             sys!(membarrier, 16, 0, 0);
             in_child(|| sys!(membarrier, 8, 0, 0) as i32)
         })
         .ok("global-by-softirqs", || {
-            let count = || std::fs::read_to_string("/proc/softirqs").map_or(0, |t| t.lines().filter(|l| l.contains("RCU:")).flat_map(str::split_whitespace).filter_map(|w| w.parse::<u64>().ok()).sum());
+            let count = || {
+                std::fs::read_to_string("/proc/softirqs").map_or(0, |t| {
+                    t.lines().filter(|l| l.contains("RCU:")).flat_map(str::split_whitespace).filter_map(|w| w.parse::<u64>().ok()).sum()
+                })
+            };
             let before = count();
             (0..100).any(|_| sys!(membarrier, 1, 0, 0) == 0 && count() > before)
         })

@@ -9,7 +9,11 @@ fn event(kind: i32, signal: i32, value: usize) -> [usize; 8] {
 fn signal_of(mask_of: &[i32]) -> String {
     let mut info = [0i32; 32];
     let r = sys!(rt_sigtimedwait, &mask(mask_of), &mut info, &ms(200), 8);
-    if r < 0 { crate::sys::Show::show(r) } else { format!("{r} code {} me {} uid {} value {}", info[2], info[4] == sys!(getpid) as i32, info[5], info[6]) }
+    if r < 0 {
+        crate::sys::Show::show(r)
+    } else {
+        format!("{r} code {} me {} uid {} value {}", info[2], info[4] == sys!(getpid) as i32, info[5], info[6])
+    }
 }
 
 pub(super) fn notifies(a: &mut Calls) {
@@ -70,7 +74,9 @@ pub(super) fn notifies(a: &mut Calls) {
         let pid = child(|| sys!(mq_notify, fd, &event(0, SIGUSR1, 0)) as i32);
         (wait(pid), line(fd), sys!(mq_notify, fd, &event(0, SIGUSR1, 0)))
     })
-    .err("EBADF", || (sys!(mq_notify, 99, &event(0, SIGUSR1, 0)), sys!(mq_notify, pipe().0, 0), sys!(mq_notify, 99, &event(2, 98, pages(1)))))
+    .err("EBADF", || {
+        (sys!(mq_notify, 99, &event(0, SIGUSR1, 0)), sys!(mq_notify, pipe().0, 0), sys!(mq_notify, 99, &event(2, 98, pages(1))))
+    })
     .err("EBUSY", || {
         let fd = queue(0);
         sys!(mq_notify, fd, &event(0, SIGUSR1, 0));
@@ -80,7 +86,12 @@ pub(super) fn notifies(a: &mut Calls) {
     })
     .err("EINVAL", || {
         let fd = queue(0);
-        (sys!(mq_notify, fd, &event(0, 65, 0)), sys!(mq_notify, fd, &event(3, 1, 0)), sys!(mq_notify, fd, &event(4, 1, 0)), sys!(mq_notify, 99, &event(0, -1, 0)))
+        (
+            sys!(mq_notify, fd, &event(0, 65, 0)),
+            sys!(mq_notify, fd, &event(3, 1, 0)),
+            sys!(mq_notify, fd, &event(4, 1, 0)),
+            sys!(mq_notify, 99, &event(0, -1, 0)),
+        )
     })
     .err("ENOTSOCK", || sys!(mq_notify, queue(0), &event(2, pipe().0, pages(1))))
     .bad("event", || ([BAD, KERN, edge(63)].map(|p| sys!(mq_notify, 99, p)).to_vec(), sys!(mq_notify, queue(0), &event(2, 0, BAD))));

@@ -22,10 +22,12 @@ pub(super) fn rttime(a: &mut Calls) {
         // The limit has grown by a second.
         (r, (90..300).contains(&first), sys!(prlimit64, 0, libc::RLIMIT_RTTIME, 0, &mut now), now[0], (900..1900).contains(&spin_until(2)))
     })
-    .ok("rttime-hard", || in_child(|| {
-        limited(50_000, 200_000);
-        spin_until(9) as i32
-    }))
+    .ok("rttime-hard", || {
+        in_child(|| {
+            limited(50_000, 200_000);
+            spin_until(9) as i32
+        })
+    })
     .ok("rttime-sleeps-end-it", || {
         limited(150_000, u64::MAX);
         for _ in 0..10 {
