@@ -2,7 +2,7 @@
 use crate::{Ability, Case, Input, Output};
 
 /// Reads four events, without their times.
-const READ_EVENTS: &str = "(exec </dev/input/event0; echo listening; for i in 1 2 3 4; do dd bs=24 count=1 2>/dev/null; done) | hexdump -v -e '24/1 \"%02x\" \"\\n\"' | cut -c33-";
+const READ_EVENTS: &str = "(exec </dev/input/event0; echo listening >&2; for i in 1 2 3 4; do dd bs=24 count=1 2>/dev/null; done) | hexdump -v -e '24/1 \"%02x\" \"\\n\"' | cut -c33-";
 /// A press and a release of KEY_POWER, each a report.
 const PRESSED: &str = "0100740001000000\r\n0000000000000000\r\n0100740000000000\r\n0000000000000000\r\n";
 
@@ -16,7 +16,8 @@ gpioset -l -m time -u 1000 gpiochip0 4=0; gpioset -D open-drain gpiochip0 5=0; g
 const SAID: &str = include_str!("gpio/tools.out");
 
 /// Edges of the button's pin, seen by a program, because no driver has the pin.
-const WATCH: &str = "gpiomon -n 2 -F 'edge %e of %o' gpiochip0 3; echo status $?";
+const WATCH: &str = "(gpiomon -n 2 -F 'edge %e of %o' gpiochip0 3; echo status $?) &";
+const WATCHED: &str = "until gpioinfo | grep -q gpiomon; do :; done; sleep 0.2; echo ready; wait";
 
 const ON_PI: &str = r#"gpiodetect; gpioinfo | grep -c unused; gpiofind GPIO23
 gpioset -m signal gpiochip0 23=1 24=0 & until gpioinfo | grep -q gpioset; do :; done; gpioinfo | grep gpioset; kill $!; wait
@@ -41,16 +42,19 @@ pub fn cases() -> Vec<Case> {
             vec![
                 ("cat /proc/bus/input/devices", "B: KEY=10000000000000 0\r\n"),
                 ("poll() { cat /proc/interrupts | grep -c 'GPIO Key Poweroff'; }; poll", "1\r\n"),
-                (READ_EVENTS, ""),
+                (READ_EVENTS, "listening\r\n"),
                 (press, PRESSED),
                 ("exit", ""),
             ],
         ),
         // Without its driver the button's pin is for programs.
-        Case::session("gpio/edges", vec![(WATCH, ""), (press, "edge 1 of 3\r\nedge 0 of 3\r\nstatus 0\r\n"), ("exit", "")])
-            .on(&["coreutils", "gpiod"])
-            .needs(Ability::Dynamic)
-            .options(&["--append", "module_blacklist=gpio_keys"]),
+        Case::session(
+            "gpio/edges",
+            vec![(WATCH, ""), (WATCHED, "ready\r\n"), (press, "edge 1 of 3\r\nedge 0 of 3\r\nstatus 0\r\n"), ("exit", "")],
+        )
+        .on(&["coreutils", "gpiod", "grep"])
+        .needs(Ability::Dynamic)
+        .options(&["--append", "module_blacklist=gpio_keys"]),
         // A Raspberry Pi's pins: names from the tree; what an output is set to is what the pin has.
         Case::program("gpio/raspi3b", vec!["sh", "-c", ON_PI], 0)
             .on(&["coreutils", "gpiod", "grep"])
