@@ -43,7 +43,9 @@ pub fn interrupt(now_at_entry: Nanos) -> bool {
 /// The rest of [`interrupt`] from the first function on: a call of its own, so that to wake a sleeper takes few registers.
 #[inline(never)]
 fn call_due(base: &Base, now_at_entry: Nanos) -> bool {
-    expire_calls(base, now_at_entry);
+    if expire_calls(base, now_at_entry) == Left::Sleepers {
+        return set_next(base, now_at_entry, 0);
+    }
     // Functions take time. Where the next timer is far there is nothing to look for, and no storm to hold back.
     let far = base.first.load(Ordering::Relaxed) > now_at_entry.wrapping_add(HANG_DELAY);
     let (t, not_before) = if far { (now_at_entry, 0) } else { expire_more(base, now_at_entry) };
@@ -91,10 +93,9 @@ fn expire_more(base: &Base, mut t: Nanos) -> (Nanos, Nanos) {
             break;
         }
         RETRIES[base.cpu].fetch_add(1, Relaxed);
-        if wake_due(base, t) {
-            break;
+        if expire_calls(base, t) == Left::Sleepers {
+            return (t, 0);
         }
-        expire_calls(base, t);
     }
     // Timers come due as fast as they run: leave the CPU to others for a moment. The clock anew: what has just run was started anew
     // at a time after `t`.
@@ -106,27 +107,27 @@ fn expire_more(base: &Base, mut t: Nanos) -> (Nanos, Nanos) {
     (t, if hang { t.saturating_add(HANG_DELAY) } else { 0 })
 }
 
-/// Fires what may fire at `t` up to the first function; whether there was none.
+/// Wakes [`TURN`] of those that may fire at `t`, up to the first function; whether it met none.
 #[inline(always)]
 fn wake_due(base: &Base, t: Nanos) -> bool {
     let mut tree = base.tree.lock_masked();
-    let Some(entry) = tree.may_fire(t) else { return false };
+    let Some(entry) = tree.may_fire(t) else { return true };
     // SAFETY: queued entries are alive, and we hold the lock.
     let woke = unsafe { wake_sleeper(base, &mut tree, entry) };
     // Usually it was the only one.
     if woke && tree.may_fire(t).is_none() {
-        return false;
+        return true;
     }
     drop(tree);
-    expire_rest(base, t, if woke { TURN - 1 } else { 1 })
+    wake_rest(base, t, if woke { TURN - 1 } else { 1 })
 }
 
-/// [`expire`] of up to `most` sleepers, and of functions from the first on that is met.
+/// The rest of [`wake_due`]: up to `most` sleepers.
 #[inline(never)]
-fn expire_rest(base: &Base, t: Nanos, most: u32) -> bool {
+fn wake_rest(base: &Base, t: Nanos, most: u32) -> bool {
     let mut tree = base.tree.lock_masked();
     for _ in 0..most {
-        let Some(entry) = tree.may_fire(t) else { return false };
+        let Some(entry) = tree.may_fire(t) else { return true };
         // SAFETY: as above.
         if !unsafe { wake_sleeper(base, &mut tree, entry) } {
             return false;
@@ -135,14 +136,28 @@ fn expire_rest(base: &Base, t: Nanos, most: u32) -> bool {
     true
 }
 
-/// Fires what may fire at `t`.
+/// What [`expire_calls`] leaves.
+#[derive(PartialEq, Eq)]
+enum Left {
+    /// Nothing that may fire.
+    Nothing,
+    /// Sleepers, perhaps: it has woken [`TURN`].
+    Sleepers,
+}
+
+/// Fires what may fire at `t`: all functions up to the last of [`TURN`] sleepers.
 #[inline(always)]
-fn expire_calls(base: &Base, t: Nanos) {
+fn expire_calls(base: &Base, t: Nanos) -> Left {
     let mut tree = base.tree.lock_masked();
+    let mut woken = 0;
     while let Some(entry) = tree.may_fire(t) {
         // SAFETY: queued entries are alive, and we hold the lock. After it is let go the entry may be gone.
         unsafe {
             if wake_sleeper(base, &mut tree, entry) {
+                woken += 1;
+                if woken == TURN {
+                    return Left::Sleepers;
+                }
                 continue;
             }
             let Action::Call(f) = (*entry).inner.with(|p| &(*p).action) else { continue };
@@ -158,6 +173,7 @@ fn expire_calls(base: &Base, t: Nanos) {
             tree.running = ptr::null();
         }
     }
+    Left::Nothing
 }
 
 /// Fires `entry` if a sleeper waits for it; whether one does.

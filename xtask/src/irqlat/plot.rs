@@ -167,7 +167,7 @@ fn bars(canvas: &mut dyn Canvas, axes: &Axes, base: f64, outcome: &Outcome, stag
     for (from, count) in outcome.stages.get(stage).into_iter().flatten() {
         let left = axes.x(*from);
         // A bucket is a thirty-second of its power of two wide, or one nanosecond.
-        let width = (axes.x(from + (from / 32).max(1)) - left).clamp(1.5, 9.0);
+        let width = (axes.x(from + (from / 256).max(1)) - left).clamp(1.5, 9.0);
         let height = axes.height(*count);
         canvas.rect(left, base - height, width, height, colour);
     }
