@@ -92,7 +92,7 @@ mod tests {
     use super::Histogram;
 
     #[test]
-    fn a_bucket_has_what_is_within_three_percent() {
+    fn a_bucket_has_what_is_within_four_thousandths() {
         for value in (0..2000).chain([4095, 4096, 1 << 40, u64::MAX]) {
             let low = Histogram::lowest(Histogram::index(value));
             assert!(low <= value && value - low <= value / super::STEPS, "{value} is in the bucket of {low}");
