@@ -4,7 +4,8 @@ use crate::arch;
 use crate::context::PreemptGuard;
 #[cfg(not(loom))]
 use crate::executor::{CpuExec, EXEC};
-use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use crate::trace::{Pin, STAGES};
+use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 /// The most CPUs that one image drives.
 pub const MAX_CPUS: usize = 8;
@@ -69,6 +70,8 @@ pub struct CpuLocal {
     pub acked_at: AtomicU64,
     /// When it last began a poll; likewise.
     pub polled_at: AtomicU64,
+    /// The pins that it toggles while `trace::KEY_PINS` is on; null: none.
+    pub pins: AtomicPtr<[Pin; STAGES]>,
 }
 
 impl CpuLocal {
@@ -84,6 +87,7 @@ impl CpuLocal {
             vector_at: AtomicU64::new(0),
             acked_at: AtomicU64::new(0),
             polled_at: AtomicU64::new(0),
+            pins: AtomicPtr::new(core::ptr::null_mut()),
             #[cfg(feature = "stamps")]
             vector_stamp: AtomicU64::new(0),
             #[cfg(feature = "stamps")]

@@ -21,6 +21,7 @@
 //! | [`apart`] | polls in frames of their own |
 //! | [`nospec`] | user-chosen indices, clamped against speculation |
 //! | [`arch`] | about ten primitives of the CPU, with a host twin |
+//! | `coarse` | timers that may be late: a wheel, in the TIMER softirq |
 //! | [`context`] | the context block at the top of each stack: preempt count, need-resched, current task |
 //! | `balance` | which CPU runs what: placing, idle and periodic balancing, real-time push |
 //! | [`cpu`] | CPU numbers and per-CPU variables |
@@ -47,6 +48,8 @@ pub mod arch;
 #[cfg(not(loom))]
 pub mod balance;
 pub mod class;
+#[cfg(not(loom))]
+pub mod coarse;
 pub mod context;
 pub mod cpu;
 #[cfg(not(loom))]
@@ -61,6 +64,8 @@ pub mod platform;
 pub mod preempt;
 #[cfg(loom)]
 pub use executor as preempt;
+#[cfg(not(loom))]
+mod ring;
 #[cfg(not(target_os = "none"))]
 pub mod sim;
 #[cfg(not(loom))]

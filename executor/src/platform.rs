@@ -22,8 +22,10 @@ pub trait Platform: Sync {
     /// Calls [`rcu::softirq`](crate::sync::rcu::softirq) in a softirq of each CPU of `mask`, soon. Interrupts masked, any
     /// context; wakes nobody.
     fn raise_rcu(&self, mask: CpuMask);
-    /// The executor has made a kernel task of its own: a worker. In a task; for `/proc`.
+    /// A kernel task was made outside the kernel proper: a worker, the thread of an interrupt. In a task; for `/proc`.
     fn kernel_task(&self, _task: &Task) {}
+    /// Such a task is about to return from its last poll; in it.
+    fn kernel_task_ends(&self, _task: &Task) {}
     /// The reservation of `task` was not enough, and it wants to be told ([`DlParams::overrun`](crate::class::DlParams)). In a hard
     /// interrupt or with interrupts masked, under the lock of a run queue.
     fn budget_overrun(&self, _task: &Task) {}

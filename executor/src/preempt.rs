@@ -28,13 +28,14 @@ use crate::balance;
 #[cfg(target_os = "none")]
 use crate::class::Enqueue;
 use crate::class::Preempt;
+use crate::coarse;
 use crate::context::{Context, StackKind};
 use crate::cpu::CpuId;
 #[cfg(target_os = "none")]
 use crate::cpu::CpuMask;
 #[cfg(target_os = "none")]
 use crate::executor::EXEC;
-use crate::executor::{CpuExec, DUE_CHOICE, DUE_SEND, DUE_TICK, elsewhere, take_in};
+use crate::executor::{CpuExec, DUE_CHOICE, DUE_SEND, DUE_TICK, DUE_TIMERS, elsewhere, take_in};
 use crate::task::Task;
 use crate::time;
 use crate::timer;
@@ -92,6 +93,9 @@ pub(crate) fn reschedule_check(exec: &CpuExec, ctx: &Context) -> Preempt {
     let here = CpuId::current();
     take_in(exec.inbox.take(), &mut rq, here, now, |rq, entity| verdict = verdict.max(rq.should_preempt(entity, now)));
     let due = exec.take_due();
+    if due & DUE_TIMERS != 0 {
+        coarse::runs_again(here);
+    }
     if due & DUE_CHOICE != 0 || due & DUE_TICK != 0 && rq.tick(now) {
         verdict = verdict.max(Preempt::Fair);
     }

@@ -106,7 +106,7 @@ impl Sim {
         let domain: &'static Domain = Box::leak(Box::new(Domain::new()));
         let cpu = |i| {
             let mut rq = RunQueue::new();
-            rq.set_domain(domain);
+            rq.set_domain(domain, 0);
             rq.set_nr_cpus(nr_cpus);
             rq.set_cpu(i);
             SimCpu { rq, sleepers: BinaryHeap::new(), idle: 0, log: Vec::new() }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering::*};
 use std::task::{Context, Poll, Waker};
 use vigil_executor::arch;
 use vigil_executor::cpu::{CpuId, local_of};
-use vigil_executor::sync::rcu::{self, Grace, RcuHead};
+use vigil_executor::sync::rcu::{self, Grace, RcuHead, limits};
 use vigil_executor::wait_site;
 
 const A: u64 = 1;
@@ -118,6 +118,35 @@ fn a_callback_is_called_after_a_grace_period_and_in_its_turn() {
     rcu::quiescent(cpu);
     rcu::run_callbacks_of(cpu);
     assert_eq!(std::mem::take(&mut *CALLS.lock().unwrap()), [1, 2, 3]);
+    rcu::idle_enter(cpu);
+}
+
+#[test]
+fn no_more_callbacks_are_called_in_one_go_than_the_limit_says() {
+    let _one = ONE.lock().unwrap();
+    let cpu = be_cpu(2);
+    let limit = limits::BLIMIT.swap(4, Relaxed);
+    (1..=10).for_each(queue);
+    rcu::quiescent(cpu);
+    rcu::quiescent(cpu);
+    assert!(rcu::run_callbacks_of(cpu), "there are more");
+    assert_eq!(*CALLS.lock().unwrap(), [1, 2, 3, 4]);
+    // They pile up: all are called, until few are left.
+    let mark = limits::QHIMARK.swap(8, Relaxed);
+    (11..=30).for_each(queue);
+    rcu::quiescent(cpu);
+    rcu::quiescent(cpu);
+    assert!(!rcu::run_callbacks_of(cpu));
+    assert_eq!(std::mem::take(&mut *CALLS.lock().unwrap()), (1..=30).collect::<Vec<_>>());
+    limits::QHIMARK.store(mark, Relaxed);
+    (1..=10).for_each(queue);
+    rcu::quiescent(cpu);
+    rcu::quiescent(cpu);
+    assert!(rcu::run_callbacks_of(cpu), "they do not any more");
+    assert_eq!(CALLS.lock().unwrap().len(), 4);
+    while rcu::run_callbacks_of(cpu) {}
+    CALLS.lock().unwrap().clear();
+    limits::BLIMIT.store(limit, Relaxed);
     rcu::idle_enter(cpu);
 }
 

@@ -7,36 +7,28 @@ mod cpus;
 mod interrupt;
 #[path = "common/on_cpu.rs"]
 mod on_cpu;
+#[path = "common/patience.rs"]
+mod patience;
+#[path = "common/turn.rs"]
+mod turn;
 
 use cpus::run;
 use interrupt::interrupt;
 use on_cpu::on_cpu;
 use std::pin::pin;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
-use std::sync::{Mutex, MutexGuard, Once};
 use std::task::{Context as PollContext, Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
+use turn::turn;
 use vigil_executor::cpu::CpuId;
 use vigil_executor::executor::{YieldKind, yield_now};
 use vigil_executor::softirq::{self, Tasklet};
 
-/// CPUs 3 and 4 are one test's at a time.
-static TURN: Mutex<()> = Mutex::new(());
-
-fn turn() -> MutexGuard<'static, ()> {
-    static OPEN: Once = Once::new();
-    OPEN.call_once(softirq::init);
-    TURN.lock().unwrap_or_else(|e| e.into_inner())
-}
-
-/// Waits for `done` on a thread, twenty seconds at most; whether it is.
+/// Waits for `done` on a thread; whether it is.
 fn until(done: impl Fn() -> bool) -> bool {
-    let begun = Instant::now();
-    while !done() && begun.elapsed() < Duration::from_secs(20) {
-        thread::yield_now();
-    }
-    done()
+    patience::until(done, thread::yield_now)
 }
 
 #[test]

@@ -17,7 +17,7 @@ impl Host for Kernel {
     }
 
     fn ram_pages(&self) -> u64 {
-        vigil_mem::page_alloc::meminfo().total as u64
+        vigil_mem::page_alloc::total_pages() as u64
     }
 
     fn current_tgid(&self) -> u32 {

@@ -139,7 +139,7 @@ async fn take_down(cpu: CpuId) -> Result<(), Errno> {
     }
     executor::deactivate(cpu).map_err(|executor::Needed| Errno::EBUSY)?;
     irq::leave_cpu();
-    cpuset::cpu_changed(cpu);
+    cpuset::cpus_changed().await;
     executor::stop(cpu);
     // It goes when every other CPU has been seen out of what it was in: nothing that could fail, and no time to give up at.
     while !wait_for(SEC, || firmware::is_off(cpu)).await {}
@@ -169,6 +169,6 @@ async fn bring_up(cpu: CpuId) -> Result<(), Errno> {
         pr_err!("CPU{}: no memory for its workers", cpu.index());
     }
     watchdog::start();
-    cpuset::cpu_changed(cpu);
+    cpuset::cpus_changed().await;
     Ok(())
 }

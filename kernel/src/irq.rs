@@ -3,7 +3,7 @@
 //! `vigil_drivers::irq` owns controllers, domains and actions; this file ties it to the executor: the comparator's
 //! interrupt expires timers and slices, the reschedule IPI makes a CPU drain its inbox at its interrupt exit.
 
-use crate::debug::backtrace::Symbol;
+use crate::arch::aarch64::pmu;
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use vigil_abi::Errno;
 use vigil_drivers::irq::{self, Ipi, IrqAction, IrqFlags, IrqReturn, Virq};
@@ -58,21 +58,10 @@ fn ipi(kind: Ipi) {
     }
 }
 
-/// Nobody cares for a line, and it has been switched off (Linux: __report_bad_irq): which, who had it, and what ran.
-fn report_bad_irq(virq: Virq, handlers: &mut dyn Iterator<Item = &'static IrqAction>) {
-    crate::pr_err!("irq {}: nobody cared", virq.get());
-    crate::debug::backtrace::print(0, crate::debug::backtrace::frame_pointer());
-    crate::pr_err!("handlers:");
-    for action in handlers {
-        crate::pr_err!("[<0>] {} ({})", Symbol(action.handler_address()), action.name());
-    }
-    crate::pr_emerg!("Disabling IRQ #{}", virq.get());
-}
-
 /// Brings up the controller and the comparator's interrupt. The boot CPU, once.
 pub fn init(tree: &vigil_drivers::dt::Tree<'_>) -> Result<(), Errno> {
     irq::set_ipi_handler(ipi);
-    irq::set_reporter(report_bad_irq);
+    irq::set_reporter(crate::debug::bad_irq::report);
     let params = crate::boot::params();
     if params.is_some_and(|p| p.threadirqs) {
         irq::force_threads();
@@ -90,6 +79,7 @@ pub fn init(tree: &vigil_drivers::dt::Tree<'_>) -> Result<(), Errno> {
     irq::request_percpu_irq(virq, &TIMER)?;
     TIMER_IRQ.store(virq.get(), Relaxed);
     irq::enable_percpu_irq(virq);
+    pmu::init(tree);
     Ok(())
 }
 
@@ -99,4 +89,5 @@ pub fn init_cpu() {
     if let Some(virq) = Virq::new(TIMER_IRQ.load(Relaxed)) {
         irq::enable_percpu_irq(virq);
     }
+    pmu::init_cpu();
 }

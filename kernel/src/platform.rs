@@ -37,6 +37,10 @@ impl Platform for Kernel {
         kthread::announce(task);
     }
 
+    fn kernel_task_ends(&self, task: &Task) {
+        kthread::ends(task);
+    }
+
     fn raise_rcu(&self, mask: CpuMask) {
         softirq::raise(Softirq::Rcu, mask);
     }

@@ -13,6 +13,8 @@ use vigil_drivers::irq::{Ipi, send_ipi};
 use vigil_executor::arch;
 use vigil_executor::context::PreemptGuard;
 use vigil_executor::cpu::{CpuId, CpuMask, MAX_CPUS, ONLINE, PerCpu};
+use vigil_executor::lock_class;
+use vigil_executor::sync::SpinLock;
 
 /// One call, in the mailbox of each CPU that is to make it.
 #[derive(Clone, Copy)]
@@ -103,21 +105,47 @@ pub fn end_transition() {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Unsteady;
 
-/// Runs `f` with interrupts masked while all other online CPUs wait in a hard interrupt (Linux: stop_machine). Interrupts must be on.
-/// One at a time: the caller holds a lock for it, with interrupts on. That also keeps it from waiting for a CPU that goes, which
-/// itself waits until nobody holds a lock; so it does not, but says so.
-pub fn stop_others_while(f: impl FnOnce()) -> Result<(), Unsteady> {
+/// Held while all others are.
+static STOP: SpinLock<()> = SpinLock::new(lock_class!("stop_machine"), ());
+
+/// While one exists no CPU comes or goes.
+#[must_use = "CPUs may come and go when it is dropped"]
+pub struct Steady(());
+
+/// Keeps the set of CPUs as it is. It does not wait for one that comes or goes, but says so.
+pub fn steady() -> Result<Steady, Unsteady> {
     let enter = |n: usize| (n != IN_TRANSITION).then(|| n.wrapping_add(1));
     STEADY.fetch_update(Acquire, Relaxed, enter).map_err(|_| Unsteady)?;
-    let held = Held { arrived: AtomicUsize::new(0), go_on: AtomicBool::new(false) };
-    call_others_and(hold, &raw const held as usize, |count| {
-        while held.arrived.load(Acquire) != count {
-            arch::relax();
-        }
-        arch::without_irqs(f);
-        held.go_on.store(true, Release);
-    });
-    STEADY.fetch_sub(1, Release);
+    Ok(Steady(()))
+}
+
+impl Drop for Steady {
+    fn drop(&mut self) {
+        STEADY.fetch_sub(1, Release);
+    }
+}
+
+impl Steady {
+    /// Runs `f` with interrupts masked while all other online CPUs wait in a hard interrupt (Linux: stop_machine). Interrupts must be
+    /// on. One at a time: the others wait with interrupts on, so that they can be held.
+    pub fn stop_others_while(&self, f: impl FnOnce()) {
+        let guard = STOP.lock();
+        let held = Held { arrived: AtomicUsize::new(0), go_on: AtomicBool::new(false) };
+        call_others_and(hold, &raw const held as usize, |count| {
+            while held.arrived.load(Acquire) != count {
+                arch::relax();
+            }
+            arch::without_irqs(f);
+            held.go_on.store(true, Release);
+        });
+        drop(guard);
+    }
+}
+
+/// [`Steady::stop_others_while`], where it is not known whether a CPU comes or goes. A CPU that goes waits until nobody holds a lock, as the
+/// caller does: so this does not wait for it.
+pub fn stop_others_while(f: impl FnOnce()) -> Result<(), Unsteady> {
+    steady()?.stop_others_while(f);
     Ok(())
 }
 
@@ -131,6 +159,11 @@ pub fn show(others: CpuMask, f: fn(usize)) {
     if there.0 != 0 {
         send_ipi(there, Ipi::CallFunction);
     }
+}
+
+/// Whether a CPU that is online has not yet begun to.
+pub fn is_to_show() -> bool {
+    ONLINE.load().iter().any(|cpu| !SHOW.of(cpu).load(Relaxed).is_null())
 }
 
 fn show_if_asked() {

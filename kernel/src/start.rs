@@ -41,6 +41,9 @@ pub fn kernel_main(info: &'static BootInfo) -> ! {
     start_cpu(CpuId::BOOT, cpus);
     let started = bringup::start_secondaries(info, info.params.maxcpus.map_or(usize::MAX, |n| n as usize));
     pr_info!("smp: Brought up 1 node, {} CPUs", started + 1);
+    if task::rcu::start(info).is_err() {
+        panic!("no memory for the tasks of RCU");
+    }
     #[cfg(feature = "selftest")]
     if crate::selftest::start(info) {
         leave_boot_stack()
@@ -97,6 +100,7 @@ fn start_devices(info: &BootInfo) {
     });
     vigil_executor::work::set_possible_cpus(info.cpus().count() as u32);
     vigil_executor::work::set_unbound_cpus(crate::boot::info::unbound_work_cpus());
+    vigil_executor::coarse::set_cpus(crate::boot::info::kthread_cpus());
     if let Err(e) = irq::init(&tree) {
         panic!("no usable interrupt controller or timer: {}", e.name());
     }

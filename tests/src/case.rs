@@ -54,6 +54,8 @@ pub enum Output {
 
 /// A line of a session that begins so goes to the emulator's monitor, whether there is a prompt or not; what must appear is the guest's.
 pub const MONITOR: &str = "monitor: ";
+/// A line of a session that begins so is a break on the serial line and the keys behind it, at once: no prompt is waited for, and no echo.
+pub const BREAK: &str = "break: ";
 
 /// How a case runs.
 #[derive(Clone, Debug)]

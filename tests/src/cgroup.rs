@@ -43,8 +43,22 @@ pub fn cases() -> Vec<Case> {
         },
         script("cgroup/v2", include_str!("cgroup/v2.sh"), include_str!("cgroup/v2.out")),
         script("cgroup/v1", include_str!("cgroup/v1.sh"), include_str!("cgroup/v1.out")),
+        script("cgroup/release", include_str!("cgroup/release.sh"), include_str!("cgroup/release.out")),
         script("cgroup/cpu", include_str!("cgroup/cpu.sh"), include_str!("cgroup/cpu.out")),
         script("cgroup/cpu-v1", include_str!("cgroup/cpu-v1.sh"), include_str!("cgroup/cpu-v1.out")),
+        Case {
+            options: vec!["--smp".to_string(), "4".to_string()],
+            ..script("cgroup/partition", include_str!("cgroup/partition.sh"), include_str!("cgroup/partition.out"))
+        },
+        Case {
+            options: vec!["--smp".to_string(), "4".to_string()],
+            ..script("cgroup/domains", include_str!("cgroup/domains.sh"), include_str!("cgroup/domains.out"))
+        },
+        Case {
+            options: vec!["--smp".to_string(), "4".to_string()],
+            ..script("cgroup/reserved", include_str!("cgroup/reserved.sh"), include_str!("cgroup/reserved.out"))
+        }
+        .on(&["coreutils", "grep", "mount", "sed", "util-linux"]),
         Case {
             options: vec!["--smp".to_string(), "4".to_string()],
             ..script("cgroup/slack", include_str!("cgroup/slack.sh"), include_str!("cgroup/slack.out"))

@@ -11,6 +11,9 @@ fn contract(name: &str, option: &'static str, calls: &[&'static str]) -> Case {
         .options(&["--icount"])
 }
 
+/// What happens to 2 000 processes at once, and to those of a group that forks while it is killed.
+const CROWDS: &str = "orphans live true\nterminated 2000\ninterrupted 2000\nhung up 2000\nkilled 2000\nescaped 0\nthreads' status 0\n";
+
 /// The cases.
 pub fn cases() -> Vec<Case> {
     vec![
@@ -22,6 +25,10 @@ pub fn cases() -> Vec<Case> {
             .streams(crate::Input::Empty, Output::Contains("lost 0"), Output::Any)
             .with(&[Fixture::Own("stress", "vigil-stress")])
             .options(&["--smp", "4", "--timeout", "120"]),
+        Case::program("chaos/crowds", vec!["./stress", "crowd", "2000"], 0)
+            .streams(crate::Input::Empty, Output::Exact(CROWDS.to_string()), Output::Empty)
+            .with(&[Fixture::Own("stress", "vigil-stress")])
+            .options(&["--smp", "4", "--mem", "1G", "--timeout", "120"]),
         contract("chaos/each-allocation-fails", "--nth", &["pipe2/", "mkdirat/", "umount2/", "execve/success", "clone/thread"]),
         contract("chaos/each-wait-dropped", "--drop", &["read/", "wait4/", "futex/", "execve/"]),
         contract("chaos/each-wait-killed", "--kill", &["read/", "wait4/", "futex/", "execve/"]),

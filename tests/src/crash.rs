@@ -57,6 +57,19 @@ pub fn cases() -> Vec<Case> {
             "cd /proc/sys/kernel; echo 1 >softlockup_panic; echo 1 >watchdog_thresh; sh -c 'echo SOFTLOCKUP >'$D/DIRECT",
             "not syncing: softlockup: hung tasks",
         ),
+        // The first CPU takes no interrupts any more; the second one says so.
+        panics(
+            "crash/hard-lockup",
+            "cd /proc/sys/kernel; echo 1 >hardlockup_panic; echo 1 >watchdog_thresh; taskset 1 sh -c 'echo HARDLOCKUP >'$D/DIRECT",
+            "Watchdog detected hard LOCKUP on cpu 0",
+        )
+        .options(&["--smp", "2"]),
+        // Who waits for the lock of an open file's position, which its holder keeps for ever.
+        panics(
+            "crash/hung-task",
+            "cd /proc/sys/kernel; echo 1 >hung_task_panic; echo 1 >hung_task_timeout_secs; exec 3>$D/DIRECT; (echo LOOP >&3) & echo LOOP >&3",
+            "not syncing: hung_task: blocked tasks",
+        ),
         panics(
             "crash/spin-lockup",
             "cd /proc/sys/kernel; echo 1 >softlockup_panic; echo 1 >watchdog_thresh; sh -c 'echo SPINLOCKUP >'$D/DIRECT",
@@ -109,6 +122,9 @@ pub fn cases() -> Vec<Case> {
             vec![
                 MOUNT,
                 ("echo h >/proc/sysrq-trigger; dmesg | grep 'HELP : loglevel(0-9) '", "memory-full-oom-kill(f)"),
+                ("echo z >/proc/sysrq-trigger; dmesg | grep -c '(ftrace buffer empty)'", "1\r\n"),
+                ("cd /s/kernel/tracing; echo 1 >tracing_on; echo a mark >trace_marker; echo z >/proc/sysrq-trigger; dmesg | grep -o 'mark_write: a mark'", "\nmark_write: a mark\r\n"),
+                ("cat tracing_on", "\n0\r\n"),
                 ("echo s >/proc/sysrq-trigger; dmesg | grep -c 'Emergency Sync complete'", "1\r\n"),
                 ("echo u >/proc/sysrq-trigger; dmesg | grep -c 'Emergency Remount complete'", "1\r\n"),
                 ("cd /proc", ""),
@@ -117,9 +133,36 @@ pub fn cases() -> Vec<Case> {
                 ("exit", ""),
             ],
         ),
+        // By the serial line, beside a task that spins in the kernel on the only CPU: all that it says is seen at once.
+        Case::session(
+            "crash/sysrq-beside-a-spin",
+            vec![
+                MOUNT,
+                ("echo 1 >/proc/sys/kernel/sysrq; echo LOOP >$D/DIRECT", "direct entry LOOP"),
+                ("break: h", "HELP : loglevel(0-9) "),
+                ("break: m", "available:"),
+                ("break: t", "task:sh"),
+                ("break: q", "active timers"),
+                // Keys are obeyed one after the other: behind this nobody writes, and the last words can be seen.
+                ("break: m", "available:"),
+                ("break: b", "Resetting"),
+            ],
+        )
+        .options(&["--smp", "1"]),
         Case::program("crash/sysrq-nices-all", vec!["sh", "-c", NICED], 0)
             .on(&["dash", "coreutils", "util-linux"])
             .streams(Input::Empty, Output::Exact("SCHED_FIFO\nSCHED_OTHER\n".to_string()), Output::Empty),
+        panics(
+            "crash/ftrace-dump-on-oops",
+            "echo 1 >/proc/sys/kernel/ftrace_dump_on_oops; echo last words >/s/kernel/tracing/trace_marker; echo c >/proc/sysrq-trigger",
+            "tracing_mark_write: last words",
+        ),
+        panics(
+            "crash/panic-says-more",
+            "cd /proc/sys/kernel; cat panic_print; echo 0x17 >panic_print; cat panic_print; echo PANIC >$D/DIRECT",
+            "Dumping ftrace buffer:",
+        ),
+        panics("crash/panic-says-all-again", "echo 32 >/proc/sys/kernel/panic_print; echo PANIC >$D/DIRECT", "Run /init as init process"),
         panics("crash/sysrq-crash", "echo c >/proc/sysrq-trigger", "not syncing: sysrq triggered crash"),
         Case::session(
             "crash/sysrq-shows-tasks",

@@ -33,6 +33,10 @@ gpiochip0 23
 0
 ";
 
+/// The lines that somebody has, with their levels.
+const LEVELS: &str = r#"gpioset -m signal gpiochip0 1=1 & gpioset -l -m signal gpiochip0 5=0 &
+until [ $(gpioinfo | grep -c gpioset) = 2 ]; do :; done; mount -t debugfs nodev /sys/kernel/debug 2>/dev/null; cat /sys/kernel/debug/gpio"#;
+
 /// The cases.
 pub fn cases() -> Vec<Case> {
     let press = "monitor: system_powerdown";
@@ -61,6 +65,10 @@ pub fn cases() -> Vec<Case> {
             .needs(Ability::Dynamic)
             .options(&["--board", "raspi3b"])
             .streams(Input::Empty, Output::Exact(PI_SAID.to_string()), Output::Empty),
+        Case::program("gpio/levels", vec!["sh", "-c", LEVELS], 0)
+            .on(&["coreutils", "gpiod", "grep", "mount"])
+            .needs(Ability::Dynamic)
+            .streams(Input::Empty, Output::Exact(include_str!("gpio/debugfs.out").to_string()), Output::Any),
         Case::program("gpio/tools", vec!["sh", "-c", TOOLS], 0).on(&["coreutils", "gpiod", "grep"]).needs(Ability::Dynamic).streams(
             Input::Empty,
             Output::Exact(SAID.to_string()),

@@ -48,6 +48,15 @@ w() { for p in /proc/[0-9]*; do case "$(cat $p/comm 2>/dev/null)" in $1) echo $(
 U='kworker/u*events_unb*'; w 'kworker/1:0*'; w "$U"; echo 6 > cpumask; w "$U"; echo 12 > events_unbound/cpumask 2>/dev/null; echo c > events_unbound/cpumask; echo 3 > events_unbound/nice; w "$U"
 echo 3 > cpumask; w "$U"; echo f > cpumask; w "$U"; w 'kworker/1:0*'"#;
 
+/// Three items that come up at once while their workers cannot run (a time-out of the averages of pressure, one of a trigger, the real-time
+/// clock's alarm) make workers that the pool does not need afterwards: they are in `/proc` for five minutes, and two stay.
+const IDLE: &str = r#"w() { n=0; for p in /proc/[0-9]*; do read -r c < $p/comm; case $c in kworker/u*) n=$((n + 1));; esac; done; echo $n; }
+taskset -p 2 $$ > /dev/null; echo -1 > /proc/sys/kernel/sched_rt_runtime_us; echo 1 > /sys/devices/virtual/workqueue/cpumask
+cat /proc/pressure/cpu > /dev/null; sleep 1; taskset 1 chrt -f 50 sh -c 'while [ ! -e /go ]; do :; done' &
+exec 3<> /proc/pressure/cpu; echo 'some 100000 1000000' >&3; echo +1 > /sys/class/rtc/rtc0/wakealarm
+sleep 1.5; : > /go; wait; exec 3>&-; sleep 1; a=$(w); sleep 250; b=$(w); sleep 150; c=$(w)
+[ $a -gt 2 ] && [ $b = $a ] && echo $c"#;
+
 /// With `threadirqs` a handler is a real-time task (priority 50, SCHED_FIFO), and the line works all the same and takes its thread along.
 const THREADS: &str = r#": < /dev/ttyAMA0; sleep 0.2
 for p in /proc/[0-9]*; do case "$(cat $p/comm 2>/dev/null)" in irq/*-uart-pl0*) P=$p;; esac; done
@@ -55,6 +64,10 @@ sed 's/[0-9]\+/N/;s/01*$/0/' $P/comm; cut -d')' -f2 $P/stat | cut -d' ' -f39,40
 L=$(sed 's/^irq.\([0-9]*\)-.*/\1/' $P/comm)
 echo 2 > /proc/irq/$L/smp_affinity; for i in 1 2 3; do echo x > /dev/ttyAMA0; sleep 0.3; done; cat /proc/irq/$L/effective_affinity
 for p in /proc/[0-9]*; do case "$(cat $p/comm 2>/dev/null)" in ksoftirqd/0) echo ksoftirqd;; esac; done"#;
+
+/// Coarse timers run in the TIMER softirq: the averages of pressure are brought up to date by one every two seconds.
+const TIMER: &str = r#"n() { sed -n 's/^ *TIMER://p' /proc/softirqs | tr -s ' ' '\n' | awk '{ n += $1 } END { print n + 0 }'; }
+cat /proc/pressure/cpu > /dev/null; a=$(n); sleep 6; [ $(n) -ge $((a + 2)) ] && echo moves"#;
 
 /// The cases. Bare names are busybox applets.
 pub fn cases() -> Vec<Case> {
@@ -69,8 +82,10 @@ pub fn cases() -> Vec<Case> {
         case("irq/files", LINES, SAID),
         case("irq/hotplug", GONE, "6 2 1-2\n6 4 1-2\n6 4 1-2\n9 1 0,3\n9 1 0,3\n2 2 1\n"),
         case("irq/threads", THREADS, "irq/N-uart-pl0\n50 1\n2\nksoftirqd\n").options(&["--append", "threadirqs"]),
+        case("irq/timer-softirq", TIMER, "moves\n"),
         case("irq/queues", QUEUES, QUEUES_SAID),
         case("irq/masks", MASKS, "1 -20\n1 0\n0-3 0\n1-2 0\n2 3\n0-1 3\n2-3 3\n1 -20\n1 0\n"),
+        case("irq/idle-workers", IDLE, "2\n").options(&["--icount"]).on(&["dash", "coreutils", "util-linux"]),
         case(
             "irq/workers",
             WORKERS,

@@ -3,14 +3,17 @@
 //! that fails there is a wrong case.
 //!
 //! To add one: write it in [`cases`], name what it needs of the kernel, run `cargo xtask test NAME --kernel linux`, then without.
+mod bounds;
 pub mod case;
 mod cgroup;
 mod chaos;
 mod crash;
 mod debian;
+mod debug;
 mod gpio;
 pub mod hotplug;
 mod irq;
+mod irqlat;
 mod matrix;
 mod memory;
 mod pi;
@@ -23,7 +26,7 @@ mod smp;
 mod time;
 mod trace;
 
-pub use case::{Ability, Case, Fixture, How, Input, MONITOR, Output};
+pub use case::{Ability, BREAK, Case, Fixture, How, Input, MONITOR, Output};
 pub use debian::RT_TESTS;
 
 /// What the kernel can do by now. A case that needs more is not run under Vigil (it is under Linux), and is reported as "not yet".
@@ -40,6 +43,8 @@ pub fn cases() -> Vec<Case> {
     all.extend(pipes::cases());
     all.extend(memory::cases());
     all.extend(debian::cases());
+    all.extend(debug::cases());
+    all.extend(bounds::cases());
     all.extend(matrix::cases());
     all.extend(crash::cases());
     all.extend(chaos::cases());
@@ -48,6 +53,7 @@ pub fn cases() -> Vec<Case> {
     all.extend(hotplug::cases());
     all.extend(rcu::cases());
     all.extend(irq::cases());
+    all.extend(irqlat::cases());
     all.extend(time::cases());
     all.extend(sched::cases());
     all.extend(trace::cases());

@@ -14,7 +14,32 @@ const SAID: &str = "644 rcu_cpu_stall_timeout\n644 rcu_cpu_stall_suppress\n444 r
 1 0 1\n2 0 2\n-1 1 2\nx 1 2\n0 1 2
 1 0 1\n2 0 2\n-1 0 -1\nx 1 -1\n0 0 0\n";
 
+/// What the command line has tuned, and tasks for the callbacks of two CPUs; who keeps CPUs free with `nohz_full=` has them elsewhere.
+const TREE: &str = "w() { f=$1; shift; for v in \"$@\"; do echo $v > $f; echo $v $? $(cat $f); done; } 2>/dev/null
+for p in /proc/[0-9]*; do read -r c < $p/comm; case $c in rcuo*) echo $c $(sed -n 's/^Cpus_allowed_list:.//p' $p/status);; esac; done | sort
+dmesg | sed -n 's/.*\\(Offload\\)/\\1/p'; cd /sys/module/rcutree/parameters
+stat -c '%a %n' blimit jiffies_till_first_fqs jiffies_till_next_fqs qhimark qlowmark rcu_divisor rcu_resched_ns use_softirq
+grep . blimit jiffies_till_first_fqs jiffies_till_next_fqs qhimark qlowmark rcu_divisor rcu_resched_ns use_softirq
+w jiffies_till_first_fqs 0 251 -1 x; w jiffies_till_next_fqs 0 251 -1 x; w rcu_divisor 0 -1 x; w rcu_resched_ns 0 -1 x";
+
+const TREE_SAID: &str = "Offload RCU callbacks from CPUs: 1-2.
+444 blimit\n644 jiffies_till_first_fqs\n644 jiffies_till_next_fqs\n444 qhimark\n444 qlowmark\n644 rcu_divisor\n644 rcu_resched_ns\n444 use_softirq
+blimit:5\njiffies_till_first_fqs:250\njiffies_till_next_fqs:1\nqhimark:77\nqlowmark:100\nrcu_divisor:99\nrcu_resched_ns:3000000\nuse_softirq:Y
+0 0 0\n251 0 250\n-1 1 250\nx 1 250\n0 0 1\n251 0 250\n-1 1 250\nx 1 250\n0 0 0\n-1 0 -1\nx 1 -1\n0 0 0\n-1 0 -1\nx 1 -1\n";
+
+const WORDS: &str = "rcu_nocbs=1,2 rcutree.blimit=5 rcutree.qhimark=77 rcutree.jiffies_till_first_fqs=900 rcutree.jiffies_till_next_fqs=0 rcutree.rcu_divisor=99";
+
 /// The cases.
 pub fn cases() -> Vec<Case> {
-    vec![Case::program("rcu/parameters", vec!["sh", "-c", WRITES], 0).streams(Input::Empty, Output::Exact(SAID.to_string()), Output::Empty)]
+    let case = |name: &str, script, out: String| {
+        Case::program(name, vec!["sh", "-c", script], 0).streams(Input::Empty, Output::Exact(out), Output::Empty)
+    };
+    let tasks =
+        |cpus: &str| ["rcuog/0", "rcuog/2", "rcuos/0", "rcuos/1", "rcuos/2", "rcuos/3"].map(|name| format!("{name} {cpus}\n")).concat();
+    vec![
+        case("rcu/parameters", WRITES, SAID.to_string()),
+        case("rcu/tree", TREE, tasks("0-3") + TREE_SAID).options(&["--smp", "4", "--append", WORDS]),
+        case("rcu/nohz-full", "for p in /proc/[0-9]*; do read -r c < $p/comm; case $c in rcuo*) echo $c $(sed -n 's/^Cpus_allowed_list:.//p' $p/status);; esac; done | sort; dmesg | sed -n 's/.*\\(Offload\\)/\\1/p'", tasks("0-1") + "Offload RCU callbacks from CPUs: 2-3.\n")
+            .options(&["--smp", "4", "--append", "nohz_full=2-3"]),
+    ]
 }

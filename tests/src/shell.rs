@@ -21,7 +21,7 @@ pub fn cases() -> Vec<Case> {
         Case::session(
             "shell/why-it-waits",
             vec![
-                ("sleep 60 & sleep 1; cat /proc/$!/stack", "__arm64_sys_clock_nanosleep"),
+                ("sleep 99999999 & sleep 1; cat /proc/$!/stack", "__arm64_sys_clock_nanosleep"),
                 ("cat /proc/$!/wchan; echo", "hrtimer_nanosleep"),
                 ("kill $!; sh -c 'cat /proc/$PPID/stack'", "do_wait"),
                 ("exit", ""),

@@ -45,6 +45,12 @@ for p in /proc/[0-9]*; do read name <$p/comm; case $name in kthreadd|khungtaskd|
 const FREED_SAYS: &str =
     "2-3\n1\n1024\ninit Cpus_allowed_list: 0,2-3\nkhungtaskd Cpus_allowed_list: 0-1\nkthreadd Cpus_allowed_list: 0-1\n";
 
+/// A sleeper on a CPU that is to be left alone waits on another one, which has something to do before; and wakes.
+const STEERED: &str = "taskset 1 sleep 100 & sleep 1
+taskset 2 sleep 1000 & taskset 2 sh -c 'sleep 1; echo woken'
+awk '/^cpu:/ {cpu=$2} /in 99[0-9][0-9][0-9][0-9][0-9][0-9][0-9][0-9][0-9][0-9] to/ {print \"waits on \" cpu}' /proc/timer_list
+killall sleep";
+
 /// The cases. Bare names are busybox applets.
 pub fn cases() -> Vec<Case> {
     let case = |name: &str, cpus, script, out: &str| {
@@ -61,6 +67,8 @@ pub fn cases() -> Vec<Case> {
         case("smp/threads-of-a-core", "8", CORES, "2\n")
             .options(&["--qemu-arg=-smp", "--qemu-arg=8,sockets=1,clusters=1,cores=4,threads=2"]),
         case("smp/nohz-full", "4", FREED, FREED_SAYS).options(&["--append", "nohz_full=2-3 isolcpus=managed_irq,domain,1"]),
+        case("smp/nohz-timers", "2", STEERED, "woken\nwaits on 0\n").options(&["--append", "nohz_full=1"]),
+        case("smp/timers-stay", "2", STEERED, "woken\nwaits on 1\n"),
         // As many digits as eight CPUs take.
         case("smp/masks", "8", "taskset 1 grep Cpus_allowed: /proc/self/status", "Cpus_allowed:\t01\n"),
         case("smp/taskset-moves", "4", MOVED, &"0123".repeat(5)),

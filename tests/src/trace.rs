@@ -32,6 +32,12 @@ sed 's/.*: tracing_mark_write: //' /tmp/out; grep -c tracing_mark_write trace; e
 const FILTERS: &str = include_str!("trace/filters.sh");
 const FILTERS_SAY: &str = include_str!("trace/filters.out");
 
+/// Timers, work items and interrupts between CPUs from beginning to end.
+const ACTIVITY: &str = include_str!("trace/activity.sh");
+const ACTIVITY_SAYS: &str = "hrtimer_start\nhrtimer_cancel\nhrtimer_expire_entry\nhrtimer_expire_exit
+ timer_start\n timer_cancel\n timer_expire_entry\n timer_start\n timer_expire_entry\n timer_expire_exit\nplain_due
+workqueue_queue_work\nworkqueue_activate_work\nworkqueue_execute_start\nworkqueue_execute_end\nby a worker\nipis 1 1 0\n";
+
 /// Debian's trace-cmd: text by start, stop and show, filters, and binary pages, which it reads by their descriptions.
 const TRACE_CMD: &str = r#"mkdir -p /sys/kernel; mount -t sysfs s /sys 2>/dev/null; mount -t tracefs t /sys/kernel/tracing 2>/dev/null; cd /tmp
 trace-cmd start -e sched_switch -e irq && sleep 0.1 && trace-cmd stop
@@ -48,6 +54,11 @@ trace-cmd record --nosplice -e sched_switch sleep 0.1 >/dev/null 2>&1 && trace-c
 const TRACE_CMD_SAYS: &str =
     "shown\nlines\nIndividualsystems:\nirq\nIndividualevents:\nsched\nsched_switch\n0\n0\n(prev_comm == \"sleep\")\nrecorded\n";
 
+/// A task that ran by one name on CPU 1 and by another on CPU 0 has the latter.
+const LAST_NAME: &str = r#"echo 1 > events/sched/sched_switch/enable
+sh -c 'taskset -p 2 $$ >/dev/null; sleep 0.01; taskset -p 1 $$ >/dev/null; exec sleep 0.01' & wait
+grep "^$! " saved_cmdlines | cut -d' ' -f2"#;
+
 /// A reservation's wake is measured by its tracer, that of a real-time thread is not.
 const WAKEUP_DL: &str = r#"echo wakeup_dl > current_tracer; chrt -r 10 sleep 0.05; cat tracing_max_latency_ns
 chrt -d -T 1000000 -D 5000000 -P 10000000 0 sleep 0.05; [ $(cat tracing_max_latency_ns) -gt 0 ] && echo measured
@@ -55,10 +66,9 @@ grep -o 'task: sleep-.*policy:6' trace | sed 's/-[0-9]* .*policy/ policy/'"#;
 
 /// Sites change while four CPUs come by them.
 const UNDER_LOAD: &str = r#"for i in 1 2 3 4; do (while [ ! -e /tmp/stop ]; do echo x | cat > /dev/null; (exit 0); done) & done
-for i in 1 2; do
-for t in irqsoff preemptoff preemptirqsoff wakeup poll nop; do
+for t in irqsoff preemptirqsoff wakeup poll nop; do
 echo $t > current_tracer; echo 1 > events/enable; echo 1 > runqueue_latency; cat trace > /dev/null; echo 0 > events/enable; echo 0 > runqueue_latency
-done; done
+done
 touch /tmp/stop; wait; cat current_tracer events/enable; grep -q 'class fair: count [1-9]' runqueue_latency && echo counted"#;
 
 /// Sites change while CPUs go and come; where that cannot be, it is said. At the end they can be changed again.
@@ -99,6 +109,8 @@ pub fn cases() -> Vec<Case> {
     vec![
         script("trace/switches-of-a-ping-pong", PING_PONG, "torn 0\nto pong 1\nto ping 1\n").options(&["--smp", "1"]),
         script("trace/pipe-waits", PIPE, "ready\nsteady\n0\nleft\n").options(&["--smp", "2"]),
+        script("trace/last-name-of-a-task", LAST_NAME, "sleep\n").options(&["--smp", "2"]),
+        script("trace/activity", ACTIVITY, ACTIVITY_SAYS).options(&["--smp", "2"]),
         script("trace/filters", FILTERS, FILTERS_SAY).options(&["--smp", "2"]),
         script("trace/wakeup-dl-finds-it", WAKEUP_DL, "0\nmeasured\ntask: sleep policy:6\n")
             .on(&["coreutils", "grep", "mount", "sed", "util-linux"]),

@@ -1,8 +1,8 @@
 //! The boards that QEMU emulates, and what each needs: its device tree, and a QEMU that knows it.
 use crate::apt::Apt;
 use crate::ctx::Ctx;
-use crate::{linux, setup};
-use anyhow::Result;
+use crate::{dtb, linux, setup};
+use anyhow::{Context, Result};
 use clap::ValueEnum;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -41,6 +41,26 @@ impl Board {
             Board::Raspi4b => "bcm2711-rpi-4-b.dtb",
         };
         Ok(Some(linux::dtbs(ctx)?.join("broadcom").join(name)))
+    }
+
+    /// The device tree for Linux, written into `dir`: without the Bluetooth chip behind a Raspberry Pi's PL011. QEMU has not got it, and Linux
+    /// keeps the port for its driver: there would be no `ttyAMA0`.
+    pub fn dtb_for_linux(self, ctx: &Ctx, dir: &Path) -> Result<Option<PathBuf>> {
+        let Some(path) = self.dtb(ctx)? else { return Ok(None) };
+        let mut tree = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        dtb::remove_node(&mut tree, "bluetooth")?;
+        let written = dir.join("board.dtb");
+        std::fs::write(&written, tree)?;
+        Ok(Some(written))
+    }
+
+    /// What Linux must be told on its command line so that it does not touch, and panic about, what QEMU does not model: of a Raspberry Pi 4 the
+    /// interrupt controller and the I2C of HDMI, and clocks, which it would look at to switch off those that nobody uses.
+    pub fn words_for_linux(self) -> &'static str {
+        match self {
+            Board::Virt | Board::Raspi3b => "",
+            Board::Raspi4b => "clk_ignore_unused initcall_blacklist=brcmstb_l2_driver_init,brcmstb_i2c_driver_init",
+        }
     }
 
     /// A QEMU that knows the board, as a command, and whether its user programs may end it by semihosting.

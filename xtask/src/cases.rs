@@ -208,6 +208,12 @@ fn type_lines(stdin: &mut impl Write, stdout: &mpsc::Receiver<Vec<u8>>, lines: &
             wait(&mut seen, expected, &mut shown)?;
             continue;
         }
+        // Ctrl-A B is a break.
+        if let Some(keys) = line.strip_prefix(vigil_tests::BREAK) {
+            stdin.write_all(format!("\x01b{keys}").as_bytes())?;
+            wait(&mut seen, expected, &mut shown)?;
+            continue;
+        }
         wait(&mut seen, "# ", &mut shown)?;
         stdin.write_all(line.as_bytes())?;
         stdin.write_all(b"\r")?;

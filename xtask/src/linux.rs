@@ -1,5 +1,6 @@
 //! Debian's arm64 kernel, the one that Vigil is compared with.
 use crate::apt::Apt;
+use crate::board::Board;
 use crate::cpio::Tree;
 use crate::ctx::Ctx;
 use anyhow::{Context, Result};
@@ -13,6 +14,7 @@ pub struct Linux {
     pub release: String,
     dir: PathBuf,
     input: PathBuf,
+    watchdog: PathBuf,
 }
 
 /// The modules without which Debian's kernel sees no virtio-mmio device, in the order in which they must be loaded.
@@ -28,6 +30,9 @@ const MODULES: [&str; 6] = [
 /// The modules that make an input device of `virt`'s power button, in the order in which they must be loaded.
 const INPUT: [&str; 2] = ["drivers/input/evdev.ko", "drivers/input/keyboard/gpio_keys.ko"];
 
+/// A Raspberry Pi's watchdog, by which it is switched off and restarted.
+const WATCHDOG: &str = "drivers/watchdog/bcm2835_wdt.ko";
+
 /// Fetches (once) and unpacks (once) the kernel and the few modules; `rt`: the kernel with PREEMPT_RT.
 pub fn fetch(ctx: &Ctx, rt: bool) -> Result<Linux> {
     let apt = Apt::new(ctx)?;
@@ -38,7 +43,8 @@ pub fn fetch(ctx: &Ctx, rt: bool) -> Result<Linux> {
         &["./boot/vmlinuz*", "*/kernel/drivers/virtio/*", "*/char/virtio_console.ko", "*/block/virtio_blk.ko", "*/hw_random/*"],
     )?;
     let input = apt.unpacked_as(&package, "-input", &["*/input/evdev.ko", "*/keyboard/gpio_keys.ko"])?;
-    Ok(Linux { image: dir.join(format!("boot/vmlinuz-{release}")), release, dir, input })
+    let watchdog = apt.unpacked_as(&package, "-watchdog", &["*/watchdog/bcm2835_wdt.ko"])?;
+    Ok(Linux { image: dir.join(format!("boot/vmlinuz-{release}")), release, dir, input, watchdog })
 }
 
 /// The directory of the device trees in Debian's kernel package, of which those of Broadcom's boards are unpacked.
@@ -50,11 +56,13 @@ pub fn dtbs(ctx: &Ctx) -> Result<PathBuf> {
 }
 
 impl Linux {
-    /// Packs the modules for virtio and input, and the list by which init loads them. `block`: with the driver for disks.
-    pub fn pack_modules(&self, tree: &mut Tree, block: bool) -> Result<()> {
+    /// Packs the modules for virtio and input, or for a Raspberry Pi's watchdog, and the list by which init loads them. `block`: with the
+    /// driver for disks.
+    pub fn pack_modules(&self, tree: &mut Tree, board: Board, block: bool) -> Result<()> {
         let mut list = String::new();
         let virtio = MODULES.iter().filter(|m| block || !m.contains("blk")).filter(|m| !m.contains("rng")).map(|m| (&self.dir, m));
-        for (dir, module) in virtio.chain(INPUT.iter().map(|m| (&self.input, m))) {
+        let of_virt = virtio.chain(INPUT.iter().map(|m| (&self.input, m))).filter(|_| board == Board::Virt);
+        for (dir, module) in of_virt.chain(board.is_pi().then_some((&self.watchdog, &WATCHDOG))) {
             let from = dir.join("lib/modules").join(&self.release).join("kernel").join(module);
             if !from.exists() {
                 // Built into this kernel.

@@ -9,6 +9,7 @@ mod contract;
 mod counts;
 mod cpio;
 mod ctx;
+mod dtb;
 mod elf;
 mod erratum;
 mod image;

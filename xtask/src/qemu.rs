@@ -4,7 +4,7 @@ use crate::ctx::Ctx;
 use crate::run::Failure;
 use anyhow::Result;
 use clap::Args;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The machine to emulate.
@@ -62,10 +62,11 @@ fn size(text: &str) -> Result<String, String> {
 pub const ICOUNT: [&str; 6] = ["-icount", "shift=0,sleep=off", "-seed", "1", "-rtc", "base=2024-01-01,clock=vm"];
 
 impl Machine {
-    /// QEMU with this machine, without kernel and console. Gives also whether user space may end QEMU by semihosting.
-    pub fn command(&self, ctx: &Ctx) -> Result<(Command, bool)> {
+    /// QEMU with this machine, without kernel and console; `dtb` is its device tree, unless it makes its own. Gives also whether user space
+    /// may end QEMU by semihosting.
+    pub fn command(&self, ctx: &Ctx, dtb: Option<&Path>) -> Result<(Command, bool)> {
         let (mut qemu, user_exit) = self.board.qemu(ctx)?;
-        match self.board.dtb(ctx)? {
+        match dtb {
             Some(dtb) => {
                 self.check_pi()?;
                 qemu.args(["-M", self.board.name(), "-dtb"]).arg(dtb);

@@ -112,15 +112,27 @@ pub fn run(ctx: &Ctx, args: &RunArgs) -> Result<i32> {
     if args.rt && args.kernel != KernelChoice::Linux {
         return Err(Failure::new(2, "--rt: only Linux has a kernel of that kind".to_string()).into());
     }
-    let (mut qemu, user_exit) = args.machine.command(ctx)?;
+    let scratch = Scratch::new(ctx)?;
+    let board = args.machine.board;
+    let dtb = match args.kernel {
+        KernelChoice::Linux => board.dtb_for_linux(ctx, &scratch.0)?,
+        KernelChoice::Vigil => board.dtb(ctx)?,
+    };
+    let (mut qemu, user_exit) = args.machine.command(ctx, dtb.as_deref())?;
     // A kernel that is to have the last word is not cut short by its user.
     let user_exit = user_exit && !args.machine.append.iter().any(|a| a.contains("vigil.longest"));
-    let scratch = Scratch::new(ctx)?;
     let nonce = nonce(args.machine.icount)?;
     let program = !args.program.is_empty();
-    let pi = args.machine.board.is_pi();
-    if pi && program && (args.kernel == KernelChoice::Linux || args.machine.uart != 0) {
-        return Err(Failure::new(2, "a program on a Raspberry Pi is run by Vigil, and its output is on the mini UART".to_string()).into());
+    let pi = board.is_pi();
+    if !pi && args.machine.uart != 0 {
+        return Err(Failure::new(2, format!("{}: --uart cannot be chosen", board.name())).into());
+    }
+    if pi && program && args.machine.uart != 0 {
+        return Err(Failure::new(
+            2,
+            "--uart: a program's output is on one serial port of a Raspberry Pi, and the log on the other".to_string(),
+        )
+        .into());
     }
     let linux = match args.kernel {
         KernelChoice::Linux => Some(linux::fetch(ctx, args.rt)?),
@@ -143,14 +155,16 @@ pub fn run(ctx: &Ctx, args: &RunArgs) -> Result<i32> {
         _ if args.no_build => ctx.target.join("Image"),
         _ => build::kernel(ctx, args.debug)?.image,
     };
-    // Linux gives a Pi's PL011 to its Bluetooth.
-    let mini_uart = pi && (args.machine.uart == 1 || linux.is_some());
+    let mini_uart = pi && (args.machine.uart == 1 || uart(args) == Some(PL011));
     let console = if mini_uart { "ttyS1,115200" } else { "ttyAMA0" };
     let mut append = format!("console={console} rdinit=/init panic=-1");
     if program && terminal {
         append.push_str(" quiet loglevel=1");
     }
-    append = format!("{append} {}", args.machine.append.join(" "));
+    if linux.is_some() {
+        append = format!("{append} {}", board.words_for_linux());
+    }
+    append = format!("{} {}", append.trim_end(), args.machine.append.join(" "));
     qemu.arg("-kernel").arg(image).arg("-initrd").arg(initrd).args(["-append", append.trim()]);
     if args.machine.gdb {
         ui::say(&format!(
@@ -165,20 +179,31 @@ pub fn run(ctx: &Ctx, args: &RunArgs) -> Result<i32> {
     let log = args.log.clone().unwrap_or_else(|| scratch.0.join("console.log"));
     let log_text = log.to_str().context("the log's path is not UTF-8")?.replace(',', ",,");
     let on_stdio = streams_are_console(args, terminal);
-    if mini_uart && !program {
-        qemu.args(["-serial", "null"]);
-    }
     if on_stdio {
-        qemu.args(["-chardev", &format!("stdio,id=console,mux=on,signal=off,logfile={log_text}")]);
-        qemu.args(["-serial", "chardev:console", "-mon", "chardev=console"]);
+        qemu.args(["-chardev", &format!("stdio,id=console,mux=on,signal=off,logfile={log_text}"), "-mon", "chardev=console"]);
     } else {
-        qemu.args(["-chardev", &format!("file,id=console,path={log_text}"), "-serial", "chardev:console"]);
+        qemu.args(["-chardev", &format!("file,id=console,path={log_text}")]);
         // Its own process group: Ctrl-C comes to us, and goes on to the program in the guest.
         qemu.process_group(0);
     }
     let ports = Ports::add(&mut qemu, program, pi, !on_stdio)?;
+    let other = if pi && program { "chardev:stdout" } else { "null" };
+    let serial = if mini_uart { [other, "chardev:console"] } else { ["chardev:console", other] };
+    for port in serial.iter().take(if pi { 2 } else { 1 }) {
+        qemu.args(["-serial", port]);
+    }
     let outcome = supervise(qemu, ports, args, &nonce, on_stdio)?;
     Ok(outcome.judge(program, &log, args))
+}
+
+const PL011: &str = "/dev/ttyAMA0";
+const MINI_UART: &str = "/dev/ttyS1";
+
+/// The serial port of a program's output on a board without virtio. Linux's driver sets the mini UART's divisor when it is opened, and QEMU's
+/// model of it sends that as if it were text.
+fn uart(args: &RunArgs) -> Option<&'static str> {
+    let port = if args.kernel == KernelChoice::Linux { PL011 } else { MINI_UART };
+    (args.machine.board.is_pi() && !args.program.is_empty()).then_some(port)
 }
 
 /// Whether the guest's console is our standard streams. A program on a Raspberry Pi has its output on the other serial port.
@@ -194,14 +219,14 @@ fn tree(ctx: &Ctx, args: &RunArgs, linux: Option<&Linux>, terminal: bool, user_e
     let mut tree = initramfs::base(ctx, &build::init(ctx, args.no_build)?, rootfs)?;
     if let Some(name) = args.program.first() {
         let mut env = args.env.clone();
-        let uart = args.machine.board.is_pi().then_some("/dev/ttyS1");
         let tty = streams_are_console(args, terminal);
         let path = initramfs::add_program(ctx, &mut tree, name, rootfs, &mut env)?;
-        let program = Program { path, argv: args.program.clone(), env, tty, uart, semihosting: user_exit, nonce: nonce.to_string() };
+        let program =
+            Program { path, argv: args.program.clone(), env, tty, uart: uart(args), semihosting: user_exit, nonce: nonce.to_string() };
         initramfs::add_orders(&mut tree, &program);
     }
     if let Some(linux) = linux {
-        linux.pack_modules(&mut tree, !args.machine.disk.is_empty())?;
+        linux.pack_modules(&mut tree, args.machine.board, !args.machine.disk.is_empty())?;
     }
     Ok(tree)
 }
@@ -246,7 +271,7 @@ impl Ports {
     fn add(qemu: &mut Command, program: bool, pi: bool, streams: bool) -> Result<Ports> {
         let mut ports = Ports { stdin: None, stdout: None, stderr: None, control: None };
         if program && pi {
-            ports.stdout = Some(Port::serial(qemu, "stdout")?);
+            ports.stdout = Some(Port::chardev(qemu, "stdout")?);
         } else if program {
             qemu.args(["-device", "virtio-serial-device,max_ports=8"]);
             if streams {

@@ -117,7 +117,7 @@ pub fn image(ctx: &Ctx, args: &ImageArgs) -> Result<i32> {
     let words = args.append.join(" ");
     let cmdline = format!("{}rdinit=/init panic=10 {words}", args.board.console());
 
-    std::fs::create_dir_all(dir)?;
+    std::fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
     let put = |name: &str, bytes: &[u8]| std::fs::write(dir.join(name), bytes).with_context(|| format!("cannot write {name}"));
     put("kernel8.img", &kernel)?;
     put("initramfs.cpio", &initrd)?;

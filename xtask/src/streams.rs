@@ -1,4 +1,4 @@
-//! The program's standard streams: socket pairs whose other ends are virtio-console ports in the guest.
+//! The program's standard streams: socket pairs whose other ends are virtio-console ports, or a serial port, in the guest.
 use anyhow::{Context, Result};
 use rustix::io::{FdFlags, fcntl_setfd};
 use std::io::{ErrorKind, Read, Write};
@@ -23,14 +23,8 @@ impl Port {
         Ok(port)
     }
 
-    /// Adds the next serial port.
-    pub fn serial(qemu: &mut Command, name: &str) -> Result<Port> {
-        let port = Port::chardev(qemu, name)?;
-        qemu.args(["-serial", &format!("chardev:{name}")]);
-        Ok(port)
-    }
-
-    fn chardev(qemu: &mut Command, name: &str) -> Result<Port> {
+    /// Adds a character device of that name; QEMU is to be told what it is behind.
+    pub fn chardev(qemu: &mut Command, name: &str) -> Result<Port> {
         let (ours, theirs) = UnixStream::pair().context("cannot make a socket pair")?;
         fcntl_setfd(&theirs, FdFlags::empty())?;
         qemu.args(["-chardev", &format!("socket,id={name},fd={}", theirs.as_raw_fd())]);

@@ -137,7 +137,7 @@ pub fn test(ctx: &Ctx, args: &TestArgs) -> Result<i32> {
 /// The tests inside the kernel, in a minute or two; `cargo xtask accept core-preempt` runs the same for longer.
 fn inside(ctx: &Ctx) -> Tally {
     let runs = [
-        ("spin", false, "spin:200,rcu:5000", 1, Pace::Exact),
+        ("spin", false, "spin:200,rcu:5000,pmu", 1, Pace::Exact),
         ("rcu", true, "rcu:5000,rcu-stall", 2, Pace::Free),
         ("parks", true, "parks:5000", 4, Pace::Free),
         ("parks-single", true, "parks:2000", 4, Pace::Single),

@@ -13,6 +13,7 @@ use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, Ordering::Relaxed};
 use vigil_abi::Errno;
 use vigil_executor::arch::{counter, counter_frequency};
 use vigil_executor::sync::{LockClass, SpinLock};
+use vigil_executor::trace::Store;
 use vigil_mem::{KBox, PhysAddr};
 
 /// Functions, ten pins a word.
@@ -76,8 +77,11 @@ struct Group {
 fn probe(node: Node<'_>) -> Result<(), Errno> {
     let region = node.reg(0).ok_or(Errno::EINVAL)?;
     let parents = [irq::map_dt(node, 0)?, irq::map_dt(node, 1)?];
-    let io = ioremap(PhysAddr::new(region.base as usize), region.size as usize)?;
-    let chip = Bcm2835::new(io, node.is_compatible("brcm,bcm2711-gpio"))?;
+    let is_2711 = node.is_compatible("brcm,bcm2711-gpio");
+    // Linux's tree gives a BCM2711 the BCM2835's length, which ends before its pull registers; they are in the same page.
+    let size = if is_2711 { SIZE_2711.max(region.size as usize) } else { region.size as usize };
+    let io = ioremap(PhysAddr::new(region.base as usize), size)?;
+    let chip = Bcm2835::new(io, is_2711)?;
     if let Some(domain) = chip.domain() {
         irq::register_domain(domain, node)?;
     }
@@ -249,6 +253,13 @@ impl GpioChip for Bcm2835 {
     fn set(&self, line: u32, high: bool) {
         let (word, bit) = bank(line);
         self.io.write32(if high { SET } else { CLEAR } + word, bit);
+    }
+
+    fn stores(&self, line: u32) -> Result<[Store; 2], Errno> {
+        let (word, bit) = bank(line);
+        let store = |first| self.io.address(first + word).map(|register| Store { register, value: bit.into() });
+        let (low, high) = store(CLEAR).zip(store(SET)).ok_or(Errno::EINVAL)?;
+        Ok([low, high])
     }
 
     fn set_bias(&self, line: u32, bias: Bias) -> Result<(), Errno> {

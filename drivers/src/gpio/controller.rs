@@ -25,6 +25,8 @@ pub struct Controller {
     pub number: usize,
     /// The platform device that it belongs to: `9030000.pl061`.
     pub parent: &'static str,
+    /// The bus that is on: `amba`, `platform`.
+    pub bus: &'static str,
     node: u32,
     pub(super) lines: KVec<Line>,
 }
@@ -98,7 +100,8 @@ pub fn register(chip: &'static dyn GpioChip, node: Node<'_>) -> Result<&'static 
         let action = IrqAction::of_static("gpio", super::edge::nobody, IrqFlags::empty());
         lines.try_push(Line { chip, offset, name, state, action })?;
     }
-    let made: &'static mut Controller = KBox::leak(KBox::try_new(Controller { chip, number, parent, node: node.id(), lines })?);
+    let bus = if node.is_compatible("arm,primecell") { "amba" } else { "platform" };
+    let made: &'static mut Controller = KBox::leak(KBox::try_new(Controller { chip, number, parent, bus, node: node.id(), lines })?);
     super::edge::prepare(&mut made.lines);
     log::info!("{}: gpiochip{number}, {} lines", chip.label(), chip.lines());
     slot.store(made, Ordering::Release);

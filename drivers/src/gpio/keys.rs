@@ -11,7 +11,7 @@ use core::mem::offset_of;
 use core::pin::Pin;
 use vigil_abi::Errno;
 use vigil_executor::time::{MSEC, Nanos, now};
-use vigil_executor::timer::Timer;
+use vigil_executor::timer::SoftTimer;
 use vigil_mem::{KArc, KBox, KVec, unsize};
 
 /// Buttons without an interval of their own.
@@ -23,7 +23,8 @@ const BUS_HOST: u16 = 0x19;
 pub static DRIVER: Driver = Driver { name: "gpio-keys", compatible: &["gpio-keys"], priority: 50, probe };
 
 struct Button {
-    timer: Timer,
+    /// Reports with interrupts on: there may be many readers.
+    timer: SoftTimer,
     device: &'static InputDevice,
     pins: &'static Controller,
     line: u32,
@@ -41,9 +42,9 @@ impl EdgeListener for Ear {
     }
 }
 
-/// The pin has been still. Hard interrupt.
-fn settled(timer: &Timer) {
-    // SAFETY: every `Timer` with this function is the field of a `Button`, which lives for ever.
+/// The pin has been still. Softirq.
+fn settled(timer: &SoftTimer) {
+    // SAFETY: every `SoftTimer` with this function is the field of a `Button`, which lives for ever.
     let button = unsafe { &*core::ptr::from_ref(timer).byte_sub(offset_of!(Button, timer)).cast::<Button>() };
     button.report();
 }
@@ -106,7 +107,7 @@ fn probe(node: Node<'_>) -> Result<(), Errno> {
         let settings = Settings { active_low: b.active_low, ..Settings::default() };
         b.pins.configure(b.line, settings, false)?;
         let button: &'static Button = KBox::leak(KBox::try_new(Button {
-            timer: Timer::new(settled),
+            timer: SoftTimer::new(settled),
             device,
             pins: b.pins,
             line: b.line,

@@ -22,6 +22,7 @@
 //! | [`bcm2835`] | the pins of a Raspberry Pi 1 to 4 |
 //! | [`pinctrl`] | `pinctrl-0`: pins get the functions that devices want |
 //! | [`keys`] | `gpio-keys`: buttons, among them `virt`'s power button |
+//! | [`wire`] | from an output to an input: edges on demand |
 //!
 //! A line's lock is taken with interrupts masked, outside the chip's register lock. Nothing here blocks. Sources: Linux
 //! `drivers/gpio/gpiolib.c` and `Documentation/driver-api/gpio` for behaviour.
@@ -36,12 +37,14 @@ pub mod pl061;
 mod tests_bcm;
 #[cfg(test)]
 mod tests_pl061;
+pub mod wire;
 
 pub use controller::{Controller, LineState, controller, controllers, from_dt, register};
 pub use edge::{Edge, EdgeListener};
 
 use crate::irq::IrqDomain;
 use vigil_abi::Errno;
+use vigil_executor::trace::Store;
 
 /// A pull resistor.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -112,6 +115,10 @@ pub trait GpioChip: Sync {
     fn get(&self, line: u32) -> bool;
     /// Sets the level of an output: one store.
     fn set(&self, line: u32, high: bool);
+    /// The stores that make an output low and high, and touch no other pin; EOPNOTSUPP when it takes more than one store of a word.
+    fn stores(&self, _line: u32) -> Result<[Store; 2], Errno> {
+        Err(Errno::EOPNOTSUPP)
+    }
     /// Sets the pull resistor. Not for interrupt context. Errors: ENOTSUPP when it has none.
     fn set_bias(&self, _line: u32, _bias: Bias) -> Result<(), Errno> {
         Err(Errno::ENOTSUPP)

@@ -10,6 +10,7 @@ use crate::model::{Driver, Mmio, ioremap};
 use core::sync::atomic::AtomicU16;
 use vigil_abi::Errno;
 use vigil_executor::sync::{LockClass, SpinLock};
+use vigil_executor::trace::Store;
 use vigil_mem::{KBox, PhysAddr, try_format};
 
 const PINS: usize = 8;
@@ -132,6 +133,12 @@ impl GpioChip for Pl061 {
 
     fn set(&self, line: u32, high: bool) {
         self.io.write8(data(line), if high { bit(line) } else { 0 });
+    }
+
+    fn stores(&self, line: u32) -> Result<[Store; 2], Errno> {
+        // The register is a byte; what a wider store has beyond it is nobody's.
+        let register = self.io.address(data(line)).ok_or(Errno::EINVAL)?;
+        Ok([0, bit(line)].map(|value| Store { register, value: value.into() }))
     }
 
     fn domain(&'static self) -> Option<&'static IrqDomain> {

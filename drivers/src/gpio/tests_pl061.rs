@@ -1,6 +1,7 @@
 //! PL061 on a model of its registers: pins, triggers, and edges to listeners.
 
 use super::pl061::{DIR, IBE, IC, IE, IEV, IS, MIS, Pl061, chained, data};
+use super::wire::{Pin, Wire};
 use super::*;
 use crate::dt::testblob::Blob;
 use crate::dt::{Tree, validate};
@@ -255,4 +256,49 @@ fn lines_are_requested_set_and_listened_to() {
     pins.listen(3, Edges::FALLING, ear(), None).unwrap();
     assert_eq!(press(&[false, true]), [(3, false)]);
     pins.free(3);
+}
+
+/// A chip that programs can use, without names.
+fn registered(chip: &'static Pl061) -> &'static Controller {
+    // At a place of its own, because chips are known by where their node is, and the other test has another tree.
+    let blob = Blob::new().node("", |b| b.node("bus@1", |b| b.strings("compatible", &["simple-bus"]).node("gpio@1", |b| b))).finish();
+    let dtb = validate(blob.bytes()).unwrap();
+    register(chip, Tree::unflatten(&dtb).unwrap().find("/bus@1/gpio@1").unwrap()).unwrap()
+}
+
+#[test]
+fn a_wire_makes_an_edge_of_each_toggle() {
+    let (registers, chip) = chip();
+    let pins = registered(chip);
+    let heard: &'static Heard = Box::leak(Box::default());
+    let connect = |out, input| {
+        let ear = unsize!(KArc, KArc::try_new(heard).unwrap() => dyn EdgeListener);
+        Wire::connect(Pin { pins, line: out }, Pin { pins, line: input }, b"wire", ear)
+    };
+    let mut wire = connect(1, 6).unwrap();
+    assert!(chip.is_output(1) && !chip.is_output(6) && !chip.get(1));
+    assert!(pins.with(6, |l| l.user() == Some(b"wire".as_slice())).unwrap());
+    assert_eq!([connect(1, 5).err(), connect(5, 6).err(), connect(5, 8).err()], [Errno::EBUSY, Errno::EBUSY, Errno::EINVAL].map(Some));
+    assert!(pins.with(5, |l| l.user().is_none()).unwrap());
+    for high in [true, false, true] {
+        registers.0.lock().unwrap().writes.clear();
+        wire.toggle();
+        assert_eq!(registers.0.lock().unwrap().writes, [(data(1), u8::from(high) << 1)]);
+        registers.set(6, chip.get(1));
+        run(registers, chip);
+        assert_eq!(core::mem::take(&mut *heard.0.lock().unwrap()), [(6, high)]);
+    }
+    drop(wire);
+    registers.set(6, false);
+    assert_eq!((run(registers, chip), heard.0.lock().unwrap().len(), registers.0.lock().unwrap().ie), (0, 0, 0));
+    // One pin that is driven and let go of: it was at either level, and is an input again.
+    let mut wire = connect(6, 6).unwrap();
+    registers.0.lock().unwrap().driven.clear();
+    wire.toggle();
+    wire.toggle();
+    assert_eq!(
+        registers.0.lock().unwrap().driven.iter().filter(|(dir, _)| dir & 0x40 != 0).map(|d| d.1 & 0x40).collect::<Vec<_>>(),
+        [0x40, 0]
+    );
+    assert!(!chip.is_output(6));
 }

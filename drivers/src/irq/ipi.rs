@@ -1,9 +1,10 @@
 //! Interrupts from one CPU to others.
 
+use core::ffi::CStr;
 use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
-use vigil_executor::arch::store_counter;
+use vigil_executor::arch::{is_traced, store_counter};
 use vigil_executor::cpu::{CpuId, CpuMask, MAX_CPUS};
-use vigil_executor::trace::{KEY_LINES, Role};
+use vigil_executor::trace::{Event, KEY_IPI, KEY_LINES, Role, tell};
 
 /// What one CPU asks of another; the value is the number of the software-generated interrupt.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,16 +34,24 @@ impl Ipi {
     pub const ALL: [Ipi; KINDS] =
         [Ipi::Reschedule, Ipi::CallFunction, Ipi::Stop, Ipi::CrashStop, Ipi::TimerBroadcast, Ipi::IrqWork, Ipi::WakeUp];
 
-    /// Its description in `/proc/interrupts`, as Linux has it.
-    pub const fn description(self) -> &'static str {
+    /// Its description, as Linux has it, with an end that programs can find which read it from binary traces.
+    pub const fn reason(self) -> &'static CStr {
         match self {
-            Ipi::Reschedule => "Rescheduling interrupts",
-            Ipi::CallFunction => "Function call interrupts",
-            Ipi::Stop => "CPU stop interrupts",
-            Ipi::CrashStop => "CPU stop (for crash dump) interrupts",
-            Ipi::WakeUp => "CPU wake-up interrupts",
-            Ipi::TimerBroadcast => "Timer broadcast interrupts",
-            Ipi::IrqWork => "IRQ work interrupts",
+            Ipi::Reschedule => c"Rescheduling interrupts",
+            Ipi::CallFunction => c"Function call interrupts",
+            Ipi::Stop => c"CPU stop interrupts",
+            Ipi::CrashStop => c"CPU stop (for crash dump) interrupts",
+            Ipi::WakeUp => c"CPU wake-up interrupts",
+            Ipi::TimerBroadcast => c"Timer broadcast interrupts",
+            Ipi::IrqWork => c"IRQ work interrupts",
+        }
+    }
+
+    /// Its description in `/proc/interrupts`.
+    pub const fn description(self) -> &'static str {
+        match self.reason().to_str() {
+            Ok(text) => text,
+            Err(_) => "",
         }
     }
 }
@@ -87,6 +96,9 @@ pub(crate) fn set_ipi_sender(sender: fn(CpuMask, Ipi)) {
 /// A CPU that is not up, or before the interrupt controller is: nothing.
 #[inline]
 pub fn send_ipi(mask: CpuMask, ipi: Ipi) {
+    if is_traced::<KEY_IPI>() {
+        tell(Event::IpiSent(mask, ipi as u32));
+    }
     vigil_executor::arch::ipi_barrier();
     // SAFETY: `SENDER` only ever holds pointers made of `fn(CpuMask, Ipi)` items.
     let send: fn(CpuMask, Ipi) = unsafe { core::mem::transmute(SENDER.load(Acquire)) };

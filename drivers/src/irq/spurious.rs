@@ -5,12 +5,12 @@
 
 use super::desc::{DESCS, IrqDesc, SPURIOUS};
 use super::resend::resend;
-use super::{IrqAction, Virq};
+use super::{IrqAction, NR_IRQS, Virq};
 use core::pin::Pin;
-use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering::*};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering::*};
 use vigil_executor::arch;
+use vigil_executor::coarse::{CoarseTimer, Kind};
 use vigil_executor::time::{self, MSEC};
-use vigil_executor::timer::Timer;
 use vigil_executor::trace::{self, KEY_LINES};
 
 /// Of how many interrupts more than [`UNHANDLED_LIMIT`] must be unhandled for a line to be switched off.
@@ -48,7 +48,7 @@ fn report_names(virq: Virq, handlers: &mut dyn Iterator<Item = &'static IrqActio
 
 static REPORTER: AtomicPtr<()> = AtomicPtr::new(report_names as *mut ());
 
-/// Sets who tells of lines that nobody cares for: in the hard interrupt, the line's lock held.
+/// Sets who tells of lines that nobody cares for: in the hard interrupt, the line's lock held, so it should take little time.
 pub fn set_reporter(reporter: Reporter) {
     REPORTER.store(reporter as *mut (), Release);
 }
@@ -86,9 +86,11 @@ fn note_interrupt(d: &'static IrqDesc, virq: Virq, handled: bool) {
         let report: Reporter = unsafe { core::mem::transmute(REPORTER.load(Acquire)) };
         report(virq, &mut d.handlers());
         state.shut = true;
+        let virq = virq.get() as usize;
+        SHUT[virq / WORD].fetch_or(1 << (virq % WORD), Release);
         d.disable(&mut state);
         drop(state);
-        Pin::static_ref(&POLL).start(time::now() + POLL_INTERVAL, 0);
+        Pin::static_ref(&POLL).start(POLL_INTERVAL);
     }
 }
 
@@ -113,15 +115,38 @@ pub(super) fn not_live(d: &'static IrqDesc) {
     domain.chip().mask(hwirq);
 }
 
-/// Calls the handlers of lines that were switched off; in the timer's interrupt.
-fn poll(_: &Timer) {
+const WORD: usize = u64::BITS as usize;
+/// Lines that may be switched off, so that the others need not be looked at.
+static SHUT: [AtomicU64; NR_IRQS.div_ceil(WORD)] = [const { AtomicU64::new(0) }; NR_IRQS.div_ceil(WORD)];
+
+/// Calls the handlers of lines that were switched off.
+fn poll(_: &CoarseTimer) {
     let mut shut = false;
-    for (n, d) in DESCS.iter().enumerate().skip(1) {
-        let Some(virq) = Virq::new(n as u32) else { continue };
-        if !d.state.lock_irq().shut {
-            continue;
+    for (word, first) in SHUT.iter().zip((0..).step_by(WORD)) {
+        let mut rest = word.load(Relaxed);
+        while rest != 0 {
+            let bit = rest.trailing_zeros();
+            rest &= rest - 1;
+            // Taken out first: who switches it off again meanwhile is seen by `poll_line`, or puts it in again.
+            word.fetch_and(!(1 << bit), AcqRel);
+            if Virq::new(first + bit).is_some_and(poll_line) {
+                word.fetch_or(1 << bit, Relaxed);
+                shut = true;
+            }
         }
-        shut = true;
+    }
+    if shut {
+        Pin::static_ref(&POLL).start(POLL_INTERVAL);
+    }
+}
+
+/// Calls the handlers of `virq`; `false` if it is not switched off any more. Handlers expect interrupts masked.
+fn poll_line(virq: Virq) -> bool {
+    let Some(d) = DESCS.get(virq.get() as usize) else { return false };
+    if !d.state.lock_irq().shut {
+        return false;
+    }
+    arch::without_irqs(|| {
         // The line is masked, so its flow is nowhere; `free_irq` waits for `running`.
         if d.running.compare_exchange(0, 1, SeqCst, Relaxed).is_ok() {
             for action in d.handlers() {
@@ -129,13 +154,11 @@ fn poll(_: &Timer) {
             }
             d.running.store(0, Release);
         }
-    }
-    if shut {
-        Pin::static_ref(&POLL).start(time::now() + POLL_INTERVAL, 0);
-    }
+    });
+    true
 }
 
-static POLL: Timer = Timer::new(poll);
+static POLL: CoarseTimer = CoarseTimer::new(poll, Kind::PLAIN);
 
 /// Counts an interrupt that came from nowhere.
 #[cold]

@@ -10,19 +10,24 @@ fn unhandled(virq: Virq) -> u32 {
     info(virq).unwrap().unhandled
 }
 
+/// Windows of 100 000 interrupts in one of which a line is switched off, however busy the machine is.
+const WINDOWS: u32 = 50;
+
 #[test]
 fn a_screaming_line_is_switched_off() {
     static D: Device = Device::new(false);
     static ACT: IrqAction = IrqAction::for_device("deaf", handler, &D, IrqFlags::empty());
     let virq = DOMAIN.map(15, Trigger::LevelHigh).unwrap();
     request_irq(virq, &ACT).unwrap();
-    for _ in 0..99_999 {
+    // Where nothing held the test up for a tenth of a second, which begins a new series: in one of the first windows.
+    let last = (0..WINDOWS).find_map(|_| {
+        (0..99_999).for_each(|_| handle_domain_irq(&DOMAIN, 15));
+        assert!(enabled(15));
+        let before = unhandled(virq);
         handle_domain_irq(&DOMAIN, 15);
-    }
-    assert!(enabled(15));
-    assert_eq!(unhandled(virq), 99_999);
-    handle_domain_irq(&DOMAIN, 15);
-    assert!(!enabled(15));
+        (!enabled(15)).then_some(before)
+    });
+    assert!(last.is_some_and(|before| (99_900..100_000).contains(&before)), "{last:?}");
     enable_irq(virq);
     assert!(enabled(15), "its driver may try again");
     assert_eq!(unhandled(virq), 0);
@@ -64,8 +69,11 @@ fn who_claims_every_interrupt_of_a_shared_line_hides_the_one_who_denies_his() {
         handle_domain_irq(&DOMAIN, 24);
     }
     assert!(enabled(24), "half of the window was handled");
-    for _ in 0..100_000 {
-        handle_domain_irq(&DOMAIN, 24);
+    // As above.
+    for _ in 0..WINDOWS {
+        if enabled(24) {
+            (0..100_000).for_each(|_| handle_domain_irq(&DOMAIN, 24));
+        }
     }
     assert!(!enabled(24));
     free_irq(virq, &ACT_D);

@@ -250,6 +250,9 @@ async fn serve(this: &'static IrqThread) {
         let wanted = || (this.wanted.load(Acquire) || this.stopping.load(Acquire)).then_some(());
         let _ = this.wait.wait_until(wait_site!("irq_thread"), WaitMode::Interruptible, wanted).await;
         if !this.wanted.load(Acquire) && this.stopping.load(Acquire) {
+            if let (Some(platform), Some(me)) = (platform::get(), task::current()) {
+                platform.kernel_task_ends(me);
+            }
             this.ended.complete();
             return;
         }

@@ -8,7 +8,7 @@ mod property;
 #[cfg(test)]
 mod tests;
 
-pub use property::{Clock, Facts, facts, rate};
+pub use property::{Clock, Facts, facts, rate, temperature, throttled};
 
 use crate::dt::Node;
 use crate::model::{Driver, Mmio, clean_invalidate_poc, ioremap};

@@ -60,6 +60,17 @@ fn two(tag: u32) -> Option<[u32; 2]> {
     ask(tag, &mut values).ok().map(|_| values)
 }
 
+/// The SoC's temperature in thousandths of a degree Celsius. As [`facts`].
+pub fn temperature() -> Option<u32> {
+    two(TEMPERATURE).map(|v| v[1])
+}
+
+/// Whether the firmware has seen too low a voltage, capped or throttled the CPUs, or met the soft limit: now in bits 3:0, since the start
+/// in bits 19:16. As [`facts`].
+pub fn throttled() -> Option<u32> {
+    one(THROTTLED)
+}
+
 /// Asks for everything; `None` without a mailbox. Polls for a millisecond at most; not for interrupt context.
 pub fn facts() -> Option<Facts> {
     let firmware = one(FIRMWARE_REVISION)?;
@@ -72,8 +83,8 @@ pub fn facts() -> Option<Facts> {
         memory: (base, size),
         arm_hz: rate(Clock::Arm),
         core_hz: rate(Clock::Core),
-        temperature: two(TEMPERATURE).map(|v| v[1]),
-        throttled: one(THROTTLED),
+        temperature: temperature(),
+        throttled: throttled(),
     })
 }
 

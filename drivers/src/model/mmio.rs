@@ -181,6 +181,11 @@ impl Mmio {
     }
 
     #[inline(always)]
+    /// The address of the word at `offset`, for code that has no window.
+    pub fn address(&self, offset: usize) -> Option<usize> {
+        Some(self.at(offset, size_of::<u32>())? as usize)
+    }
+
     fn at(&self, offset: usize, size: usize) -> Option<*mut u8> {
         if offset.is_multiple_of(size) && offset < self.len && self.len - offset >= size {
             Some(self.base.wrapping_add(offset))

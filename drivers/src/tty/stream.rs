@@ -8,8 +8,8 @@ use vigil_abi::termios as t;
 use vigil_executor::wait::WaitQueue;
 use vigil_mem::{IoBuf, IoBufMut};
 
-/// Output is taken in pieces of this size, each under the lock in one go.
-const PIECE: usize = 128;
+/// Output is taken in pieces that become no more than so many bytes, each under the lock in one go.
+const PIECE: usize = 64;
 /// Below so many bytes in the device a terminal is writable (Linux: WAKEUP_CHARS).
 pub(crate) const WAKEUP_CHARS: usize = 256;
 
@@ -72,9 +72,8 @@ impl Tty {
         if !self.push_echo(ldisc) || ldisc.is_stopped() {
             return None;
         }
-        let expansion = if ldisc.output_is_raw() { 1 } else { MAX_EXPANSION };
         let mut piece = [0; PIECE];
-        let take = (self.driver.write_room() / expansion).min(PIECE).min(buf.remaining());
+        let take = (self.driver.write_room().min(PIECE) / ldisc.expansion()).min(buf.remaining());
         if take == 0 {
             return None;
         }

@@ -103,7 +103,7 @@ fn writes_wait_for_room_and_for_start() {
     let (line, tty) = setup();
     *line.room.lock().unwrap() = 20;
     let mut buf = IoBuf::kernel(b"0123456789abcdefghij");
-    assert_eq!(tty.try_write(&mut buf).unwrap(), 13, "room for the worst expansion of one byte stays");
+    assert_eq!(tty.try_write(&mut buf).unwrap(), 19, "room for a line feed stays");
     assert!(matches!(tty.try_write(&mut buf), Err(Stop::Wait(..))));
     *line.room.lock().unwrap() = 10_000;
     type_in(line, b"\x13");
@@ -112,8 +112,14 @@ fn writes_wait_for_room_and_for_start() {
     assert!(matches!(tty.try_write(&mut buf), Err(Stop::Wait(..))));
     type_in(line, b"\x11");
     tty.flush_input();
-    assert_eq!(tty.try_write(&mut buf).unwrap(), 7);
+    assert_eq!(tty.try_write(&mut buf).unwrap(), 1);
     assert_eq!(*line.output.lock().unwrap(), b"0123456789abcdefghij");
+    let mut termios = tty.settings().to_termios();
+    termios.c_oflag |= t::XTABS;
+    tty.set_settings(tty.settings().with_termios(&termios)).unwrap();
+    *line.room.lock().unwrap() = 20;
+    let mut buf = IoBuf::kernel(b"0123456789abcdefghij");
+    assert_eq!(tty.try_write(&mut buf).unwrap(), 13, "room for a tab stays");
 }
 
 #[test]

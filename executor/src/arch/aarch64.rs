@@ -8,7 +8,7 @@ use super::IrqState;
 use crate::context::Context;
 use crate::cpu::CpuLocal;
 use crate::stack::context_at;
-use crate::trace::{KEY_IRQS, KEY_PREEMPT, KEY_STAMPS, Role};
+use crate::trace::{KEY_IRQS, KEY_PINS, KEY_PREEMPT, KEY_STAMPS, PIN_POLL, Pin, Role};
 use core::arch::asm;
 use core::mem::offset_of;
 use core::sync::atomic::AtomicU32;
@@ -35,8 +35,9 @@ macro_rules! site {
 
 /// An `asm!` of one instruction that is a trap site as in `site!`, and also has a twin: the same instruction out of line, after which
 /// the counter is stored `$at` bytes behind the start of the CPU's block.
+/// `$pin` is code for the twin's end, which finds the address of the CPU's block in x17 and may change x16 and x17.
 macro_rules! stamped_site {
-    ($role:expr, $keys:expr, $at:expr, $code:literal, [$($operands:tt)*]) => {
+    ($role:expr, $keys:expr, $at:expr, $code:literal, [$($pin:tt)*], [$($operands:tt)*]) => {
         asm!(
             concat!("771: ", $code),
             "773:",
@@ -46,6 +47,7 @@ macro_rules! stamped_site {
             "mrs x16, cntvct_el0",
             "mrs x17, tpidr_el1",
             "str x16, [x17, #{stamp_at}]",
+            $($pin)*
             "ldp x16, x17, [sp], #16",
             "b 773b",
             ".popsection",
@@ -177,8 +179,27 @@ pub(crate) unsafe fn store_traced<const ROLE: u32, const KEYS: u32, const OFFSET
 pub(crate) unsafe fn store_polled<const ROLE: u32, const KEYS: u32, const OFFSET: usize>(base: *const (), value: *mut ()) {
     // SAFETY: by the caller's contract. The twin uses the stack below SP, which kernel code does not.
     unsafe {
-        stamped_site!(ROLE, KEYS, offset_of!(CpuLocal, polled_at), "str {1}, [{0}, #{offset}]",
-[in(reg) base, in(reg) value, offset = const OFFSET,])
+        stamped_site!(
+            ROLE, KEYS, offset_of!(CpuLocal, polled_at), "str {1}, [{0}, #{offset}]",
+            [
+                "774: nop",
+                ".pushsection .text.pins, \"ax\"",
+                "775:",
+                crate::toggle_pin!("x16", "x17", "w17", "PIN_POLL"),
+                "776: b 774b + 4",
+                ".popsection",
+                ".pushsection .trace_sites, \"a\"",
+                ".balign 4",
+                ".long 774b - .",
+                ".long 775b - .",
+                ".long {KEY_PINS}",
+                ".popsection",
+            ],
+            [
+                in(reg) base, in(reg) value, offset = const OFFSET, PINS = const offset_of!(CpuLocal, pins),
+                PIN_POLL = const PIN_POLL * size_of::<Pin>(), KEY_PINS = const KEY_PINS,
+            ]
+        )
     };
 }
 
@@ -196,12 +217,49 @@ pub(crate) unsafe fn clear_traced<const ROLE: u32, const KEYS: u32, const OFFSET
     };
 }
 
+/// Stores a word of 32 bits of `base`, `OFFSET` bytes behind its start, at a site for `KEYS` of role `ROLE`. Relaxed; a compiler barrier.
+///
+/// # Safety
+/// There is an aligned word that may be written atomically.
+#[inline(always)]
+pub(crate) unsafe fn store_word<const ROLE: u32, const KEYS: u32, const OFFSET: usize>(base: *const (), value: u32) {
+    // SAFETY: by the caller's contract.
+    unsafe {
+        site!(
+            ROLE, KEYS, ["771: str {1:w}, [{0}, #{offset}]"],
+[in(reg) base, in(reg) value, offset = const OFFSET,])
+    };
+}
+
+/// As [`store_word`], of zero.
+///
+/// # Safety
+/// As there.
+#[inline(always)]
+pub(crate) unsafe fn clear_word<const ROLE: u32, const KEYS: u32, const OFFSET: usize>(base: *const ()) {
+    // SAFETY: by the caller's contract.
+    unsafe {
+        site!(
+            ROLE, KEYS, ["771: str wzr, [{0}, #{offset}]"],
+[in(reg) base, offset = const OFFSET,])
+    };
+}
+
+/// Stores `value` at `at`, at a site for `KEYS` of role `ROLE`. Release.
+#[inline(always)]
+pub(crate) fn release_word<const ROLE: u32, const KEYS: u32>(at: &AtomicU32, value: u32) {
+    // SAFETY: a store to a word that may be written.
+    unsafe { site!(ROLE, KEYS, ["771: stlr {1:w}, [{0}]"], [in(reg) at.as_ptr(), in(reg) value,]) };
+}
+
 /// Stores `value` in the counter of an interrupt that was acknowledged, at a site for `KEYS` of role `ROLE`, and notes when. Relaxed;
 /// a compiler barrier.
 #[inline(always)]
 pub fn store_counter<const ROLE: u32, const KEYS: u32>(counter: &AtomicU32, value: u32) {
     // SAFETY: a relaxed store to a word that may be written. The twin uses the stack below SP, which kernel code does not.
-    unsafe { stamped_site!(ROLE, KEYS, offset_of!(CpuLocal, acked_at), "str {1:w}, [{0}]", [in(reg) counter.as_ptr(), in(reg) value,]) };
+    unsafe {
+        stamped_site!(ROLE, KEYS, offset_of!(CpuLocal, acked_at), "str {1:w}, [{0}]", [], [in(reg) counter.as_ptr(), in(reg) value,])
+    };
 }
 
 /// The context block of the stack that this code runs on: found by masking SP, so it stays right across a migration.

@@ -6,8 +6,9 @@
 
 use super::choose::{Machine, distance};
 use super::cpus::Cpus;
+use super::partition::span;
 use super::topology::{CAPACITY, Level};
-use super::{DOMAIN, IDLE, has_others, is_idle_now};
+use super::{IDLE, has_others, is_idle_now};
 use crate::class::{Rank, RunQueue};
 use crate::cpu::{CpuId, CpuMask};
 use crate::executor::{CpuExec, EXEC};
@@ -96,6 +97,6 @@ pub(super) fn look(exec: &CpuExec, rq: &RunQueue, here: CpuId, event: Option<Nan
 pub(crate) fn sent(exec: &CpuExec, task: &Task) -> Option<CpuId> {
     let to = exec.take_send()?;
     // What was true when it was asked may not be any more.
-    let has_room = DOMAIN.load().contains(to) && (is_idle_now(to) || EXEC.of(to).load().nr < exec.load().nr);
+    let has_room = span(CpuId::current()).contains(to) && (is_idle_now(to) || EXEC.of(to).load().nr < exec.load().nr);
     (task.rank() == Rank::FAIR && task.affinity().contains(to) && has_room).then_some(to)
 }

@@ -3,7 +3,8 @@
 
 use super::choose::Machine;
 use super::cpus::Cpus;
-use super::{DOMAIN, has_others};
+use super::has_others;
+use super::partition::span;
 use crate::cpu::{CpuId, CpuMask};
 use crate::executor::EXEC;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -51,7 +52,7 @@ pub(crate) fn look(here: CpuId) {
     if !ON.load(Relaxed) || !has_others(here) {
         return;
     }
-    for from in CpuMask(DOMAIN.load().0 & !CpuMask::of(here).0).iter() {
+    for from in CpuMask(span(here).0 & !CpuMask::of(here).0).iter() {
         if look_at(from, here) {
             LEFT.fetch_add(1, Relaxed);
             return;

@@ -41,6 +41,11 @@ pub trait Machine {
         let near = |c: usize| c == cpu || self.place(c).level(self.place(cpu)) < level;
         (0..self.nr_cpus()).filter(|c| self.takes_part(*c) && near(*c) && !self.is_idle(*c)).count()
     }
+    /// Whether what waits on `from` may be given at once to `to`, which idles.
+    fn reaches(&self, from: usize, to: usize) -> bool {
+        let _ = (from, to);
+        true
+    }
     /// Whether any other CPU may idle: a look that spares the search.
     fn any_idle(&self) -> bool;
     /// How urgent is what a CPU runs (Linux: cpupri, cpudl); [`Urgency::IDLE`] when it runs nothing.
@@ -94,11 +99,13 @@ pub fn lowest(m: &impl Machine, urgency: Urgency, near: usize, allowed: impl Fn(
         .min_by_key(|c| (Reverse(m.urgency(*c)), distance(m, near, *c)))
 }
 
-/// The CPU that has the least to do, of several the nearest to `near` (Linux: find_idlest_cpu). `None` if none is allowed.
+/// The CPU that has the least to do for what it gets done, of several the nearest to `near` (Linux: find_idlest_cpu, by load). `None`
+/// if none is allowed.
 pub fn idlest(m: &impl Machine, near: usize, allowed: impl Fn(usize) -> bool) -> Option<usize> {
     (0..m.nr_cpus()).filter(|c| m.takes_part(*c) && allowed(*c)).min_by_key(|c| {
         let load = m.load(*c);
-        (load.nr, load.weight, distance(m, near, *c))
+        let relative = load.weight.saturating_mul(CAPACITY.into()) / u64::from(m.capacity(*c).max(1));
+        (relative, load.nr, distance(m, near, *c))
     })
 }
 
@@ -115,9 +122,9 @@ pub fn begun(m: &impl Machine, here: usize, allowed: impl Fn(usize) -> bool) -> 
     found
 }
 
-/// The CPU for something of `rank` that is woken on `here` and last ran on `prev`, which is not as simple as an idle `prev`
-/// (Linux: select_task_rq of the classes). `None`: where it was, or wherever it may be.
-pub fn woken(m: &impl Machine, rank: Rank, prev: usize, here: usize, allowed: impl Fn(usize) -> bool) -> Option<usize> {
+/// The CPU for something of `rank`, and of `weight` in the fair class, that is woken on `here` and last ran on `prev`, which is not
+/// as simple as an idle `prev` (Linux: select_task_rq of the classes). `None`: where it was, or wherever it may be.
+pub fn woken(m: &impl Machine, rank: Rank, weight: u32, prev: usize, here: usize, allowed: impl Fn(usize) -> bool) -> Option<usize> {
     let urgent = rank.outranks(Rank::FAIR);
     let stays = allowed(prev);
     if stays && urgent && rank.outranks(m.urgency(prev).rank) {
@@ -130,25 +137,92 @@ pub fn woken(m: &impl Machine, rank: Rank, prev: usize, here: usize, allowed: im
     if urgent {
         lowest(m, Urgency::of(rank), prev, &allowed)
     } else if stays {
-        Some(if allowed(here) { wake_affine(m, prev, here) } else { prev })
+        Some(if allowed(here) { wake_affine(m, weight, prev, here) } else { prev })
     } else {
         idlest(m, prev, &allowed)
     }
 }
 
-/// Where something woken on `here` goes that last ran on `prev`, when neither idles: to its waker if that CPU has less to do
-/// (Linux: wake_affine_weight, with the imbalance that a domain tolerates).
-fn wake_affine(m: &impl Machine, prev: usize, here: usize) -> usize {
+/// Where something of `weight` woken on `here` goes that last ran on `prev`, when neither idles: to its waker if that CPU has less to
+/// do with it than the other one without it, for what each gets done (Linux: wake_affine_weight, with the imbalance that a domain
+/// tolerates).
+fn wake_affine(m: &impl Machine, weight: u32, prev: usize, here: usize) -> usize {
     if prev == here || !m.takes_part(prev) || !m.takes_part(here) {
         return prev;
     }
-    let (mine, theirs) = (m.load(here).weight, m.load(prev).weight);
-    // It would come on top of what is here.
+    // It comes on top of what is here.
+    let (mine, theirs) = (m.load(here).weight.saturating_add(weight.into()), m.load(prev).weight);
     let tolerated = 100 + (IMBALANCE_PCT - 100) / 2;
-    if mine.saturating_mul(100) < theirs.saturating_mul(tolerated) && mine < theirs { here } else { prev }
+    // Each load by the other one's capacity.
+    let mine = mine.saturating_mul(100).saturating_mul(m.capacity(prev).into());
+    let theirs = theirs.saturating_mul(tolerated).saturating_mul(m.capacity(here).into());
+    if mine < theirs { here } else { prev }
 }
 
 /// By how much one part of a domain may have more to do than another, in percent (Linux: sd->imbalance_pct above SMT).
 pub const IMBALANCE_PCT: u64 = 117;
 /// The same among threads of a core.
 pub const IMBALANCE_PCT_SMT: u64 = 110;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// CPUs of one cluster that all have something to do.
+    struct Busy<'a> {
+        loads: &'a [(u32, u64)],
+        capacities: &'a [u32],
+    }
+
+    impl Machine for Busy<'_> {
+        fn nr_cpus(&self) -> usize {
+            self.loads.len()
+        }
+        fn place(&self, cpu: usize) -> Place {
+            Place { core: cpu as u16, ..Place::default() }
+        }
+        fn capacity(&self, cpu: usize) -> u32 {
+            self.capacities[cpu]
+        }
+        fn takes_part(&self, _: usize) -> bool {
+            true
+        }
+        fn is_idle(&self, _: usize) -> bool {
+            false
+        }
+        fn any_idle(&self) -> bool {
+            false
+        }
+        fn urgency(&self, _: usize) -> Urgency {
+            Urgency::of(Rank::FAIR)
+        }
+        fn load(&self, cpu: usize) -> Load {
+            Load { nr: self.loads[cpu].0, weight: self.loads[cpu].1 }
+        }
+        unsafe fn allows(&self, _: NonNull<Entity>, _: usize) -> bool {
+            true
+        }
+        unsafe fn send(&self, _: NonNull<Entity>, _: usize) {}
+    }
+
+    const EVEN: &[u32] = &[CAPACITY; 2];
+
+    #[test]
+    fn who_begins_goes_where_the_least_weight_is_not_the_fewest_tasks() {
+        let idlest = |loads, capacities| idlest(&Busy { loads, capacities }, 0, |_| true);
+        assert_eq!(idlest(&[(1, 88_761), (2, 30)], EVEN), Some(1), "two of nice 19 are less than one of nice -20");
+        assert_eq!(idlest(&[(1, 1024), (2, 2048)], EVEN), Some(0));
+        assert_eq!(idlest(&[(1, 1024), (1, 1024)], EVEN), Some(0), "of several the nearest");
+        assert_eq!(idlest(&[(1, 1024), (2, 2048)], &[446, CAPACITY]), Some(1), "a weak CPU has more to do with less");
+    }
+
+    #[test]
+    fn who_is_woken_goes_to_its_waker_only_if_it_fits_in_there() {
+        let woken = |weight, loads, capacities| woken(&Busy { loads, capacities }, Rank::FAIR, weight, 0, 1, |_| true);
+        assert_eq!(woken(1024, &[(2, 2048), (1, 1024)], EVEN), Some(1));
+        assert_eq!(woken(1024, &[(1, 1024), (1, 1024)], EVEN), Some(0));
+        assert_eq!(woken(88_761, &[(2, 2048), (1, 1024)], EVEN), Some(0), "it would be the heavier one's burden");
+        assert_eq!(woken(15, &[(1, 1024), (1, 1024)], EVEN), Some(1), "a light one is tolerated");
+        assert_eq!(woken(1024, &[(2, 2048), (1, 1024)], &[CAPACITY, 446]), Some(0), "not on a weak one");
+    }
+}

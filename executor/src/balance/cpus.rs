@@ -2,7 +2,8 @@
 
 use super::active::{is_uneven, look};
 use super::choose::{Load, Machine};
-use super::domains::{self, tuning};
+use super::domains::tuning;
+use super::partition;
 use super::pressure;
 use super::spread::{Spread, Tuning, own_load, spread};
 use super::topology::{CAPACITY, Level, Place};
@@ -51,7 +52,6 @@ static HIGHEST: AtomicUsize = AtomicUsize::new(1);
 
 /// `cpu` takes part in balancing from now on: it is online, and not isolated.
 pub fn join(cpu: CpuId) {
-    domains::rebuilt();
     HIGHEST.fetch_max(cpu.index() + 1, Relaxed);
     DOMAIN.insert(cpu);
     for other in DOMAIN.load().iter() {
@@ -67,19 +67,20 @@ pub fn join(cpu: CpuId) {
             super::active::set_uneven();
         }
     }
+    partition::cpus_changed();
     MANY.store(DOMAIN.load().0.count_ones() > 1 || pressure::is_watched(), Relaxed);
 }
 
 /// `cpu` takes part no more.
 pub fn leave(cpu: CpuId) {
-    domains::rebuilt();
     DOMAIN.remove(cpu);
+    partition::cpus_changed();
     MANY.store(DOMAIN.load().0.count_ones() > 1 || pressure::is_watched(), Relaxed);
     OVERLOADED.remove(cpu);
     RT_OVERLOADED.remove(cpu);
 }
 
-/// The real machine, as `here` sees it: the CPU on which this runs.
+/// The real machine, as `here` sees it: the CPU on which this runs, or another one whose root domain is asked about.
 pub(super) struct Cpus {
     pub(super) here: CpuId,
 }
@@ -106,7 +107,7 @@ impl Machine for Cpus {
     }
 
     fn takes_part(&self, cpu: usize) -> bool {
-        has(&DOMAIN, cpu)
+        CpuId::new(cpu).is_some_and(|c| partition::span(self.here).contains(c))
     }
 
     fn is_idle(&self, cpu: usize) -> bool {
@@ -114,12 +115,16 @@ impl Machine for Cpus {
     }
 
     fn busy_near(&self, cpu: usize, level: Level) -> usize {
-        let near = CpuId::new(cpu).map_or(0, |c| NEAR.of(c)[level as usize].load(Relaxed));
-        (near & DOMAIN.load().0 & !IDLE.load().0).count_ones() as usize
+        let near = CpuId::new(cpu).map_or(0, |c| NEAR.of(c)[level as usize].load(Relaxed) & partition::span(c).0);
+        (near & !IDLE.load().0).count_ones() as usize
+    }
+
+    fn reaches(&self, from: usize, to: usize) -> bool {
+        CpuId::new(to).is_none_or(|c| partition::may_pull(c, self.place(from).level(self.place(to))))
     }
 
     fn any_idle(&self) -> bool {
-        let idle = CpuMask(IDLE.load().0 & DOMAIN.load().0 & !CpuMask::of(self.here).0);
+        let idle = CpuMask(IDLE.load().0 & partition::span(self.here).0 & !CpuMask::of(self.here).0);
         idle.0 != 0 && idle.iter().any(|c| EXEC.of(c).inbox.is_empty())
     }
 
@@ -251,8 +256,8 @@ fn note_deadline(exec: &CpuExec, rq: &RunQueue) -> bool {
 fn less_urgent() {
     // The rank was stored before; the other side sets its bit before it reads the ranks.
     fence(SeqCst);
-    let waiting = RT_OVERLOADED.load();
-    for cpu in waiting.iter() {
+    let waiting = RT_OVERLOADED.load().0 & partition::span(CpuId::current()).0;
+    for cpu in CpuMask(waiting).iter() {
         ask_to_spread(cpu);
     }
 }

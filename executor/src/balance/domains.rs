@@ -1,9 +1,10 @@
 //! The scheduling domains of each CPU, bottom up, and what an administrator has tuned of them (Linux: struct sched_domain).
 
 use super::cpus::place_of;
+use super::partition;
 use super::spread::Tuning;
 use super::topology::Level;
-use crate::cpu::{CpuId, CpuMask, MAX_CPUS, ONLINE, PerCpu};
+use crate::cpu::{CpuId, CpuMask, MAX_CPUS, PerCpu};
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// A domain of a CPU.
@@ -11,7 +12,7 @@ use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 pub struct Domain {
     /// The smallest level that all its CPUs have in common.
     pub level: Level,
-    /// Its CPUs, of those that are online.
+    /// Its CPUs, of those that take part in balancing.
     pub span: CpuMask,
     /// It has all CPUs, and there is no larger one.
     pub is_top: bool,
@@ -40,17 +41,17 @@ static TUNED: PerCpu<[[AtomicU64; KNOBS]; Level::ALL.len()]> =
 
 /// The domains of `cpu`, the smallest first. None of one CPU, and none of two levels with the same CPUs.
 pub fn domains(cpu: CpuId) -> impl Iterator<Item = Domain> {
-    let online = ONLINE.load();
+    let all = partition::span(cpu);
     let span = move |level: Level| {
         let inside = |other: &CpuId| place_of(cpu).level(place_of(*other)) <= level;
-        CpuMask(online.iter().filter(inside).fold(0, |mask, other| mask | CpuMask::of(other).0))
+        CpuMask(all.iter().filter(inside).fold(0, |mask, other| mask | CpuMask::of(other).0))
     };
     let below = move |level: Level| Level::ALL.into_iter().rev().find(|l| *l < level).map_or(CpuMask::of(cpu), span);
     Level::ALL
         .into_iter()
         .map(move |level| (level, span(level)))
-        .filter(move |(level, s)| online.contains(cpu) && *s != below(*level))
-        .map(move |(level, span)| Domain { level, span, is_top: span == online })
+        .filter(move |(level, s)| all.contains(cpu) && *s != below(*level))
+        .map(move |(level, span)| Domain { level, span, is_top: span == all })
 }
 
 /// What is tuned of the domain of `level`, of `cpus` CPUs, as `cpu` sees it.

@@ -2,7 +2,8 @@
 
 use super::choose::Machine;
 use super::cpus::Cpus;
-use super::{DOMAIN, OVERLOADED, has_others, pressure};
+use super::partition::{may_pull, span};
+use super::{OVERLOADED, has_others, pressure};
 use crate::context::IrqGuard;
 use crate::cpu::{CpuId, CpuMask};
 use crate::executor::{EXEC, push_to};
@@ -25,11 +26,14 @@ fn pull_from(here: CpuId) -> bool {
     if !has_others(here) {
         return false;
     }
-    let mut left = OVERLOADED.load().0 & DOMAIN.load().0 & !CpuMask::of(here).0;
+    let mut left = OVERLOADED.load().0 & span(here).0 & !CpuMask::of(here).0;
     let cpus = Cpus { here };
     let place = cpus.place(here.index());
     while let Some(from) = CpuMask(left).iter().min_by_key(|c| place.level(cpus.place(c.index()))) {
         left &= !CpuMask::of(from).0;
+        if !may_pull(here, place.level(cpus.place(from.index()))) {
+            return false;
+        }
         if pull_one(from, here) {
             return true;
         }

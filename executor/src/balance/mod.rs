@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`topology`] | where CPUs are, and how far apart: the levels of scheduling domains |
 //! | [`domains`] | the domains of each CPU, and what is tuned of them |
+//! | [`partition`] | root domains: parts of the machine between which nothing is balanced |
 //! | [`pressure`] | for how long somebody waits for each CPU |
 //! | [`choose`] | which CPU: idle, lowest, idlest, nearest, over any [`choose::Machine`] |
 //! | [`spread`] | what a crowded CPU does: fills idle CPUs, pushes real-time, evens out load |
@@ -38,6 +39,7 @@ mod place;
 
 pub mod choose;
 pub mod domains;
+pub mod partition;
 pub mod pressure;
 pub mod spread;
 pub mod topology;
@@ -81,6 +83,5 @@ fn is_idle_now(cpu: CpuId) -> bool {
 /// Whether there is anybody to whom `here` could give something.
 #[inline(always)]
 fn has_others(here: CpuId) -> bool {
-    let domain = DOMAIN.load();
-    domain.contains(here) && domain.0 & !CpuMask::of(here).0 != 0
+    partition::span(here).0 & !CpuMask::of(here).0 != 0
 }

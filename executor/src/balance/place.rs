@@ -3,20 +3,29 @@
 use super::active::{better, is_uneven};
 use super::choose::{Machine, begun, idlest, woken};
 use super::cpus::Cpus;
-use super::{DOMAIN, are_many, has_others};
-use crate::class::Rank;
+use super::partition::span;
+use super::{are_many, has_others};
+use crate::class::{Rank, weight};
 use crate::context::IrqGuard;
 use crate::cpu::{ACTIVE, CpuId, CpuMask, ONLINE};
 use crate::executor::{CpuExec, IDLE};
 use crate::platform;
 use crate::task::Task;
 
+/// The priority of nice 0 as Linux shows it.
+const NICE_0_PRIO: i16 = 120;
+
 /// The CPU for a task that was woken on `here`: its last one if that idles. Any context.
 #[inline]
 pub(crate) fn place_woken(task: &Task, here: CpuId) -> CpuId {
     let prev = task.cpu();
     let idle = IDLE.load();
-    if task.affinity().contains(prev) && (idle.contains(prev) || idle.0 == 0 && prev == here) {
+    let mask = task.affinity();
+    // Nowhere else to go: most tasks of the kernel, and what a user keeps on one CPU (Linux: nr_cpus_allowed is 1).
+    if mask == CpuMask::of(prev) && ACTIVE.load().contains(prev) {
+        return prev;
+    }
+    if mask.contains(prev) && (idle.contains(prev) || idle.0 == 0 && prev == here) {
         return prev;
     }
     place_slow(task, prev, here)
@@ -42,15 +51,30 @@ fn place_slow(task: &Task, prev: CpuId, here: CpuId) -> CpuId {
 
 /// The CPU of `active` that suits it.
 fn place_among(task: &Task, active: CpuMask, prev: CpuId, here: CpuId) -> CpuId {
-    let cpus = Cpus { here };
+    let cpus = Cpus { here: near(active, prev, here) };
     let allowed = |cpu: usize| CpuId::new(cpu).is_some_and(|c| active.contains(c));
-    let chosen = woken(&cpus, task.rank(), prev.index(), here.index(), allowed);
+    let chosen = woken(&cpus, task.rank(), weight(task), prev.index(), here.index(), allowed);
     match chosen.and_then(CpuId::new) {
         Some(cpu) => cpu,
         None if active.contains(prev) => prev,
         // Isolated CPUs only.
         None => active.first().unwrap_or(here),
     }
+}
+
+/// A CPU of the root domain in which something is to be that was last on `prev` and may be on those of `active`: that of `prev`, or else one to
+/// which it may go.
+fn near(active: CpuMask, prev: CpuId, here: CpuId) -> CpuId {
+    let shares = |cpu: &CpuId| active.contains(*cpu) && span(*cpu).0 != 0;
+    if active.0 & span(prev).0 != 0 {
+        return prev;
+    }
+    Some(here).filter(shares).or_else(|| active.iter().find(shares)).unwrap_or(prev)
+}
+
+/// What `task` weighs in the fair class, by its nice value alone.
+fn weight(task: &Task) -> u32 {
+    weight::of_nice((task.prio() - NICE_0_PRIO).clamp(-20, 19) as i8).weight
 }
 
 /// The CPU for a task that has to leave `here`, this CPU, which is on its way out.
@@ -84,9 +108,9 @@ pub(crate) fn place_new(task: &Task, here: CpuId) -> CpuId {
         return here;
     }
     let active = usable(task);
-    let cpus = Cpus { here };
     let allowed = |cpu: usize| CpuId::new(cpu).is_some_and(|c| active.contains(c));
-    if DOMAIN.load().contains(here) || !active.contains(here) {
+    if span(here).0 != 0 || !active.contains(here) {
+        let cpus = Cpus { here: near(active, here, here) };
         let idle = if IDLE.load().0 & active.0 != 0 { begun(&cpus, here.index(), allowed) } else { None };
         if let Some(cpu) = idle.or_else(|| idlest(&cpus, here.index(), allowed)).and_then(CpuId::new) {
             return cpu;

@@ -113,7 +113,7 @@ unsafe fn fill_idle(m: &impl Machine, rq: &mut RunQueue, here: usize, now: Nanos
         let mut seen = 0u32;
         let e = rq.find_waiting(|e| {
             // SAFETY: it is on the queue.
-            to = nearest_idle(m, here, |cpu| unsafe { m.allows(e, cpu) });
+            to = nearest_idle(m, here, |cpu| m.reaches(here, cpu) && unsafe { m.allows(e, cpu) });
             seen += 1;
             to.is_some() || seen >= NR_MIGRATE.load(Relaxed)
         });

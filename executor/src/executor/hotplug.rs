@@ -23,18 +23,17 @@
 use super::{CpuExec, EXEC, push_to, take_in};
 use crate::arch;
 use crate::balance;
-use crate::class::deadline::domain::ROOT;
 use crate::class::{Enqueue, Params, PickLimit, PutPrev};
+use crate::coarse;
 use crate::context::IrqGuard;
 use crate::cpu::{ACTIVE, CpuId, CpuMask, MAX_CPUS, ONLINE, PerCpu};
 use crate::platform;
 use crate::sync::rcu;
-use crate::task::{Hooks, SpawnError, Spawned, Task};
+use crate::task::{SpawnError, Spawned, Task};
 use crate::time::{self, Nanos};
 use crate::timer;
 use crate::wait::{WaitMode, WaitQueue};
 use crate::wait_site;
-use core::ptr::null;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
 
 struct Stopper {
@@ -61,15 +60,7 @@ fn active_after(cpu: CpuId) -> u64 {
 
 /// Makes the stop task of `cpu`. On it, once.
 pub fn start_stopper(cpu: CpuId) -> Result<(), SpawnError> {
-    let mut name = *b"migration/0";
-    name[10] = b'0' + cpu.index() as u8;
-    let made = Spawned::new(stopper(cpu), Params::STOP, &name, &Hooks::NONE, null())?;
-    made.task().set_affinity(CpuMask::of(cpu));
-    if let Some(p) = platform::get() {
-        p.kernel_task(made.task());
-    }
-    drop(made.start());
-    Ok(())
+    Spawned::start_of_cpu(cpu, stopper(cpu), Params::STOP, *b"migration/0")
 }
 
 /// This CPU is about to run its loop, for the first time or again. Interrupts masked.
@@ -91,17 +82,17 @@ pub(super) fn offline_time(cpu: CpuId) -> Nanos {
 pub fn activate(cpu: CpuId) {
     ACTIVE.insert(cpu);
     // More CPUs can keep what fewer have promised.
-    let _ = ROOT.set_cpus(u64::from(ACTIVE.load().0.count_ones()), time::now());
+    balance::partition::cpus_changed();
 }
 
 /// No more tasks are sent to `cpu`; those that are there stay till [`stop`]. One such change at a time: the caller's business.
 pub fn deactivate(cpu: CpuId) -> Result<(), Needed> {
     let left = active_after(cpu);
-    if left == 0 || ROOT.set_cpus(left, time::now()).is_err() {
+    if left == 0 || balance::partition::try_leave(cpu).is_err() {
         return Err(Needed);
     }
-    balance::leave(cpu);
     ACTIVE.remove(cpu);
+    balance::leave(cpu);
     Ok(())
 }
 
@@ -195,5 +186,7 @@ fn evict_one(exec: &CpuExec, here: CpuId) -> bool {
 pub fn take_over(gone: CpuId) {
     debug_assert!(EXEC.of(gone).inbox.is_empty(), "a wake was sent to a CPU that has gone");
     timer::take_over(gone);
+    timer::take_over_due(gone);
+    coarse::take_over(gone);
     rcu::take_over(gone);
 }

@@ -10,6 +10,7 @@
 //! * [`run`]: the loop, in `run.rs`; its short ways, in `usual.rs`.
 //! * [`pool`]: spare stacks.
 //! * [`yield_now`], [`cond_resched`]: points at which a poll gives way by itself.
+//! * `params.rs`: what a task is to its class, wherever it is.
 //! * `hotplug.rs`: CPUs that come and go.
 //!
 //! The lock of a run queue is innermost in the lock order, and two of them are taken by ascending CPU. It is taken with
@@ -18,6 +19,7 @@
 mod affinity;
 mod group;
 mod hotplug;
+mod params;
 pub mod pool;
 mod reserve;
 mod rq_lock;
@@ -31,6 +33,8 @@ pub(crate) use affinity::elsewhere;
 pub use affinity::{has_left, set_affinity};
 pub use group::{Group, set_group};
 pub use hotplug::{Needed, activate, come_online, deactivate, start_stopper, stop, take_over};
+pub(crate) use params::{apply, apply_params};
+pub use params::{effective_params, inherit, params, run_time, set_params, with_entity};
 pub use reserve::{Refused, deadline, rt_bandwidth, set_deadline, set_rt_bandwidth, take_overrun};
 pub(crate) use reserve::{forget as forget_reservation, give_back, lend, prepare as prepare_reservation, reserve};
 pub(crate) use run::somebody_came;
@@ -46,11 +50,11 @@ use crate::arch;
 use crate::balance;
 use crate::balance::spread::Periodic;
 use crate::class::{Entity, Params, PickLimit, Rank, RunQueue};
+use crate::coarse;
 use crate::context::{Context, IrqGuard, PreemptGuard};
 use crate::cpu::{AtomicCpuMask, CpuId, MAX_CPUS, PerCpu, local};
 use crate::inbox::{Drain, Inbox};
 use crate::platform;
-use crate::sync::rt_mutex;
 use crate::task::{Task, TaskRef};
 use crate::time::{self, Nanos};
 use crate::trace::{self, KEY_SWITCH, KEY_WAKE, Role};
@@ -72,7 +76,7 @@ pub(crate) struct CpuExec {
     pub(crate) handed_over: Cell<*const Task>,
     /// The stack that has just been left for good.
     pub(crate) to_free: Cell<*const Context>,
-    /// What the classes are still to be asked: [`DUE_TICK`], [`DUE_CHOICE`], [`DUE_SPREAD`], [`DUE_SEND`]. Set by interrupts and by other CPUs.
+    /// What the classes are still to be asked: [`DUE_TICK`], [`DUE_CHOICE`], [`DUE_SPREAD`], [`DUE_SEND`], [`DUE_TIMERS`]. Set by interrupts and by other CPUs.
     due: AtomicU32,
     /// Nanoseconds spent idle, and polls begun: statistics.
     pub(crate) idle_time: AtomicU64,
@@ -153,6 +157,8 @@ pub(crate) const DUE_CHOICE: u32 = 2;
 const DUE_SPREAD: u32 = 4;
 /// The current task should go to another CPU.
 pub(crate) const DUE_SEND: u32 = 8;
+/// It has begun to idle, and the event of coarse timers that do not end that was taken away.
+pub(crate) const DUE_TIMERS: u32 = 16;
 
 pub(crate) static EXEC: PerCpu<CpuExec> = PerCpu::new([const { CpuExec::new() }; MAX_CPUS]);
 
@@ -282,8 +288,12 @@ fn choose(exec: &CpuExec, rq: &mut RunQueue, here: CpuId, now: Nanos) -> (Option
         return (Some(task.entity_ptr()), event);
     }
     take_in_many(exec.inbox.take(), rq, here, now);
-    if exec.take_due() & DUE_TICK != 0 {
+    let due = exec.take_due();
+    if due & DUE_TICK != 0 {
         rq.tick(now);
+    }
+    if due & DUE_TIMERS != 0 {
+        coarse::runs_again(here);
     }
     let next = if exec.pool.is_short() { pick_short(rq, now) } else { rq.pick(PickLimit::Any, now) };
     (next, rq.next_event(now))
@@ -328,61 +338,6 @@ fn arrives(rq: &mut RunQueue, task: &Task, here: CpuId) -> bool {
     away.is_none()
 }
 
-/// Runs `f` on the entity of `task` with the lock of the run queue that it belongs to; `f` gets the queue as well.
-///
-/// For everything that changes or reads class parameters: `sched_setscheduler`, `nice`, `/proc/PID/schedstat`.
-pub fn with_entity<R>(task: &Task, f: impl FnOnce(&mut RunQueue, NonNull<Entity>, Nanos) -> R) -> R {
-    loop {
-        let cpu = task.cpu();
-        let mut rq = EXEC.of(cpu).rq.lock_irq();
-        // A task that sleeps, or is on its way, may arrive at another queue at any time: not while this is held.
-        task.lock_move();
-        if task.cpu() == cpu {
-            let r = f(&mut rq, task.entity_ptr(), time::now());
-            task.unlock_move();
-            return r;
-        }
-        // It moved between the read and the lock.
-        task.unlock_move();
-    }
-}
-
-/// Changes how `task` is scheduled. While it is lent a higher priority (`rt_mutex`) it keeps that.
-pub fn set_params(task: &Task, params: Params) {
-    rt_mutex::set_normal_params(task, params);
-}
-
-/// The parameters that `task` was given: without what is lent to it.
-pub fn params(task: &Task) -> Params {
-    rt_mutex::normal_params(task)
-}
-
-/// Makes `task` run with `params`, and reschedules its CPU when the order of its queue changed.
-pub(crate) fn apply_params(task: &Task, params: Params) {
-    apply(task, |rq, entity, now| {
-        // SAFETY: the entity belongs to this queue, whose lock is held.
-        let resched = unsafe { rq.set_params(entity, params, now) };
-        task.note_params(&params);
-        (resched, ())
-    });
-}
-
-/// Changes what `task` is to its class by `f`, which says whether the order of its queue changed.
-pub(crate) fn apply<R>(task: &Task, f: impl FnOnce(&mut RunQueue, NonNull<Entity>, Nanos) -> (bool, R)) -> R {
-    let guard = PreemptGuard::new();
-    let (cpu, (resched, r)) = with_entity(task, |rq, entity, now| {
-        let r = f(rq, entity, now);
-        (task.cpu(), r)
-    });
-    // What lies in the inbox lies there by what the parameters were: the fence of `lets_lie` is the other half.
-    fence(SeqCst);
-    if resched || !EXEC.of(cpu).inbox.is_empty() {
-        ask_for_choice(cpu, &guard);
-    }
-    drop(guard);
-    r
-}
-
 /// Makes `cpu` choose again: something but a wake has changed what it should run.
 fn ask_for_choice(cpu: CpuId, _guard: &PreemptGuard) {
     EXEC.of(cpu).due.fetch_or(DUE_CHOICE, Release);
@@ -391,34 +346,6 @@ fn ask_for_choice(cpu: CpuId, _guard: &PreemptGuard) {
     } else if let Some(p) = platform::get() {
         p.send_reschedule(cpu);
     }
-}
-
-/// Places `child`, which does not run yet, as a fork of `parent` (Linux: task_fork_fair).
-pub fn inherit(parent: &Task, child: &crate::task::Spawned) {
-    with_entity(parent, |rq, entity, now| {
-        if rq.current() == Some(entity) {
-            rq.update_current(now);
-        }
-        // SAFETY: the parent's entity under its queue's lock; the child's is nobody else's before it is started.
-        unsafe { child.task().entity_ptr().as_mut().inherit_from(entity.as_ref()) };
-    });
-}
-
-/// The parameters that `task` runs with now.
-pub fn effective_params(task: &Task) -> Params {
-    // SAFETY: the entity is read under its queue's lock.
-    with_entity(task, |_, entity, _| unsafe { entity.as_ref().params() })
-}
-
-/// Run time of `task` so far, in nanoseconds, the present stay on its CPU included.
-pub fn run_time(task: &Task) -> Nanos {
-    with_entity(task, |rq, entity, now| {
-        if rq.current() == Some(entity) {
-            rq.update_current(now);
-        }
-        // SAFETY: the entity is read under its queue's lock.
-        unsafe { entity.as_ref().sum_exec_runtime() }
-    })
 }
 
 /// The number of runnable tasks on `cpu`, the current one included.

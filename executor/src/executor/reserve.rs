@@ -3,9 +3,8 @@
 
 use super::tuning::{tunables, tune};
 use super::{Params, with_entity};
-use crate::class::deadline::domain::{Overflow, ROOT};
+use crate::class::deadline::domain::{DOMAINS, Domain, Overflow};
 use crate::class::{DlParams, Entity, Policy, Reservation};
-use crate::cpu::ACTIVE;
 use crate::platform;
 use crate::sync::rt_mutex;
 use crate::task::{SpawnError, Task};
@@ -30,8 +29,10 @@ fn free(r: NonNull<Reservation>) {
 }
 
 fn free_garbage() {
-    while let Some(r) = ROOT.take_garbage() {
-        free(r);
+    for domain in &DOMAINS {
+        while let Some(r) = domain.take_garbage() {
+            free(r);
+        }
     }
 }
 
@@ -73,7 +74,7 @@ pub(crate) fn forget(r: Option<NonNull<Reservation>>) {
     if let Some(r) = r {
         free_garbage();
         // SAFETY: nobody reaches it any more, but the list of its domain.
-        if unsafe { ROOT.abandon(r, time::now()) } {
+        if unsafe { Domain::abandon(r, time::now()) } {
             free(r);
         }
     }
@@ -88,8 +89,8 @@ pub fn set_deadline(task: &Task, nice: i8, p: DlParams) -> Result<(), Refused> {
 
 /// The first half of [`set_deadline`]: the promise.
 pub(crate) fn reserve(task: &Task, p: DlParams) -> Result<(), Overflow> {
-    let cpus = u64::from(ACTIVE.load().0.count_ones());
     super::apply(task, |rq, e, now| {
+        let cpus = rq.domain().cpus();
         // SAFETY: the entity belongs to this queue, whose lock is held; it was prepared.
         match unsafe { rq.reserve(e, p, cpus, now) } {
             Ok(resched) => (resched, Ok(())),
@@ -141,8 +142,14 @@ pub fn rt_bandwidth() -> (Nanos, Option<Nanos>) {
 /// Changes how much of each `period` real-time and deadline tasks may use; `None`: all of it (Linux: sched_rt_runtime_us,
 /// sched_rt_period_us). EBUSY when more is promised.
 pub fn set_rt_bandwidth(period: Nanos, runtime: Option<Nanos>) -> Result<(), Overflow> {
-    let online = ACTIVE.load();
-    ROOT.set_limit(period, runtime, u64::from(online.0.count_ones()), time::now())?;
+    let now = time::now();
+    if !DOMAINS.iter().all(|domain| domain.fits(period, runtime, now)) {
+        return Err(Overflow);
+    }
+    for domain in &DOMAINS {
+        // What was promised since the look would be refused: the others have their new limit by then, and this one keeps its old one.
+        domain.set_limit(period, runtime, domain.cpus(), now)?;
+    }
     tune(|t| (t.rt_period, t.rt_runtime) = (period, runtime));
     Ok(())
 }

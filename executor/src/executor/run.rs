@@ -5,6 +5,7 @@ use super::{CpuExec, IDLE, choose, elsewhere, push_to, yielding::YieldKind};
 use crate::arch;
 use crate::balance;
 use crate::class::{Enqueue, Preempt, PutPrev, RunQueue};
+use crate::coarse;
 use crate::context::{Context, IrqGuard};
 use crate::cpu::{CpuId, local_of};
 use crate::preempt;
@@ -338,6 +339,7 @@ fn idle(exec: &CpuExec, since: Nanos) {
     #[cfg(feature = "audit")]
     balance::audit::look(here);
     exec.idles_since(since);
+    coarse::rests(exec, here);
     rcu::idle_enter(here);
     // The idle bit is set before this look, and a waker pushes before it looks at the bit (both SeqCst): whoever comes
     // second sees the other. An IPI that arrives now is pending and ends the WFI although it is masked.

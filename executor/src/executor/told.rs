@@ -1,6 +1,6 @@
 //! What a CPU tells others about itself, and what they ask of it: words that are read without the lock of its run queue.
 
-use super::{CpuExec, DUE_SEND, DUE_SPREAD};
+use super::{CpuExec, DUE_SEND, DUE_SPREAD, DUE_TIMERS};
 use crate::balance::choose::Load;
 use crate::class::{Rank, Urgency};
 use crate::cpu::CpuId;
@@ -71,6 +71,11 @@ impl CpuExec {
     /// By whom; that is answered by this.
     pub(crate) fn take_send(&self) -> Option<CpuId> {
         CpuId::new(self.send.swap(0, Relaxed).checked_sub(1)? as usize)
+    }
+
+    /// It begins to idle, and coarse timers are left for when it runs again. Its own CPU.
+    pub(crate) fn has_deferred(&self) {
+        self.due.fetch_or(DUE_TIMERS, Relaxed);
     }
 
     /// What is to be asked of the classes.

@@ -70,7 +70,7 @@ impl Smp {
         let domain: &'static Domain = Box::leak(Box::new(Domain::new()));
         let cpu = |_| {
             let mut rq = RunQueue::new();
-            rq.set_domain(domain);
+            rq.set_domain(domain, 0);
             rq.set_nr_cpus(places.len());
             Cpu { rq, periodic: Periodic::NEW, version: 0, urgent_waits: false }
         };
@@ -249,14 +249,14 @@ impl Smp {
     /// A sleeper wakes, by a timer of the CPU where it slept.
     fn wake(&mut self, task: NonNull<SmpTask>) {
         // SAFETY: tasks live as long as the simulator.
-        let (prev, rank) = unsafe { (task.as_ref().cpu, task.as_ref().entity.rank()) };
+        let (prev, rank, weight) = unsafe { (task.as_ref().cpu, task.as_ref().entity.rank(), task.as_ref().entity.weight()) };
         if rank == Rank::DEADLINE {
             // Its reservation is kept there: it is pushed on from there if it must be.
             return self.arrive(task, prev, Enqueue::Wakeup);
         }
         // SAFETY: as above.
         let allowed = |c: usize| unsafe { self.view.allows(task.cast(), c) };
-        let to = if self.view.is_idle(prev) { Some(prev) } else { woken(&self.view, rank, prev, prev, allowed) };
+        let to = if self.view.is_idle(prev) { Some(prev) } else { woken(&self.view, rank, weight, prev, prev, allowed) };
         self.arrive(task, to.unwrap_or(prev), Enqueue::Wakeup);
     }
 

@@ -15,8 +15,8 @@
 //! A softirq never interrupts another one of its CPU; the same one may run on several CPUs at once. Who wants neither uses a
 //! [`Tasklet`]. Softirqs are held back on a CPU by a [`BhGuard`](crate::context::BhGuard), whose end runs them.
 //!
-//! RCU is one that is raised: see [`crate::sync::rcu`]. Timers expire in the hard interrupt, and for block requests and packets the
-//! interrupt wakes a future, which is the bottom half.
+//! RCU is one that is raised: see [`crate::sync::rcu`]; [coarse](crate::coarse) and [soft](crate::timer::SoftTimer) timers are
+//! others. The other timers expire in the hard interrupt, and for block requests and packets the interrupt wakes a future, which is the bottom half.
 
 mod run;
 mod tasklet;
@@ -25,10 +25,12 @@ pub use run::{idle_irq_exit, irq_exit, leave_to_threads, run_if_pending, start_k
 pub use tasklet::Tasklet;
 
 use crate::arch;
+use crate::coarse;
 use crate::context::{Context, in_interrupt};
 use crate::cpu::{CpuId, CpuMask, MAX_CPUS, PerCpu, local, local_of};
 use crate::platform;
 use crate::sync::rcu;
+use crate::timer;
 use crate::trace::{self, Event, KEY_SOFTIRQ};
 use crate::wait::WaitQueue;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering::*};
@@ -99,7 +101,9 @@ pub fn open(softirq: Softirq, handler: fn()) {
 /// Opens those of the executor. Before the first task.
 pub fn init() {
     open(Softirq::Hi, tasklet::run_hi);
+    open(Softirq::Timer, coarse::softirq);
     open(Softirq::Tasklet, tasklet::run_normal);
+    open(Softirq::HrTimer, timer::softirq);
     open(Softirq::Rcu, || {
         if rcu::softirq() {
             raise_here(Softirq::Rcu);

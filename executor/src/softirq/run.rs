@@ -4,16 +4,14 @@ use super::{COUNT, CPUS, HANDLERS, tasklet};
 use crate::arch;
 use crate::class::Params;
 use crate::context::{Context, SOFTIRQ_OFFSET, StackKind};
-use crate::cpu::{CpuId, CpuMask, local, local_of};
+use crate::cpu::{CpuId, local, local_of};
 use crate::executor::{YieldKind, somebody_came, yield_now};
-use crate::platform;
 use crate::sync::rcu;
-use crate::task::{Hooks, SpawnError, Spawned};
+use crate::task::{SpawnError, Spawned};
 use crate::time::{self, MSEC};
 use crate::trace::{self, Event, KEY_SOFTIRQ};
 use crate::wait::WaitMode;
 use crate::wait_site;
-use core::ptr::null;
 use core::sync::atomic::{AtomicBool, Ordering::*};
 
 const MAX_ROUNDS: u32 = 10;
@@ -141,14 +139,7 @@ pub fn take_over(gone: CpuId) {
 
 /// Starts ksoftirqd/N.
 pub fn start_ksoftirqd(cpu: CpuId) -> Result<(), SpawnError> {
-    let mut name = *b"ksoftirqd/0";
-    name[10] = b'0' + cpu.index() as u8;
-    let made = Spawned::new(ksoftirqd(cpu), Params::DEFAULT, &name, &Hooks::NONE, null())?;
-    made.task().set_affinity(CpuMask::of(cpu));
-    if let Some(p) = platform::get() {
-        p.kernel_task(made.task());
-    }
-    drop(made.start());
+    Spawned::start_of_cpu(cpu, ksoftirqd(cpu), Params::DEFAULT, *b"ksoftirqd/0")?;
     CPUS.of(cpu).has_daemon.store(true, Relaxed);
     CPUS.of(cpu).deferred.store(to_threads(), Relaxed);
     Ok(())

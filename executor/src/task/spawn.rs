@@ -4,13 +4,15 @@ use super::header::{Hooks, Task, VTable};
 use super::reference::TaskRef;
 use crate::class::Params;
 use crate::context::MaskGuard;
+use crate::cpu::{CpuId, CpuMask};
+use crate::platform;
 use alloc::alloc::alloc;
 use core::alloc::Layout;
 use core::cell::UnsafeCell;
 use core::future::Future;
 use core::mem::ManuallyDrop;
 use core::pin::Pin;
-use core::ptr::NonNull;
+use core::ptr::{NonNull, null};
 use core::task::{Context as PollContext, Poll};
 
 #[repr(C)]
@@ -71,6 +73,21 @@ impl Spawned {
         let spawned = Spawned(TaskRef(task.cast()));
         spawned.0.set_name(name);
         Ok(spawned)
+    }
+
+    /// Starts a kernel task that runs on `cpu` alone; `name` ends in `0`, in whose place the CPU's number goes.
+    pub(crate) fn start_of_cpu<F>(cpu: CpuId, future: F, params: Params, mut name: [u8; 11]) -> Result<(), SpawnError>
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        name[10] = b'0' + cpu.index() as u8;
+        let made = Self::new(future, params, &name, &Hooks::NONE, null())?;
+        made.task().set_affinity(CpuMask::of(cpu));
+        if let Some(platform) = platform::get() {
+            platform.kernel_task(made.task());
+        }
+        drop(made.start());
+        Ok(())
     }
 
     /// The task, before it runs: to set its affinity, or to enter it in tables.

@@ -1,14 +1,18 @@
 //! One CPU's timers: the tree and the comparator.
 
 use super::callback::Timer;
-use super::entry::{Action, ByExpiry, Entry, IDLE, MOVING, QUEUED};
+use super::entry::{Action, ByExpiry, Entry, MOVING, QUEUED};
 use super::pull::Later;
+#[cfg(not(loom))]
+use super::target::start_elsewhere;
 use super::wheel::Wheel;
 use crate::arch;
 use crate::atomic::{AtomicU64, Ordering, const_unless_loom, loom_static};
 use crate::cpu::{CpuId, MAX_CPUS, PerCpu};
 use crate::sync::{LockClass, SpinIrqGuard, SpinLock};
 use crate::time::{Nanos, nanos_to_counter, now_unordered};
+#[cfg(not(loom))]
+use crate::trace::KEY_TIMERS;
 use core::pin::Pin;
 use core::ptr;
 use intrusive_collections::{RBTree, UnsafeRef};
@@ -140,7 +144,7 @@ impl Base {
                     (*p).soft = soft;
                     (*p).hard = hard;
                 });
-                entry.state.store(QUEUED, Ordering::Relaxed);
+                entry.set_queued();
                 if tree.wheel().append(entry, spot) {
                     self.pull_at(tree, spot.empty_at());
                 }
@@ -165,7 +169,7 @@ impl Base {
                 (*p).hard = hard;
                 (*p).count = count;
             });
-            entry.state.store(QUEUED, Ordering::Relaxed);
+            entry.set_queued();
             if earliest {
                 if !tree.front.is_null() {
                     // Before all others, those of the same time included, which were started later.
@@ -199,7 +203,7 @@ impl Base {
                 self.take(tree, entry, Ordering::Release);
             }
         }
-        entry.state.store(IDLE, Ordering::Relaxed);
+        entry.set_cancelled();
     }
 
     /// Takes `entry` out of the tree and leaves its state to the caller. `order`: Release, but on the base's own CPU.
@@ -275,7 +279,7 @@ unsafe fn take_from_tree(tree: &mut Tree, entry: &Entry) {
 }
 
 /// Locks the base that guards `entry`.
-fn lock_of(entry: &Entry) -> (&'static Base, SpinIrqGuard<'static, Tree>) {
+pub(super) fn lock_of(entry: &Entry) -> (&'static Base, SpinIrqGuard<'static, Tree>) {
     loop {
         let cpu = entry.cpu.load(Ordering::Acquire);
         if cpu != MOVING {
@@ -297,12 +301,33 @@ fn cpu_id(cpu: u32) -> CpuId {
     CpuId::new(cpu as usize).unwrap_or(CpuId::BOOT)
 }
 
-/// Starts `entry`, or starts it anew, on this CPU; `prepare` changes its inner part on the way.
+/// Starts `entry`, or starts it anew, wherever timers of this CPU wait best; `prepare` changes its inner part on the way.
 #[inline(always)]
 pub(super) fn start(entry: Pin<&Entry>, soft: Nanos, slack: Nanos, prepare: impl FnOnce(&mut Action)) {
     let irq = arch::irq_save();
-    let entry = entry.get_ref();
-    let here = bases().this();
+    let (entry, here) = (entry.get_ref(), bases().this());
+    #[cfg(loom)]
+    let left = Some(prepare);
+    // SAFETY: it is pinned.
+    #[cfg(not(loom))]
+    let left = if arch::is_traced::<KEY_TIMERS>() { unsafe { start_elsewhere(here, entry, soft, slack, prepare) } } else { Some(prepare) };
+    if let Some(prepare) = left {
+        start_masked(here, entry, soft, slack, prepare);
+    }
+    arch::irq_restore(irq);
+}
+
+/// As [`start`], on this CPU.
+#[inline(always)]
+pub(super) fn start_here(entry: Pin<&Entry>, soft: Nanos, slack: Nanos) {
+    let irq = arch::irq_save();
+    start_masked(bases().this(), entry.get_ref(), soft, slack, |_| {});
+    arch::irq_restore(irq);
+}
+
+/// Starts `entry`, which is pinned, by `here`, this CPU's. Interrupts masked.
+#[inline(always)]
+fn start_masked(here: &Base, entry: &Entry, soft: Nanos, slack: Nanos, prepare: impl FnOnce(&mut Action)) {
     let is_here = || entry.cpu.load(Ordering::Relaxed) == here.cpu as u32;
     let tree = is_here().then(|| here.tree.lock_masked());
     if let Some(mut tree) = tree.filter(|_| is_here()) {
@@ -322,7 +347,6 @@ pub(super) fn start(entry: Pin<&Entry>, soft: Nanos, slack: Nanos, prepare: impl
         // SAFETY: it is pinned.
         unsafe { start_of_other(here, entry, soft, slack, prepare) };
     }
-    arch::irq_restore(irq);
 }
 
 /// [`start`] of an entry that another base guards, or guarded a moment ago. Interrupts masked.

@@ -49,6 +49,13 @@ impl Timer {
     pub fn start(self: Pin<&Self>, deadline: Nanos, slack: Nanos) {
         // SAFETY: structural pinning of the only field.
         let entry = unsafe { self.map_unchecked(|t| &t.entry) };
+        base::start_here(entry, deadline, slack);
+    }
+
+    /// As [`start`](Self::start), on whichever CPU: this one, unless it is better left alone.
+    pub fn start_anywhere(self: Pin<&Self>, deadline: Nanos, slack: Nanos) {
+        // SAFETY: as above.
+        let entry = unsafe { self.map_unchecked(|t| &t.entry) };
         base::start(entry, deadline, slack, |_| {});
     }
 

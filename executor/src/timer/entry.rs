@@ -2,8 +2,14 @@
 
 use super::callback::Timer;
 use super::wheel::Bucket;
+#[cfg(target_os = "none")]
+use crate::arch;
+#[cfg(not(target_os = "none"))]
+use crate::atomic::Ordering;
 use crate::atomic::{AtomicU32, UnsafeCell, const_unless_loom};
 use crate::time::Nanos;
+#[cfg(target_os = "none")]
+use crate::trace::{KEY_HRTIMERS, Role};
 use core::marker::PhantomPinned;
 use core::mem::ManuallyDrop;
 use core::task::Waker;
@@ -88,6 +94,61 @@ impl Entry {
                 _pin: PhantomPinned,
             }
         }
+    }
+}
+
+/// How changes of the state are traced.
+#[cfg(target_os = "none")]
+const STATE_AT: usize = core::mem::offset_of!(Entry, state);
+
+/// Changes of the state, which tracers are told of. Under the base's lock.
+#[cfg(target_os = "none")]
+impl Entry {
+    /// It is queued.
+    #[inline(always)]
+    pub(super) fn set_queued(&self) {
+        // SAFETY: the field is an atomic word of this entry.
+        unsafe { arch::store_word::<{ Role::TimerSet as u32 }, KEY_HRTIMERS, STATE_AT>(core::ptr::from_ref(self).cast(), QUEUED) };
+    }
+
+    /// It was taken out.
+    #[inline(always)]
+    pub(super) fn set_cancelled(&self) {
+        // SAFETY: as above.
+        unsafe { arch::clear_word::<{ Role::TimerSet as u32 }, KEY_HRTIMERS, STATE_AT>(core::ptr::from_ref(self).cast()) };
+    }
+
+    /// Its function is about to be called.
+    #[inline(always)]
+    pub(super) fn set_called(&self) {
+        // SAFETY: as above.
+        unsafe { arch::clear_word::<{ Role::TimerCalls as u32 }, KEY_HRTIMERS, STATE_AT>(core::ptr::from_ref(self).cast()) };
+    }
+
+    /// Its sleeper is about to be woken. It may be gone afterwards.
+    #[inline(always)]
+    pub(super) fn set_fired(&self) {
+        arch::release_word::<{ Role::TimerWakes as u32 }, KEY_HRTIMERS>(&self.state, FIRED);
+    }
+}
+
+/// The same where nothing is traced.
+#[cfg(not(target_os = "none"))]
+impl Entry {
+    pub(super) fn set_queued(&self) {
+        self.state.store(QUEUED, Ordering::Relaxed);
+    }
+
+    pub(super) fn set_cancelled(&self) {
+        self.state.store(IDLE, Ordering::Relaxed);
+    }
+
+    pub(super) fn set_called(&self) {
+        self.state.store(IDLE, Ordering::Relaxed);
+    }
+
+    pub(super) fn set_fired(&self) {
+        self.state.store(FIRED, Ordering::Release);
     }
 }
 

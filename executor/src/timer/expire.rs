@@ -2,7 +2,7 @@
 
 use super::base::{Base, NEVER, Tree, bases};
 use super::callback::Timer;
-use super::entry::{Action, Entry, FIRED, IDLE};
+use super::entry::{Action, Entry};
 use crate::atomic::Ordering;
 #[cfg(not(loom))]
 use crate::cpu::CpuId;
@@ -163,7 +163,7 @@ fn expire_calls(base: &Base, t: Nanos) -> Left {
             let Action::Call(f) = (*entry).inner.with(|p| &(*p).action) else { continue };
             let f = *f;
             base.take(&mut tree, &*entry, Ordering::Relaxed);
-            (*entry).state.store(IDLE, Ordering::Relaxed);
+            (*entry).set_called();
             tree.running = entry;
             drop(tree);
             // A cancel waits while `running` names the entry, so its owner is alive during the call; unless
@@ -191,7 +191,7 @@ unsafe fn wake_sleeper(base: &Base, tree: &mut Tree, entry: *const Entry) -> boo
         let Some(waker) = waker else { return false };
         // It stays QUEUED until FIRED: an owner that read IDLE would free it without taking our lock. After that it may be gone.
         base.take(tree, &*entry, Ordering::Relaxed);
-        (*entry).state.store(FIRED, Ordering::Release);
+        (*entry).set_fired();
         if let Some(waker) = waker {
             wake_in_lock(waker);
         }

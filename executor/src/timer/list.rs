@@ -94,6 +94,23 @@ fn listed(entry: &Entry) -> Listed {
     })
 }
 
+/// What a tracer's site tells of the timer at `address`, and whether it is queued at this moment.
+///
+/// # Safety
+/// A site of one of the timers' roles has been come by with it as the base, and is not yet left.
+#[cfg(target_os = "none")]
+pub unsafe fn told(address: usize) -> (Listed, bool) {
+    // SAFETY: by the contract it is an entry, and the lock of its base is held by this CPU.
+    let entry = unsafe { &*(address as *const Entry) };
+    (listed(entry), entry.state.load(Ordering::Relaxed) == super::entry::QUEUED)
+}
+
+/// The timer whose state is at `address`.
+#[cfg(target_os = "none")]
+pub fn of_state(address: usize) -> usize {
+    address.wrapping_sub(core::mem::offset_of!(Entry, state))
+}
+
 /// What stands in the comparator of `cpu`, and its first timer; `None`: nothing.
 pub fn events(cpu: CpuId) -> (Option<Nanos>, Option<Nanos>) {
     let base = bases().of(cpu);

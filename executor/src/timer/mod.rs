@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`sleep_until`] | a task sleeps; `nanosleep`, time-outs |
 //! | [`Timer`] | a function in hard-interrupt context: itimers, bandwidth, watchdogs |
+//! | `SoftTimer` | a function in the HRTIMER softirq: buttons and pins that have to be still |
 //! | [`set_slice`] | the executor's own next event of this CPU, merged into the same comparator |
 //! | [`interrupt`] | called by the kernel's timer interrupt |
 //!
@@ -27,7 +28,11 @@ pub mod list;
 #[cfg(all(test, loom))]
 mod loom_tests;
 mod pull;
+#[cfg(not(loom))]
+mod soft;
 mod takeover;
+#[cfg(not(loom))]
+mod target;
 mod wheel;
 
 pub use alarm::{Alarm, SleepUntil, sleep_until};
@@ -37,5 +42,11 @@ pub use expire::interrupt;
 #[cfg(not(loom))]
 pub use expire::troubles;
 #[cfg(not(loom))]
+pub(crate) use soft::softirq;
+#[cfg(not(loom))]
+pub use soft::{SoftTimer, take_over_due};
+#[cfg(not(loom))]
 pub(crate) use takeover::stop;
 pub use takeover::take_over;
+#[cfg(not(loom))]
+pub use target::leave_alone;

@@ -1,6 +1,8 @@
 //! The timers of a CPU that goes.
 
-use super::base::{NEVER, Tree, bases};
+#[cfg(not(loom))]
+use super::base::NEVER;
+use super::base::{Tree, bases};
 use super::entry::{Entry, MOVING};
 use crate::arch;
 use crate::atomic::Ordering;

@@ -4,9 +4,9 @@ use super::WorkQueue;
 use super::item::{Work, WorkRef};
 use crate::arch;
 use crate::atomic::{AtomicPtr, Ordering};
+use crate::coarse::{CoarseTimer, Kind};
 use crate::cpu::CpuId;
-use crate::time::{Nanos, now};
-use crate::timer::Timer;
+use crate::time::Nanos;
 use core::mem::offset_of;
 use core::pin::Pin;
 use core::ptr::{self, NonNull, null_mut};
@@ -15,14 +15,14 @@ use core::ptr::{self, NonNull, null_mut};
 #[repr(C)]
 pub struct DelayedWork {
     work: Work,
-    timer: Timer,
+    timer: CoarseTimer,
     queue: AtomicPtr<WorkQueue>,
 }
 
 impl DelayedWork {
     /// An item that calls `function`; see [`Work::new`].
     pub const fn new(function: fn(&Work)) -> Self {
-        DelayedWork { work: Work::new(function), timer: Timer::new(expired), queue: AtomicPtr::new(null_mut()) }
+        DelayedWork { work: Work::new(function), timer: CoarseTimer::new(expired, Kind::IRQSAFE), queue: AtomicPtr::new(null_mut()) }
     }
 
     /// The item itself.
@@ -39,7 +39,7 @@ impl DelayedWork {
         unsafe { &*ptr::from_ref(work).cast::<DelayedWork>() }
     }
 
-    /// Puts it on `queue` after `delay` nanoseconds; `false` if it is pending already. Any context.
+    /// Puts it on `queue` after `delay` nanoseconds, or a few ticks later ([`coarse`](crate::coarse)); `false` if it is pending already. Any context.
     pub fn schedule(&'static self, queue: &'static WorkQueue, delay: Nanos) -> bool {
         // Who calls it off spins in between.
         arch::without_irqs(|| {
@@ -55,7 +55,7 @@ impl DelayedWork {
     /// in a queue stays there.
     pub fn modify(&'static self, queue: &'static WorkQueue, delay: Nanos) -> bool {
         arch::without_irqs(|| {
-            let stopped = self.timer.cancel();
+            let stopped = self.timer.delete_sync();
             if stopped {
                 self.start(queue, delay);
             } else {
@@ -71,7 +71,7 @@ impl DelayedWork {
         if delay == 0 {
             queue.push_pending(CpuId::current(), NonNull::from(&self.work));
         } else {
-            Pin::static_ref(&self.timer).start(now().saturating_add(delay), 0);
+            Pin::static_ref(&self.timer).start(delay);
         }
     }
 
@@ -79,7 +79,7 @@ impl DelayedWork {
     /// Not in its own function.
     pub async fn cancel_sync(&'static self) -> bool {
         match self.queue() {
-            Some(queue) => queue.call_off(&self.work, || self.timer.cancel()).await,
+            Some(queue) => queue.call_off(&self.work, || self.timer.delete_sync()).await,
             None => false,
         }
     }
@@ -89,7 +89,7 @@ impl DelayedWork {
     pub async fn flush(&'static self) -> bool {
         let Some(queue) = self.queue() else { return false };
         arch::without_irqs(|| {
-            if self.timer.cancel() {
+            if self.timer.delete_sync() {
                 queue.push_pending(CpuId::current(), NonNull::from(&self.work));
             }
         });
@@ -104,7 +104,7 @@ impl DelayedWork {
 }
 
 /// The timer has fired.
-fn expired(timer: &Timer) {
+fn expired(timer: &CoarseTimer) {
     // SAFETY: this function is given to the timers of delayed items only.
     let delayed = unsafe { &*ptr::from_ref(timer).byte_sub(offset_of!(DelayedWork, timer)).cast::<DelayedWork>() };
     if let Some(queue) = delayed.queue() {

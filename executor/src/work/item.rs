@@ -14,13 +14,22 @@
 
 use super::list::NOWHERE;
 use super::pwq::Pwq;
+#[cfg(target_os = "none")]
+use crate::arch;
 use crate::atomic::{AtomicPtr, AtomicU32, Ordering, UnsafeCell};
+#[cfg(target_os = "none")]
+use crate::trace::{KEY_WORK, Role};
 use core::cell::Cell;
 use core::future::Future;
 use core::mem::MaybeUninit;
 use core::pin::Pin;
 use core::ptr::{NonNull, null, null_mut};
 use core::task::{Context, Poll};
+
+#[cfg(target_os = "none")]
+const PWQ_AT: usize = core::mem::offset_of!(Work, pwq);
+#[cfg(target_os = "none")]
+const PREV_AT: usize = core::mem::offset_of!(Work, prev);
 
 /// It is to be run: linked in a pool, waiting for its timer, or deferred.
 pub(super) const PENDING: u32 = 1;
@@ -141,6 +150,39 @@ impl Work {
         }
         self.release.store(release as *mut (), Ordering::Relaxed);
         true
+    }
+
+    /// It is counted by `pwq` from now on. Under the pool's lock; PENDING is the caller's.
+    #[inline(always)]
+    pub(super) fn set_pwq(&self, pwq: &'static Pwq) {
+        let pwq = core::ptr::from_ref(pwq).cast_mut();
+        #[cfg(not(target_os = "none"))]
+        self.pwq.store(pwq, Ordering::Relaxed);
+        // SAFETY: the field is an atomic pointer of this item.
+        #[cfg(target_os = "none")]
+        unsafe {
+            arch::store_traced::<{ Role::WorkQueued as u32 }, KEY_WORK, PWQ_AT>(core::ptr::from_ref(self).cast(), pwq.cast());
+        }
+    }
+
+    /// It stands behind `last` among those that a worker may take. Under the pool's lock.
+    #[inline(always)]
+    pub(super) fn set_ready_behind(&self, last: *const Work) {
+        #[cfg(not(target_os = "none"))]
+        self.prev.set(last);
+        // SAFETY: the field is a pointer of this item, guarded by the lock.
+        #[cfg(target_os = "none")]
+        unsafe {
+            arch::store_traced::<{ Role::WorkReady as u32 }, KEY_WORK, PREV_AT>(core::ptr::from_ref(self).cast(), last.cast_mut().cast());
+        }
+    }
+
+    /// The address of its function, or of the one that makes its future: for tracers.
+    pub fn function_address(&self) -> usize {
+        match self.run {
+            Run::Call(function) => function as *const () as usize,
+            Run::Poll(ops) => ops.begin as *const () as usize,
+        }
     }
 
     /// Clears `bits` if all of `if_set` are set.

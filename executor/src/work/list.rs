@@ -37,7 +37,11 @@ impl<const MARK: u8> WorkList<MARK> {
         unsafe {
             let (item, last) = (work.as_ref(), self.last.get());
             item.next.set(null());
-            item.prev.set(last);
+            if MARK == READY {
+                item.set_ready_behind(last)
+            } else {
+                item.prev.set(last)
+            }
             item.linked.set(MARK);
             match last.as_ref() {
                 Some(last) => last.next.set(item),

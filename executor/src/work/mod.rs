@@ -26,11 +26,13 @@ mod attrs;
 mod cancel;
 mod delayed;
 mod flush;
+mod idle;
 mod item;
 mod list;
 mod name;
 mod pool;
 mod pwq;
+mod staff;
 mod worker;
 
 pub use attrs::{
@@ -39,6 +41,8 @@ pub use attrs::{
 pub use delayed::DelayedWork;
 pub use item::{AsyncWork, Work, WorkRef};
 pub use name::queue_of;
+#[cfg(target_os = "none")]
+pub use pwq::told;
 
 use crate::atomic::{AtomicPtr, AtomicU32, Ordering};
 use crate::class::{Params, Policy};
@@ -159,7 +163,7 @@ impl WorkQueue {
     pub fn start(&'static self) -> Result<(), SpawnError> {
         if attrs::register(self) && self.flags & MEM_RECLAIM != 0 {
             let params = Params { policy: Policy::Normal, nice: HIGHPRI_NICE as i8, rt_priority: 0 };
-            pool::introduce(Spawned::new(Worker::new(&self.pool, Some(self)), params, self.name.as_bytes(), &Hooks::NONE, null())?);
+            staff::introduce(Spawned::new(Worker::new(&self.pool, Some(self), 0), params, self.name.as_bytes(), &Hooks::NONE, null())?);
         }
         if self.is_unbound() { self.pool.ensure_worker(None) } else { attrs::start_pools(ONLINE.load()) }
     }

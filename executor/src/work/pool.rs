@@ -10,13 +10,12 @@ use super::WorkQueue;
 use super::item::{Release, Work};
 use super::list::{READY, WorkList};
 use super::pwq::Pwq;
-use super::worker::{Done, Node, Running, Worker};
+use super::staff::Numbers;
+use super::worker::{Done, Node, Running};
 use crate::atomic::{AtomicU32, Ordering};
-use crate::class::{Params, Policy};
-use crate::cpu::{CpuId, CpuMask, MAX_CPUS, ONLINE, PerCpu};
-use crate::platform;
+use crate::coarse::{CoarseTimer, Kind};
+use crate::cpu::{CpuId, CpuMask, MAX_CPUS, PerCpu};
 use crate::sync::{LockClass, SpinLock};
-use crate::task::{Hooks, SpawnError, Spawned, Task};
 use core::ptr::{self, NonNull, null};
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU64};
 
@@ -46,44 +45,52 @@ pub(super) enum Queued {
 pub(super) struct Items {
     pub(super) list: WorkList<READY>,
     /// The workers that wait for an item, the last to wait first.
-    idle: *const Node,
+    pub(super) idle: *const Node,
     /// All workers.
-    workers: *const Node,
+    pub(super) workers: *const Node,
+    /// How often their attributes have changed.
+    pub(super) renewals: u32,
     /// Workers under way that keep others from being woken.
     running: u32,
     /// There was no memory for another worker.
-    short: bool,
+    pub(super) short: bool,
 }
 
 // SAFETY: used under its lock.
 unsafe impl Send for Items {}
 
 pub(super) struct Pool {
-    items: SpinLock<Items>,
-    /// How many workers were made.
-    workers: AtomicU32,
+    pub(super) items: SpinLock<Items>,
+    /// How many workers there are, or are being made.
+    pub(super) workers: AtomicU32,
+    /// The numbers of those.
+    pub(super) numbers: Numbers,
     /// The CPU of its workers.
-    cpu: AtomicU32,
+    pub(super) cpu: AtomicU32,
     /// The number in the names of workers that have no CPU.
-    number: AtomicU32,
-    nice: AtomicI32,
+    pub(super) number: AtomicU32,
+    pub(super) nice: AtomicI32,
     /// Where workers without a CPU may run, of what holds for all of them; if that leaves nothing, wherever that says.
-    cpus: AtomicU64,
+    pub(super) cpus: AtomicU64,
     /// Items that are under way do not keep others from it: there is no CPU.
-    parallel: AtomicBool,
+    pub(super) parallel: AtomicBool,
+    /// Ends workers that have waited for long.
+    pub(super) idle_timer: CoarseTimer,
 }
 
 impl Pool {
     pub(super) const fn new(nice: i32) -> Pool {
-        let items = Items { list: WorkList::new(), idle: null(), workers: null(), running: 0, short: false };
+        let items = Items { list: WorkList::new(), idle: null(), workers: null(), renewals: 0, running: 0, short: false };
         Pool {
             items: SpinLock::new(&WORK_POOL, items),
             workers: AtomicU32::new(0),
+            numbers: Numbers::new(),
             cpu: AtomicU32::new(NO_CPU),
             number: AtomicU32::new(0),
             nice: AtomicI32::new(nice),
             cpus: AtomicU64::new(CpuMask::ALL.0),
             parallel: AtomicBool::new(false),
+            idle_timer: CoarseTimer::new(super::idle::timer, Kind::DEFERRABLE),
         }
     }
 
@@ -118,7 +125,7 @@ impl Pool {
         if !item.set_pending(release) {
             return Queued::Already;
         }
-        item.pwq.store(ptr::from_ref(pwq).cast_mut(), Ordering::Relaxed);
+        item.set_pwq(pwq);
         // SAFETY: PENDING was set here.
         let asked = unsafe { pwq.enter(work, queue.color(), limit) } && items.add(work);
         if !asked {
@@ -133,7 +140,7 @@ impl Pool {
         let queue = pwq.queue();
         // SAFETY: pending items are alive.
         let item = unsafe { work.as_ref() };
-        item.pwq.store(ptr::from_ref(pwq).cast_mut(), Ordering::Relaxed);
+        item.set_pwq(pwq);
         // SAFETY: the bit is the caller's.
         if unsafe { pwq.enter(work, queue.color(), queue.allowed()) } {
             items.add(work);
@@ -143,7 +150,7 @@ impl Pool {
     /// Counts `done` out, and takes the oldest item that can run now for the worker of `node`. Without one the worker is put on the
     /// list of those that wait. The flag: others wait behind it, nobody is there to run them, and they need not wait.
     #[inline(always)]
-    pub(super) fn take(&self, node: &Node, done: Option<Done>) -> Option<(Running, bool)> {
+    pub(super) fn take(&'static self, node: &Node, done: Option<Done>) -> Option<(Running, bool)> {
         let mut items = self.items.lock_irq();
         if let Some(done) = done {
             items.count_out(done);
@@ -164,7 +171,10 @@ impl Pool {
             return Some((running, more));
         }
         items.set_counted(node, false);
-        items.add_idle(node);
+        if items.add_idle(node) {
+            drop(items);
+            self.watch_idle();
+        }
         None
     }
 
@@ -220,151 +230,6 @@ impl Pool {
     pub(super) fn end_wait(&self, node: &Node) {
         self.items.lock_irq().set_counted(node, true);
     }
-
-    /// A worker is there for the first time: changes of the attributes reach it from now on, and the last one was missed.
-    pub(super) fn enlist(&self, node: &Node, task: &Task) {
-        let mut items = self.items.lock_irq();
-        node.all_next.set(items.workers);
-        items.workers = node;
-        drop(items);
-        if self.is_parallel() {
-            self.apply_attributes(task);
-        }
-    }
-
-    fn apply_attributes(&self, task: &Task) {
-        crate::executor::set_params(task, self.params());
-        task.set_affinity(self.unbound_cpus());
-    }
-
-    /// Calls `f` with each worker, under the lock.
-    pub(super) fn for_each_worker(&self, mut f: impl FnMut(&Node)) {
-        let items = self.items.lock_irq();
-        items.for_each_worker(&mut f);
-    }
-
-    /// Makes another worker: all wait. Without memory rescuers are called for what is here and what will come.
-    pub(super) fn help(&'static self) {
-        self.workers.fetch_add(1, Ordering::Relaxed);
-        let made = self.spawn();
-        let mut items = self.items.lock_irq();
-        items.short = made.is_err();
-        if made.is_err() {
-            items.call_rescuers();
-        }
-    }
-
-    /// Items wait that could run side by side: makes another worker, unless there are two for each CPU.
-    #[cold]
-    pub(super) fn help_a_burst(&'static self) {
-        if self.workers.load(Ordering::Relaxed) < 2 * ONLINE.load().iter().count() as u32 {
-            self.help();
-        }
-    }
-
-    /// Makes the first worker if there is none, for `cpu` or for none.
-    pub(super) fn ensure_worker(&'static self, cpu: Option<CpuId>) -> Result<(), SpawnError> {
-        if self.workers.compare_exchange(0, 1, Ordering::Relaxed, Ordering::Relaxed).is_err() {
-            return Ok(());
-        }
-        match cpu {
-            Some(cpu) => self.cpu.store(cpu.index() as u32, Ordering::Relaxed),
-            None => self.parallel.store(true, Ordering::Relaxed),
-        }
-        self.spawn()
-    }
-
-    /// Makes a worker; its place in `workers` is taken already.
-    fn spawn(&'static self) -> Result<(), SpawnError> {
-        let cpu = self.cpu();
-        let name = super::name::worker(
-            cpu,
-            self.nice() < 0,
-            self.number.load(Ordering::Relaxed),
-            self.workers.load(Ordering::Relaxed).wrapping_sub(1),
-        );
-        let made = Spawned::new(Worker::new(self, None), self.params(), &name, &Hooks::NONE, null());
-        match made {
-            Ok(spawned) => {
-                spawned.task().set_affinity(cpu.map_or_else(|| self.unbound_cpus(), CpuMask::of));
-                introduce(spawned);
-                Ok(())
-            }
-            Err(e) => {
-                self.workers.fetch_sub(1, Ordering::Relaxed);
-                Err(e)
-            }
-        }
-    }
-
-    fn params(&self) -> Params {
-        Params { policy: Policy::Normal, nice: self.nice() as i8, rt_priority: 0 }
-    }
-
-    pub(super) fn nice(&self) -> i32 {
-        self.nice.load(Ordering::Relaxed)
-    }
-
-    /// The number in the names of its workers, which have no CPU.
-    pub(super) fn set_number(&self, number: u32) {
-        self.number.store(number, Ordering::Relaxed);
-    }
-
-    pub(super) fn number(&self) -> u32 {
-        self.number.load(Ordering::Relaxed)
-    }
-
-    /// Where its workers may run, of what is left to all that have no CPU.
-    pub(super) fn cpus(&self) -> CpuMask {
-        CpuMask(self.cpus.load(Ordering::Relaxed))
-    }
-
-    /// Changes nice value and CPUs of the workers that there are and will be. Not with the lock of a pool.
-    pub(super) fn set_attributes(&self, nice: i32, cpus: CpuMask) {
-        self.nice.store(nice, Ordering::Relaxed);
-        self.cpus.store(cpus.0, Ordering::Relaxed);
-        self.renew_attributes();
-    }
-
-    /// Applies nice value and CPUs to the workers that there are.
-    pub(super) fn renew_attributes(&self) {
-        let mut seen = 0;
-        loop {
-            // One at a time: the run queue's lock is not taken inside this one. Workers live for ever.
-            let mut at = 0;
-            let mut task: *const Task = null();
-            self.for_each_worker(|node| {
-                if at == seen {
-                    task = node.task.get();
-                }
-                at += 1;
-            });
-            if seen >= at {
-                return;
-            }
-            // SAFETY: the task of a worker, which never ends.
-            if let Some(task) = unsafe { task.as_ref() } {
-                self.apply_attributes(task);
-            }
-            seen += 1;
-        }
-    }
-
-    fn unbound_cpus(&self) -> CpuMask {
-        let all = super::attrs::unbound_cpus();
-        match all.0 & self.cpus().0 {
-            0 => all,
-            some => CpuMask(some),
-        }
-    }
-}
-
-/// Starts a kernel task of ours, which gets a row in `/proc`.
-pub(super) fn introduce(spawned: Spawned) {
-    if let Some(platform) = platform::get() {
-        platform.kernel_task(spawned.task());
-    }
-    drop(spawned.start());
 }
 
 /// The function of an item that was taken while it ran has returned: links it again, unless it was called off.
@@ -427,71 +292,14 @@ impl Items {
         self.running = self.running.wrapping_add(u32::from(counts)).wrapping_sub(u32::from(counted));
     }
 
-    /// Wakes the worker that began to wait last: its future is the warmest. Whether there was one.
-    pub(super) fn wake_one(&mut self) -> bool {
-        self.wake_idle().is_some()
-    }
-
-    /// The same; `Some(false)`: whoever lets go of the lock need not ask whether to give way.
-    #[inline(always)]
-    fn wake_idle(&mut self) -> Option<bool> {
-        // SAFETY: a worker's node stays where it is, and alive, until it is off the list; the lock that guards `self` is held.
-        let idle = unsafe { self.idle.as_ref() }?;
-        self.idle = idle.next.get();
-        idle.listed.set(false);
-        // SAFETY: the node is part of the task.
-        Some(unsafe { idle.task.get().as_ref() }.is_some_and(Task::wake_in_lock))
-    }
-
     /// There is no worker for what is here, and no memory for one.
     #[cold]
-    fn call_rescuers(&self) {
+    pub(super) fn call_rescuers(&self) {
         for work in self.list.iter() {
             // SAFETY: linked items are alive.
             if let Some(pwq) = unsafe { work.as_ref() }.pwq() {
                 pwq.queue().call_rescuer();
             }
-        }
-    }
-
-    fn add_idle(&mut self, node: &Node) {
-        if !node.listed.replace(true) {
-            node.next.set(self.idle);
-            self.idle = node;
-        }
-    }
-
-    /// Takes `node` off the list, if it is on it: a worker that was polled without having been woken.
-    fn remove_idle(&mut self, node: &Node) {
-        if node.listed.get() {
-            self.unlist(node);
-        }
-    }
-
-    #[cold]
-    fn unlist(&mut self, node: &Node) {
-        node.listed.set(false);
-        if ptr::eq(self.idle, node) {
-            self.idle = node.next.get();
-            return;
-        }
-        let mut at = self.idle;
-        // SAFETY: as in `wake_one`.
-        while let Some(other) = unsafe { at.as_ref() } {
-            if ptr::eq(other.next.get(), node) {
-                other.next.set(node.next.get());
-                return;
-            }
-            at = other.next.get();
-        }
-    }
-
-    pub(super) fn for_each_worker(&self, f: &mut dyn FnMut(&Node)) {
-        let mut at = self.workers;
-        // SAFETY: workers live for ever; the list is guarded by the lock that guards `self`.
-        while let Some(node) = unsafe { at.as_ref() } {
-            f(node);
-            at = node.all_next.get();
         }
     }
 }

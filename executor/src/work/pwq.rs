@@ -6,6 +6,8 @@ use super::item::Work;
 use super::list::{HELD_BACK, WorkList};
 use super::pool::Pool;
 use crate::atomic::{AtomicPtr, Ordering};
+#[cfg(target_os = "none")]
+use crate::cpu::CpuId;
 use core::cell::Cell;
 use core::ptr::{NonNull, from_ref, null_mut};
 
@@ -125,4 +127,16 @@ impl Pwq {
     pub(super) fn active(&self) -> u32 {
         self.active.get()
     }
+}
+
+/// What a site of [`Role::WorkQueued`](crate::trace::Role) tells of the item at `item` that the queue's part at `pwq` counts: its function,
+/// its queue, and the CPU of that part.
+///
+/// # Safety
+/// Such a site has been come by with `item` as the base and `pwq` as what is stored, and is not yet left.
+#[cfg(target_os = "none")]
+pub unsafe fn told(item: usize, pwq: usize) -> (usize, &'static str, Option<CpuId>) {
+    // SAFETY: by the contract; parts of queues live for ever.
+    let (item, pwq) = unsafe { (&*(item as *const Work), &*(pwq as *const Pwq)) };
+    (item.function_address(), pwq.queue().name(), pwq.pool().and_then(Pool::cpu))
 }

@@ -1,4 +1,4 @@
-//! The worker: a future that runs items for ever: those of its pool, or as a rescuer those of its queue.
+//! The worker: a future that runs items until its pool has no use for it, or as a rescuer those of its queue for ever.
 //!
 //! Written by hand, because each of its steps is on the way from [`WorkQueue::queue`] to the item: a worker without work is on its
 //! pool's list, under the lock under which items come, and is woken from there; no wait queue is between them.
@@ -6,6 +6,7 @@
 //! ```text
 //!   take ──► none: on the list of those that wait, Pending
 //!     │
+//!     │         (or Ready, if the pool has told it to end: it has waited for long, as others have)
 //!     └────► an item ──► call its function, or make and poll its future ──► finish, give way if asked, take
 //!                                           └ Pending: another worker may begin ┘
 //! ```
@@ -15,16 +16,20 @@ use super::item::{Release, Run, Work};
 use super::pool::{Pool, finish_deferred};
 use super::pwq::Pwq;
 use super::unbound_cpus;
+use crate::arch;
 use crate::context::Context;
 use crate::cpu::{CpuMask, ONLINE};
 use crate::executor::{YieldKind, give_way};
+use crate::platform;
 use crate::task::{self, Task};
+use crate::trace::{self, Event, KEY_WORK};
 use crate::wait::WaitMode;
 use crate::wait_site;
 use core::cell::Cell;
 use core::marker::PhantomPinned;
 use core::pin::Pin;
 use core::ptr::{NonNull, null};
+use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::{Context as PollContext, Poll};
 
 /// A worker, as its pool sees it. Guarded by the pool's lock.
@@ -32,6 +37,12 @@ pub(super) struct Node {
     /// The next of those that wait for an item.
     pub(super) next: Cell<*const Node>,
     pub(super) listed: Cell<bool>,
+    /// At which value of the counter it was put there.
+    pub(super) since: Cell<u64>,
+    /// It is to end. Set under the lock, once; read by its worker without.
+    pub(super) ends: AtomicBool,
+    /// How often the attributes of the pool had changed when they were applied to it.
+    pub(super) renewed: Cell<u32>,
     /// The next of all.
     pub(super) all_next: Cell<*const Node>,
     /// It is one of `running`.
@@ -79,6 +90,9 @@ impl Running {
     /// Calls its function, or makes its future and polls that.
     #[inline(always)]
     fn begin(&self, cx: &mut PollContext<'_>) -> Poll<()> {
+        if arch::is_traced::<KEY_WORK>() {
+            trace::tell(Event::WorkBegins(self.work.as_ptr() as usize, self.item().function_address()));
+        }
         match self.item().run() {
             Run::Call(function) => {
                 function(self.item());
@@ -101,6 +115,9 @@ impl Running {
     /// The item has run; how it is to be counted out.
     #[inline(always)]
     fn end(self) -> Done {
+        if arch::is_traced::<KEY_WORK>() {
+            trace::tell(Event::WorkEnds(self.work.as_ptr() as usize, self.item().function_address()));
+        }
         // A deferred item keeps its count and its reference for the next run.
         if !self.item().finish() {
             finish_deferred(self.item());
@@ -122,6 +139,8 @@ enum Next {
     Enlist,
     /// The item that it runs, which has waited.
     GoOn(Running),
+    /// None: it has ended.
+    End,
 }
 
 /// The future of a worker's task.
@@ -129,6 +148,8 @@ pub(super) struct Worker {
     pool: &'static Pool,
     /// It is the rescuer of this queue; its pool changes.
     rescues: Option<&'static WorkQueue>,
+    /// In its name.
+    number: u32,
     next: Next,
     node: Node,
     _pinned: PhantomPinned,
@@ -138,17 +159,20 @@ pub(super) struct Worker {
 unsafe impl Send for Worker {}
 
 impl Worker {
-    /// A worker of `pool`, or a rescuer.
-    pub(super) fn new(pool: &'static Pool, rescues: Option<&'static WorkQueue>) -> Worker {
+    /// A worker of `pool` with a number of its own, or a rescuer.
+    pub(super) fn new(pool: &'static Pool, rescues: Option<&'static WorkQueue>, number: u32) -> Worker {
         let node = Node {
             next: Cell::new(null()),
             listed: Cell::new(false),
+            since: Cell::new(0),
+            ends: AtomicBool::new(false),
+            renewed: Cell::new(0),
             all_next: Cell::new(null()),
             counted: Cell::new(false),
             task: Cell::new(null()),
             pwq: Cell::new(null()),
         };
-        Worker { pool, rescues, next: Next::Enlist, node, _pinned: PhantomPinned }
+        Worker { pool, rescues, number, next: Next::Enlist, node, _pinned: PhantomPinned }
     }
 
     /// Takes the next item, if there is one. `done` has run. `RESCUES`: it is a rescuer.
@@ -164,14 +188,16 @@ impl Worker {
         Some(running)
     }
 
-    /// Runs items, beginning with the next one; `done` has run. Pending when there is none, one waits, or the task gives way.
+    /// Runs items, beginning with the next one; `done` has run. Returns when there is none, one waits, or the task gives way. Whether
+    /// there is none and the worker shall end.
     #[inline(always)]
-    fn run<const RESCUES: bool>(&mut self, mut done: Option<Done>, task: &Task, cx: &mut PollContext<'_>) {
+    fn run<const RESCUES: bool>(&mut self, mut done: Option<Done>, task: &Task, cx: &mut PollContext<'_>) -> bool {
         loop {
             if let Some(done) = done
                 && Context::here().resched_wanted()
             {
-                return self.give_way(done, cx);
+                self.give_way(done, cx);
+                return false;
             }
             let next = self.take::<RESCUES>(done);
             if let Some(done) = done {
@@ -180,7 +206,8 @@ impl Worker {
             let Some(running) = next else { return self.begin_wait(task) };
             if running.begin(cx).is_pending() {
                 self.next = Next::GoOn(running);
-                return self.lets_others_run();
+                self.lets_others_run();
+                return false;
             }
             done = Some(running.end());
         }
@@ -247,10 +274,22 @@ impl Worker {
         if self.rescues.is_some() { Next::Rescue } else { Next::Take }
     }
 
-    /// Waits for an item. Interruptible, so that idle workers do not count as load; nobody signals them.
-    fn begin_wait(&self, task: &Task) {
+    /// Waits for an item. Interruptible, so that idle workers do not count as load; nobody signals them. Whether it shall end.
+    fn begin_wait(&self, task: &Task) -> bool {
         let site = if self.rescues.is_some() { wait_site!("rescuer_thread") } else { wait_site!("worker_thread") };
         let _ = task.begin_wait(site, WaitMode::Interruptible);
+        self.node.ends.load(Ordering::Relaxed)
+    }
+
+    /// It has been told to end, and is on no list of those that wait.
+    #[cold]
+    fn end(&mut self) -> Poll<()> {
+        self.pool.dismiss(&self.node, self.number);
+        self.next = Next::End;
+        if let (Some(platform), Some(task)) = (platform::get(), task::current()) {
+            platform.kernel_task_ends(task);
+        }
+        Poll::Ready(())
     }
 
     /// Its item waits.
@@ -271,29 +310,32 @@ impl Worker {
 
     /// A poll of a rescuer, the first one, or one in which an item goes on.
     #[cold]
-    fn poll_unusual(&mut self, cx: &mut PollContext<'_>) {
+    fn poll_unusual(&mut self, cx: &mut PollContext<'_>) -> bool {
         let Some(task) = task::current() else {
             debug_assert!(false, "workers are tasks");
-            return;
+            return false;
         };
         let mut done = None;
         match self.next {
             Next::Enlist => {
                 self.enlist(task);
                 // Where it may run may have changed since it was made: it goes there first.
-                return give_way(YieldKind::Preempted, cx);
+                give_way(YieldKind::Preempted, cx);
+                return false;
             }
             Next::GoOn(running) => {
                 if self.rescues.is_none() && running.done.pwq.counts() {
                     self.pool.end_wait(&self.node);
                 }
                 if running.go_on(cx).is_pending() {
-                    return self.lets_others_run();
+                    self.lets_others_run();
+                    return false;
                 }
                 self.next = self.taking();
                 done = Some(running.end());
             }
             Next::Take | Next::Rescue => task.end_wait(),
+            Next::End => return false,
         }
         if self.rescues.is_some() { self.run::<true>(done, task, cx) } else { self.run::<false>(done, task, cx) }
     }
@@ -307,21 +349,21 @@ impl Future for Worker {
         // SAFETY: the node is not moved.
         let this = unsafe { self.get_unchecked_mut() };
         // SAFETY: the task in which the node lies, or nothing before it is enlisted.
-        if matches!(this.next, Next::Take)
+        let ends = if matches!(this.next, Next::Take)
             && let Some(task) = unsafe { this.node.task.get().as_ref() }
         {
             task.end_wait();
-            this.run::<false>(None, task, cx);
+            this.run::<false>(None, task, cx)
         } else {
-            this.poll_unusual(cx);
-        }
-        Poll::Pending
+            this.poll_unusual(cx)
+        };
+        if ends { this.end() } else { Poll::Pending }
     }
 }
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        // A task that was never started: workers do not end.
-        debug_assert!(matches!(self.next, Next::Enlist));
+        // A task that was never started, or one that its pool knows no more.
+        debug_assert!(matches!(self.next, Next::Enlist | Next::End));
     }
 }

@@ -1,7 +1,7 @@
 //! Two CPUs of the host that run the real executor loop, and a task on each that stands for the timer interrupt.
 
 #[path = "host.rs"]
-mod host;
+pub mod host;
 
 use host::{Host, bring_up, run_cpu};
 use std::sync::Once;
@@ -14,7 +14,7 @@ use vigil_executor::platform;
 use vigil_executor::sync::rcu;
 use vigil_executor::task::{Hooks, Spawned};
 use vigil_executor::time::now;
-use vigil_executor::{arch, timer};
+use vigil_executor::{arch, softirq, timer};
 
 pub fn spawn(name: &str, cpu: Option<usize>, future: impl Future<Output = ()> + Send + 'static) {
     let params = Params { policy: Policy::Normal, nice: 0, rt_priority: 0 };
@@ -30,6 +30,7 @@ fn boot() {
     static BOOTED: Once = Once::new();
     BOOTED.call_once(|| {
         platform::set(&Host);
+        softirq::init();
         for n in 0..2 {
             let cpu = CpuId::new(n).unwrap();
             let up = std::sync::Arc::new(std::sync::Barrier::new(2));
@@ -46,6 +47,7 @@ fn boot() {
                     Context::here().add(HARDIRQ_OFFSET);
                     timer::interrupt(now());
                     Context::here().sub(HARDIRQ_OFFSET);
+                    softirq::irq_exit(Context::here());
                     arch::irq_restore(irq);
                     yield_now(YieldKind::Yield).await;
                 }

@@ -53,6 +53,9 @@ pub trait MmapHook: Send + Sync {
 
     /// Whether writes through it may reach the file.
     fn is_writable(&self) -> bool;
+
+    /// Where it is among the file's mappings: theirs, under their lock.
+    fn place(&self) -> &AtomicU32;
 }
 
 /// See [`AddressSpace::hold_mappings`].
@@ -199,17 +202,24 @@ impl AddressSpace {
 
     /// Enters a mapping. ENOMEM.
     pub fn register(&self, hook: KArc<dyn MmapHook>) -> Result<(), Errno> {
-        Ok(self.mappings.lock().try_push(hook)?)
+        let mut list = self.mappings.lock();
+        hook.place().store(list.len() as u32, Relaxed);
+        Ok(list.try_push(hook)?)
     }
 
-    /// Takes out the mapping whose hook is at `hook`.
-    pub fn unregister(&self, hook: *const ()) {
+    /// Takes out the mapping of `hook`, which was entered once. However many there are, it knows where it is.
+    pub fn unregister(&self, hook: &dyn MmapHook) {
         let gone = {
             let mut list = self.mappings.lock();
             // Another mapping may have taken its range over; and the last one takes its place.
             self.count_move();
-            let at = list.iter().rposition(|known| core::ptr::addr_eq(KArc::as_ptr(known), hook));
-            at.and_then(|at| list.swap_remove(at))
+            let at = hook.place().load(Relaxed) as usize;
+            let is_it = list.get(at).is_some_and(|known| core::ptr::addr_eq(KArc::as_ptr(known), hook));
+            let gone = is_it.then(|| list.swap_remove(at)).flatten();
+            if let Some(moved) = list.get(at) {
+                moved.place().store(at as u32, Relaxed);
+            }
+            gone
         };
         // It may be the last reference: not under the lock.
         drop(gone);

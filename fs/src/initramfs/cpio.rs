@@ -16,6 +16,7 @@
 use core::fmt;
 use vigil_abi::fcntl::PATH_MAX;
 use vigil_abi::stat::{S_IFLNK, S_IFMT, S_IFREG};
+use vigil_abi::until_nul;
 use vigil_mem::{AllocError, KVec};
 
 /// Bytes of a header: a magic and thirteen fields of eight hexadecimal digits.
@@ -316,11 +317,6 @@ impl Parser {
 /// Length of a name field of `len` bytes with its padding: header and name together end on a multiple of 4.
 fn align_name(len: u64) -> u64 {
     ((len + 1) & !3) + 2
-}
-
-fn until_nul(bytes: &[u8]) -> &[u8] {
-    let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
-    &bytes[..end]
 }
 
 fn parse_header(raw: &[u8]) -> Result<(Header, u64), CpioError> {

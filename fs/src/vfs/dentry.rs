@@ -17,7 +17,7 @@ pub use lru::SHRINKER;
 
 use super::inode::Inode;
 use core::cell::UnsafeCell;
-use core::sync::atomic::{AtomicU32, Ordering::*};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::*, fence};
 use vigil_abi::Errno;
 use vigil_executor::sync::{LockClass, SpinGuard, SpinLock};
 use vigil_mem::{KArc, KVec};
@@ -91,8 +91,10 @@ type Chain = SpinLock<Option<KArc<Dentry>>>;
 /// Chains before [`init`] gives more; a static so that tests and early boot need no set-up.
 static FIRST: [Chain; 64] = [const { SpinLock::new(&CHAIN_CLASS, None) }; 64];
 static TABLE: core::sync::atomic::AtomicPtr<KVec<Chain>> = core::sync::atomic::AtomicPtr::new(core::ptr::null_mut());
-/// Serialises renames and whoever must see a whole path stand still (Linux: rename_lock).
+/// Serialises renames, and whoever must see a whole path stand still and has seen it move (Linux: rename_lock).
 static RENAME: SpinLock<()> = SpinLock::new(&RENAME_CLASS, ());
+/// How many renames have begun and ended: odd while one is under way. Changed under the lock.
+static RENAMES: AtomicU64 = AtomicU64::new(0);
 static NR_CACHED: AtomicU32 = AtomicU32::new(0);
 
 /// Sizes the cache for a machine of `ram_pages` pages: a chain for each 4 pages, 1 024 to 262 144. Called once, before
@@ -340,38 +342,59 @@ pub fn rename(dentry: &KArc<Dentry>, NewPlace(place): NewPlace) {
     let to = chain_of(place.parent.as_ref().map_or(core::ptr::null(), KArc::as_ptr), new_hash);
     let (mut first, mut second) = lock_both(from, to);
     let in_cache = unlink_from(&mut first, dentry);
+    let renames = RENAMES.load(Relaxed);
+    RENAMES.store(renames + 1, Relaxed);
     let own = dentry.lock.lock();
     // SAFETY: the rename lock, both chains' locks and the dentry's own lock are held.
     let old = unsafe { core::mem::replace(&mut *dentry.place.get(), place) };
     dentry.hash.store(new_hash, Relaxed);
     drop(own);
+    RENAMES.store(renames + 2, Release);
     link_into(second.as_mut().unwrap_or(&mut first), dentry);
     drop((first, second));
     drop(guard);
     drop((in_cache, old));
 }
 
-/// Runs `f` while no rename happens: for paths as a whole.
-pub fn without_renames<R>(f: impl FnOnce() -> R) -> R {
+/// How often [`without_renames`] lets renames come in between.
+const TRIES: u32 = 4;
+
+/// The result of an `f` during which nothing was renamed: for paths as a whole, which may be long, and so are looked at with preemption
+/// on. Earlier ones are forgotten. Only among many renames it runs under the lock.
+pub fn without_renames<R>(mut f: impl FnMut() -> R) -> R {
+    for _ in 0..TRIES {
+        let before = loop {
+            let renames = RENAMES.load(Acquire);
+            if renames.is_multiple_of(2) {
+                break renames;
+            }
+            core::hint::spin_loop();
+        };
+        let result = f();
+        // What `f` has read of a rename it has read under a dentry's lock, which the rename held after its first store.
+        fence(Acquire);
+        if RENAMES.load(Relaxed) == before {
+            return result;
+        }
+    }
     let _guard = RENAME.lock();
     f()
 }
 
 /// Whether `ancestor` is `dentry` or above it.
 pub fn is_ancestor(ancestor: &KArc<Dentry>, dentry: &KArc<Dentry>) -> bool {
-    without_renames(|| {
-        let mut at = KArc::as_ptr(dentry);
-        loop {
-            if at == KArc::as_ptr(ancestor) {
-                return true;
-            }
-            // SAFETY: parents are kept alive by their children, `dentry` by the caller; the rename lock is held.
-            match unsafe { &*(*at).place.get() }.parent.as_ref() {
-                Some(parent) => at = KArc::as_ptr(parent),
-                None => return false,
-            }
+    let _guard = RENAME.lock();
+    let mut at = KArc::as_ptr(dentry);
+    loop {
+        if at == KArc::as_ptr(ancestor) {
+            return true;
         }
-    })
+        // SAFETY: parents are kept alive by their children, `dentry` by the caller; the rename lock is held.
+        match unsafe { &*(*at).place.get() }.parent.as_ref() {
+            Some(parent) => at = KArc::as_ptr(parent),
+            None => return false,
+        }
+    }
 }
 
 /// Drops cached dentries that nobody else holds, up to `limit`, whatever their last use; returns how many went.

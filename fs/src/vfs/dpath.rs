@@ -71,7 +71,11 @@ fn build<'b>(path: &Path, root: &Path, buf: &'b mut [u8], deleted: bool) -> Resu
         if deleted && path.dentry.is_removed() {
             out.put(b" (deleted)")?;
         }
-        reachable = dentry::without_renames(|| prepend_all(path, root, &mut out))?;
+        let end = out.start;
+        reachable = dentry::without_renames(|| {
+            out.start = end;
+            prepend_all(path, root, &mut out)
+        })?;
     }
     let start = out.start;
     Ok((&buf[start..], reachable))
@@ -121,5 +125,32 @@ fn pseudo(path: &Path, out: &mut Prepend<'_>) -> Result<(), Errno> {
             out.put_name(&path.dentry)?;
             out.put(b"/")
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::World;
+    use super::{Path, d_path, dentry};
+
+    #[test]
+    fn a_path_is_made_again_after_a_rename_on_its_way() {
+        let w = World::new("dpath-renames");
+        ["one", "two", "one/a", "one/a/deep"].into_iter().for_each(|dir| w.mkdir(dir).unwrap());
+        let (deep, root): (Path, Path) = (w.at("one/a/deep").unwrap(), w.fs.root());
+        let mut buf = [0; 64];
+        let mut calls = 0;
+        let parents = dentry::without_renames(|| {
+            calls += 1;
+            let parent = deep.dentry.parent().unwrap();
+            if calls == 1 {
+                w.rename("one/a", "two/b", 0).unwrap();
+            }
+            (parent.has_name(b"b"), parent.parent().unwrap().has_name(b"two"))
+        });
+        // More often if another test renames something.
+        assert!(calls >= 2, "{calls}");
+        assert_eq!(parents, (true, true));
+        assert_eq!(d_path(&deep, &root, &mut buf), Ok(&b"/two/b/deep"[..]));
     }
 }

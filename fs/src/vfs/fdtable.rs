@@ -20,6 +20,9 @@ pub const NR_OPEN: usize = 1 << 20;
 
 const WORD: usize = 64;
 
+/// Descriptors that are looked at in one holding of a table's lock.
+const PART: usize = 1024 * WORD;
+
 struct Table {
     slots: KVec<Option<KArc<File>>>,
     /// Numbers given out, reserved ones included; one bit each.
@@ -208,25 +211,41 @@ impl FdTable {
         })
     }
 
+    /// Calls `take` with the first open descriptor of `first..=last` that has its bit in `bits`. A large table is looked through
+    /// in parts, so that its lock is held for a short time only.
+    fn seek<R>(
+        &self,
+        first: usize,
+        last: usize,
+        bits: impl Fn(&Table) -> &[u64],
+        take: impl Fn(&mut Table, usize) -> Option<R>,
+    ) -> Option<R> {
+        let mut from = first;
+        loop {
+            let part = self.with(|table| {
+                let end = table.slots.len().min(last.saturating_add(1));
+                let stop = end.min(from.saturating_add(PART));
+                match table.first_open(bits(table), from, stop) {
+                    Some(fd) => Ok(take(table, fd)),
+                    None if stop < end => Err(stop),
+                    None => Ok(None),
+                }
+            });
+            match part {
+                Ok(result) => return result,
+                Err(next) => from = next,
+            }
+        }
+    }
+
     /// Takes out the first open descriptor of `first..=last`, for close_range(2) and exit.
     pub fn remove_next(&self, first: usize, last: usize) -> Option<(i32, KArc<File>)> {
-        self.with(|table| {
-            let end = table.slots.len().min(last.saturating_add(1));
-            let fd = (first..end).find(|&fd| table.slots[fd].is_some())?;
-            let file = table.slots[fd].take()?;
-            table.release(fd);
-            Some((fd as i32, file))
-        })
+        self.seek(first, last, |table| &table.used, Table::take)
     }
 
     /// Takes out the first close-on-exec descriptor from `first` on, for execve(2).
     pub fn remove_next_cloexec(&self, first: usize) -> Option<(i32, KArc<File>)> {
-        self.with(|table| {
-            let fd = (first..table.slots.len()).find(|&fd| get(&table.cloexec, fd) && table.slots[fd].is_some())?;
-            let file = table.slots[fd].take()?;
-            table.release(fd);
-            Some((fd as i32, file))
-        })
+        self.seek(first, usize::MAX, |table| &table.cloexec, Table::take)
     }
 
     /// FD_CLOEXEC of `fd`. EBADF.
@@ -245,10 +264,7 @@ impl FdTable {
 
     /// The first open descriptor from `first` on, for /proc/PID/fd.
     pub fn next(&self, first: usize) -> Option<(i32, KArc<File>)> {
-        self.with(|table| {
-            let fd = (first..table.slots.len()).find(|&fd| table.slots[fd].is_some())?;
-            Some((fd as i32, table.slots[fd].clone()?))
-        })
+        self.seek(first, usize::MAX, |table| &table.used, |table, fd| Some((fd as i32, table.slots.get(fd)?.clone()?)))
     }
 
     /// Numbers that the table has room for (FDSize in /proc/PID/status).
@@ -271,6 +287,31 @@ impl Table {
     /// The number of an open descriptor as an index.
     fn index(&self, fd: i32) -> Result<usize, Errno> {
         self.slot(fd).map(|_| index_nospec(fd as u32 as usize, self.slots.len())).ok_or(Errno::EBADF)
+    }
+
+    /// The first open descriptor of `from..stop` that has its bit in `bits`.
+    fn first_open(&self, bits: &[u64], from: usize, stop: usize) -> Option<usize> {
+        let mut fd = from;
+        while fd < stop {
+            let word = bits.get(fd / WORD)? >> (fd % WORD);
+            if word == 0 {
+                fd = (fd / WORD + 1) * WORD;
+                continue;
+            }
+            fd += word.trailing_zeros() as usize;
+            // A reserved number has its bit, and no file yet.
+            if fd < stop && self.slots.get(fd)?.is_some() {
+                return Some(fd);
+            }
+            fd += 1;
+        }
+        None
+    }
+
+    fn take(&mut self, fd: usize) -> Option<(i32, KArc<File>)> {
+        let file = self.slots.get_mut(fd)?.take()?;
+        self.release(fd);
+        Some((fd as i32, file))
     }
 
     /// Copies one descriptor of `from`, if it is open and below `size`.
@@ -301,10 +342,7 @@ impl Table {
         let words = size / WORD;
         self.used.try_resize(words, 0)?;
         self.cloexec.try_resize(words, 0)?;
-        self.slots.try_reserve(size - self.slots.len())?;
-        while self.slots.len() < size {
-            self.slots.try_push(None)?;
-        }
+        self.slots.try_resize_with(size, || None)?;
         Ok(())
     }
 

@@ -6,7 +6,8 @@
 use super::dentry::Dentry;
 use super::inode::Inode;
 use super::superblock::SuperBlock;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::*};
+use core::ptr::{from_ref, null_mut};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering::*};
 use vigil_abi::Errno;
 use vigil_executor::sync::{LockClass, SpinLock};
 use vigil_mem::{KArc, KVec};
@@ -60,6 +61,11 @@ pub struct Mount {
     expires_at: AtomicU64,
     /// Where it hangs; `None`: the root of all, or nowhere.
     at: SpinLock<Option<Path>>,
+    /// The same while it is in the table, for whoever goes through that: a mount, and a dentry. Under the table's lock.
+    hangs_in: AtomicPtr<Mount>,
+    hangs_on: AtomicPtr<Dentry>,
+    /// It is being taken out of the tree.
+    doomed: AtomicBool,
 }
 
 static AT_CLASS: LockClass = LockClass::new("mnt_at");
@@ -133,6 +139,9 @@ impl Mount {
             visits: AtomicU64::new(0),
             expires_at: AtomicU64::new(0),
             at: SpinLock::new(&AT_CLASS, None),
+            hangs_in: AtomicPtr::new(null_mut()),
+            hangs_on: AtomicPtr::new(null_mut()),
+            doomed: AtomicBool::new(false),
         })?)
     }
 
@@ -172,6 +181,11 @@ impl Mount {
         Path { mnt: this.clone(), dentry: this.root.clone() }
     }
 
+    /// Whether it hangs in `mnt`. With the table locked.
+    fn hangs_in_mount(&self, mnt: &KArc<Mount>) -> bool {
+        core::ptr::eq(self.hangs_in.load(Relaxed), &**mnt)
+    }
+
     /// Where it hangs.
     pub fn mountpoint(&self) -> Option<Path> {
         self.at.lock().clone()
@@ -181,7 +195,7 @@ impl Mount {
 /// The topmost mount on exactly `path`.
 fn mounted_on(path: &Path) -> Option<KArc<Mount>> {
     let table = TABLE.lock();
-    table.iter().rev().find(|mnt| mnt.at.lock().as_ref().is_some_and(|at| at.same(path))).cloned()
+    table.iter().rev().find(|mnt| mnt.hangs_in_mount(&path.mnt) && core::ptr::eq(mnt.hangs_on.load(Relaxed), &*path.dentry)).cloned()
 }
 
 /// Makes `mnt` the root of the tree. Once, at boot.
@@ -201,6 +215,8 @@ pub fn attach(mnt: &KArc<Mount>, at: Path) -> Result<(), Errno> {
     let mut table = TABLE.lock();
     table.try_push(mnt.clone())?;
     at.dentry.add_mount();
+    mnt.hangs_in.store(from_ref(&*at.mnt).cast_mut(), Relaxed);
+    mnt.hangs_on.store(from_ref(&*at.dentry).cast_mut(), Relaxed);
     *mnt.at.lock() = Some(at);
     Ok(())
 }
@@ -218,8 +234,7 @@ pub fn expire(mnt: &KArc<Mount>) -> Result<(), Errno> {
 
 /// Whether somebody uses `mnt` besides the table and the caller, or something hangs below it.
 fn is_busy(table: &[KArc<Mount>], mnt: &KArc<Mount>) -> bool {
-    let is_below = |m: &KArc<Mount>| m.at.lock().as_ref().is_some_and(|at| KArc::ptr_eq(&at.mnt, mnt));
-    KArc::strong_count(mnt) > 2 || table.iter().any(is_below)
+    KArc::strong_count(mnt) > 2 || table.iter().any(|m| m.hangs_in_mount(mnt))
 }
 
 /// Takes `mnt` out of the tree with all that hangs below it. EBUSY: it is in use (checked unless `lazy`), EINVAL: it is
@@ -235,19 +250,18 @@ pub fn detach(mnt: &KArc<Mount>, lazy: bool) -> Result<(), Errno> {
             return Err(Errno::EBUSY);
         }
         gone.try_reserve(table.len())?;
-        let mut index = 0;
-        while index < table.len() {
-            let candidate = &table[index];
-            let parent = candidate.at.lock().as_ref().map(|at| at.mnt.clone());
-            let below = parent.is_some_and(|p| gone.iter().any(|g: &KArc<Mount>| KArc::ptr_eq(g, &p)));
-            if below || KArc::ptr_eq(candidate, mnt) {
-                if let Some(removed) = table.remove(index) {
-                    let _ = gone.push_reserved(removed);
-                }
-            } else {
-                index += 1;
+        mnt.doomed.store(true, Relaxed);
+        // What hangs in a mount was mounted after it, and so comes later.
+        table.retain(|candidate| {
+            // SAFETY: null, or kept by `at` as long as the mount is in the table, which is locked.
+            let below = unsafe { candidate.hangs_in.load(Relaxed).as_ref() }.is_some_and(|parent| parent.doomed.load(Relaxed));
+            let goes = below || candidate.doomed.load(Relaxed);
+            if goes {
+                candidate.doomed.store(true, Relaxed);
+                let _ = gone.push_reserved(candidate.clone());
             }
-        }
+            !goes
+        });
     }
     for mount in gone.iter() {
         let at = mount.at.lock().take();

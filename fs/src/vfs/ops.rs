@@ -147,6 +147,12 @@ pub trait FileOps: Send + Sync {
         false
     }
 
+    /// What a read that has just answered [`again`](super::wait::again) met: a lock that takes long. It is waited for before the next
+    /// call, so that whoever holds it gets on, however urgent the caller is. `None`: others have a turn, nothing more.
+    fn obstacle(&self) -> Option<super::wait::Obstacle<'_>> {
+        None
+    }
+
     /// Whether a write that answers EPIPE sends SIGPIPE as well.
     fn sends_sigpipe(&self) -> bool {
         true

@@ -10,7 +10,7 @@
 use super::file::{File, Mode};
 use super::inode::Setattr;
 use super::ops::{AtOnce, OpResult, Stop};
-use super::wait::{Mem, again, drive};
+use super::wait::{Mem, again, drive, drive_past};
 use vigil_abi::Errno;
 use vigil_abi::fcntl::O_APPEND;
 use vigil_executor::wait::WaitMode;
@@ -219,7 +219,7 @@ pub async fn read<M: Mem>(file: &File, buf: &mut IoBufMut<'_>, pos: Pos, mem: &M
         failed = matches!(result, Err(Stop::Err(_))).then_some(before);
         result
     };
-    let result = drive(wait_site!("read"), WaitMode::Interruptible, mem, read).await;
+    let result = drive_past(|| file.ops().obstacle(), wait_site!("read"), WaitMode::Interruptible, mem, read).await;
     finish(file, pos, at);
     counted(result, failed.unwrap_or(buf.done()))
 }

@@ -436,6 +436,33 @@ fn descriptors_are_given_out_lowest_first() {
 }
 
 #[test]
+fn a_large_table_is_gone_through_once() {
+    let w = World::new("large-fds");
+    w.write("f", b"abc");
+    let file = w.open("f", O_RDONLY).unwrap();
+    let table = FdTable::try_new().unwrap();
+    let open = [0, 63, 64, 65_535, 65_536, 70_000, 200_000];
+    for fd in open {
+        assert!(matches!(table.replace(file.clone(), fd, 1 << 20, fd == 70_000), Ok(None)));
+    }
+    let _reserved = table.reserve(65, 1 << 20, true).unwrap();
+    let found = |first: usize| table.next(first).map(|(fd, _)| fd);
+    assert_eq!(
+        [found(0), found(1), found(65), found(65_537), found(200_000)],
+        [Some(0), Some(63), Some(65_535), Some(70_000), Some(200_000)]
+    );
+    assert_eq!((found(200_001), found(usize::MAX)), (None, None));
+    assert!(table.remove_next(65_537, 69_999).is_none());
+    assert_eq!(table.remove_next(1, 63).map(|(fd, _)| fd), Some(63));
+    assert_eq!(table.remove_next_cloexec(0).map(|(fd, _)| fd), Some(70_000), "a reserved number has no file to close");
+    let mut rest = Vec::new();
+    while let Some((fd, _)) = table.remove_next(rest.last().map_or(0, |fd| fd + 1), usize::MAX) {
+        rest.push(fd as usize);
+    }
+    assert_eq!(rest, [0, 64, 65_535, 65_536, 200_000]);
+}
+
+#[test]
 fn mounts_stack_and_unmount() {
     let w = World::new("mounts");
     let ctx = w.ctx();

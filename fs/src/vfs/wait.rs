@@ -2,10 +2,10 @@
 
 use super::ops::{OpResult, Stop};
 use core::future::{Future, poll_fn};
-use core::pin::pin;
+use core::pin::{Pin, pin};
 use vigil_abi::Errno;
 use vigil_executor::wait::{Interrupted, WaitMode, WaitQueue, WaitSite, Waiting};
-use vigil_mem::Fault;
+use vigil_mem::{Fault, KBox};
 
 /// In the key of [`Stop::Wait`]: wait exclusively. A wake of one then wakes only the first of such waiters, and the
 /// operation wakes the next one if it leaves something for it.
@@ -44,6 +44,9 @@ impl Mem for KernelMem {
     }
 }
 
+/// Waits until what an operation met that answered [`again`] is out of the way; [`FileOps::obstacle`](super::ops::FileOps::obstacle).
+pub type Obstacle<'a> = Pin<KBox<dyn Future<Output = ()> + Send + 'a>>;
+
 /// Calls `op` until it completes. ERESTARTSYS if a signal of `mode` ends a wait; a fault is EFAULT.
 pub async fn wait_for<'a, T, F>(site: &'static WaitSite, mode: WaitMode, op: F) -> Result<T, Errno>
 where
@@ -54,7 +57,23 @@ where
 }
 
 /// As [`wait_for`], and has `mem` bring in the user pages at which `op` stops.
-pub async fn drive<'a, T, F, M>(site: &'static WaitSite, mode: WaitMode, mem: &M, mut op: F) -> Result<T, Errno>
+pub fn drive<'a, T, F, M>(site: &'static WaitSite, mode: WaitMode, mem: &M, op: F) -> impl Future<Output = Result<T, Errno>>
+where
+    F: FnMut() -> OpResult<'a, T> + Send,
+    T: Send,
+    M: Mem,
+{
+    drive_past(|| None, site, mode, mem, op)
+}
+
+/// As [`drive`], and waits for `obstacle` where `op` met it.
+pub async fn drive_past<'a, T, F, M>(
+    obstacle: impl Fn() -> Option<Obstacle<'a>> + Send,
+    site: &'static WaitSite,
+    mode: WaitMode,
+    mem: &M,
+    mut op: F,
+) -> Result<T, Errno>
 where
     F: FnMut() -> OpResult<'a, T> + Send,
     T: Send,
@@ -71,7 +90,10 @@ where
                 continue;
             }
             Err(Stop::Wait(queue, _)) if is_again(queue) => {
-                yield_once().await;
+                match obstacle() {
+                    Some(obstacle) => obstacle.await,
+                    None => yield_once().await,
+                }
                 result = op();
                 continue;
             }

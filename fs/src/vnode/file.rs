@@ -6,18 +6,28 @@ use crate::vfs::file::File;
 use crate::vfs::ops::{DirSink, FileOps, OpResult, Stop};
 use crate::vfs::poll::{PollEvents, PollTable};
 use crate::vfs::seek::in_size;
+use crate::vfs::wait::Obstacle;
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use vigil_abi::Errno;
 use vigil_abi::fcntl::SEEK_END;
 use vigil_executor::sync::{LockClass, SpinLock};
 use vigil_mem::{IoBuf, IoBufMut, KArc, KVec, PAGE_SIZE};
 
-/// An open file: the text that was generated last. Reading from the start generates it anew, so that a program which
+/// A part of a generated text; all of it, if the node does not divide it.
+struct Part {
+    text: SeqBuf,
+    /// Where in the file it begins.
+    start: u64,
+    /// What the node calls the next part.
+    next: Option<u64>,
+}
+
+/// An open file: the part that was generated last. Reading from the start generates it anew, so that a program which
 /// reads to the end sees one state, and one that seeks back sees the next.
 pub(super) struct SeqFile {
     node: KArc<dyn Node>,
     /// `None` while a read has it, or before the first one.
-    text: SpinLock<Option<SeqBuf>>,
+    part: SpinLock<Option<Part>>,
     /// How many changes the text had seen when it was generated.
     seen: AtomicU32,
 }
@@ -26,51 +36,67 @@ static CLASS: LockClass = LockClass::new("seq_file");
 
 impl SeqFile {
     pub(super) fn new(node: KArc<dyn Node>) -> SeqFile {
-        SeqFile { node, text: SpinLock::new(&CLASS, None), seen: AtomicU32::new(0) }
+        SeqFile { node, part: SpinLock::new(&CLASS, None), seen: AtomicU32::new(0) }
     }
 
-    fn generate(&self) -> OpResult<'_, SeqBuf> {
-        let mut text = SeqBuf::new();
+    /// The first part, as things are now.
+    fn begin(&self) -> OpResult<'_, Part> {
         if let Some(changes) = self.node.changes() {
             self.seen.store(changes.count(), Relaxed);
         }
-        self.node.show(&mut text)?;
+        self.generate(0, 0)
+    }
+
+    /// The part that the node calls `from`, which begins at `start`.
+    fn generate(&self, from: u64, start: u64) -> OpResult<'_, Part> {
+        let mut text = SeqBuf::new();
+        let next = self.node.show_part(from, &mut text)?;
         text.finish()?;
-        Ok(text)
+        Ok(Part { text, start, next })
     }
 }
 
 impl FileOps for SeqFile {
     fn read<'a>(&'a self, _: &'a File, buf: &mut IoBufMut<'_>, pos: &mut u64) -> OpResult<'a, usize> {
         // Taken out, because nothing is copied to user memory under a spin lock that others spin for.
-        let kept = self.text.lock().take().filter(|_| *pos != 0);
-        let text = match kept {
-            Some(text) => text,
-            None => self.generate()?,
+        let kept = self.part.lock().take().filter(|part| *pos != 0 && *pos >= part.start);
+        let mut part = match kept {
+            Some(part) => part,
+            None => self.begin()?,
         };
-        let start = usize::try_from(*pos).unwrap_or(usize::MAX).min(text.as_bytes().len());
-        let mut rest = &text.as_bytes()[start..];
         let mut total = 0;
-        let mut result = Ok(());
-        while !rest.is_empty() && !buf.is_empty() {
-            match buf.copy_out(rest) {
-                Ok(n) => {
-                    rest = &rest[n..];
-                    total += n;
-                }
-                Err(fault) => {
-                    result = Err(fault.into());
-                    break;
-                }
+        let result = loop {
+            let at = usize::try_from(*pos + total as u64 - part.start).unwrap_or(usize::MAX);
+            let rest = part.text.as_bytes().get(at..).unwrap_or(&[]);
+            if buf.is_empty() {
+                break Ok(());
             }
-        }
+            if !rest.is_empty() {
+                match buf.copy_out(rest) {
+                    Ok(n) => total += n,
+                    Err(fault) => break Err(fault.into()),
+                }
+                continue;
+            }
+            let Some(next) = part.next else { break Ok(()) };
+            match self.generate(next, part.start + part.text.len() as u64) {
+                Ok(next) => part = next,
+                // What was read is read; the next call goes on from here.
+                Err(_) if total != 0 => break Ok(()),
+                Err(stop) => break Err(stop),
+            }
+        };
         *pos += total as u64;
-        *self.text.lock() = Some(text);
+        *self.part.lock() = Some(part);
         result.map(|()| total)
     }
 
     fn orders_writes(&self) -> bool {
         true
+    }
+
+    fn obstacle(&self) -> Option<Obstacle<'_>> {
+        self.node.obstacle()
     }
 
     fn poll(&self, _: &File, table: &mut PollTable<'_>) -> PollEvents {
@@ -91,7 +117,7 @@ impl FileOps for SeqFile {
         let used = self.node.store(&data)?.min(n);
         buf.skip(n);
         *pos += used as u64;
-        *self.text.lock() = None;
+        *self.part.lock() = None;
         Ok(used)
     }
 

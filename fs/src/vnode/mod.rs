@@ -27,6 +27,7 @@ use crate::vfs::inode::{Inode, OpsRef, Setattr};
 use crate::vfs::ops::{FileOps, InodeOps, Link, NewNode, OpResult, Opened, Rename, Stop, SuperOps};
 use crate::vfs::stat::Stat;
 use crate::vfs::superblock::{SuperBlock, SuperInfo};
+use crate::vfs::wait::Obstacle;
 use vigil_abi::Errno;
 use vigil_abi::stat::{S_IFDIR, S_IFLNK, S_IFMT, S_IFREG};
 use vigil_mem::{KArc, KBox, KVec};
@@ -36,6 +37,9 @@ pub trait NodeSink {
     /// One entry: its name, its mode (the type counts), and the position from which listing goes on after it.
     fn entry(&mut self, name: &[u8], mode: u32, next: u64) -> bool;
 }
+
+/// The least length of a part of a generated text ([`Node::show_part`]), bytes.
+pub const PART: usize = 4096;
 
 /// A generated directory, file or link.
 pub trait Node: Send + Sync {
@@ -84,6 +88,19 @@ pub trait Node: Send + Sync {
     fn show<'a>(&'a self, out: &mut SeqBuf) -> OpResult<'a, ()> {
         let _ = out;
         Err(Stop::Err(Errno::EIO))
+    }
+
+    /// Generates the part of the contents that begins at `from` (0 at first; otherwise the node's own), at least [`PART`] bytes if
+    /// there are so many; where the next part begins, if there is one. For what may be large: only what is read is made, and
+    /// each part shows its own moment.
+    fn show_part<'a>(&'a self, from: u64, out: &mut SeqBuf) -> OpResult<'a, Option<u64>> {
+        let _ = from;
+        self.show(out).map(|()| None)
+    }
+
+    /// What generating met when it answered [`again`](crate::vfs::wait::again), see [`FileOps::obstacle`].
+    fn obstacle(&self) -> Option<Obstacle<'_>> {
+        None
     }
 
     /// The node itself, if others may ask what it is ([`node_of`]).

@@ -115,6 +115,62 @@ fn proc_shows_processes_and_values() {
     assert_eq!(w.at("proc/self/comm").err(), Some(Errno::ENOENT));
 }
 
+/// Numbered lines in parts of three; how many parts were made.
+struct Lines(u64, AtomicU32);
+
+impl Node for Lines {
+    fn mode(&self) -> u32 {
+        vigil_abi::stat::S_IFREG | 0o444
+    }
+    fn show_part<'a>(&'a self, from: u64, out: &mut SeqBuf) -> OpResult<'a, Option<u64>> {
+        self.1.fetch_add(1, Relaxed);
+        let end = (from + 3).min(self.0);
+        for line in from..end {
+            let _ = writeln!(out, "line {line}");
+        }
+        Ok(Some(end).filter(|end| *end < self.0))
+    }
+}
+
+#[test]
+fn a_large_text_is_made_in_parts() {
+    let w = World::new("parts");
+    let node = KArc::try_new(Lines(1000, AtomicU32::new(0))).unwrap();
+    proc::add("lines", vigil_mem::unsize!(KArc, node.clone() => dyn Node)).unwrap();
+    w.mkdir("proc").unwrap();
+    now(vfs::mounting::mount_type(&w.ctx(), b"proc", b"proc", 0)).unwrap();
+    let whole: std::string::String = (0..1000).map(|line| std::format!("line {line}\n")).collect();
+    let file = w.open("proc/lines", O_RDONLY).unwrap();
+    let made = || node.1.swap(0, Relaxed);
+    let mut some = [0; 20];
+    assert_eq!(read(&file, &mut some), Ok(20));
+    assert_eq!((&some[..], made()), (&whole.as_bytes()[..20], 1), "no more than was read");
+    assert_eq!(read_all(&file), &whole.as_bytes()[20..]);
+    assert_eq!(read(&file, &mut some), Ok(0));
+    // Back into a part that is gone, and beyond the end.
+    made();
+    now(vfs::llseek(&file, 100, SEEK_SET)).unwrap();
+    assert_eq!((read(&file, &mut some), &some[..]), (Ok(20), &whole.as_bytes()[100..120]));
+    assert!(made() < 8, "found by the first parts");
+    now(vfs::llseek(&file, whole.len() as i64 + 5, SEEK_SET)).unwrap();
+    assert_eq!(read(&file, &mut some), Ok(0));
+}
+
+#[test]
+fn numbers_are_written_as_by_format() {
+    for value in [0, 7, 9, 10, 15, 16, 255, 4096, 0x1234_5678_9abc_def0, u64::MAX] {
+        for width in [1, 2, 8, 16, 20] {
+            let mut text = SeqBuf::new();
+            text.put_decimal(value, width);
+            assert_eq!(core::str::from_utf8(text.as_bytes()), Ok(&*std::format!("{value:>width$}")));
+            let width = width.min(16);
+            let mut text = SeqBuf::new();
+            text.put_hex(value, width);
+            assert_eq!(core::str::from_utf8(text.as_bytes()), Ok(&*std::format!("{value:0width$x}")));
+        }
+    }
+}
+
 /// What is stored only the second time that it is offered.
 struct Reluctant(AtomicU32);
 

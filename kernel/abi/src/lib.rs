@@ -7,10 +7,11 @@
 //! |---|---|
 //! | [`mod@errno`], [`nr`] | error numbers, system-call numbers |
 //! | [`fcntl`], [`stat`], [`mount`], [`ioctl`], [`termios`], [`poll`] | files |
-//! | [`gpio`], [`input`] | pins, input devices |
+//! | [`gpio`], [`input`], [`irqlat`], [`watchdog`] | pins, input devices, Vigil's latency device, watchdogs |
 //! | [`socket`] | sockets |
 //! | [`process`], [`signal`], [`sigframe`], [`futex`], [`time`], [`auxv`] | processes and threads |
 //! | [`mm`], [`misc`] | memory; uname, sysinfo, syslog |
+//! | [`cstr`] | strings in fields of a fixed size |
 //! | [`ipc`] | POSIX message queues, System V IPC |
 //!
 //! Every structure is [`Pod`]: any bytes are a value of it and no padding leaks. The kernel's build compares sizes,
@@ -23,6 +24,7 @@ extern crate std;
 #[macro_use]
 mod macros;
 pub mod auxv;
+pub mod cstr;
 pub mod errno;
 pub mod fcntl;
 pub mod futex;
@@ -30,6 +32,7 @@ pub mod gpio;
 pub mod input;
 pub mod ioctl;
 pub mod ipc;
+pub mod irqlat;
 pub mod mempolicy;
 pub mod misc;
 pub mod mm;
@@ -45,6 +48,8 @@ pub mod socket;
 pub mod stat;
 pub mod termios;
 pub mod time;
+pub mod watchdog;
 
+pub use cstr::until_nul;
 pub use errno::{Errno, Result};
 pub use pod::Pod;

@@ -139,6 +139,13 @@ impl<T> KVec<T> {
         self.0.drain(start.min(end)..end)
     }
 
+    /// Moves all values of `other` to the end, in one go; none if there is no memory.
+    pub fn try_append(&mut self, other: &mut KVec<T>) -> Result<(), AllocError> {
+        self.try_reserve(other.len())?;
+        self.0.append(&mut other.0);
+        Ok(())
+    }
+
     /// Appends what `iter` yields; what came before a failure stays.
     pub fn try_extend(&mut self, iter: impl IntoIterator<Item = T>) -> Result<(), AllocError> {
         let iter = iter.into_iter();
@@ -156,6 +163,19 @@ impl<T> KVec<T> {
         Ok(v)
     }
 
+    /// Makes it `len` long, by what `value` gives or by dropping.
+    pub fn try_resize_with(&mut self, len: usize, mut value: impl FnMut() -> T) -> Result<(), AllocError> {
+        if len <= self.len() {
+            self.truncate(len);
+            return Ok(());
+        }
+        self.try_reserve(len - self.len())?;
+        while self.len() < len {
+            self.push_within_capacity(value());
+        }
+        Ok(())
+    }
+
     /// How many values fit without allocating.
     pub fn capacity(&self) -> usize {
         self.0.capacity()
@@ -166,23 +186,19 @@ impl<T: Clone> KVec<T> {
     /// Appends clones of `values`.
     pub fn try_extend_from_slice(&mut self, values: &[T]) -> Result<(), AllocError> {
         self.try_reserve(values.len())?;
-        for v in values {
-            self.push_within_capacity(v.clone());
+        let len = self.0.len();
+        // The length is set once, so that bytes are copied in one go. If a clone panics, those before it are leaked.
+        for (place, value) in self.0.spare_capacity_mut().iter_mut().zip(values) {
+            place.write(value.clone());
         }
+        // SAFETY: there was room for all of `values`, so the loop has written as many places behind the end.
+        unsafe { self.0.set_len(len + values.len()) };
         Ok(())
     }
 
     /// Makes it `len` long, by clones of `value` or by dropping.
     pub fn try_resize(&mut self, len: usize, value: T) -> Result<(), AllocError> {
-        if len <= self.len() {
-            self.truncate(len);
-            return Ok(());
-        }
-        self.try_reserve(len - self.len())?;
-        while self.len() < len {
-            self.push_within_capacity(value.clone());
-        }
-        Ok(())
+        self.try_resize_with(len, || value.clone())
     }
 
     /// A copy of `values`.

@@ -68,7 +68,7 @@ fn housekeeping(kept_free: impl Fn(&Params<'_>) -> u64) -> CpuMask {
     if mask.iter().any(|cpu| cpu.index() < info.cpus().count()) { mask } else { CpuMask::of(CpuId::BOOT) }
 }
 
-/// Where kernel tasks run that belong to no CPU (Linux: HK_TYPE_KTHREAD): not on those of `nohz_full=`.
+/// Where kernel tasks run that belong to no CPU, and coarse timers (Linux: HK_TYPE_KTHREAD, HK_TYPE_TIMER): not on those of `nohz_full=`.
 pub fn kthread_cpus() -> CpuMask {
     housekeeping(|p| p.nohz_full)
 }

@@ -4,7 +4,8 @@ use super::info::{self, BootInfo, CpuInfo};
 use super::params::{Complaint, Params};
 use super::{earlycon, memory};
 use crate::arch::aarch64::{boot, cpu, features, hardening, kaslr, mmu, psci};
-use crate::debug::{console, panic, printk, semihosting, warn};
+use crate::debug::{console, panic, panic_print, printk, semihosting, warn};
+use crate::trace::dump;
 use crate::{pr_info, pr_notice, pr_warn};
 use vigil_drivers::dt::{self, Dtb, early};
 use vigil_executor::cpu::{CpuId, MAX_CPUS};
@@ -107,7 +108,9 @@ fn apply(params: &Params<'_>) {
     printk::set_ignore_level(params.ignore_loglevel);
     panic::set_timeout(params.panic_timeout);
     panic::set_panic_on_oops(params.panic_on_oops);
+    panic_print::set(params.panic_print);
     warn::set_panics(params.panic_on_warn);
+    dump::set_at_the_end(params.ftrace_dump_on_oops);
     if params.keep_bootcon {
         console::keep_boot_consoles();
     }

@@ -8,6 +8,7 @@
 
 use super::{cpu, parse};
 use crate::procfs::possible_cpus;
+use crate::task::pid;
 use crate::task::process::{Process, Tasks, tasks};
 use crate::task::thread::Thread;
 use core::fmt::Write;
@@ -55,15 +56,12 @@ pub fn set_enabled(enabled: bool) -> Result<(), Errno> {
     ENABLED.store(enabled, Release);
     let mut from = 1;
     while enabled {
-        let (next, group) = {
-            let guard = tasks();
-            let Some(process) = guard.pids.next_process(from) else { break };
-            (process.pid, process.relations(&guard).autogroup.clone())
-        };
+        let Some(process) = pid::next_process(from) else { break };
+        let group = process.relations(&tasks()).autogroup.clone();
         if let Some(group) = group {
             group.prepare()?;
         }
-        from = next + 1;
+        from = process.pid + 1;
     }
     Ok(())
 }

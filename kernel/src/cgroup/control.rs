@@ -2,7 +2,7 @@
 //! kernel/cgroup/cgroup.c).
 
 use super::group::{CONTROLLERS, Cgroup, Controller, put_set};
-use super::{cpu, cpuset, each_thread, freezer, hierarchy, migrate, parse, pids};
+use super::{cpu, cpuset, each_thread, freezer, hierarchy, migrate, parse, pids, release};
 use crate::task::process::{Life, tasks};
 use crate::task::signal::{SIGKILL, SigInfo, send_to_process};
 use core::fmt::Write;
@@ -55,7 +55,7 @@ fn descendants_of(group: &Cgroup) -> usize {
 
 /// Removes `group` from `parent`. EBUSY: it has groups or living tasks.
 pub fn rmdir(parent: &KArc<Cgroup>, group: &KArc<Cgroup>) -> OpResult<'static, ()> {
-    let _trees = hierarchy::lock()?;
+    let trees = hierarchy::lock()?;
     if group.is_dead() {
         return Err(Stop::Err(Errno::ENOENT));
     }
@@ -73,7 +73,11 @@ pub fn rmdir(parent: &KArc<Cgroup>, group: &KArc<Cgroup>) -> OpResult<'static, (
         }
         parent.remove_child(group)
     };
+    if group.has(Controller::Cpuset) {
+        cpuset::removed(group, &trees.top_of(group)?);
+    }
     drop(removed);
+    release::look(parent);
     Ok(())
 }
 
@@ -110,7 +114,7 @@ pub fn store_subtree_control(group: &KArc<Cgroup>, data: &[u8]) -> OpResult<'sta
             _ => return Err(Stop::Err(Errno::EINVAL)),
         }
     }
-    let _trees = hierarchy::lock()?;
+    let trees = hierarchy::lock()?;
     if group.is_dead() {
         return Err(Stop::Err(Errno::ENODEV));
     }
@@ -133,12 +137,12 @@ pub fn store_subtree_control(group: &KArc<Cgroup>, data: &[u8]) -> OpResult<'sta
     if enable != 0 && !group.domain().is_valid_domain() {
         return Err(Stop::Err(Errno::EOPNOTSUPP));
     }
-    switch(group, enable, disable)?;
+    switch(group, &trees.top_of(group)?, enable, disable)?;
     Ok(())
 }
 
 /// Switches controllers of the children of `group`. ENOMEM, before any change.
-fn switch(group: &KArc<Cgroup>, enable: u32, disable: u32) -> Result<(), Errno> {
+fn switch(group: &KArc<Cgroup>, top: &KArc<Cgroup>, enable: u32, disable: u32) -> Result<(), Errno> {
     let changed = |c: &Controller| (enable | disable) & c.bit() != 0;
     let apply = || {
         // Also against forks, which look at it.
@@ -153,7 +157,7 @@ fn switch(group: &KArc<Cgroup>, enable: u32, disable: u32) -> Result<(), Errno> 
         }
     }
     if changed(&Controller::Cpuset) {
-        cpuset::change(group, apply);
+        cpuset::switch(group, top, apply);
     } else {
         apply();
     }

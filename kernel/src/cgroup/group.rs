@@ -8,6 +8,7 @@ use super::attr::Attributes;
 use super::cpuset::CpusetState;
 use super::freezer;
 use super::hierarchy::Hierarchy;
+use super::release;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering::*};
 use vigil_executor::executor::Group;
 use vigil_executor::lock_class;
@@ -105,6 +106,8 @@ pub struct Cgroup {
     pub notify_on_release: AtomicBool,
     /// See `notify_on_release`.
     pub clone_children: AtomicBool,
+    /// Its release agent is to be told.
+    pub released: AtomicBool,
     /// It itself was told to freeze.
     pub freeze: AtomicBool,
     /// `pids.max`; `i64::MAX`: none.
@@ -122,6 +125,8 @@ pub struct Cgroup {
     shown: [AtomicBool; 2],
     /// Changes of `pids.events`.
     pub pids_changes: Changes,
+    /// Changes of `cpuset.cpus.partition`.
+    pub partition_changes: Changes,
     /// CPU time of tasks that have left or ended: user, system, nanoseconds.
     pub time: [AtomicU64; 2],
     /// What `time` and the living tasks' was when `cpuacct.usage` was set to 0.
@@ -156,6 +161,7 @@ impl Cgroup {
             max_descendants: AtomicI32::new(i32::MAX),
             notify_on_release: AtomicBool::new(parent.as_ref().is_some_and(|p| p.notify_on_release.load(Relaxed))),
             clone_children: AtomicBool::new(parent.as_ref().is_some_and(|p| p.clone_children.load(Relaxed))),
+            released: AtomicBool::new(false),
             freeze: AtomicBool::new(false),
             pids_max: AtomicI64::new(i64::MAX),
             pids_peak: AtomicI64::new(0),
@@ -165,6 +171,7 @@ impl Cgroup {
             events: Changes::new(),
             shown: [const { AtomicBool::new(false) }; 2],
             pids_changes: Changes::new(),
+            partition_changes: Changes::new(),
             time: [const { AtomicU64::new(0) }; 2],
             time_base: [const { AtomicU64::new(0) }; 2],
             attributes: Attributes::new(),
@@ -245,6 +252,16 @@ impl Cgroup {
         children.get(children.partition_point(|c| c.id < from)).cloned()
     }
 
+    /// Its children, by rising id.
+    pub fn children(&self) -> impl Iterator<Item = KArc<Cgroup>> {
+        let mut from = 0;
+        core::iter::from_fn(move || {
+            let child = self.child_from(from)?;
+            from = child.id + 1;
+            Some(child)
+        })
+    }
+
     /// How many children it has.
     pub fn nr_children(&self) -> usize {
         self.children.lock().len()
@@ -266,9 +283,11 @@ impl Cgroup {
     /// The group after `at` in the tree below `top`, parents first; `None` behind the last. Start with `at` = `top`. The trees are
     /// locked.
     pub fn next_below(at: &KArc<Cgroup>, top: &KArc<Cgroup>) -> Option<KArc<Cgroup>> {
-        if let Some(child) = at.child_from(0) {
-            return Some(child);
-        }
+        at.child_from(0).or_else(|| Cgroup::next_beside(at, top))
+    }
+
+    /// The same, but none of those below `at`.
+    pub fn next_beside(at: &KArc<Cgroup>, top: &KArc<Cgroup>) -> Option<KArc<Cgroup>> {
         let mut at = at.clone();
         while !KArc::ptr_eq(&at, top) {
             let parent = at.parent.clone()?;
@@ -315,6 +334,9 @@ impl Cgroup {
                 change(&group.frozen);
             }
             group.tell_events();
+        }
+        if !comes {
+            release::look(self);
         }
     }
 

@@ -4,13 +4,15 @@
 //! A tree of version 1 has a set of controllers, which it takes from version 2 as long as it lives, or a name, or both. It ends
 //! when it is mounted nowhere and has no group but its root; that is noticed by whoever looks at the list of trees next.
 
-use super::group::{CONTROLLERS, Cgroup, V2, put_set};
+use super::cpuset;
+use super::group::{CONTROLLERS, Cgroup, Controller, V2, put_set};
 use super::options::V1Options;
 use core::fmt::Write;
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use vigil_abi::Errno;
 use vigil_executor::lock_class;
 use vigil_executor::sync::{Mutex, MutexGuard, SpinLock};
+use vigil_executor::wait_site;
 use vigil_fs::OpResult;
 use vigil_fs::vfs::dentry::Dentry;
 use vigil_fs::vfs::wait::again;
@@ -84,6 +86,11 @@ pub fn lock_or_restart() -> Result<MutexGuard<'static, Trees>, Errno> {
     TREES.try_lock().ok_or(Errno::ERESTARTNOINTR)
 }
 
+/// The same for a task of the kernel, which waits.
+pub async fn lock_later() -> MutexGuard<'static, Trees> {
+    TREES.lock(wait_site!("cgroup_mutex")).await
+}
+
 /// Makes the tree of version 2. Once, at boot.
 pub fn init() -> Result<(), Errno> {
     let mut trees = lock_or_restart()?;
@@ -98,8 +105,19 @@ impl Trees {
         self.list.first_mut().ok_or(Errno::ENODEV)
     }
 
-    /// Version 2 is mounted: from now on its groups are shown.
+    /// The root group of the tree in which `group` is. ENODEV.
+    pub fn top_of(&self, group: &Cgroup) -> Result<KArc<Cgroup>, Errno> {
+        self.list.iter().find(|t| t.root.id == group.root.id).map(|t| t.top.clone()).ok_or(Errno::ENODEV)
+    }
+
+    /// The root group of the tree that has `controller`.
+    pub fn top_with(&self, controller: Controller) -> Option<&KArc<Cgroup>> {
+        self.list.iter().find(|t| t.root.mask.load(Relaxed) & controller.bit() != 0).map(|t| &t.top)
+    }
+
+    /// Version 2 is mounted: from now on its groups are shown. It has what trees of version 1 have left.
     pub fn see_v2(&mut self) {
+        self.end_unused();
         self.v2_seen = true;
     }
 
@@ -173,6 +191,12 @@ impl Trees {
             && let Ok(v2) = self.v2()
         {
             v2.root.mask.fetch_or(back, Relaxed);
+        }
+        if back & Controller::Cpuset.bit() != 0
+            && let Ok(v2) = self.v2()
+        {
+            // What version 1 had said of domains goes with it.
+            cpuset::settle(&v2.top);
         }
     }
 

@@ -27,7 +27,7 @@ pub enum What {
 /// controller says.
 pub fn store(to: &KArc<Cgroup>, what: What, data: &[u8], cred: &Cred) -> OpResult<'static, ()> {
     let number = parse::int(parse::stripped(data)).ok().and_then(|n| u32::try_from(n).ok()).ok_or(Errno::EINVAL)?;
-    let mut trees = hierarchy::lock()?;
+    let trees = hierarchy::lock()?;
     if to.is_dead() {
         return Err(Stop::Err(Errno::ENODEV));
     }
@@ -40,24 +40,25 @@ pub fn store(to: &KArc<Cgroup>, what: What, data: &[u8], cred: &Cred) -> OpResul
     if named.process.kernel && (named.process.pid == kthread::KTHREADD || kthread::is_bound(&named)) {
         return Err(Stop::Err(Errno::EINVAL));
     }
-    let top = top_of(&mut trees, to)?;
+    let top = trees.top_of(to)?;
     let from = named.cgroup.in_tree(&top);
     if to.root.is_v2() {
         may_move(&from, to, what, cred)?
     } else {
         may_move_v1(&named, cred)?
     };
-    cpuset::may_attach(to)?;
+    match what {
+        What::Thread => cpuset::may_attach(to, &from, core::iter::once(&named))?,
+        What::Process => {
+            let guard = tasks();
+            cpuset::may_attach(to, &from, named.process.living(&guard).filter(|t| !t.cgroup.is_in(to)))?;
+        }
+    }
     match what {
         What::Thread => move_thread(&named, to)?,
         What::Process => move_process(&named, to)?,
     }
     Ok(())
-}
-
-/// The root group of the tree in which `group` is.
-fn top_of(trees: &mut Trees, group: &Cgroup) -> Result<KArc<Cgroup>, Errno> {
-    trees.all().find(|t| t.root.id == group.root.id).map(|t| t.top.clone()).ok_or(Errno::ENODEV)
 }
 
 /// Version 1: the superuser's, or one's own (Linux: __cgroup1_procs_write).
@@ -105,7 +106,7 @@ fn may_write(group: &Cgroup, name: &str, cred: &Cred) -> bool {
     granted & 2 != 0 || cred.capable(cap::DAC_OVERRIDE)
 }
 
-fn move_thread(thread: &KArc<Thread>, to: &KArc<Cgroup>) -> Result<(), Errno> {
+pub(super) fn move_thread(thread: &Thread, to: &KArc<Cgroup>) -> Result<(), Errno> {
     if thread.cgroup.is_in(to) {
         return Ok(());
     }

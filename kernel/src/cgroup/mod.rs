@@ -10,6 +10,8 @@
 //! | `nodes`, `tables`, `options`, `attr` | the file systems: directories and files, which there are, mount options, owners |
 //! | [`autogroup`] | groups of sessions, for who is in no other |
 //! | [`cpu`], [`cpuset`], [`freezer`], [`pids`], [`time`] | the controllers |
+//! | `release` | the program that hears of groups of version 1 that are empty |
+//! | `partition` | the part of `cpuset` that gives groups CPUs of their own |
 //! | `parse` | numbers and lists |
 //!
 //! Locks: the trees' shape and all moves are under `cgroup_mutex` ([`hierarchy::lock`]), which is held in plain functions only, with
@@ -29,6 +31,8 @@ pub mod cpu;
 #[cfg(target_os = "none")]
 pub mod cpuset;
 #[cfg(target_os = "none")]
+mod cpuset_files;
+#[cfg(target_os = "none")]
 pub mod freezer;
 #[cfg(target_os = "none")]
 pub mod group;
@@ -43,7 +47,11 @@ mod nodes;
 #[cfg(target_os = "none")]
 mod options;
 #[cfg(target_os = "none")]
+pub mod partition;
+#[cfg(target_os = "none")]
 pub mod pids;
+#[cfg(target_os = "none")]
+mod release;
 #[cfg(target_os = "none")]
 mod show;
 #[cfg(target_os = "none")]
@@ -57,9 +65,8 @@ mod v1;
 pub use show::{show_cpuset, show_membership};
 
 #[cfg(target_os = "none")]
-use crate::task::pid::PID_MAX;
+use crate::task::pid::{self, PID_MAX};
 #[cfg(target_os = "none")]
-use crate::task::process::tasks;
 #[cfg(target_os = "none")]
 use crate::task::thread::Thread;
 #[cfg(target_os = "none")]
@@ -79,8 +86,7 @@ pub fn init() -> Result<(), Errno> {
 fn each_thread(mut f: impl FnMut(&Thread)) {
     let mut from = 1;
     while from < PID_MAX {
-        let next = tasks().pids.next_thread(from);
-        let Some((n, thread)) = next else { break };
+        let Some((n, thread)) = pid::next_thread(from) else { break };
         if !thread.is_gone() {
             f(&thread);
         }

@@ -33,6 +33,8 @@ pub enum Kind {
     Events(Show, fn(&Cgroup) -> &Changes),
     /// It can be read and written.
     ReadWrite(Show, Store),
+    /// It can be read and written, and who polls it is told of changes.
+    Change(Show, Store, fn(&Cgroup) -> &Changes),
     /// It can be written.
     Write(Store),
     /// Its lines are tasks, and what is written to it is moved.
@@ -66,7 +68,7 @@ impl FileType {
     fn mode(&self) -> u32 {
         match self.kind {
             Kind::Read(_) | Kind::Events(..) => 0o444,
-            Kind::ReadWrite(..) | Kind::Tasks(..) => 0o644,
+            Kind::ReadWrite(..) | Kind::Change(..) | Kind::Tasks(..) => 0o644,
             Kind::Write(_) => 0o200,
         }
     }
@@ -260,14 +262,16 @@ impl Node for File {
     fn show<'a>(&'a self, out: &mut SeqBuf) -> OpResult<'a, ()> {
         self.check()?;
         match self.kind.kind {
-            Kind::Read(show) | Kind::Events(show, _) | Kind::ReadWrite(show, _) | Kind::Tasks(show, _) => show(&self.group, out),
+            Kind::Read(show) | Kind::Events(show, _) | Kind::ReadWrite(show, _) | Kind::Change(show, ..) | Kind::Tasks(show, _) => {
+                show(&self.group, out)
+            }
             Kind::Write(_) => Err(Stop::Err(Errno::EINVAL)),
         }
     }
 
     fn changes(&self) -> Option<&Changes> {
         Some(match self.kind.kind {
-            Kind::Events(_, changes) => changes(&self.group),
+            Kind::Events(_, changes) | Kind::Change(_, _, changes) => changes(&self.group),
             // As all files of groups it can be polled, and nobody is ever told.
             _ => &QUIET,
         })
@@ -276,7 +280,7 @@ impl Node for File {
     fn store<'a>(&'a self, data: &[u8]) -> OpResult<'a, usize> {
         self.check()?;
         match self.kind.kind {
-            Kind::ReadWrite(_, store) | Kind::Write(store) => store(&self.group, data)?,
+            Kind::ReadWrite(_, store) | Kind::Change(_, store, _) | Kind::Write(store) => store(&self.group, data)?,
             Kind::Tasks(_, what) => {
                 let cred = self.opener.as_ref().ok_or(Errno::EACCES)?;
                 migrate::store(&self.group, what, data, cred)?;

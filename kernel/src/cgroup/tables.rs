@@ -4,9 +4,9 @@ use super::group::Controller::{self, Cpu, Cpuacct, Cpuset, Freezer, Pids};
 use super::hierarchy::Hierarchy;
 use super::migrate::What;
 use super::nodes::FileType;
-use super::nodes::Kind::{self, Events, Read, ReadWrite, Tasks, Write};
+use super::nodes::Kind::{self, Change, Events, Read, ReadWrite, Tasks, Write};
 use super::nodes::Place::{self, Any, NotRoot, Root};
-use super::{control, cpu, cpuset, freezer, pids, time, v1};
+use super::{control, cpu, cpuset_files, freezer, pids, time, v1};
 
 const fn base(name: &'static str, place: Place, kind: Kind) -> FileType {
     FileType { name, controller: None, place, kind }
@@ -43,10 +43,16 @@ static V2_CONTROLLERS: &[FileType] = &[
     of_controller(Cpu, "cpu.idle", NotRoot, ReadWrite(cpu::show_idle, cpu::store_idle)),
     of_controller(Cpu, "cpu.max", NotRoot, ReadWrite(cpu::show_max, cpu::store_max)),
     of_controller(Cpu, "cpu.max.burst", NotRoot, ReadWrite(cpu::show_burst, cpu::store_burst)),
-    of_controller(Cpuset, "cpuset.cpus", NotRoot, ReadWrite(cpuset::show_cpus, cpuset::store_cpus)),
-    of_controller(Cpuset, "cpuset.mems", NotRoot, ReadWrite(cpuset::show_mems, cpuset::store_mems)),
-    of_controller(Cpuset, "cpuset.cpus.effective", Any, Read(cpuset::show_effective_cpus)),
-    of_controller(Cpuset, "cpuset.mems.effective", Any, Read(cpuset::show_effective_mems)),
+    of_controller(Cpuset, "cpuset.cpus", NotRoot, ReadWrite(cpuset_files::show_cpus, cpuset_files::store_cpus)),
+    of_controller(Cpuset, "cpuset.mems", NotRoot, ReadWrite(cpuset_files::show_mems, cpuset_files::store_mems)),
+    of_controller(Cpuset, "cpuset.cpus.effective", Any, Read(cpuset_files::show_effective_cpus)),
+    of_controller(Cpuset, "cpuset.mems.effective", Any, Read(cpuset_files::show_effective_mems)),
+    of_controller(
+        Cpuset,
+        "cpuset.cpus.partition",
+        NotRoot,
+        Change(cpuset_files::show_partition, cpuset_files::store_partition, |group| &group.partition_changes),
+    ),
     of_controller(Pids, "pids.max", NotRoot, ReadWrite(pids::show_max, pids::store_max)),
     of_controller(Pids, "pids.current", NotRoot, Read(pids::show_current)),
     of_controller(Pids, "pids.peak", NotRoot, Read(pids::show_peak)),
@@ -69,12 +75,19 @@ static V1_CONTROLLERS: &[FileType] = &[
     of_controller(Cpu, "cpu.cfs_period_us", Any, ReadWrite(cpu::show_period, cpu::store_period)),
     of_controller(Cpu, "cpu.cfs_burst_us", Any, ReadWrite(cpu::show_burst, cpu::store_burst)),
     of_controller(Cpu, "cpu.stat", Any, Read(cpu::show_stat_v1)),
-    of_controller(Cpuset, "cpuset.cpus", Any, ReadWrite(cpuset::show_cpus, cpuset::store_cpus)),
-    of_controller(Cpuset, "cpuset.mems", Any, ReadWrite(cpuset::show_mems, cpuset::store_mems)),
-    of_controller(Cpuset, "cpuset.effective_cpus", Any, Read(cpuset::show_effective_cpus)),
-    of_controller(Cpuset, "cpuset.effective_mems", Any, Read(cpuset::show_effective_mems)),
-    of_controller(Cpuset, "cpuset.cpu_exclusive", Any, ReadWrite(cpuset::show_cpu_exclusive, cpuset::store_cpu_exclusive)),
-    of_controller(Cpuset, "cpuset.mem_exclusive", Any, ReadWrite(cpuset::show_mem_exclusive, cpuset::store_mem_exclusive)),
+    of_controller(Cpuset, "cpuset.cpus", Any, ReadWrite(cpuset_files::show_cpus, cpuset_files::store_cpus)),
+    of_controller(Cpuset, "cpuset.mems", Any, ReadWrite(cpuset_files::show_mems, cpuset_files::store_mems)),
+    of_controller(Cpuset, "cpuset.effective_cpus", Any, Read(cpuset_files::show_effective_cpus)),
+    of_controller(Cpuset, "cpuset.effective_mems", Any, Read(cpuset_files::show_effective_mems)),
+    of_controller(Cpuset, "cpuset.sched_load_balance", Any, ReadWrite(cpuset_files::show_load_balance, cpuset_files::store_load_balance)),
+    of_controller(
+        Cpuset,
+        "cpuset.sched_relax_domain_level",
+        Any,
+        ReadWrite(cpuset_files::show_relax_level, cpuset_files::store_relax_level),
+    ),
+    of_controller(Cpuset, "cpuset.cpu_exclusive", Any, ReadWrite(cpuset_files::show_cpu_exclusive, cpuset_files::store_cpu_exclusive)),
+    of_controller(Cpuset, "cpuset.mem_exclusive", Any, ReadWrite(cpuset_files::show_mem_exclusive, cpuset_files::store_mem_exclusive)),
     of_controller(Cpuacct, "cpuacct.usage", Any, ReadWrite(time::show_usage, time::store_usage)),
     of_controller(Cpuacct, "cpuacct.usage_user", Any, Read(time::show_user)),
     of_controller(Cpuacct, "cpuacct.usage_sys", Any, Read(time::show_system)),

@@ -4,11 +4,15 @@
 //! must lie in mapped kernel memory and above the one before it, on the same stack or where the chain of an interrupt
 //! leads; anything else ends the trace, so a broken stack cannot break the panic that prints it.
 
-use super::kallsyms;
 use super::printk::{Level, emit};
+use super::{kallsyms, panic};
 use crate::arch::aarch64::{mmu, mmu_kernel};
+use crate::smp;
 use core::fmt::Write;
+use vigil_executor::cpu::{CpuId, CpuMask};
 use vigil_executor::stack::STACK_SIZE;
+use vigil_executor::time::{SEC, now};
+use vigil_mem::PAGE_SIZE;
 
 /// Most frames that are printed.
 const MAX_FRAMES: usize = 40;
@@ -34,8 +38,18 @@ impl core::fmt::Display for Symbol {
 
 /// Calls `f` with each return address of the chain that starts at the frame record `fp`.
 pub fn walk(mut fp: usize, mut f: impl FnMut(usize)) {
+    // The page of the last record: there are many on one, and looking it up takes longer than everything else.
+    let mut known = usize::MAX;
+    let mut is_mapped = |at: usize| {
+        let page = at / PAGE_SIZE;
+        if page != known && mmu_kernel::lookup(at).is_none() {
+            return false;
+        }
+        known = page;
+        true
+    };
     for _ in 0..MAX_FRAMES {
-        if fp == 0 || fp & 7 != 0 || mmu_kernel::lookup(fp).is_none() || mmu_kernel::lookup(fp.wrapping_add(8)).is_none() {
+        if fp == 0 || fp & 7 != 0 || !is_mapped(fp) || !is_mapped(fp.wrapping_add(8)) {
             return;
         }
         // SAFETY: both words are mapped (checked above), and aligned. The stack of another flow may change meanwhile: the
@@ -65,8 +79,41 @@ pub fn print_at(level: Level, pc: usize, fp: usize) {
     if pc != 0 {
         emit(level, format_args!(" {}", Symbol(pc)));
     }
+    walk(fp, |ret| caller(level, ret));
+}
+
+/// A line of a call trace.
+fn caller(level: Level, ret: usize) {
     // A return address is behind its call: minus 4 names the caller even when the call was its last instruction.
-    walk(fp, |ret| emit(level, format_args!(" {}", Symbol(ret.wrapping_sub(4)))));
+    emit(level, format_args!(" {}", Symbol(ret.wrapping_sub(4))));
+}
+
+/// A chain that is shown later, when there is time for its names.
+#[derive(Clone, Copy)]
+pub struct Chain {
+    places: [usize; MAX_FRAMES],
+    depth: usize,
+}
+
+impl Chain {
+    /// No frame.
+    pub const EMPTY: Chain = Chain { places: [0; MAX_FRAMES], depth: 0 };
+
+    /// Becomes the one that starts at `fp`.
+    #[inline(always)]
+    pub fn follow(&mut self, fp: usize) {
+        self.depth = 0;
+        walk(fp, |ret| {
+            self.places[self.depth] = ret;
+            self.depth += 1;
+        });
+    }
+
+    /// Logs it, as [`print()`] does.
+    pub fn print(&self) {
+        emit(Level::Emerg, format_args!("Call trace:"));
+        self.places[..self.depth].iter().for_each(|ret| caller(Level::Emerg, *ret));
+    }
 }
 
 /// Writes the chain that starts at `fp`, one address per line (`/proc/PID/stack` of a parked task).
@@ -87,4 +134,32 @@ pub fn frame_pointer() -> usize {
     // SAFETY: a read of the word that x29 points at: the kernel is built with frame pointers, so it is a frame record.
     unsafe { core::arch::asm!("ldr {}, [x29]", out(reg) fp, options(readonly, nostack, preserves_flags)) };
     fp
+}
+
+/// Logs the task of this CPU and where it is. The number means nothing: other CPUs are made to call it.
+pub fn show_this(_: usize) {
+    panic::dump_task();
+    print(0, frame_pointer());
+}
+
+/// Makes `others`, of which this CPU is none, do that in an interrupt, and does not wait for it: who has interrupts masked does when he
+/// takes them again. Any context.
+pub fn show_on(others: CpuMask) {
+    smp::show(others, show_this);
+}
+
+/// All but this CPU.
+pub fn show_others() {
+    show_on(CpuMask(!CpuMask::of(CpuId::current()).0));
+}
+
+/// Logs where each CPU is, this one first; waits for the others ten seconds at most (Linux: nmi_trigger_cpumask_backtrace).
+/// Interrupts are on.
+pub fn show_all() {
+    show_this(0);
+    show_others();
+    let end = now().saturating_add(10 * SEC);
+    while smp::is_to_show() && now() < end {
+        core::hint::spin_loop();
+    }
 }

@@ -131,6 +131,12 @@ pub fn flush() {
     while show_next() {}
 }
 
+/// Shows all messages that are still there once more, in a panic.
+pub fn replay() {
+    CONSOLES.iter().for_each(|slot| slot.seq.store(LOG.oldest(), SeqCst));
+    flush();
+}
+
 /// Shows a record on each console that is behind, unless somebody else is doing so; whether that left any.
 fn show_next() -> bool {
     let _stay = PreemptGuard::new();

@@ -2,13 +2,15 @@
 //!
 //! `DIRECT` does it in the writer's own system call, `INT_HARDWARE_ENTRY` in a timer's hard interrupt shortly after. Reading
 //! either lists the types. Names and meanings are Linux's; `SPIN_*`, which break nothing, are for trying tracers, and may be followed
-//! by how many microseconds they are to take.
+//! by how many microseconds they are to take; `IRQ_*` raise a line whose handler denies it, once or until the line is switched off.
 
 use super::warn;
 use core::fmt::Write;
 use core::pin::Pin;
-use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering::*};
+use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::*};
 use vigil_abi::Errno;
+use vigil_drivers::irq::{self, IrqAction, IrqFlags, IrqReturn, Trigger, Virq};
+use vigil_drivers::irqchip;
 use vigil_executor::lock_class;
 use vigil_executor::sync::SpinLock;
 use vigil_executor::time::{self, MSEC, USEC};
@@ -56,6 +58,8 @@ const CRASHES: &[Crash] = &[
     ("SPIN_IRQS_OFF", spin_irqs_off),
     ("SPIN_PREEMPT_OFF", spin_preempt_off),
     ("SPIN_POLL", spin),
+    ("IRQ_UNHANDLED", || raise_denied(1)),
+    ("IRQ_SCREAM", || raise_denied(SCREAM)),
     ("SPINLOCKED_EXCEPTION", || {
         let _held = vigil_executor::context::PreemptGuard::new();
         store(0);
@@ -98,6 +102,53 @@ fn spin_preempt_off() {
     let held = vigil_executor::context::PreemptGuard::new();
     spin();
     drop(held);
+}
+
+/// A line of the GIC beyond those of the devices.
+const LINE: u32 = 255;
+/// So many interrupts that nobody cares for are too many.
+const SCREAM: u32 = 100_000;
+/// How often the line is still to be raised.
+static LEFT: AtomicU32 = AtomicU32::new(0);
+
+/// Handles no interrupt, and has the next one come.
+fn denies(virq: Virq, _: *const ()) -> IrqReturn {
+    if LEFT.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_ok_and(|left| left > 1) {
+        let _ = irq::retrigger(virq);
+    }
+    IrqReturn::None
+}
+
+static DENIES: IrqAction = IrqAction::of_static("lkdtm", denies, IrqFlags::SHARED);
+
+/// Waits until the line has come as often as it was to, or comes no more.
+fn wait_for_the_last() {
+    let mut last = (0, time::now());
+    while LEFT.load(Relaxed) != 0 && time::now() < last.1 + 500 * MSEC {
+        let left = LEFT.load(Relaxed);
+        if left != last.0 {
+            last = (left, time::now());
+        }
+        core::hint::spin_loop();
+    }
+}
+
+/// Raises a line `times` times, and waits until that is over, or the line was switched off. One at a time; not in an interrupt, where no
+/// handler can be entered.
+fn raise_denied(times: u32) {
+    let line = irqchip::gic_domain().and_then(|domain| domain.map(LINE, Trigger::EdgeRising).ok());
+    let free = || LEFT.compare_exchange(0, times, AcqRel, Relaxed).is_ok();
+    match line {
+        Some(virq) if !vigil_executor::context::in_interrupt() && free() => {
+            if irq::request_irq(virq, &DENIES).is_ok() {
+                let _ = irq::retrigger(virq);
+                wait_for_the_last();
+                irq::free_irq(virq, &DENIES);
+            }
+            LEFT.store(0, Release);
+        }
+        _ => crate::pr_err!("lkdtm: there is no line for this"),
+    }
 }
 
 /// Goes to an address that is data.

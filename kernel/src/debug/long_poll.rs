@@ -19,6 +19,7 @@ use crate::{pr_warn, smp};
 use core::pin::Pin;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use vigil_abi::nr;
+use vigil_abi::until_nul;
 use vigil_executor::context::{Context, PreemptGuard, StackKind};
 use vigil_executor::cpu::{CpuId, MAX_CPUS, PerCpu};
 use vigil_executor::executor;
@@ -119,7 +120,7 @@ fn look(fp: usize, now: Nanos, span: Nanos) {
 
 fn report(cpu: CpuId, task: &Task, lasted: Nanos, fp: usize) {
     let name = task.name();
-    let comm = name.split(|b| *b == 0).next().unwrap_or(&[]).escape_ascii();
+    let comm = until_nul(&name).escape_ascii();
     pr_warn!("long poll: CPU#{} has polled {comm}:{} for {} ms", cpu.index(), task.number(), lasted / MSEC);
     backtrace::print_at(Level::Warn, 0, fp);
     match fast_call(task, fp) {

@@ -11,12 +11,13 @@
 //! | [`oops`] | what a kernel fault means, and the policy |
 //! | `report` | says it and does it |
 //! | `backtrace`, `panic` | last words (kernel target only) |
+//! | `bad_irq` | lines that are switched off because nobody cares for them |
 //! | `rcu_stall` | grace periods that do not end |
 //! | `lockdep` | what the lock checker has found (builds with checks on) |
 //! | `long_poll` | futures that do not give way |
-//! | `report_tasks` | lists of tasks, the hung-task watchdog |
+//! | `report_tasks`, `hung_task` | lists of tasks; the watchdog of those that wait for too long |
 //! | `warn` | what is wrong but can be lived with |
-//! | `watchdog` | CPUs that do not give way |
+//! | `watchdog`, `hard_lockup` | CPUs that do not give way, or take no interrupts |
 //! | `sysrq` | commands to the kernel itself |
 //! | `lkdtm` | root may break the kernel, to see that it copes |
 //! | [`semihosting`] | the emulator's exit |
@@ -35,6 +36,12 @@ pub mod semihosting;
 #[cfg(target_os = "none")]
 pub mod backtrace;
 #[cfg(target_os = "none")]
+pub mod bad_irq;
+#[cfg(target_os = "none")]
+pub mod hard_lockup;
+#[cfg(target_os = "none")]
+pub mod hung_task;
+#[cfg(target_os = "none")]
 pub mod lkdtm;
 #[cfg(all(target_os = "none", debug_assertions))]
 pub mod lockdep;
@@ -42,6 +49,8 @@ pub mod lockdep;
 pub mod long_poll;
 #[cfg(target_os = "none")]
 pub mod panic;
+#[cfg(target_os = "none")]
+pub mod panic_print;
 #[cfg(target_os = "none")]
 pub mod rcu_stall;
 #[cfg(target_os = "none")]

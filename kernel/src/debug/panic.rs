@@ -5,9 +5,10 @@
 //! `panic=` says: reboot at once (negative), after some seconds, or halt (0). Under a test (`vigil.semihosting`) the emulator
 //! ends with status 101 instead.
 
-use super::{backtrace, console, semihosting};
+use super::{backtrace, console, panic_print, semihosting};
 use crate::arch::aarch64::{cpu, kaslr, mmu};
 use crate::boot::power;
+use crate::trace::dump;
 use crate::{pr_crit, pr_emerg};
 use core::fmt::Arguments;
 use core::sync::atomic::{
@@ -88,8 +89,11 @@ pub fn panic_at(message: Arguments<'_>, pc: usize, fp: usize) -> ! {
         backtrace::print(pc, fp);
     }
     call(&STOP_OTHERS);
+    dump::last_entries();
+    panic_print::show();
     pr_emerg!("Kernel Offset: {:#x} from {:#x}", kaslr::offset(), crate::arch::aarch64::mmu_layout::KIMAGE_VADDR);
     pr_emerg!("image: {:#x}..{:#x}", mmu::text_start(), mmu::image_end());
+    panic_print::replay();
     pr_emerg!("---[ end Kernel panic - not syncing: {message} ]---");
     finish()
 }

@@ -1,14 +1,11 @@
 //! Says which CPUs a grace period of RCU waits for that does not end, and what they are at (Linux: kernel/rcu/tree_stall.h).
 
 use super::{backtrace, panic};
-use crate::{pr_err, smp};
+use crate::pr_err;
 use core::sync::atomic::{AtomicI32, Ordering::Relaxed};
+use vigil_executor::coarse::TICK;
 use vigil_executor::cpu::{CpuMask, ONLINE};
 use vigil_executor::sync::rcu::stall::Stall;
-use vigil_executor::time::{MSEC, Nanos};
-
-/// A jiffy of Debian's kernel, in which times are told.
-const JIFFY: Nanos = 4 * MSEC;
 
 /// `kernel.panic_on_rcu_stall`.
 pub static PANIC: AtomicI32 = AtomicI32::new(0);
@@ -33,23 +30,17 @@ pub fn tell(stall: Stall) {
         let online = if ONLINE.load().contains(cpu) { '.' } else { 'O' };
         pr_err!("rcu: \t{}-{online}...:", cpu.index());
     }
-    let (jiffies, here, cpus) = (stall.time / JIFFY, stall.here.index(), ONLINE.load().iter().count());
+    let (jiffies, here, cpus) = (stall.time / TICK, stall.here.index(), ONLINE.load().iter().count());
     let (sequence, callbacks) = (stall.sequence, stall.callbacks);
     if itself {
         pr_err!("\t(t={jiffies} jiffies g={sequence} q={callbacks} ncpus={cpus})");
-        show_here(0);
+        backtrace::show_this(0);
     } else {
         pr_err!("\t(detected by {here}, t={jiffies} jiffies, g={sequence}, q={callbacks} ncpus={cpus})");
     }
-    // Who has interrupts masked shows himself when he takes them again.
-    smp::show(CpuMask(stall.cpus.0 & !CpuMask::of(stall.here).0), show_here);
+    backtrace::show_on(CpuMask(stall.cpus.0 & !CpuMask::of(stall.here).0));
     let nth = STALLS.fetch_add(1, Relaxed).saturating_add(1);
     if nth >= FIRST_TO_PANIC.load(Relaxed) && PANIC.load(Relaxed) != 0 {
         panic::panic_at(format_args!("RCU Stall"), 0, 0);
     }
-}
-
-fn show_here(_: usize) {
-    panic::dump_task();
-    backtrace::print(0, backtrace::frame_pointer());
 }

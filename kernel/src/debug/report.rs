@@ -8,6 +8,7 @@ use super::panic::{self, panic_at};
 use super::{warn, watchdog};
 use crate::arch::aarch64::vectors::ExceptionFrame;
 use crate::pr_emerg;
+use crate::trace::dump;
 use core::sync::atomic::{
     AtomicPtr, AtomicU32,
     Ordering::{Acquire, Relaxed, Release},
@@ -128,6 +129,7 @@ pub fn failed_check(info: &core::panic::PanicInfo<'_>) {
     pr_emerg!("Internal error: Oops - BUG: {} [#{number}] SMP", info.message());
     panic::dump_task();
     backtrace::print(0, backtrace::frame_pointer());
+    dump::of_oops();
     pr_emerg!("---[ end trace 0000000000000000 ]---");
     kill_current();
 }
@@ -140,6 +142,7 @@ pub fn el1_exception(frame: &ExceptionFrame) -> ! {
     headline(frame.esr, frame.far);
     if policy(situation) == OopsAction::KillTask {
         details(&regs);
+        dump::of_oops();
         kill_current();
     } else {
         regs.log();

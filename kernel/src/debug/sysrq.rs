@@ -3,21 +3,25 @@
 //!
 //! A key from the console is obeyed as far as `/proc/sys/kernel/sysrq` allows it, one from the file always. From the console's
 //! interrupt a restart, a crash, help and the levels act at once; what looks at tasks needs a lock that the interrupted flow may
-//! hold, and is done by a worker.
+//! hold, and is done by a real-time task of the highest priority: it gets its turn also where a task spins in the kernel.
 
 use super::report_tasks::{Which, nice_all, show_tasks};
-use super::{backtrace, panic, printk};
+use super::{backtrace, console, printk};
 use crate::mm::oom;
-use crate::task::process::tasks;
+use crate::task::pid;
 use crate::task::signal::{self, SigInfo};
 use crate::time::list;
+use crate::trace::dump;
 use crate::{kernel_panic, pr_emerg, pr_info};
 use core::fmt::Write;
-use core::sync::atomic::{AtomicU8, AtomicU32, Ordering::*};
+use core::num::NonZero;
+use core::sync::atomic::{AtomicU32, Ordering::*};
 use vigil_abi::Errno;
 use vigil_abi::signal::{SIGKILL, SIGTERM};
+use vigil_executor::class::Params;
 use vigil_executor::cpu::CpuId;
-use vigil_executor::work::{UNBOUND, Work};
+use vigil_executor::wait::{WaitMode, WaitQueue};
+use vigil_executor::wait_site;
 use vigil_fs::vnode::SeqBuf;
 use vigil_mem::PAGE_SIZE;
 
@@ -96,7 +100,7 @@ const COMMANDS: &[Command] = &[
         at_once: false,
         run: |_| crate::boot::power::power_off(),
     },
-    Command { key: b'p', help: "show-registers(p)", says: "Show Regs", mask: ENABLE_DUMP, at_once: true, run: |_| this_cpu(0) },
+    Command { key: b'p', help: "show-registers(p)", says: "Show Regs", mask: ENABLE_DUMP, at_once: true, run: |_| backtrace::show_this(0) },
     Command {
         key: b'q',
         help: "show-all-timers(q)",
@@ -130,6 +134,14 @@ const COMMANDS: &[Command] = &[
         at_once: false,
         run: |_| show_tasks(Which::Blocked),
     },
+    Command {
+        key: b'z',
+        help: "dump-ftrace-buffer(z)",
+        says: "Dump ftrace buffer",
+        mask: ENABLE_DUMP,
+        at_once: false,
+        run: |_| dump::all(),
+    },
 ];
 
 fn find(key: u8) -> Option<&'static Command> {
@@ -160,44 +172,40 @@ fn remount(_: u8) {
 
 /// Sends `signo` to every process but init (kernel tasks take none).
 fn signal_all(signo: u32) {
-    let mut pid = 2;
-    while let Some(process) = { tasks().pids.next_process(pid) } {
+    let mut next = 2;
+    while let Some(process) = pid::next_process(next) {
         // A process that has just gone needs no signal.
         let _ = signal::send_to_process(&process, SigInfo::kernel(signo));
-        pid = process.pid + 1;
+        next = process.pid + 1;
     }
-}
-
-fn this_cpu(_: usize) {
-    panic::dump_task();
-    backtrace::print(0, backtrace::frame_pointer());
 }
 
 fn all_cpus(_: u8) {
     pr_emerg!("sysrq: CPU{}:", CpuId::current().index());
-    this_cpu(0);
-    crate::smp::call_others(this_cpu, 0);
+    backtrace::show_all();
 }
 
 /// What `/proc/timer_list` says, line by line.
-fn timers() {
+pub(super) fn timers() {
     let mut text = SeqBuf::new();
     let _ = list::show(&mut text);
     text.as_bytes().split(|b| *b == b'\n').for_each(|line| pr_emerg!("{}", line.escape_ascii()));
 }
 
-fn memory(_: u8) {
+/// How much memory there is.
+pub(super) fn memory(_: u8) {
     let m = vigil_mem::page_alloc::meminfo();
     let kib = |pages: usize| pages * PAGE_SIZE >> 10;
     pr_emerg!("Mem-Info:");
     pr_emerg!("total:{}kB free:{}kB free_pcp:{}kB available:{}kB", kib(m.total), kib(m.free), kib(m.pcp), kib(m.available));
 }
 
-/// Runs `f` with the console at level 7: what it says is seen on a quiet console, too.
+/// Runs `f` with the console at level 7: what it says is seen on a quiet console, too, and at once.
 fn loudly(f: impl FnOnce()) {
     let level = printk::console_level();
     printk::set_console_level(level.max(7));
     f();
+    console::flush();
     printk::set_console_level(level);
 }
 
@@ -217,14 +225,21 @@ fn help() {
     });
 }
 
-/// The key that the worker is to obey.
-static KEY: AtomicU8 = AtomicU8::new(0);
-static WORK: Work = Work::new(|_| {
-    let key = KEY.swap(0, AcqRel);
-    if let Some(command) = find(key) {
-        run(command, key);
+/// The commands that the task is to obey: a bit for each of [`COMMANDS`].
+static ASKED: AtomicU32 = AtomicU32::new(0);
+const _: () = assert!(COMMANDS.len() <= 32);
+static WAIT: WaitQueue = WaitQueue::new();
+
+/// The task.
+async fn obey() {
+    loop {
+        let asked = || NonZero::new(ASKED.swap(0, AcqRel));
+        let Ok(asked) = WAIT.wait_until(wait_site!("sysrq"), WaitMode::Interruptible, asked).await else { continue };
+        for (_, command) in COMMANDS.iter().enumerate().filter(|(index, _)| asked.get() & 1 << index != 0) {
+            run(command, command.key);
+        }
     }
-});
+}
 
 /// A key after a break on a serial console. Hard interrupt.
 fn from_console(key: u8) {
@@ -236,9 +251,10 @@ fn from_console(key: u8) {
         None => help(),
         Some(command) if enabled != 1 && enabled & command.mask == 0 => loudly(|| pr_info!("sysrq: This sysrq operation is disabled.")),
         Some(command) if command.at_once => run(command, key),
-        Some(_) => {
-            KEY.store(key, Release);
-            UNBOUND.queue(&WORK);
+        Some(command) => {
+            let index = COMMANDS.iter().position(|c| core::ptr::eq(c, command)).unwrap_or_default();
+            ASKED.fetch_or(1 << index, Release);
+            WAIT.wake_all();
         }
     }
 }
@@ -267,6 +283,7 @@ pub fn set_enabled(mask: u32) {
 
 /// Makes `/proc/sysrq-trigger`, and listens to the consoles.
 pub fn init() -> Result<(), Errno> {
+    crate::task::kthread::spawn(obey(), Params::fifo(99), b"sysrq", None).map_err(|_| Errno::ENOMEM)?;
     vigil_drivers::serial::set_sysrq_handler(from_console);
     vigil_fs::proc::add_file_rw("sysrq-trigger", 0o200, |_| Err(Errno::EIO), from_file)
 }

@@ -8,6 +8,7 @@ use crate::{kernel_panic, pr_warn};
 use core::fmt::Arguments;
 use core::panic::Location;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use vigil_abi::until_nul;
 use vigil_executor::cpu::CpuId;
 
 static PANICS: AtomicBool = AtomicBool::new(false);
@@ -50,7 +51,7 @@ pub fn warn(message: Option<Arguments<'_>>) {
     }
     let thread = Thread::current();
     let (pid, comm) = thread.map_or((0, *b"swapper\0\0\0\0\0\0\0\0\0"), |t| (t.tid(), t.comm()));
-    let comm = comm.split(|b| *b == 0).next().unwrap_or(&[]).escape_ascii();
+    let comm = until_nul(&comm).escape_ascii();
     pr_warn!("WARNING: CPU: {} PID: {pid} at {}:{} [{comm}]", CpuId::current().index(), at.file(), at.line());
     let warnings = WARNINGS.fetch_add(1, Relaxed).saturating_add(1);
     if PANICS.swap(false, Relaxed) {

@@ -5,16 +5,17 @@
 //! parked, or if another poll has begun or been parked since the last look; else, when that has lasted for two thresholds, it is
 //! reported, once until it moves again.
 //!
-//! With interrupts masked no timer comes: what Linux calls a hard lockup. Debian's 6.1 for arm64 has no detector of those, as this has
-//! none. CPUs of `nohz_full=` are not looked at, as on Linux.
+//! With interrupts masked no timer comes: a [hard lockup](super::hard_lockup), which another CPU sees. CPUs of `nohz_full=` are not
+//! looked at, as on Linux.
 
-use super::{backtrace, panic};
+use super::{backtrace, hard_lockup, panic};
 use crate::task::thread::Thread;
 use crate::{pr_emerg, smp};
 use core::pin::Pin;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::*};
+use vigil_abi::until_nul;
 use vigil_executor::context::{Context, PreemptGuard, StackKind};
-use vigil_executor::cpu::{CpuId, CpuMask, MAX_CPUS, PerCpu};
+use vigil_executor::cpu::{AtomicCpuMask, CpuId, CpuMask, MAX_CPUS, PerCpu};
 use vigil_executor::executor;
 use vigil_executor::stack::context_at;
 use vigil_executor::time::{self, Nanos, SEC};
@@ -23,9 +24,13 @@ use vigil_executor::timer::Timer;
 /// `kernel.watchdog_thresh`, in seconds; 0: off.
 static THRESH: AtomicU32 = AtomicU32::new(10);
 /// `kernel.soft_watchdog`.
-static ENABLED: AtomicBool = AtomicBool::new(true);
-/// `kernel.softlockup_panic`.
-static PANIC: AtomicBool = AtomicBool::new(false);
+static SOFT: AtomicBool = AtomicBool::new(true);
+/// `kernel.softlockup_panic`: whether a soft lockup is the end of the machine.
+pub static PANICS: AtomicBool = AtomicBool::new(false);
+/// `kernel.softlockup_all_cpu_backtrace`: whether a report is followed by what each other CPU does.
+pub static SHOWS_ALL_CPUS: AtomicBool = AtomicBool::new(false);
+/// CPUs whose timers look.
+static LOOKING: AtomicCpuMask = AtomicCpuMask::new();
 /// Whether a CPU was ever reported (TAINT_SOFTLOCKUP).
 static SEEN: AtomicBool = AtomicBool::new(false);
 
@@ -53,25 +58,32 @@ pub fn set_thresh(seconds: u32) {
     start();
 }
 
-/// `kernel.watchdog`, which is `kernel.soft_watchdog` as long as there is no other.
-pub fn is_enabled() -> bool {
-    ENABLED.load(Relaxed)
+/// `kernel.soft_watchdog`.
+pub fn is_soft_enabled() -> bool {
+    SOFT.load(Relaxed)
 }
 
 /// Sets it. A task.
-pub fn set_enabled(on: bool) {
-    ENABLED.store(on, Relaxed);
+pub fn set_soft_enabled(on: bool) {
+    SOFT.store(on, Relaxed);
     start();
 }
 
-/// `kernel.softlockup_panic`.
-pub fn panics() -> bool {
-    PANIC.load(Relaxed)
+/// Sets `kernel.nmi_watchdog`, the other one. A task.
+pub fn set_hard_enabled(on: bool) {
+    hard_lockup::set_enabled(on);
+    start();
 }
 
-/// Sets it.
-pub fn set_panics(on: bool) {
-    PANIC.store(on, Relaxed);
+/// `kernel.watchdog`: whether either is there.
+pub fn is_enabled() -> bool {
+    is_soft_enabled() || hard_lockup::is_enabled()
+}
+
+/// Sets both. A task.
+pub fn set_enabled(on: bool) {
+    SOFT.store(on, Relaxed);
+    set_hard_enabled(on);
 }
 
 /// Whether a CPU was ever reported.
@@ -83,14 +95,17 @@ pub fn has_reported() -> bool {
 pub fn init() {
     if let Some(params) = crate::boot::params() {
         THRESH.store(params.watchdog_thresh.min(60), Relaxed);
-        ENABLED.store(params.watchdog, Relaxed);
-        PANIC.store(params.softlockup_panic, Relaxed);
+        SOFT.store(params.soft_watchdog, Relaxed);
+        PANICS.store(params.softlockup_panic, Relaxed);
+        hard_lockup::set_enabled(params.nmi_watchdog);
+        hard_lockup::PANICS.store(params.hardlockup_panic, Relaxed);
     }
     start();
 }
 
 /// Begins to look at all CPUs that are online, anew at those that are looked at. A task.
 pub fn start() {
+    LOOKING.load().iter().for_each(|cpu| _ = LOOKING.remove(cpu));
     smp::call_others(start_here, 0);
     let guard = PreemptGuard::new();
     start_here(0);
@@ -100,7 +115,7 @@ pub fn start() {
 /// How long it is between two looks; `None`: nobody looks.
 fn period() -> Option<Nanos> {
     let thresh = u64::from(THRESH.load(Relaxed));
-    (ENABLED.load(Relaxed) && thresh != 0).then_some(thresh * 2 * SEC / 5)
+    (is_enabled() && thresh != 0).then_some(thresh * 2 * SEC / 5)
 }
 
 /// On the CPU itself, which cannot be left.
@@ -108,6 +123,7 @@ fn start_here(_: usize) {
     let tickless = CpuMask(crate::boot::info().map_or(0, |info| info.params.nohz_full));
     let Some(period) = period().filter(|_| !tickless.contains(CpuId::current())) else { return };
     WATCHED.this().well.store(time::now(), Relaxed);
+    LOOKING.insert(CpuId::current());
     Pin::static_ref(TIMERS.this()).start(time::now().saturating_add(period), 0);
 }
 
@@ -129,9 +145,23 @@ pub(super) fn interrupted() -> Option<usize> {
 /// Hard interrupt.
 fn fired(timer: &Timer) {
     let cpu = CpuId::current();
-    // Not that of a CPU that has gone, which this one has taken over.
-    let Some(period) = period().filter(|_| core::ptr::eq(timer, TIMERS.this())) else { return };
-    let (now, watched) = (time::now(), WATCHED.this());
+    if !core::ptr::eq(timer, TIMERS.this()) {
+        // That of a CPU that has gone, which this one has taken over.
+        LOOKING.load().iter().filter(|gone| core::ptr::eq(timer, TIMERS.of(*gone))).for_each(|gone| _ = LOOKING.remove(gone));
+        return;
+    }
+    let Some(period) = period() else { return };
+    let now = time::now();
+    hard_lockup::looked(cpu, LOOKING.load());
+    if is_soft_enabled() {
+        look(cpu, now, period);
+    }
+    Pin::static_ref(TIMERS.this()).start(now.saturating_add(period), 0);
+}
+
+/// Whether this CPU's flow has moved.
+fn look(cpu: CpuId, now: Nanos, period: Nanos) {
+    let watched = WATCHED.this();
     let moves = executor::moves(cpu);
     let flow = interrupted();
     // SAFETY: a frame record lies in a kernel stack, which has an initialised block at its top.
@@ -147,7 +177,6 @@ fn fired(timer: &Timer) {
     {
         report(cpu, stuck / SEC, context, fp);
     }
-    Pin::static_ref(TIMERS.this()).start(now.saturating_add(period), 0);
 }
 
 fn report(cpu: CpuId, seconds: u64, context: &Context, fp: usize) {
@@ -155,11 +184,14 @@ fn report(cpu: CpuId, seconds: u64, context: &Context, fp: usize) {
     // SAFETY: the task whose poll was interrupted is alive while it is current.
     let task = unsafe { context.current().as_ref() };
     let name = task.map_or(*b"swapper\0\0\0\0\0\0\0\0\0", |t| t.name());
-    let comm = name.split(|b| *b == 0).next().unwrap_or(&[]).escape_ascii();
+    let comm = until_nul(&name).escape_ascii();
     let pid = task.and_then(Thread::of_task).map_or(0, Thread::tid);
     pr_emerg!("watchdog: BUG: soft lockup - CPU#{} stuck for {seconds}s! [{comm}:{pid}]", cpu.index());
     backtrace::print(0, fp);
-    if PANIC.load(Relaxed) {
+    if SHOWS_ALL_CPUS.load(Relaxed) {
+        backtrace::show_others();
+    }
+    if PANICS.load(Relaxed) {
         panic::panic_at(format_args!("softlockup: hung tasks"), 0, 0);
     }
 }

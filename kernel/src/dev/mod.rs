@@ -10,6 +10,8 @@
 //! | [`rtc`] | `/dev/rtc0`, the real-time clock |
 //! | [`latency`] | `/dev/cpu_dma_latency` |
 //! | [`sysfs`] | what does not change in `/sys` |
+//! | [`thermal`] | temperature and voltage of a Raspberry Pi in `/sys` |
+//! | [`watchdog`] | `/dev/watchdog` |
 //! | [`vport`] | `/dev/vportNpM` |
 //!
 //! Terminals are in [`crate::tty`]; memory devices (`/dev/null` and so on) in `vigil_fs::dev`.
@@ -22,20 +24,23 @@ pub mod latency;
 pub mod rtc;
 pub mod stream;
 mod sysfs;
+mod thermal;
 pub mod vport;
+mod watchdog;
 
 use crate::{pr_info, pr_warn};
 use vigil_abi::Errno;
 use vigil_drivers::dt::Tree;
 use vigil_drivers::rtc::PL031_DRIVER;
 use vigil_drivers::rtc::calendar::to_date;
-use vigil_drivers::{gpio as pins, mailbox, model, serial, systimer, virtio, watchdog};
+use vigil_drivers::watchdog::BCM2835_PM_DRIVER;
+use vigil_drivers::{gpio as pins, mailbox, model, serial, systimer, virtio};
 
 /// Probes what the tree names: serial ports, the wall clock, virtio devices. The boot CPU, once, interrupts masked,
 /// controller and timer up. A device that fails is logged and left out.
 pub fn probe(tree: &Tree<'_>) {
     let drivers = [
-        &watchdog::BCM2835_PM_DRIVER,
+        &BCM2835_PM_DRIVER,
         &mailbox::DRIVER,
         &systimer::DRIVER,
         &pins::pl061::DRIVER,
@@ -79,5 +84,7 @@ pub fn init() -> Result<(), Errno> {
     rtc::init()?;
     latency::init()?;
     vport::init()?;
+    watchdog::init()?;
+    thermal::init()?;
     crate::tty::init()
 }

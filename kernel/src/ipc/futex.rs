@@ -12,6 +12,7 @@ use super::pi::PiWaiter;
 use crate::mm::FutexKey;
 use crate::syscall::{Stop, user};
 use crate::task::thread::Thread;
+use crate::time::until::{self, Until};
 use core::cell::UnsafeCell;
 use core::marker::PhantomPinned;
 use core::pin::Pin;
@@ -236,6 +237,17 @@ pub async fn wait(waiter: Pin<&Waiter>, deadline: Option<Nanos>, slack: Nanos) -
     let woken = || waiter.woken.load(Acquire).then_some(());
     let site = wait_site!("futex_wait_queue");
     let waited = waiter.queue.wait_until_deadline(site, WaitMode::Interruptible, deadline, slack, woken).await;
+    ended(waiter, waited)
+}
+
+/// The same with a time of a clock that may be set meanwhile.
+pub async fn wait_moving(waiter: Pin<&Waiter>, until: Until, slack: Nanos) -> Result<(), Errno> {
+    let woken = || waiter.woken.load(Acquire).then_some(());
+    let waited = until::wait(&waiter.queue, wait_site!("futex_wait_queue"), until, slack, woken).await;
+    ended(waiter, waited)
+}
+
+fn ended(waiter: Pin<&Waiter>, waited: Waited<()>) -> Result<(), Errno> {
     if waiter.leave() {
         return Ok(());
     }

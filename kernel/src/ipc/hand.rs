@@ -5,12 +5,13 @@
 //! or in a hand. A waiter that goes, by a signal, a deadline or because its future is dropped, leaves the list first; what
 //! is in its hand by then goes back.
 
+use crate::time::until::{self, Until};
 use core::sync::atomic::{AtomicBool, Ordering::*};
 use vigil_abi::Errno;
 use vigil_executor::lock_class;
 use vigil_executor::sync::SpinLock;
 use vigil_executor::time::Nanos;
-use vigil_executor::wait::{WaitMode, WaitQueue, WaitSite, Waited};
+use vigil_executor::wait::{WaitQueue, WaitSite, Waited};
 
 /// A place for one `T`, and the waker of who waits for it.
 pub struct Hand<T> {
@@ -37,9 +38,9 @@ impl<T: Send> Hand<T> {
         if self.full.load(Acquire) { self.given.lock().take() } else { None }
     }
 
-    /// Waits for what will be given, until `deadline` (CLOCK_MONOTONIC) and `slack` later. ETIMEDOUT, EINTR.
-    pub async fn wait(&self, site: &'static WaitSite, deadline: Option<Nanos>, slack: Nanos) -> Result<T, Errno> {
-        match self.wait.wait_until_deadline(site, WaitMode::Interruptible, deadline, slack, || self.take()).await {
+    /// Waits for what will be given, `until` then and `slack` later. ETIMEDOUT, EINTR.
+    pub async fn wait(&self, site: &'static WaitSite, until: Until, slack: Nanos) -> Result<T, Errno> {
+        match until::wait(&self.wait, site, until, slack, || self.take()).await {
             Waited::Ready(value) => Ok(value),
             Waited::TimedOut => Err(Errno::ETIMEDOUT),
             Waited::Interrupted => Err(Errno::EINTR),

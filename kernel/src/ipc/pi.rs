@@ -18,6 +18,7 @@ use crate::mm::FutexKey;
 use crate::syscall::{Stop, user};
 use crate::task::process::find_thread;
 use crate::task::thread::Thread;
+use crate::time::until::{self, Until};
 use core::marker::PhantomPinned;
 use core::pin::{Pin, pin};
 use core::ptr::NonNull;
@@ -28,8 +29,7 @@ use vigil_executor::lock_class;
 use vigil_executor::sync::SpinLock;
 use vigil_executor::sync::rt_mutex::{RtMutex, RtWaiter, prepare, takes_part};
 use vigil_executor::task::TaskRef;
-use vigil_executor::time::Nanos;
-use vigil_executor::wait::{WaitMode, WaitQueue, Waited};
+use vigil_executor::wait::{WaitQueue, Waited};
 use vigil_executor::wait_site;
 use vigil_mem::buf::uaccess::{user_cmpxchg_u32, user_load_u32};
 use vigil_mem::{Fault, KBox};
@@ -259,7 +259,7 @@ fn blank(key: FutexKey) -> Result<Option<KBox<PiFutex>>, Errno> {
 }
 
 /// FUTEX_LOCK_PI, FUTEX_LOCK_PI2, FUTEX_TRYLOCK_PI. EDEADLK, ESRCH, EINVAL, ETIMEDOUT, ERESTARTNOINTR; EAGAIN: `trying`.
-pub async fn lock(t: &Thread, addr: usize, shared: bool, deadline: Option<Nanos>, trying: bool) -> Result<(), Errno> {
+pub async fn lock(t: &Thread, addr: usize, shared: bool, until: Until, trying: bool) -> Result<(), Errno> {
     let key = futex::key(t, addr, shared, true).await?;
     let waiter = pin!(PiWaiter::new(t, key)?);
     let waiter = waiter.as_ref();
@@ -273,7 +273,7 @@ pub async fn lock(t: &Thread, addr: usize, shared: bool, deadline: Option<Nanos>
             Attempt::Again => vigil_executor::executor::cond_resched().await,
         }
     }
-    let waited = wait(t, waiter, deadline).await;
+    let waited = wait(t, waiter, until).await;
     match waiter.leave() {
         true => claim(t, waiter, addr).await,
         false if matches!(waited, Waited::TimedOut) => Err(Errno::ETIMEDOUT),
@@ -281,10 +281,10 @@ pub async fn lock(t: &Thread, addr: usize, shared: bool, deadline: Option<Nanos>
     }
 }
 
-async fn wait(t: &Thread, waiter: Pin<&PiWaiter>, deadline: Option<Nanos>) -> Waited<()> {
+async fn wait(t: &Thread, waiter: Pin<&PiWaiter>, until: Until) -> Waited<()> {
     let granted = || waiter.granted.load(Acquire).then_some(());
     let slack = crate::syscall::slack_of(t);
-    waiter.queue.wait_until_deadline(wait_site!("futex_lock_pi"), WaitMode::Interruptible, deadline, slack, granted).await
+    until::wait(&waiter.queue, wait_site!("futex_lock_pi"), until, slack, granted).await
 }
 
 /// The waiter owns the futex; if it got it from a dead thread, it writes the word. EFAULT when that is not possible.
@@ -370,13 +370,7 @@ pub fn exit(t: &Thread) {
 
 /// FUTEX_WAIT_REQUEUE_PI: waits at `addr` for a requeue to the PI futex at `to`, and then for that. EAGAIN: the word at
 /// `addr` is not `expected`, or a signal came after the requeue; ETIMEDOUT, ERESTARTNOINTR.
-pub async fn wait_requeue(
-    t: &Thread,
-    (addr, expected): (usize, u32),
-    to: usize,
-    shared: bool,
-    deadline: Option<Nanos>,
-) -> Result<(), Errno> {
+pub async fn wait_requeue(t: &Thread, (addr, expected): (usize, u32), to: usize, shared: bool, until: Until) -> Result<(), Errno> {
     let target = futex::key(t, to, shared, true).await?;
     let key = futex::key(t, addr, shared, false).await?;
     if key == target {
@@ -388,7 +382,7 @@ pub async fn wait_requeue(
     let waiter = pin!(Waiter::for_requeue(key, NonNull::from(pi.get_ref())));
     let waiter = waiter.as_ref();
     user::retry(t, || waiter.enqueue(addr, expected).map_err(Stop::from)).await?;
-    let waited = wait(t, pi, deadline).await;
+    let waited = wait(t, pi, until).await;
     if waiter.take_off() {
         return Err(if matches!(waited, Waited::TimedOut) { Errno::ETIMEDOUT } else { Errno::ERESTARTNOINTR });
     }

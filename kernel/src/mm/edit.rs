@@ -48,8 +48,11 @@ impl Mm {
                 pos = Some(next);
                 continue;
             }
+            let from = left.start;
             let Some(right) = tree.remove(next) else { return };
-            if let Some(left) = tree.get_mut(at) {
+            // The removal may have moved the left one, too.
+            pos = tree.find(from);
+            if let Some(left) = pos.and_then(|p| tree.get_mut(p)) {
                 left.absorb(&right);
             }
         }

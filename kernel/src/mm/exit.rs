@@ -60,7 +60,7 @@ impl Mm {
             let floor = space.tree.last().and_then(|p| space.tree.get(p)).map_or(0, |v| v.end);
             self.tables.unhook_tables(start, end, floor, TASK_SIZE, &mut |pfn| gather.push_table(pfn));
         }
-        space.exe = None;
+        self.set_exe(None);
     }
 }
 

@@ -37,7 +37,7 @@ impl Mm {
 
     async fn copy_space(&self, old: &mut Space, new: &Mm, space: &mut Space) -> Result<(), Errno> {
         space.fields = old.fields;
-        space.exe = old.exe.clone();
+        new.set_exe(self.share_exe());
         space.auxv = old.auxv.try_clone()?;
         new.membarrier.store(self.membarrier.load(Relaxed), Relaxed);
         new.vdso.store(self.vdso.load(Relaxed), Relaxed);

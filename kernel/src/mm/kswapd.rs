@@ -17,6 +17,9 @@ use vigil_mem::{page_alloc, slab};
 static WANTED: AtomicBool = AtomicBool::new(false);
 static WAIT: WaitQueue = WaitQueue::new();
 
+/// Turns after which lists that other CPUs fill again are left to them: more than it takes to empty all.
+const MOST_TURNS: u32 = 1024;
+
 /// Starts it, and tells the allocator of it and of how the lists of other CPUs are emptied. Once at boot.
 pub fn start() -> Result<(), SpawnError> {
     kthread::spawn(kswapd(), Params::DEFAULT, b"kswapd0", None)?;
@@ -40,14 +43,26 @@ async fn kswapd() {
     }
 }
 
-/// Makes the other CPUs give back what lies on their lists. Called in a task, between two attempts.
+/// A CPU has given something back, and may have more.
+static MORE: AtomicBool = AtomicBool::new(false);
+
+/// Makes the other CPUs give back what lies on their lists. Called in a task, between two attempts. They do so in an interrupt: a
+/// little of it each time.
 fn drain_others() {
-    if !arch::irqs_disabled() {
-        smp::call_others(|_| drain_here(), 0);
+    if arch::irqs_disabled() {
+        return;
+    }
+    for _ in 0..MOST_TURNS {
+        MORE.store(false, Relaxed);
+        smp::call_others(|_| drain_turn(), 0);
+        if !MORE.load(Relaxed) {
+            return;
+        }
     }
 }
 
-fn drain_here() {
-    slab::drain_local();
-    page_alloc::drain_local();
+fn drain_turn() {
+    if slab::drain_turn() || page_alloc::drain_turn() {
+        MORE.store(true, Relaxed);
+    }
 }

@@ -5,11 +5,13 @@
 //! back, whoever else runs out of memory waits for it instead of choosing another.
 
 use super::page;
+use crate::task::pid;
 use crate::task::process::{Life, Process, tasks};
 use crate::task::signal::{SigInfo, send_to_process};
 use crate::task::thread::Thread;
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
 use vigil_abi::signal::SIGKILL;
+use vigil_abi::until_nul;
 use vigil_executor::time::now;
 use vigil_executor::timer::sleep_until;
 use vigil_executor::wait::WaitMode;
@@ -79,7 +81,7 @@ pub fn kill_one() -> bool {
 fn report(victim: &Process, points: usize) {
     let Some(thread) = victim.any_thread() else { return };
     let comm = thread.comm();
-    let name = comm.split(|b| *b == 0).next().unwrap_or(&[]);
+    let name = until_nul(&comm);
     let name = core::str::from_utf8(name).unwrap_or("?");
     let kb = |pages: usize| pages << (PAGE_SHIFT - 10);
     let (total, [anon, file, shmem], tables) =
@@ -114,7 +116,7 @@ fn choose() -> Option<(KArc<Process>, usize)> {
     let mut from = 1;
     loop {
         // One at a time: points take the tree's lock themselves.
-        let Some(process) = tasks().pids.next_process(from) else { return best };
+        let Some(process) = pid::next_process(from) else { return best };
         from = process.pid + 1;
         if let Some(points) = badness(&process)
             && best.as_ref().is_none_or(|b| points > b.1)

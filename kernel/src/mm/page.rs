@@ -9,7 +9,7 @@ use super::tlb;
 use core::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use vigil_executor::wait::WaitMode;
 use vigil_mem::page::{Page as Descriptor, PageFlags, PageRef, page_at, page_of};
-use vigil_mem::page_alloc::{Gfp, Item, add_item as add, alloc_pages, alloc_pages_wait, meminfo};
+use vigil_mem::page_alloc::{Gfp, Item, add_item as add, alloc_pages, alloc_pages_wait, total_pages};
 use vigil_mem::{PAGE_SIZE, Pfn, phys_to_virt};
 
 /// A page of one's own that is mapped nowhere yet; freed when dropped.
@@ -172,6 +172,11 @@ pub fn is_shmem(pfn: Pfn) -> bool {
     descriptor(pfn).is_some_and(|p| p.flags() & (PageFlags::SWAPBACKED | PageFlags::ANON) == PageFlags::SWAPBACKED)
 }
 
+/// How many entries map the page, at least one: its references, but for the page cache's. Who looks at it at the moment counts, too.
+pub fn mappers(pfn: Pfn) -> u64 {
+    descriptor(pfn).map_or(1, |p| u64::from(p.refcount()).saturating_sub(u64::from(!p.has(PageFlags::ANON))).max(1))
+}
+
 /// Whether nobody but one entry holds the page.
 #[inline(always)]
 pub fn is_sole_owner(pfn: Pfn) -> bool {
@@ -215,7 +220,7 @@ pub fn account_anon(n: isize) {
 
 /// All memory, in pages.
 pub fn total_ram() -> usize {
-    meminfo().total
+    total_pages()
 }
 
 static OVERCOMMIT: AtomicU8 = AtomicU8::new(0);

@@ -1,68 +1,66 @@
 //! What `/proc/PID/{maps,smaps,statm,status}` say about an address space. The formats are Linux's, byte for byte
 //! (`fs/proc/task_mmu.c`).
 
-use super::space::Mm;
+use super::page;
+use super::space::{Mm, Space};
 use super::table::ENTRIES_PER_HOLD;
 use super::vma::{Backing, VmFlags, Vma};
-use super::{counters::Rss, page};
 use core::fmt::{self, Write};
 use core::sync::atomic::Ordering::Relaxed;
 use vigil_fs::Path;
-use vigil_mem::{PAGE_SHIFT, PAGE_SIZE};
+use vigil_fs::vnode::{PART, SeqBuf};
+use vigil_mem::{PAGE_SHIFT, PAGE_SIZE, Pfn};
 
 /// Column at which a mapping's name begins.
 const NAME_COLUMN: usize = 73;
 
-/// Counts what passes through.
-struct Counting<'a> {
-    out: &'a mut dyn Write,
-    written: usize,
-}
-
-impl Write for Counting<'_> {
-    fn write_str(&mut self, s: &str) -> fmt::Result {
-        self.written += s.len();
-        self.out.write_str(s)
-    }
+/// What of an address space the kinds of mappings are told by.
+struct Places<'a> {
+    fields: &'a super::space::MmFields,
+    /// The reader's root directory, which paths are shown from.
+    root: &'a Path,
 }
 
 impl Mm {
-    /// The lines of `/proc/PID/maps`. `root` is the reader's root directory, which paths are shown from.
-    pub async fn show_maps(&self, root: &Path, out: &mut (dyn Write + Send)) -> fmt::Result {
+    /// Lines of `/proc/PID/maps` from the mapping at `from` or above on, [`PART`] bytes or some more; where the next ones begin.
+    /// `root` is the reader's root directory, which paths are shown from.
+    pub async fn show_maps(&self, from: usize, root: &Path, out: &mut SeqBuf) -> Option<usize> {
         let space = self.read().await;
-        for vma in space.tree.iter() {
-            show_vma(vma, space.fields.start_brk, space.fields.brk, space.fields.start_stack, root, out)?;
-        }
-        Ok(())
+        let places = Places { fields: &space.fields, root };
+        for_part(&space, from, out, |vma, out| show_vma(vma, &places, out))
     }
 
-    /// The lines of `/proc/PID/smaps`, without what needs page tables of other processes.
-    pub async fn show_smaps(&self, root: &Path, out: &mut (dyn Write + Send)) -> fmt::Result {
+    /// Entries of `/proc/PID/smaps`, as [`Mm::show_maps`].
+    pub async fn show_smaps(&self, from: usize, root: &Path, out: &mut SeqBuf) -> Option<usize> {
         let space = self.read().await;
-        for vma in space.tree.iter() {
-            show_vma(vma, space.fields.start_brk, space.fields.brk, space.fields.start_stack, root, out)?;
-            let u = self.usage(vma);
-            let kb = |pages: usize| pages << (PAGE_SHIFT - 10);
-            let locked = if vma.flags.contains(VmFlags::LOCKED) { u.rss() } else { 0 };
-            for (name, pages) in [
-                ("Size", vma.pages()),
-                ("KernelPageSize", 1),
-                ("MMUPageSize", 1),
-                ("Rss", u.rss()),
-                ("Shared_Clean", u.shared_clean),
-                ("Shared_Dirty", u.shared_dirty),
-                ("Private_Clean", u.private_clean),
-                ("Private_Dirty", u.private_dirty),
-                ("Anonymous", u.anon),
-                ("Swap", 0),
-                ("Locked", locked),
-            ] {
-                let label = Label(name);
-                writeln!(out, "{label}{:>8} kB", kb(pages))?;
+        let places = Places { fields: &space.fields, root };
+        for_part(&space, from, out, |vma, out| {
+            show_vma(vma, &places, out);
+            for (name, pages) in [("Size", vma.pages()), ("KernelPageSize", 1), ("MMUPageSize", 1)] {
+                put_kib(out, name, (pages as u64) << (PAGE_SHIFT - 10));
             }
-            show_flags(vma.flags, out)?;
+            let mut usage = Usage::default();
+            self.add_usage(vma, &mut usage);
+            usage.show(false, out);
+            out.put(b"THPeligible:    0\n");
+            show_flags(vma.flags, out);
+        })
+    }
+
+    /// `/proc/PID/smaps_rollup`: the sum over all mappings.
+    pub async fn show_rollup(&self, out: &mut SeqBuf) {
+        let space = self.read().await;
+        let mut usage = Usage::default();
+        for vma in space.tree.iter() {
+            self.add_usage(vma, &mut usage);
         }
-        Ok(())
+        let start = space.tree.iter().next().map_or(0, |vma| vma.start);
+        let end = space.tree.last().and_then(|pos| space.tree.get(pos)).map_or(0, |vma| vma.end);
+        put_range(out, start, end);
+        out.put(b" ---p 00000000 00:00 0 ");
+        out.pad(NAME_COLUMN, b' ');
+        out.put(b"[rollup]\n");
+        usage.show(true, out);
     }
 
     /// `/proc/PID/statm`: size, resident, shared, text, lib, data, dt; pages.
@@ -126,62 +124,132 @@ impl Mm {
         Ok(())
     }
 
-    fn usage(&self, vma: &Vma) -> Usage {
-        let mut u = Usage::default();
+    /// Adds the pages of `vma` that are there.
+    fn add_usage(&self, vma: &Vma, u: &mut Usage) {
+        let before = u.pss;
         let mut at = vma.start;
         while let Some((table, first)) = self.tables.next_table(at, vma.end) {
             let stop = vma.end.min((first & !(super::pgtable::PMD_SIZE - 1)).saturating_add(super::pgtable::PMD_SIZE));
             let stop = stop.min(first.saturating_add(ENTRIES_PER_HOLD * PAGE_SIZE));
             let locked = self.tables.lock(table, first);
-            for addr in (first..stop).step_by(PAGE_SIZE) {
+            let mut addr = locked.skip_empty(first, stop);
+            while addr < stop {
                 let pte = locked.get(addr);
-                if !pte.is_present() || pte.is_special() {
-                    continue;
+                if pte.is_present() && !pte.is_special() {
+                    u.count(pte.pfn(), pte.is_dirty());
                 }
-                let mut kind = Rss::default();
-                kind.count(pte.pfn(), 1);
-                u.anon += kind.anon as usize;
-                let slot = match (page::is_sole_owner(pte.pfn()), pte.is_dirty()) {
-                    (true, true) => &mut u.private_dirty,
-                    (true, false) => &mut u.private_clean,
-                    (false, true) => &mut u.shared_dirty,
-                    (false, false) => &mut u.shared_clean,
-                };
-                *slot += 1;
+                addr = locked.skip_empty(addr + PAGE_SIZE, stop);
             }
             at = stop;
         }
-        u
+        if vma.flags.contains(VmFlags::LOCKED) {
+            u.locked += u.pss - before;
+        }
     }
 }
 
+/// Calls `show` for the mappings from the one at `from` or above on until they have filled a part; where the next one begins.
+fn for_part(space: &Space, from: usize, out: &mut SeqBuf, mut show: impl FnMut(&Vma, &mut SeqBuf)) -> Option<usize> {
+    let mut pos = space.tree.find(from);
+    while let Some((at, vma)) = pos.and_then(|at| Some((at, space.tree.get(at)?))) {
+        if out.len() >= PART {
+            return Some(vma.start);
+        }
+        show(vma, out);
+        pos = space.tree.next(at);
+    }
+    None
+}
+
+/// Sums over pages that are there, KiB in 4 096ths: a page that n entries map counts for one n-th in what is proportional.
 #[derive(Default)]
 struct Usage {
-    shared_clean: usize,
-    shared_dirty: usize,
-    private_clean: usize,
-    private_dirty: usize,
-    anon: usize,
+    shared_clean: u64,
+    shared_dirty: u64,
+    private_clean: u64,
+    private_dirty: u64,
+    pss: u64,
+    pss_dirty: u64,
+    pss_anon: u64,
+    pss_shmem: u64,
+    anon: u64,
+    locked: u64,
 }
+
+/// A whole page in a [`Usage`].
+const WHOLE: u64 = (PAGE_SIZE as u64 >> 10) << 12;
 
 impl Usage {
-    fn rss(&self) -> usize {
-        self.shared_clean + self.shared_dirty + self.private_clean + self.private_dirty
+    fn count(&mut self, pfn: Pfn, dirty: bool) {
+        let mappers = page::mappers(pfn);
+        let share = WHOLE / mappers;
+        let (anon, shmem) = (page::is_anon(pfn), page::is_shmem(pfn));
+        // tmpfs has no store behind it: whatever is in a page of its is nowhere else.
+        let dirty = dirty || shmem;
+        self.pss += share;
+        if dirty {
+            self.pss_dirty += share;
+        }
+        if anon {
+            self.anon += WHOLE;
+            self.pss_anon += share;
+        } else if shmem {
+            self.pss_shmem += share;
+        }
+        *match (mappers == 1, dirty) {
+            (true, true) => &mut self.private_dirty,
+            (true, false) => &mut self.private_clean,
+            (false, true) => &mut self.shared_dirty,
+            (false, false) => &mut self.shared_clean,
+        } += WHOLE;
+    }
+
+    /// The lines from Rss to Locked; `by_kind`: with those of each kind of memory.
+    fn show(&self, by_kind: bool, out: &mut SeqBuf) {
+        let rss = self.shared_clean + self.shared_dirty + self.private_clean + self.private_dirty;
+        put_kib(out, "Rss", rss >> 12);
+        put_kib(out, "Pss", self.pss >> 12);
+        put_kib(out, "Pss_Dirty", self.pss_dirty >> 12);
+        if by_kind {
+            put_kib(out, "Pss_Anon", self.pss_anon >> 12);
+            put_kib(out, "Pss_File", (self.pss - self.pss_anon - self.pss_shmem) >> 12);
+            put_kib(out, "Pss_Shmem", self.pss_shmem >> 12);
+        }
+        put_kib(out, "Shared_Clean", self.shared_clean >> 12);
+        put_kib(out, "Shared_Dirty", self.shared_dirty >> 12);
+        put_kib(out, "Private_Clean", self.private_clean >> 12);
+        put_kib(out, "Private_Dirty", self.private_dirty >> 12);
+        // Nobody takes access flags away, so whatever is there was referenced.
+        put_kib(out, "Referenced", rss >> 12);
+        put_kib(out, "Anonymous", self.anon >> 12);
+        // There are no huge pages, no swap, and MADV_FREE frees at once.
+        for name in ["LazyFree", "AnonHugePages", "ShmemPmdMapped", "FilePmdMapped", "Shared_Hugetlb", "Private_Hugetlb", "Swap", "SwapPss"]
+        {
+            put_kib(out, name, 0);
+        }
+        put_kib(out, "Locked", self.locked >> 12);
     }
 }
 
-/// A label of smaps, padded to its column.
-struct Label(&'static str);
+/// One line of smaps.
+fn put_kib(out: &mut SeqBuf, name: &str, kib: u64) {
+    let start = out.len();
+    out.put(name.as_bytes());
+    out.put_byte(b':');
+    out.pad(start + 16, b' ');
+    out.put_decimal(kib, 8);
+    out.put(b" kB\n");
+}
 
-impl fmt::Display for Label {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{:width$}", self.0, "", width = 15usize.saturating_sub(self.0.len()))
-    }
+fn put_range(out: &mut SeqBuf, start: usize, end: usize) {
+    out.put_hex(start as u64, 8);
+    out.put_byte(b'-');
+    out.put_hex(end as u64, 8);
 }
 
 /// The VmFlags line.
-fn show_flags(flags: VmFlags, out: &mut dyn Write) -> fmt::Result {
-    out.write_str("VmFlags:")?;
+fn show_flags(flags: VmFlags, out: &mut SeqBuf) {
+    out.put(b"VmFlags:");
     for (flag, name) in [
         (VmFlags::READ, "rd"),
         (VmFlags::WRITE, "wr"),
@@ -209,56 +277,46 @@ fn show_flags(flags: VmFlags, out: &mut dyn Write) -> fmt::Result {
         (VmFlags::MERGEABLE, "mg"),
     ] {
         if flags.contains(flag) {
-            write!(out, " {name}")?;
+            out.put_byte(b' ');
+            out.put(name.as_bytes());
         }
     }
-    out.write_str(" \n")
+    out.put(b" \n");
 }
 
 /// One line of maps.
-fn show_vma(vma: &Vma, start_brk: usize, brk: usize, start_stack: usize, root: &Path, out: &mut dyn Write) -> fmt::Result {
-    let mut line = Counting { out, written: 0 };
-    let bit = |f: VmFlags, c: char| if vma.flags.contains(f) { c } else { '-' };
+fn show_vma(vma: &Vma, places: &Places<'_>, out: &mut SeqBuf) {
+    let line = out.len();
+    let bit = |f: VmFlags, c: u8| if vma.flags.contains(f) { c } else { b'-' };
     let (dev, ino) = vma.file_map().map_or((0, 0), |m| (m.inode.sb().dev, m.inode.ino));
     let offset = if vma.is_anonymous() { 0 } else { vma.pgoff << PAGE_SHIFT };
-    write!(
-        line,
-        "{:08x}-{:08x} {}{}{}{} {:08x} {:02x}:{:02x} {} ",
-        vma.start,
-        vma.end,
-        bit(VmFlags::READ, 'r'),
-        bit(VmFlags::WRITE, 'w'),
-        bit(VmFlags::EXEC, 'x'),
-        if vma.flags.contains(VmFlags::MAYSHARE) { 's' } else { 'p' },
-        offset,
-        dev >> 20,
-        dev & 0xf_ffff,
-        ino
-    )?;
+    put_range(out, vma.start, vma.end);
+    let shared = if vma.flags.contains(VmFlags::MAYSHARE) { b's' } else { b'p' };
+    out.put(&[b' ', bit(VmFlags::READ, b'r'), bit(VmFlags::WRITE, b'w'), bit(VmFlags::EXEC, b'x'), shared, b' ']);
+    out.put_hex(offset as u64, 8);
+    out.put_byte(b' ');
+    out.put_hex(u64::from(dev >> 20), 2);
+    out.put_byte(b':');
+    out.put_hex(u64::from(dev & 0xf_ffff), 2);
+    out.put_byte(b' ');
+    out.put_decimal(ino, 1);
+    out.put_byte(b' ');
     let mut buffer = [0u8; 512];
+    let fields = places.fields;
     let name: &[u8] = match &vma.backing {
         Backing::Special(s) => s.name.as_bytes(),
         Backing::File(_) | Backing::Device { .. } => match vma.file() {
-            Some(file) => vigil_fs::d_path(file.path(), root, &mut buffer).unwrap_or(b""),
+            Some(file) => vigil_fs::d_path(file.path(), places.root, &mut buffer).unwrap_or(b""),
             None => b"",
         },
-        Backing::Anon if vma.start <= brk && vma.end >= start_brk => b"[heap]",
-        Backing::Anon if vma.start <= start_stack && start_stack <= vma.end => b"[stack]",
+        Backing::Anon if vma.start <= fields.brk && vma.end >= fields.start_brk => b"[heap]",
+        Backing::Anon if vma.start <= fields.start_stack && fields.start_stack <= vma.end => b"[stack]",
         Backing::Anon => b"",
     };
     if !name.is_empty() {
-        while line.written < NAME_COLUMN {
-            line.write_char(' ')?;
-        }
-        for chunk in name.utf8_chunks() {
-            for c in chunk.valid().chars() {
-                // A newline in a name would look like another mapping.
-                if c == '\n' { line.write_str("\\012")? } else { line.write_char(c)? }
-            }
-            for b in chunk.invalid() {
-                write!(line, "\\{b:03o}")?;
-            }
-        }
+        out.pad(line + NAME_COLUMN, b' ');
+        // A newline in a name would look like another mapping.
+        out.put_escaped(name, b"\n");
     }
-    line.write_char('\n')
+    out.put_byte(b'\n');
 }

@@ -6,6 +6,7 @@
 
 use super::gather::Gather;
 use super::space::Mm;
+use core::sync::atomic::AtomicU32;
 use vigil_abi::Errno;
 use vigil_executor::lock_class;
 use vigil_executor::sync::SpinLock;
@@ -25,6 +26,7 @@ pub struct RmapNode {
     mm: *const Mm,
     inode: KArc<Inode>,
     writable: bool,
+    place: AtomicU32,
     range: SpinLock<Range>,
 }
 
@@ -40,7 +42,7 @@ impl RmapNode {
     /// The caller [`unregister`](Self::unregister)s it before `mm` goes.
     pub fn register(mm: &Mm, inode: &KArc<Inode>, start: usize, end: usize, pgoff: u64, writable: bool) -> Result<KArc<RmapNode>, Errno> {
         let range = SpinLock::new(lock_class!("i_mmap_node"), Range { start, end, pgoff, live: true });
-        let node = KArc::try_new(RmapNode { mm, inode: inode.clone(), writable, range })?;
+        let node = KArc::try_new(RmapNode { mm, inode: inode.clone(), writable, place: AtomicU32::new(0), range })?;
         inode.mapping().register(unsize!(KArc, node.clone() => dyn MmapHook))?;
         Ok(node)
     }
@@ -54,13 +56,17 @@ impl RmapNode {
     /// Takes the mapping off the inode's list. When it returns, nobody walks the mapping's tables through it.
     pub fn unregister(this: &KArc<RmapNode>) {
         this.range.lock().live = false;
-        this.inode.mapping().unregister(KArc::as_ptr(this).cast());
+        this.inode.mapping().unregister(&**this);
     }
 }
 
 impl MmapHook for RmapNode {
     fn is_writable(&self) -> bool {
         self.writable
+    }
+
+    fn place(&self) -> &AtomicU32 {
+        &self.place
     }
 
     /// Clears the entries of the file's pages `[first, last]`, private copies included (Linux: `unmap_mapping_range`

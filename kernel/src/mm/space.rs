@@ -9,7 +9,7 @@ use crate::task::exec::ExecFile;
 use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use vigil_abi::Errno;
 use vigil_executor::lock_class;
-use vigil_executor::sync::{RwSem, RwSemReadGuard, RwSemWriteGuard};
+use vigil_executor::sync::{RwSem, RwSemReadGuard, RwSemWriteGuard, SpinLock};
 use vigil_executor::wait_site;
 use vigil_fs::File;
 use vigil_mem::{KArc, KVec};
@@ -51,8 +51,6 @@ pub struct Space {
     pub layout: Layout,
     /// Flags that every new mapping gets: mlockall(MCL_FUTURE).
     pub def_flags: VmFlags,
-    /// The program's file, for `/proc/PID/exe`.
-    pub exe: Option<KArc<ExecFile>>,
     /// The auxiliary vector as the program got it, pairs, AT_NULL included.
     pub auxv: KVec<u64>,
 }
@@ -68,6 +66,8 @@ pub struct Mm {
     users: AtomicUsize,
     hint: AtomicUsize,
     pub(super) vdso: AtomicUsize,
+    /// The program's file, for `/proc/PID/exe`: readlink(2) does not wait for mmap_lock.
+    exe: SpinLock<Option<KArc<ExecFile>>>,
     /// Private commands of membarrier(2) that were registered for.
     pub membarrier: AtomicU32,
 }
@@ -80,8 +80,7 @@ pub(crate) type SpaceWrite<'a> = RwSemWriteGuard<'a, Space>;
 impl Mm {
     /// An empty address space with one user. ENOMEM.
     pub fn new(layout: Layout) -> Result<KArc<Mm>, Errno> {
-        let space =
-            Space { tree: VmaTree::new(), fields: MmFields::default(), layout, def_flags: VmFlags::empty(), exe: None, auxv: KVec::new() };
+        let space = Space { tree: VmaTree::new(), fields: MmFields::default(), layout, def_flags: VmFlags::empty(), auxv: KVec::new() };
         Ok(KArc::try_new(Mm {
             space: RwSem::new(lock_class!("mmap_lock"), space),
             tables: PageTables::new()?,
@@ -90,6 +89,7 @@ impl Mm {
             users: AtomicUsize::new(1),
             hint: AtomicUsize::new(0),
             vdso: AtomicUsize::new(0),
+            exe: SpinLock::new(lock_class!("exe_file"), None),
             membarrier: AtomicU32::new(0),
         })?)
     }
@@ -170,8 +170,19 @@ impl Mm {
     }
 
     /// The program's file.
-    pub async fn exe(&self) -> Option<KArc<File>> {
-        self.read().await.exe.as_ref().map(|e| e.file().clone())
+    pub fn exe(&self) -> Option<KArc<File>> {
+        self.exe.lock().as_ref().map(|e| e.file().clone())
+    }
+
+    /// What keeps the program's file from being written to, to be shared with another address space.
+    pub(super) fn share_exe(&self) -> Option<KArc<ExecFile>> {
+        self.exe.lock().clone()
+    }
+
+    /// Makes `exe` the program's file.
+    pub fn set_exe(&self, exe: Option<KArc<ExecFile>>) {
+        let old = core::mem::replace(&mut *self.exe.lock(), exe);
+        drop(old);
     }
 
     /// Copies the auxiliary vector, as bytes, from offset `at` on; how many were copied.

@@ -4,8 +4,10 @@
 //! one leaf, so a look-up is a binary search over a few cache lines and fork copies one block. With the most VMAs that
 //! there may be (65 530) the array of leaves has some thousand entries, and an insertion moves at most those.
 //!
-//! A full leaf is split where the newcomer goes, not in the middle: mappings come one below the other, so what is above
-//! the newcomer is done, and stays in a leaf that is nearly full.
+//! A full leaf gives some of its VMAs to a neighbour that has room. When none has, it is split where the newcomer goes, not
+//! in the middle: mappings come one below the other, so what is above the newcomer is done, and stays in a leaf that is
+//! nearly full. A leaf that loses many is joined with a neighbour, so that thousands of threads that come and go in any
+//! order leave no leaves with a few VMAs each: a leaf is 2 KiB.
 //!
 //! Insertion cannot fail after [`VmaTree::reserve`]: an operation reserves before it changes anything, and need not
 //! be undone half-way.
@@ -15,6 +17,11 @@ use vigil_mem::{AllocError, KVec};
 
 /// VMAs in a full leaf.
 const LEAF: usize = 32;
+/// Room that a neighbour must have for a full leaf to give it some of its own: less would be used up soon.
+const ROOM: usize = LEAF / 8;
+/// VMAs that two neighbours may have together to be joined. The rest of a leaf is left, so that the next insertion does not
+/// split what the last removal joined.
+const JOINED: usize = LEAF - LEAF / 4;
 /// Insertions that one reservation covers: a split at either end of a range, and a new mapping between.
 const RESERVE: usize = 3;
 
@@ -174,7 +181,12 @@ impl VmaTree {
                 return Err(vma);
             }
         }
-        if self.leaves[leaf].len() == LEAF {
+        let mut full = self.leaves[leaf].len() == LEAF;
+        if full {
+            (leaf, slot) = self.make_room(leaf, slot);
+            full = self.leaves[leaf].len() == LEAF;
+        }
+        if full {
             let Some(mut upper) = self.spare.pop() else { return Err(vma) };
             let at = if slot == LEAF && leaf + 1 == self.leaves.len() { LEAF } else { slot.clamp(LEAF / 8, LEAF - LEAF / 8) };
             for v in self.leaves[leaf].drain(at..) {
@@ -201,7 +213,59 @@ impl VmaTree {
         Ok(())
     }
 
-    /// Takes the VMA at `pos` out.
+    /// Moves VMAs of the full leaf `leaf` to a neighbour that has room; the newcomer's place, which was `slot` of it.
+    #[inline(never)]
+    fn make_room(&mut self, leaf: usize, slot: usize) -> (usize, usize) {
+        let room = |l: Option<usize>| l.and_then(|l| self.leaves.get(l)).map_or(0, |l| LEAF.saturating_sub(l.len()));
+        let (below, above) = (room(leaf.checked_sub(1)), room(Some(leaf + 1)));
+        if below.max(above) < ROOM {
+            return (leaf, slot);
+        }
+        let n = below.max(above).div_ceil(2);
+        let (lower, upper) = self.leaves.split_at_mut(if below > above { leaf } else { leaf + 1 });
+        let (Some(lower), Some(upper)) = (lower.last_mut(), upper.first_mut()) else { return (leaf, slot) };
+        // Both have the capacity of a full leaf: nothing is refused.
+        if below > above {
+            for v in upper.drain(..n) {
+                let _ = lower.push_reserved(v);
+            }
+            if slot >= n { (leaf, slot - n) } else { (leaf - 1, lower.len() - n + slot) }
+        } else {
+            let keep = LEAF - n;
+            for v in lower.drain(keep..) {
+                let _ = upper.push_reserved(v);
+            }
+            upper.rotate_right(n);
+            if slot <= keep { (leaf, slot) } else { (leaf + 1, slot - keep) }
+        }
+    }
+
+    /// Joins the leaf `leaf`, which lost a VMA, with a neighbour if both have few.
+    fn join(&mut self, leaf: usize) {
+        for lower in [Some(leaf), leaf.checked_sub(1)].into_iter().flatten() {
+            let (Some(low), Some(high)) = (self.leaves.get(lower), self.leaves.get(lower + 1)) else { continue };
+            if low.len() + high.len() > JOINED {
+                continue;
+            }
+            let Some(mut high) = self.leaves.remove(lower + 1) else { continue };
+            for v in high.drain(..) {
+                // It has the capacity of a full leaf.
+                let _ = self.leaves[lower].push_reserved(v);
+            }
+            self.keep(high);
+            return;
+        }
+    }
+
+    /// Keeps an empty leaf for the next insertion; drops it when enough are kept.
+    #[inline]
+    fn keep(&mut self, empty: KVec<Vma>) {
+        if self.spare.len() < RESERVE {
+            let _ = self.spare.push_reserved(empty);
+        }
+    }
+
+    /// Takes the VMA at `pos` out. No place is valid afterwards.
     pub fn remove(&mut self, pos: Pos) -> Option<Vma> {
         let leaf = self.leaves.get_mut(pos.leaf)?;
         if pos.slot >= leaf.len() {
@@ -209,15 +273,21 @@ impl VmaTree {
         }
         let vma = leaf.remove(pos.slot)?;
         self.count -= 1;
-        if leaf.is_empty()
-            && let Some(empty) = self.leaves.remove(pos.leaf)
-        {
-            // Kept for the next insertion; dropped when enough are kept.
-            if self.spare.len() < RESERVE {
-                let _ = self.spare.push_reserved(empty);
-            }
+        let left = leaf.len();
+        if left == 0 || self.leaves.len() > 1 && left < JOINED {
+            self.thinned(pos.leaf, left == 0);
         }
         Some(vma)
+    }
+
+    /// Leaf `leaf` has lost a VMA, and is empty, or may have few enough to be joined.
+    #[inline(never)]
+    fn thinned(&mut self, leaf: usize, empty: bool) {
+        if !empty {
+            self.join(leaf);
+        } else if let Some(empty) = self.leaves.remove(leaf) {
+            self.keep(empty);
+        }
     }
 }
 
@@ -260,6 +330,42 @@ mod tests {
         assert_eq!(t.count(), 4008);
         let fill = t.count() * 100 / (t.leaves.len() * LEAF);
         assert!(fill >= 75, "{fill} % of {} leaves", t.leaves.len());
+    }
+
+    /// A thread's stack is one mapping and then, by its guard, two; those of threads that have ended go in any order, and so come
+    /// the next ones.
+    #[test]
+    fn mappings_in_any_order_fill_their_leaves() {
+        let mut t = VmaTree::new();
+        let mut seed = 11u64;
+        let mut next = |n: usize| {
+            seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            (seed >> 33) as usize % n
+        };
+        let mut there = std::vec![false; 2000];
+        let fill = |t: &VmaTree| t.count() * 100 / (t.leaves.len() * LEAF);
+        for round in 0..6 {
+            // Full, then a fourth of it, and again.
+            while t.count() < 2000 {
+                let i = next(2000);
+                let i = (i..2000).chain(0..i).find(|i| !there[*i]).unwrap();
+                there[i] = true;
+                t.reserve().unwrap();
+                assert!(t.insert(vma(2 * i + 1, 2 * i + 2)).is_ok());
+            }
+            assert!(fill(&t) >= 75, "round {round}: {} %", fill(&t));
+            while t.count() > 500 {
+                let i = next(2000);
+                if core::mem::take(&mut there[i]) {
+                    t.remove(t.first_in((2 * i + 1) << 12, (2 * i + 2) << 12).unwrap()).unwrap();
+                }
+            }
+            assert!(fill(&t) >= 45, "round {round}, emptied: {} %", fill(&t));
+            assert_eq!(
+                t.iter().map(|v| v.start >> 13).collect::<std::vec::Vec<_>>(),
+                (0..2000).filter(|i| there[*i]).collect::<std::vec::Vec<_>>()
+            );
+        }
     }
 
     /// Against a BTreeMap: random insertions and removals of up to a few thousand VMAs.

@@ -1,12 +1,11 @@
 //! `/proc/timer_list`, and `/sys/devices/system/{clocksource,clockevents}` (Linux: kernel/time/clocksource.c, clockevents.c): one clock
 //! source, the generic counter, and each CPU's comparator. Neither can be changed for another: there is none.
 
+use super::sysctl::line;
 use super::sysfs::possible;
 use crate::time::list;
-use core::fmt::Write;
 use vigil_abi::Errno;
 use vigil_fs::proc;
-use vigil_fs::vnode::SeqBuf;
 use vigil_mem::{KVec, try_format};
 
 /// The counter, as Linux calls it.
@@ -45,11 +44,6 @@ pub(super) fn init() -> Result<(), Errno> {
 
 fn link(to: &str) -> Result<KVec<u8>, Errno> {
     Ok(KVec::try_from_slice(to.as_bytes())?)
-}
-
-fn line(out: &mut SeqBuf, text: &str) -> Result<(), Errno> {
-    let _ = writeln!(out, "{text}");
-    Ok(())
 }
 
 /// The name that was written. EINVAL: too long.

@@ -41,7 +41,7 @@ fn threads() -> [u64; 2] {
     let mut add = |time: [u64; 2]| sum = [sum[0].wrapping_add(time[0]), sum[1].wrapping_add(time[1])];
     pid::for_each_thread(|_, thread| add(thread.times()));
     let mut from = 1;
-    while let Some(process) = { tasks().pids.next_process(from) } {
+    while let Some(process) = pid::next_process(from) {
         from = process.pid + 1;
         let (dead, children) = {
             let guard = tasks();

@@ -2,12 +2,6 @@
 
 use core::fmt::{self, Write};
 
-/// A name without its padding.
-pub(super) fn trimmed(comm: &[u8; 16]) -> &[u8] {
-    let n = comm.iter().position(|b| *b == 0).unwrap_or(comm.len());
-    &comm[..n]
-}
-
 /// A number in decimal, without leading zeros: the name of an entry.
 pub(super) fn parse_number(name: &[u8]) -> Option<u32> {
     if name.len() > 1 && name[0] == b'0' || name.is_empty() || !name.iter().all(u8::is_ascii_digit) {
@@ -125,12 +119,5 @@ mod tests {
         assert_eq!(number(b" -17\n"), Some(-17));
         assert_eq!(number(b"1\0"), Some(1));
         assert_eq!(number(b"1 2"), None);
-    }
-
-    #[test]
-    fn a_name_ends_at_its_first_nul() {
-        let mut comm = [0; 16];
-        comm[..4].copy_from_slice(b"init");
-        assert_eq!(trimmed(&comm), b"init");
     }
 }

@@ -1,6 +1,5 @@
 //! Links to what a process has open: `exe`, `cwd`, `root`, `fd`, `fdinfo` (Linux: fs/proc/fd.c).
 
-use super::at_once;
 use super::format::parse_number;
 use super::process::{Who, alive};
 use crate::task::thread::Thread;
@@ -38,8 +37,7 @@ pub(super) fn root(who: &Who) -> Result<Path, Errno> {
 /// The program. ENOENT: there is none any more.
 pub(super) fn exe(who: &Who) -> Result<Path, Errno> {
     let mm = who.thread()?.share_mm().ok_or(Errno::ENOENT)?;
-    let file = at_once(mm.exe()).map_err(|stop| stop.errno())?.ok_or(Errno::ENOENT)?;
-    Ok(file.path().clone())
+    Ok(mm.exe().ok_or(Errno::ENOENT)?.path().clone())
 }
 
 /// Which of the two directories of descriptors.

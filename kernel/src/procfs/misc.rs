@@ -1,6 +1,6 @@
 //! Files of a process that are about none of its larger parts.
 
-use super::format::{number, trimmed};
+use super::format::number;
 use super::links;
 use super::process::Who;
 use crate::cgroup::autogroup;
@@ -9,8 +9,8 @@ use crate::task::limits as numbers;
 use crate::task::thread::Thread;
 use core::fmt::Write;
 use core::sync::atomic::Ordering::Relaxed;
-use vigil_abi::Errno;
 use vigil_abi::process::{CAP_SYS_NICE, CAP_SYS_RESOURCE};
+use vigil_abi::{Errno, until_nul};
 use vigil_executor::work;
 use vigil_fs::OpResult;
 use vigil_fs::vfs::mounting;
@@ -23,14 +23,14 @@ pub(super) fn comm_of(who: &Who) -> Result<Comm, Errno> {
     match who.thread() {
         // The leader of a process that lives on without it has left its name.
         Ok(thread) if thread.tid() == who.tid => {
-            name.put(trimmed(&thread.comm()));
+            name.put(until_nul(&thread.comm()));
             let worker = thread.process.kernel.then(|| thread.task()).flatten();
             if let Some((queue, busy)) = worker.and_then(work::queue_of) {
                 name.put(if busy { b"+" } else { b"-" });
                 name.put(queue.as_bytes());
             }
         }
-        _ => name.put(trimmed(&*who.process()?.last_comm.lock())),
+        _ => name.put(until_nul(&*who.process()?.last_comm.lock())),
     }
     Ok(name)
 }
@@ -159,7 +159,7 @@ pub(super) fn personality(who: &Who, out: &mut SeqBuf) -> OpResult<'static, ()> 
 /// `oom_score`
 pub(super) fn oom_score(who: &Who, out: &mut SeqBuf) -> OpResult<'static, ()> {
     let process = who.process()?;
-    let total = vigil_mem::page_alloc::meminfo().total.max(1);
+    let total = vigil_mem::page_alloc::total_pages().max(1);
     // Linux scales a process that is not eligible to 0 and adds 1000 to the rest, of 2000 in all, shown as thirds of it.
     let score = crate::mm::oom::badness(&process).map_or(0, |points| {
         let scaled = 1000i64.saturating_add((points as i64).saturating_mul(1000) / total as i64);

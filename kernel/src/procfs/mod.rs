@@ -22,7 +22,7 @@
 //! | `interrupts` | `/proc/{interrupts,softirqs}` |
 //! | `irq_dir` | `/proc/irq`, `/sys/kernel/irq` |
 //! | `sched_debug`, `sched_dump`, `sched_domains` | `/sys/kernel/debug/sched` |
-//! | `sysctl`, `sysctl_sched` | `/proc/sys` |
+//! | `sysctl`, `sysctl_number`, `sysctl_sched`, `sysctl_watchdog` | `/proc/sys` |
 //! | `workqueue` | `/sys/devices/virtual/workqueue` |
 //! | `sysfs` | the little of `/sys` that programs ask for: CPUs |
 
@@ -77,7 +77,11 @@ mod status;
 #[cfg(target_os = "none")]
 mod sysctl;
 #[cfg(target_os = "none")]
+mod sysctl_number;
+#[cfg(target_os = "none")]
 mod sysctl_sched;
+#[cfg(target_os = "none")]
+mod sysctl_watchdog;
 #[cfg(target_os = "none")]
 mod sysfs;
 #[cfg(target_os = "none")]
@@ -120,7 +124,7 @@ pub fn init() -> Result<(), Errno> {
     crate::debug::lkdtm::init()?;
     crate::debug::sysrq::init()?;
     crate::trace::init()?;
-    crate::debug::report_tasks::init()
+    crate::debug::hung_task::init()
 }
 
 /// The CPUs that the machine has and the command line allows.

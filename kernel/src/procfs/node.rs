@@ -2,6 +2,7 @@
 
 use super::format::{put_list, put_mask};
 use super::possible_cpus;
+use super::sysctl::line;
 use core::fmt::Write;
 use vigil_abi::Errno;
 use vigil_executor::cpu::ONLINE;
@@ -10,12 +11,6 @@ use vigil_fs::proc::sys_root;
 use vigil_fs::vnode::SeqBuf;
 use vigil_mem::PAGE_SHIFT;
 use vigil_mem::page_alloc::{Item, item, meminfo as totals};
-
-fn line(out: &mut SeqBuf, text: &str) -> Result<(), Errno> {
-    out.put(text.as_bytes());
-    out.put(b"\n");
-    Ok(())
-}
 
 /// What of Linux's figures exists here, KiB.
 fn meminfo(out: &mut SeqBuf) -> Result<(), Errno> {

@@ -6,8 +6,8 @@
 use super::average::Window;
 use super::pressure::Resource;
 use core::sync::atomic::{AtomicBool, Ordering::*};
-use vigil_abi::Errno;
 use vigil_abi::stat::S_IFREG;
+use vigil_abi::{Errno, until_nul};
 use vigil_executor::lock_class;
 use vigil_executor::sync::SpinLock;
 use vigil_executor::time::{MSEC, Nanos, USEC, now};
@@ -76,7 +76,7 @@ fn look(_: &Work) {
 impl Trigger {
     /// What `text` asks for. EINVAL.
     fn parse(resource: Resource, text: &[u8]) -> Result<Trigger, Errno> {
-        let text = text.split(|b| *b == 0).next().unwrap_or_default();
+        let text = until_nul(text);
         let (full, rest) = match (text.strip_prefix(b"some"), text.strip_prefix(b"full")) {
             (Some(rest), _) => (false, rest),
             (_, Some(rest)) => (true, rest),

@@ -6,6 +6,7 @@
 use super::format::parse_number;
 use super::{inject, links, misc, sched, space, status};
 use crate::cgroup;
+use crate::task::pid;
 use crate::task::process::{Process, find_process, find_thread, tasks};
 use crate::task::thread::Thread;
 use core::sync::atomic::Ordering::Relaxed;
@@ -14,6 +15,7 @@ use vigil_abi::process::CAP_SYS_PTRACE;
 use vigil_abi::stat::{S_IFDIR, S_IFLNK, S_IFREG};
 use vigil_fs::proc::{ProcSource, set_source};
 use vigil_fs::vfs::ops::{FileOps, Link};
+use vigil_fs::vfs::wait::Obstacle;
 use vigil_fs::vnode::{Node, NodeSink, SeqBuf, node_of};
 use vigil_fs::{OpResult, Opened, Stop};
 use vigil_mem::{KArc, KVec, try_format, unsize};
@@ -85,6 +87,8 @@ enum Kind {
     Text(Show),
     /// Only for who may look into the process.
     Private(Show),
+    /// As it; in parts, of which each is given where it begins.
+    PrivateParts(fn(&Who, u64, &mut SeqBuf) -> OpResult<'static, Option<u64>>),
     Writable(Show, Store),
     Link(fn(&Who) -> Result<vigil_fs::Path, Errno>),
     Fds(links::FdView),
@@ -123,13 +127,14 @@ static ENTRIES: &[Entry] = &[
     both("cmdline", 0o444, Kind::Text(space::cmdline)),
     both("stat", 0o444, Kind::Text(status::stat)),
     both("statm", 0o444, Kind::Text(status::statm)),
-    both("maps", 0o444, Kind::Private(space::maps)),
+    both("maps", 0o444, Kind::PrivateParts(space::maps)),
     both("cwd", 0o777, Kind::Link(links::cwd)),
     both("root", 0o777, Kind::Link(links::root)),
     both("exe", 0o777, Kind::Link(links::exe)),
     both("mounts", 0o444, Kind::Text(misc::mounts)),
     both("mountinfo", 0o444, Kind::Text(misc::mountinfo)),
-    both("smaps", 0o444, Kind::Private(space::smaps)),
+    both("smaps", 0o444, Kind::PrivateParts(space::smaps)),
+    both("smaps_rollup", 0o444, Kind::Private(space::smaps_rollup)),
     both("wchan", 0o444, Kind::Text(misc::wchan)),
     both("stack", 0o400, Kind::Private(misc::stack)),
     both("schedstat", 0o444, Kind::Text(sched::schedstat)),
@@ -146,7 +151,7 @@ impl Entry {
     fn mode(&self) -> u32 {
         self.permissions
             | match self.kind {
-                Kind::Text(_) | Kind::Private(_) | Kind::Writable(..) | Kind::Injector(_) => S_IFREG,
+                Kind::Text(_) | Kind::Private(_) | Kind::PrivateParts(_) | Kind::Writable(..) | Kind::Injector(_) => S_IFREG,
                 Kind::Link(_) => S_IFLNK,
                 Kind::Fds(_) | Kind::Tasks => S_IFDIR,
             }
@@ -251,6 +256,17 @@ impl Node for File {
         }
     }
 
+    fn show_part<'a>(&'a self, from: u64, out: &mut SeqBuf) -> OpResult<'a, Option<u64>> {
+        match self.entry.kind {
+            Kind::PrivateParts(show) => show(&self.who, from, out),
+            _ => self.show(out).map(|()| None),
+        }
+    }
+
+    fn obstacle(&self) -> Option<Obstacle<'_>> {
+        space::obstacle(&self.who)
+    }
+
     fn store<'a>(&'a self, data: &[u8]) -> OpResult<'a, usize> {
         let Kind::Writable(_, store) = self.entry.kind else { return Err(Stop::Err(Errno::EINVAL)) };
         store(&self.who, data)?;
@@ -268,7 +284,7 @@ impl Node for File {
     /// EACCES: the caller may not look into the process.
     fn open(&self, _: u32) -> Result<Option<Opened>, Errno> {
         match self.entry.kind {
-            Kind::Private(_) if !self.who.may_inspect() => Err(Errno::EACCES),
+            Kind::Private(_) | Kind::PrivateParts(_) if !self.who.may_inspect() => Err(Errno::EACCES),
             Kind::Injector(which) => {
                 Ok(Some(Opened::Own(unsize!(KArc, KArc::try_new(inject::Open { who: self.who, which })? => dyn FileOps))))
             }
@@ -344,7 +360,7 @@ struct Source;
 
 impl ProcSource for Source {
     fn next_pid(&self, from: u32) -> Option<u32> {
-        tasks().pids.next_process(from).map(|p| p.pid)
+        pid::next_process(from).map(|p| p.pid)
     }
 
     fn node(&self, id: u32) -> Option<KArc<dyn Node>> {

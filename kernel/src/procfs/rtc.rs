@@ -1,8 +1,8 @@
 //! `/proc/driver/rtc` and `/sys/class/rtc/rtc0` (Linux: drivers/rtc/proc.c, sysfs.c).
 
+use super::sysctl::line;
 use crate::cgroup::parse;
 use crate::dev::rtc::{Clock, Date, MAJOR, rates, set_max_user_frequency, set_wall_clock};
-use core::fmt::Write;
 use vigil_abi::Errno;
 use vigil_abi::rtc::RtcTime;
 use vigil_drivers::rtc::alarms::Alarm;
@@ -19,11 +19,11 @@ type Show = fn(&mut SeqBuf) -> Result<(), Errno>;
 
 /// What only says how things are.
 const FILES: &[(&str, Show)] = &[
-    ("date", |out| line(out, format_args!("{}", Date(&now()?)))),
-    ("time", |out| line(out, format_args!("{}", Clock(&now()?)))),
-    ("since_epoch", |out| line(out, format_args!("{}", seconds()?))),
+    ("date", |out| line(out, Date(&now()?))),
+    ("time", |out| line(out, Clock(&now()?))),
+    ("since_epoch", |out| line(out, seconds()?)),
     ("name", |out| line(out, format_args!("rtc-pl031 {}", name()?))),
-    ("hctosys", |out| line(out, format_args!("{}", u8::from(set_wall_clock())))),
+    ("hctosys", |out| line(out, u8::from(set_wall_clock()))),
     ("range", |out| line(out, format_args!("[0,{LAST}]"))),
     ("dev", |out| line(out, format_args!("{MAJOR}:0"))),
 ];
@@ -37,7 +37,7 @@ pub(super) fn init() -> Result<(), Errno> {
     for (file, show) in FILES {
         dir.add_file(file, 0o444, *show)?;
     }
-    dir.add_file_rw("max_user_freq", 0o644, |out| line(out, format_args!("{}", rates().2)), store_frequency)?;
+    dir.add_file_rw("max_user_freq", 0o644, |out| line(out, rates().2), store_frequency)?;
     dir.add_file_rw("wakealarm", 0o644, show_alarm, store_alarm)?;
     dir.add_file("uevent", 0o444, |out| line(out, format_args!("MAJOR={MAJOR}\nMINOR=0\nDEVNAME=rtc0")))?;
     dir.add_link("device", || to("../../../", ""))?;
@@ -49,11 +49,6 @@ pub(super) fn init() -> Result<(), Errno> {
 /// The target of a link by way of the clock's device.
 fn to(before: &str, behind: &str) -> Result<KVec<u8>, Errno> {
     Ok(KVec::try_from_slice(try_format!("{before}{}{behind}", name()?)?.as_str().as_bytes())?)
-}
-
-fn line(out: &mut SeqBuf, text: core::fmt::Arguments<'_>) -> Result<(), Errno> {
-    let _ = writeln!(out, "{text}");
-    Ok(())
 }
 
 fn name() -> Result<&'static str, Errno> {
@@ -92,7 +87,7 @@ fn store_frequency(data: &[u8]) -> Result<(), Errno> {
 /// The alarm that is to come; nothing if none is.
 fn show_alarm(out: &mut SeqBuf) -> Result<(), Errno> {
     let alarm = rtc::alarm()?;
-    if alarm.enabled { line(out, format_args!("{}", alarm.at)) } else { Ok(()) }
+    if alarm.enabled { line(out, alarm.at) } else { Ok(()) }
 }
 
 /// Sets the alarm: seconds since 1970, `+` from now, `+=` from the alarm that is set; one that is not to come switches it off.

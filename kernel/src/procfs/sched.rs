@@ -1,6 +1,6 @@
 //! What the scheduler knows: `/proc/PID/{sched,schedstat}`, `/proc/schedstat` (Linux: kernel/sched/debug.c, kernel/sched/stats.c).
 
-use super::format::{put_mask, trimmed};
+use super::format::put_mask;
 use super::possible_cpus;
 use super::process::Who;
 use super::status::policy_number;
@@ -8,17 +8,16 @@ use crate::task::process::tasks;
 use crate::trace::schedstat;
 use core::fmt::Write;
 use core::sync::atomic::Ordering::Relaxed;
-use vigil_abi::Errno;
+use vigil_abi::{Errno, until_nul};
 use vigil_executor::balance::domains::domains;
-use vigil_executor::class::{Policy, TICK};
+use vigil_executor::class::Policy;
+use vigil_executor::coarse;
 use vigil_executor::cpu::ONLINE;
 use vigil_executor::executor;
-use vigil_executor::time::{self, SEC};
+use vigil_executor::time;
 use vigil_fs::OpResult;
 use vigil_fs::vnode::SeqBuf;
 
-/// What Linux's tick counter begins with: five minutes before 32 bits overflow.
-pub(super) const FIRST_TICK: u64 = (1 << 32) - 300 * SEC / TICK;
 /// Figures of a domain in version 15 of `/proc/schedstat`.
 const DOMAIN_FIGURES: usize = 36;
 
@@ -72,7 +71,7 @@ pub(super) fn sched(who: &Who, out: &mut SeqBuf) -> OpResult<'static, ()> {
     });
     let params = executor::params(task);
     let threads = thread.process.relations(&tasks()).threads.len();
-    out.put(trimmed(&thread.comm()));
+    out.put(until_nul(&thread.comm()));
     let _ = writeln!(out, " ({}, #threads: {threads})", thread.tid());
     out.put(b"-------------------------------------------------------------------\n");
     for (name, nanos) in [("se.exec_start", exec_start), ("se.vruntime", vruntime), ("se.sum_exec_runtime", ran)] {
@@ -121,7 +120,7 @@ pub(super) fn restart(who: &Who, _: &[u8]) -> Result<(), Errno> {
 /// `/proc/schedstat`, version 15. Of what Linux counts only with `kernel.sched_schedstats` there are choices and wakes.
 fn show(out: &mut SeqBuf) -> Result<(), Errno> {
     let now = time::now();
-    let _ = writeln!(out, "version 15\ntimestamp {}", FIRST_TICK + now / TICK);
+    let _ = writeln!(out, "version 15\ntimestamp {}", coarse::at(now));
     let possible = possible_cpus();
     let n = possible.0.count_ones() as usize;
     let online = ONLINE.load();

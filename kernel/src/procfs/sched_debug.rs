@@ -3,8 +3,8 @@
 use super::format::unsigned_long;
 use super::sched_domains::Entry;
 use core::fmt::Write;
-use vigil_abi::Errno;
 use vigil_abi::stat::S_IFREG;
+use vigil_abi::{Errno, until_nul};
 use vigil_executor::class::{Scaling, Tunables};
 use vigil_executor::executor;
 use vigil_fs::vnode::{Node, SeqBuf};
@@ -70,7 +70,7 @@ impl Node for Switches {
     /// One word; EINVAL: there is no such feature.
     fn store<'a>(&'a self, data: &[u8]) -> OpResult<'a, usize> {
         let data = &data[..data.len().min(LONGEST)];
-        let word = data.split(|b| *b == 0).next().and_then(|w| core::str::from_utf8(w).ok()).map(str::trim_ascii);
+        let word = core::str::from_utf8(until_nul(data)).ok().map(str::trim_ascii);
         let switched = word.and_then(|word| executor::tunables().features.switched(word));
         let features = switched.ok_or(Stop::Err(Errno::EINVAL))?;
         executor::tune(|t| t.features = features);

@@ -2,15 +2,14 @@
 //!
 //! Of Linux's fields those that exist here. Times are in milliseconds.
 
-use super::format::trimmed;
 use super::possible_cpus;
-use super::sched::FIRST_TICK;
 use crate::debug::report_tasks::each_thread;
 use crate::task::thread::Thread;
 use crate::trace::schedstat;
 use core::fmt::Write;
-use vigil_abi::Errno;
-use vigil_executor::class::{Scaling, TICK};
+use vigil_abi::{Errno, until_nul};
+use vigil_executor::class::Scaling;
+use vigil_executor::coarse;
 use vigil_executor::cpu::{CpuId, ONLINE};
 use vigil_executor::executor;
 use vigil_executor::time::now;
@@ -49,7 +48,7 @@ fn head(out: &mut SeqBuf) {
     out.put(first_word(&uts.version));
     let time = now();
     let _ = writeln!(out, "\nktime                                   : {}", Millis(time));
-    let _ = writeln!(out, "jiffies                                 : {}\n\nsysctl_sched", FIRST_TICK + time / TICK);
+    let _ = writeln!(out, "jiffies                                 : {}\n\nsysctl_sched", coarse::at(time));
     let t = executor::tunables();
     field(out, "sysctl_sched_latency", Millis(t.latency));
     field(out, "sysctl_sched_min_granularity", Millis(t.min_granularity));
@@ -104,10 +103,10 @@ fn task(thread: &Thread, cpu: CpuId, out: &mut SeqBuf) {
     let named = |name: &str| schedstat::NAMES.iter().position(|(n, _)| *n == name).and_then(|i| figures.get(i)).copied().unwrap_or(0);
     let name = thread.comm();
     let _ = write!(out, "{state} ");
-    for _ in trimmed(&name).len()..15 {
+    for _ in until_nul(&name).len()..15 {
         out.put(b" ");
     }
-    out.put(trimmed(&name));
+    out.put(until_nul(&name));
     let switches = stats.nvcsw.wrapping_add(stats.nivcsw);
     let _ = writeln!(
         out,

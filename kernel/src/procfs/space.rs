@@ -1,12 +1,13 @@
 //! What is in the address space of a process, and what is known about it.
 
 use super::process::Who;
-use super::{at_once, links, written};
+use super::{at_once, links};
 use crate::mm::Mm;
 use vigil_abi::Errno;
+use vigil_fs::vfs::wait::Obstacle;
 use vigil_fs::vnode::SeqBuf;
 use vigil_fs::{OpResult, Path};
-use vigil_mem::{KArc, KVec, PAGE_SIZE};
+use vigil_mem::{KArc, KBox, KVec, PAGE_SIZE, unsize};
 
 /// The most that is shown of a command line or an environment at once.
 const STRINGS_MAX: usize = 1 << 20;
@@ -17,6 +18,16 @@ fn mm_of(who: &Who) -> Result<Option<KArc<Mm>>, Errno> {
         Ok(thread) => Ok(thread.share_mm()),
         Err(_) => who.process().map(|_| None),
     }
+}
+
+/// The lock of the address space, which whoever changes it holds. Nothing to wait for when there is no memory for that.
+pub(super) fn obstacle(who: &Who) -> Option<Obstacle<'static>> {
+    let mm = mm_of(who).ok()??;
+    let free = KBox::try_new(async move {
+        let _ = mm.fields().await;
+    })
+    .ok()?;
+    Some(KBox::into_pin(unsize!(KBox, free => dyn Future<Output = ()> + Send)))
 }
 
 fn root_of(who: &Who) -> Result<Path, Errno> {
@@ -79,16 +90,22 @@ pub(super) fn auxv(who: &Who, out: &mut SeqBuf) -> OpResult<'static, ()> {
     Ok(())
 }
 
-/// `maps`
-pub(super) fn maps(who: &Who, out: &mut SeqBuf) -> OpResult<'static, ()> {
-    let Some(mm) = mm_of(who)? else { return Ok(()) };
+/// `maps`, from the mapping at `from` or above on.
+pub(super) fn maps(who: &Who, from: u64, out: &mut SeqBuf) -> OpResult<'static, Option<u64>> {
+    let Some(mm) = mm_of(who)? else { return Ok(None) };
     let root = root_of(who)?;
-    written(at_once(mm.show_maps(&root, out))?)
+    Ok(at_once(mm.show_maps(from as usize, &root, out))?.map(|next| next as u64))
 }
 
-/// `smaps`
-pub(super) fn smaps(who: &Who, out: &mut SeqBuf) -> OpResult<'static, ()> {
-    let Some(mm) = mm_of(who)? else { return Ok(()) };
+/// `smaps`, as [`maps`].
+pub(super) fn smaps(who: &Who, from: u64, out: &mut SeqBuf) -> OpResult<'static, Option<u64>> {
+    let Some(mm) = mm_of(who)? else { return Ok(None) };
     let root = root_of(who)?;
-    written(at_once(mm.show_smaps(&root, out))?)
+    Ok(at_once(mm.show_smaps(from as usize, &root, out))?.map(|next| next as u64))
+}
+
+/// `smaps_rollup`. ESRCH: a zombie has no mappings.
+pub(super) fn smaps_rollup(who: &Who, out: &mut SeqBuf) -> OpResult<'static, ()> {
+    let mm = mm_of(who)?.ok_or(Errno::ESRCH)?;
+    at_once(mm.show_rollup(out))
 }

@@ -34,7 +34,11 @@ const PF_NO_SETAFFINITY: u32 = 0x400_0000;
 
 /// What a thread is doing, as one letter and in words.
 fn state_of(process: &Process, thread: Option<&Thread>) -> (char, &'static str) {
-    let Some(thread) = thread else { return ('Z', "zombie") };
+    let Some(thread) = thread else {
+        // Until its children have another parent it cannot be waited for.
+        let ending = process.relations(&tasks()).life == Life::Ending;
+        return if ending { ('R', "running") } else { ('Z', "zombie") };
+    };
     let Some(task) = thread.task() else { return ('S', "sleeping") };
     if !task.is_sleeping() {
         return ('R', "running");

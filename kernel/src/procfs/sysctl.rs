@@ -1,13 +1,15 @@
 //! `/proc/sys`: what can be read and, where it does something, changed.
 
-use super::format::number;
-use crate::debug::{long_poll, panic, printk, report, report_tasks, sysrq, warn, watchdog};
+use super::format::{number, unsigned_long};
+use super::sysctl_number::add_number;
+use crate::debug::{panic, panic_print, printk, report, sysrq, warn};
 use crate::mm::{self, Overcommit};
 use crate::task::thread::Thread;
+use crate::trace::dump;
 use crate::{random, uts};
 use core::fmt::{Display, Write};
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use vigil_abi::Errno;
+use vigil_abi::{Errno, until_nul};
 use vigil_executor::lock_class;
 use vigil_executor::sync::SpinLock;
 use vigil_fs::vfs::{dentry, fdtable, file};
@@ -61,13 +63,14 @@ pub(crate) fn line(out: &mut SeqBuf, value: impl Display) -> Result<(), Errno> {
 /// Fills `/proc/sys`.
 pub(super) fn init() -> Result<(), Errno> {
     // Linux: a tenth of memory, at a kilobyte for each file (files_maxfiles_init).
-    let kib = vigil_mem::page_alloc::meminfo().total << (vigil_mem::PAGE_SHIFT - 10);
+    let kib = vigil_mem::page_alloc::total_pages() << (vigil_mem::PAGE_SHIFT - 10);
     file::set_max_files((kib as u64 / 10).max(8192));
     let sys = vigil_fs::proc::root()?.subdir("sys")?;
     for (path, show) in FIXED {
         sys.add_file(path, 0o444, *show)?;
     }
     super::sysctl_sched::init(&sys)?;
+    super::sysctl_watchdog::init(&sys)?;
     writable(&sys)
 }
 
@@ -81,107 +84,21 @@ fn writable(sys: &StaticDir) -> Result<(), Errno> {
         printk::set_console_level(level);
         Ok(())
     })?;
+    add_number(sys, "kernel/panic", i32::MIN.into()..=i32::MAX.into(), || panic::timeout().into(), |n| panic::set_timeout(n as i32))?;
+    add_number(sys, "kernel/panic_on_oops", 0..=1, || panic::panic_on_oops().into(), |n| panic::set_panic_on_oops(n != 0))?;
+    add_number(sys, "kernel/ftrace_dump_on_oops", 0..=2, || dump::at_the_end().into(), |n| dump::set_at_the_end(n as u32))?;
+    add_number(sys, "kernel/panic_on_warn", 0..=1, || warn::panics().into(), |n| warn::set_panics(n != 0))?;
     sys.add_file_rw(
-        "kernel/panic",
+        "kernel/panic_print",
         0o644,
-        |o| line(o, panic::timeout()),
+        |o| line(o, panic_print::get()),
         |d| {
-            panic::set_timeout(value(d, i32::MIN.into(), i32::MAX.into())? as i32);
+            panic_print::set(unsigned_long(d.trim_ascii()).ok_or(Errno::EINVAL)?);
             Ok(())
         },
     )?;
-    sys.add_file_rw(
-        "kernel/panic_on_oops",
-        0o644,
-        |o| line(o, u8::from(panic::panic_on_oops())),
-        |d| {
-            panic::set_panic_on_oops(value(d, 0, 1)? != 0);
-            Ok(())
-        },
-    )?;
-    sys.add_file_rw(
-        "kernel/panic_on_warn",
-        0o644,
-        |o| line(o, u8::from(warn::panics())),
-        |d| {
-            warn::set_panics(value(d, 0, 1)? != 0);
-            Ok(())
-        },
-    )?;
-    sys.add_file_rw(
-        "kernel/warn_limit",
-        0o644,
-        |o| line(o, warn::limit()),
-        |d| {
-            warn::set_limit(value(d, 0, u32::MAX.into())? as u32);
-            Ok(())
-        },
-    )?;
-    sys.add_file_rw(
-        "kernel/sysrq",
-        0o644,
-        |o| line(o, sysrq::enabled()),
-        |d| {
-            sysrq::set_enabled(value(d, 0, i32::MAX.into())? as u32);
-            Ok(())
-        },
-    )?;
-    for name in ["kernel/watchdog", "kernel/soft_watchdog"] {
-        sys.add_file_rw(
-            name,
-            0o644,
-            |o| line(o, u8::from(watchdog::is_enabled())),
-            |d| {
-                watchdog::set_enabled(value(d, 0, 1)? != 0);
-                Ok(())
-            },
-        )?;
-    }
-    sys.add_file_rw(
-        "kernel/watchdog_thresh",
-        0o644,
-        |o| line(o, watchdog::thresh()),
-        |d| {
-            watchdog::set_thresh(value(d, 0, 60)? as u32);
-            Ok(())
-        },
-    )?;
-    sys.add_file_rw(
-        "kernel/long_poll_warn_ms",
-        0o644,
-        |o| line(o, long_poll::thresh()),
-        |d| {
-            long_poll::set_thresh(value(d, 0, 1_000_000)? as u32);
-            Ok(())
-        },
-    )?;
-    sys.add_file_rw(
-        "kernel/softlockup_panic",
-        0o644,
-        |o| line(o, u8::from(watchdog::panics())),
-        |d| {
-            watchdog::set_panics(value(d, 0, 1)? != 0);
-            Ok(())
-        },
-    )?;
-    sys.add_file_rw(
-        "kernel/hung_task_timeout_secs",
-        0o644,
-        |o| line(o, report_tasks::hung_task_timeout()),
-        |d| {
-            report_tasks::set_hung_task_timeout(value(d, 0, i64::MAX / 1_000_000_000)? as u64);
-            Ok(())
-        },
-    )?;
-    sys.add_file_rw(
-        "kernel/hung_task_warnings",
-        0o644,
-        |o| line(o, report_tasks::hung_task_warnings()),
-        |d| {
-            report_tasks::set_hung_task_warnings(value(d, 0, i32::MAX.into())? as u64);
-            Ok(())
-        },
-    )?;
+    add_number(sys, "kernel/warn_limit", 0..=u32::MAX.into(), || warn::limit().into(), |n| warn::set_limit(n as u32))?;
+    add_number(sys, "kernel/sysrq", 0..=i32::MAX.into(), || sysrq::enabled().into(), |n| sysrq::set_enabled(n as u32))?;
     sys.add_file_rw(
         "vm/overcommit_memory",
         0o644,
@@ -231,7 +148,7 @@ fn drop_caches(what: u32) {
         && let Some(thread) = Thread::current()
     {
         let comm = thread.comm();
-        let name = core::str::from_utf8(super::format::trimmed(&comm)).unwrap_or("?");
+        let name = core::str::from_utf8(until_nul(&comm)).unwrap_or("?");
         crate::pr_info!("{name} ({}): drop_caches: {what}", thread.tid());
     }
     QUIET.fetch_or(what & 4 != 0, Relaxed);

@@ -2,6 +2,7 @@
 
 use super::cpu_dir;
 use super::format::put_list;
+use super::sysctl::line;
 use crate::arch::aarch64::hardening;
 use vigil_abi::Errno;
 use vigil_executor::cpu::{CpuMask, MAX_CPUS, ONLINE};
@@ -22,12 +23,6 @@ fn show(mask: CpuMask, out: &mut SeqBuf) -> Result<(), Errno> {
 
 /// Writes one file's content.
 pub(super) type Show = fn(&mut SeqBuf) -> Result<(), Errno>;
-
-fn line(out: &mut SeqBuf, text: &str) -> Result<(), Errno> {
-    out.put(text.as_bytes());
-    out.put(b"\n");
-    Ok(())
-}
 
 fn not_affected(out: &mut SeqBuf) -> Result<(), Errno> {
     line(out, "Not affected")

@@ -84,10 +84,7 @@ fn loadavg(out: &mut SeqBuf) -> Result<(), Errno> {
     for load in time::load::averages().map(|v| v + (1 << 11) / 200) {
         let _ = write!(out, "{}.{:02} ", load >> 11, (load & 0x7ff) * 100 >> 11);
     }
-    let (threads, last) = {
-        let guard = tasks();
-        (guard.pids.threads, guard.pids.last())
-    };
+    let (threads, last) = (pid::threads(), tasks().pids.last());
     let _ = writeln!(out, "{}/{threads} {last}", running());
     Ok(())
 }
@@ -101,7 +98,7 @@ fn uptime(out: &mut SeqBuf) -> Result<(), Errno> {
 }
 
 fn version(out: &mut SeqBuf) -> Result<(), Errno> {
-    let _ = writeln!(out, "{} version {} (vigil@localhost) (rustc) {}", uts::SYSNAME, uts::RELEASE, uts::VERSION);
+    let _ = writeln!(out, "{} version {} (vigil@localhost) ({}) {}", uts::SYSNAME, uts::RELEASE, env!("VIGIL_COMPILER"), uts::VERSION);
     Ok(())
 }
 

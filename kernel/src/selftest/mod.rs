@@ -19,6 +19,7 @@
 //! | `lockdep` | the lock checker finds planted deadlocks; only with checks on (`deadlocks.rs`) | |
 //! | `torture`, `torture-rcu`, `torture-locks` | RCU, SRCU and every lock hold under all that a machine can do to them ([`torture`]) | seconds |
 //! | `rcu-stall` | a grace period that does not end is told of ([`rcu`]) | |
+//! | `pmu` | a counter that overflows interrupts its CPU, once ([`pmu`]) | |
 //! | `sizes` | bytes of what a thread keeps ([`sizes`]) | |
 
 #[cfg(debug_assertions)]
@@ -28,6 +29,7 @@ mod irq_cost;
 mod irq_faults;
 mod latency;
 mod parks;
+mod pmu;
 mod rcu;
 mod regs;
 mod sizes;
@@ -94,6 +96,7 @@ async fn run(list: &'static [u8], beside: bool, cpus: usize) {
             b"torture-rcu" => torture::run(torture::What { rcu: true, locks: false }, number.unwrap_or(10)).await,
             b"torture-locks" => torture::run(torture::What { rcu: false, locks: true }, number.unwrap_or(10)).await,
             b"rcu-stall" => rcu::stall().await,
+            b"pmu" => pmu::overflow().await,
             b"sizes" => sizes::run(),
             _ => {
                 pr_crit!("selftest: no test of the name {}", name.escape_ascii());

@@ -91,12 +91,15 @@ pub async fn close_range(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     if flags & CLOSE_RANGE_CLOEXEC != 0 {
         let mut next = first;
         while let Some((fd, _)) = files.next(next).filter(|(fd, _)| *fd as usize <= last) {
-            files.set_cloexec(fd, true)?;
+            // Another thread may have closed it since: as if it had done so before.
+            let _ = files.set_cloexec(fd, true);
             next = fd as usize + 1;
         }
         return Ok(0);
     }
-    while let Some((_, file)) = files.remove_next(first, last) {
+    let mut next = first;
+    while let Some((fd, file)) = files.remove_next(next, last) {
+        next = fd as usize + 1;
         let _ = vigil_fs::close(file, &files).await;
     }
     Ok(0)

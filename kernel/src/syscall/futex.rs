@@ -6,13 +6,13 @@ use crate::ipc::pi;
 use crate::task::process::find_thread;
 use crate::task::thread::Thread;
 use crate::time::clock;
-use core::pin::pin;
+use crate::time::until::Until;
+use core::pin::{Pin, pin};
 use core::sync::atomic::Ordering::Relaxed;
 use vigil_abi::Errno;
 use vigil_abi::futex::*;
 use vigil_abi::process::CAP_SYS_PTRACE;
 use vigil_abi::time::Timespec;
-use vigil_executor::time::Nanos;
 use vigil_mem::buf::uaccess::{self, UserAtomic};
 use vigil_mem::{KBox, UserPtr};
 
@@ -57,17 +57,17 @@ pub async fn futex(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
         FUTEX_LOCK_PI | FUTEX_LOCK_PI2 => {
             // The older call's time is the wall clock's.
             let clock = if command == FUTEX_LOCK_PI { FUTEX_CLOCK_REALTIME } else { 0 };
-            let deadline = deadline(t, a[3], op | clock, false).await?;
-            KBox::try_pin(pi::lock(t, a[0] as usize, shared, deadline, false))?.await.map(|()| 0)
+            let until = until(t, a[3], op | clock, false).await?;
+            KBox::try_pin(pi::lock(t, a[0] as usize, shared, until, false))?.await.map(|()| 0)
         }
-        FUTEX_TRYLOCK_PI => KBox::try_pin(pi::lock(t, a[0] as usize, shared, None, true))?.await.map(|()| 0),
+        FUTEX_TRYLOCK_PI => KBox::try_pin(pi::lock(t, a[0] as usize, shared, Until::Endless, true))?.await.map(|()| 0),
         FUTEX_WAIT_REQUEUE_PI => {
-            let deadline = deadline(t, a[3], op, false).await?;
+            let until = until(t, a[3], op, false).await?;
             if a[0] == a[4] {
                 return Err(Errno::EINVAL);
             }
             let from = (a[0] as usize, a[2] as u32);
-            KBox::try_pin(pi::wait_requeue(t, from, a[4] as usize, shared, deadline))?.await.map(|()| 0)
+            KBox::try_pin(pi::wait_requeue(t, from, a[4] as usize, shared, until))?.await.map(|()| 0)
         }
         FUTEX_CMP_REQUEUE_PI => {
             let (woken, more) = (a[2] as i32, a[3] as i32);
@@ -80,8 +80,11 @@ pub async fn futex(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
         }
         FUTEX_WAIT | FUTEX_WAIT_BITSET => {
             let bitset = if command == FUTEX_WAIT { FUTEX_BITSET_MATCH_ANY } else { a[5] as u32 };
-            let deadline = deadline(t, a[3], op, command == FUTEX_WAIT).await?;
-            wait(t, a, shared, bitset, deadline, command == FUTEX_WAIT).await
+            let until = until(t, a[3], op, command == FUTEX_WAIT).await?;
+            if until.may_move() {
+                return KBox::try_pin(wait_moving(t, *a, shared, bitset, until))?.await;
+            }
+            wait(t, a, shared, bitset, until).await
         }
         FUTEX_REQUEUE | FUTEX_CMP_REQUEUE => {
             let expected = (command == FUTEX_CMP_REQUEUE).then_some(a[5] as u32);
@@ -91,43 +94,62 @@ pub async fn futex(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
     }
 }
 
-/// The executor's time at which the wait ends.
-async fn deadline(t: &Thread, address: u64, op: u32, relative: bool) -> Result<Option<Nanos>, Errno> {
-    let Some(p) = UserPtr::<Timespec>::new(address as usize).or_null() else { return Ok(None) };
+/// When the wait ends.
+async fn until(t: &Thread, address: u64, op: u32, relative: bool) -> Result<Until, Errno> {
+    let Some(p) = UserPtr::<Timespec>::new(address as usize).or_null() else { return Ok(Until::Endless) };
     let ts = user::get(t, p).await?;
     if !ts.is_valid() {
         return Err(Errno::EINVAL);
     }
     let time = ts.to_nanos();
-    Ok(Some(match (relative, op & FUTEX_CLOCK_REALTIME != 0) {
-        (true, _) => clock::after(time),
-        (false, false) => clock::when(time),
-        (false, true) => clock::when(clock::realtime_to_monotonic(time)),
-    }))
+    Ok(match (relative, op & FUTEX_CLOCK_REALTIME != 0) {
+        (true, _) => Until::Elapsed(clock::after(time)),
+        (false, false) => Until::Monotonic(time),
+        (false, true) => Until::Realtime(time),
+    })
 }
 
-async fn wait(t: &Thread, a: Args<'_>, shared: bool, bitset: u32, deadline: Option<Nanos>, relative: bool) -> Result<usize, Errno> {
+async fn wait(t: &Thread, a: Args<'_>, shared: bool, bitset: u32, until: Until) -> Result<usize, Errno> {
     if bitset == 0 {
         return Err(Errno::EINVAL);
     }
-    let addr = a[0] as usize;
-    let key = futex::key(t, addr, shared, false).await?;
+    let key = futex::key(t, a[0] as usize, shared, false).await?;
     let waiter = pin!(Waiter::new(key, bitset));
+    enter(t, waiter.as_ref(), a[0] as usize, a[2] as u32).await?;
+    let slack = super::time::slack_of(t);
+    match futex::wait(waiter.as_ref(), until.deadline(), slack).await {
+        Ok(()) => Ok(0),
+        // A relative timeout must not begin anew: no handler restarts such a wait.
+        Err(Errno::EINTR) if matches!(until, Until::Elapsed(_)) => Err(Errno::EINTR),
+        Err(Errno::EINTR) => Err(Errno::ERESTARTSYS),
+        Err(e) => Err(e),
+    }
+}
+
+/// The same with a time of a clock that may be set meanwhile.
+async fn wait_moving(t: &Thread, a: [u64; 6], shared: bool, bitset: u32, until: Until) -> Result<usize, Errno> {
+    if bitset == 0 {
+        return Err(Errno::EINVAL);
+    }
+    let key = futex::key(t, a[0] as usize, shared, false).await?;
+    let waiter = pin!(Waiter::new(key, bitset));
+    enter(t, waiter.as_ref(), a[0] as usize, a[2] as u32).await?;
+    match futex::wait_moving(waiter.as_ref(), until, super::time::slack_of(t)).await {
+        Ok(()) => Ok(0),
+        Err(Errno::EINTR) => Err(Errno::ERESTARTSYS),
+        Err(e) => Err(e),
+    }
+}
+
+/// Enters `waiter` for the word at `addr`. EAGAIN: it is not `expected`; EINVAL, EFAULT.
+async fn enter(t: &Thread, waiter: Pin<&Waiter>, addr: usize, expected: u32) -> Result<(), Errno> {
     loop {
-        match waiter.as_ref().enqueue(addr, a[2] as u32) {
-            Ok(()) => break,
+        match waiter.enqueue(addr, expected) {
+            Ok(()) => return Ok(()),
             Err(EnqueueError::Changed) => return Err(Errno::EAGAIN),
             Err(EnqueueError::Requeueable) => return Err(Errno::EINVAL),
             Err(EnqueueError::Fault(fault)) => user::fault_in(t, fault).await?,
         }
-    }
-    let slack = super::time::slack_of(t);
-    match futex::wait(waiter.as_ref(), deadline, slack).await {
-        Ok(()) => Ok(0),
-        // A relative timeout must not begin anew: no handler restarts such a wait.
-        Err(Errno::EINTR) if deadline.is_some() && relative => Err(Errno::EINTR),
-        Err(Errno::EINTR) => Err(Errno::ERESTARTSYS),
-        Err(e) => Err(e),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Args, SysResult, user};
 use crate::debug::{kmsg, printk};
-use crate::task::process::tasks;
+use crate::task::pid;
 use crate::task::thread::Thread;
 use crate::uts;
 use core::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
@@ -83,7 +83,7 @@ pub fn sysinfo(_: &Thread, a: Args) -> SysResult {
     info.totalram = bytes(memory.total);
     info.freeram = bytes(memory.free);
     info.sharedram = bytes(stat::item(stat::Item::Shmem));
-    info.procs = tasks().pids.threads as u16;
+    info.procs = pid::threads() as u16;
     info.mem_unit = 1;
     UserPtr::new(a[0] as usize).write(&info)?;
     Ok(0)

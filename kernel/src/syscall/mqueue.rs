@@ -7,7 +7,7 @@ use crate::ipc::mqueue::queue::{Message, Mqueue, Patience, Registration};
 use crate::ipc::payload::Payload;
 use crate::task::signal::NSIG;
 use crate::task::thread::Thread;
-use crate::time::clock;
+use crate::time::until::Until;
 use vigil_abi::Errno;
 use vigil_abi::fcntl::O_NONBLOCK;
 use vigil_abi::ipc::{MQ_PRIO_MAX, MqAttr};
@@ -56,17 +56,17 @@ fn queue(file: &File) -> Result<&Mqueue, Errno> {
 }
 
 /// When a wait ends: a time of CLOCK_REALTIME, or never. EFAULT, EINVAL.
-async fn deadline(t: &Thread, from: u64) -> Result<Patience, Errno> {
-    let Some(from) = UserPtr::<Timespec>::new(from as usize).or_null() else { return Ok(Patience::Endless) };
+async fn until(t: &Thread, from: u64) -> Result<Until, Errno> {
+    let Some(from) = UserPtr::<Timespec>::new(from as usize).or_null() else { return Ok(Until::Endless) };
     let time = user::get(t, from).await?;
     if !time.is_valid() {
         return Err(Errno::EINVAL);
     }
-    Ok(Patience::Until(clock::when(clock::realtime_to_monotonic(time.to_nanos()))))
+    Ok(Until::Realtime(time.to_nanos()))
 }
 
-fn patience(file: &File, deadline: Patience) -> Patience {
-    if file.is_nonblocking() { Patience::None } else { deadline }
+fn patience(file: &File, until: Until) -> Patience {
+    if file.is_nonblocking() { Patience::None } else { Patience::Some(until) }
 }
 
 /// mq_timedsend(queue, message, length, priority, deadline)
@@ -75,7 +75,7 @@ pub async fn mq_timedsend(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
 }
 
 async fn send(t: &Thread, a: [u64; 6]) -> Result<usize, Errno> {
-    let deadline = deadline(t, a[4]).await?;
+    let until = until(t, a[4]).await?;
     let (length, priority) = (a[2] as usize, a[3] as u32);
     if priority >= MQ_PRIO_MAX {
         return Err(Errno::EINVAL);
@@ -90,7 +90,7 @@ async fn send(t: &Thread, a: [u64; 6]) -> Result<usize, Errno> {
     }
     let payload = Payload::read(t, a[1] as usize, length).await?;
     let message = KBox::try_new(Message::new(priority, payload))?;
-    queue.send(t, message, patience(&file, deadline)).await?;
+    queue.send(t, message, patience(&file, until)).await?;
     file.inode().touch_mtime();
     Ok(0)
 }
@@ -101,7 +101,7 @@ pub async fn mq_timedreceive(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
 }
 
 async fn receive(t: &Thread, a: [u64; 6]) -> Result<usize, Errno> {
-    let deadline = deadline(t, a[4]).await?;
+    let until = until(t, a[4]).await?;
     let file = t.files()?.get(a[0] as i32)?;
     let queue = queue(&file)?;
     if !file.readable() {
@@ -110,7 +110,7 @@ async fn receive(t: &Thread, a: [u64; 6]) -> Result<usize, Errno> {
     if (a[2] as usize) < queue.size.msgsize {
         return Err(Errno::EMSGSIZE);
     }
-    let message = queue.receive(t, patience(&file, deadline)).await?;
+    let message = queue.receive(t, patience(&file, until)).await?;
     file.inode().touch_mtime();
     if let Some(to) = UserPtr::<u32>::new(a[3] as usize).or_null() {
         user::put(t, to, &message.priority()).await?;

@@ -4,6 +4,7 @@
 //! performance events, core scheduling) answer what Linux answers without them.
 
 use super::{Args, SysResult, prctl_mm, prctl_spec, user};
+use crate::task::orphans;
 use crate::task::process::tasks;
 use crate::task::signal;
 use crate::task::thread::Thread;
@@ -96,7 +97,7 @@ pub async fn prctl(t: &Thread, a: Args<'_>) -> Result<usize, Errno> {
         }
         PR_GET_TIMERSLACK => Ok(t.timer_slack.load(Relaxed) as usize),
         PR_SET_CHILD_SUBREAPER => {
-            process.relations_mut(&mut tasks()).subreaper = a[1] != 0;
+            orphans::set_subreaper(process, a[1] != 0);
             Ok(0)
         }
         PR_GET_CHILD_SUBREAPER => {

@@ -5,6 +5,7 @@ use crate::cgroup::autogroup::{self, Autogroup};
 use crate::task::clone::{self, CloneRequest};
 use crate::task::limits::{self, INFINITY};
 use crate::task::process::{self, Process, tasks};
+use crate::task::signal::stop;
 use crate::task::thread::Thread;
 use crate::task::usage::Used;
 use crate::task::wait::{self, Found, Whom};
@@ -290,17 +291,14 @@ pub fn setpgid(t: &Thread, a: Args) -> SysResult {
         return Err(Errno::EPERM.into());
     }
     if group != who.pid {
-        let exists = guard.pids.processes().any(|p| {
-            let r = p.relations(&guard);
-            r.pgrp == group && r.session == caller_session
-        });
-        if !exists {
+        if guard.pids.session_of(group) != Some(caller_session) {
             return Err(Errno::EPERM.into());
         }
     }
     let old = core::mem::replace(&mut who.relations_mut(&mut guard).pgrp, group);
-    guard.pids.join(group);
-    guard.pids.leave(old);
+    guard.pids.join_group(group, caller_session);
+    guard.pids.leave_group(old);
+    stop::groups_changed(&guard);
     Ok(0)
 }
 
@@ -321,7 +319,7 @@ pub fn setsid(t: &Thread, _: Args) -> SysResult {
     let group = Autogroup::try_new().ok();
     let mut guard = tasks();
     // A group leader keeps its group: its number could otherwise name two groups.
-    if guard.pids.processes().any(|p| p.relations(&guard).pgrp == pid) {
+    if guard.pids.session_of(pid).is_some() {
         return Err(Errno::EPERM.into());
     }
     let relations = t.process.relations_mut(&mut guard);
@@ -329,10 +327,11 @@ pub fn setsid(t: &Thread, _: Args) -> SysResult {
     relations.pgrp = pid;
     relations.session = pid;
     relations.tty = 0;
-    for (new, old) in [(pid, pgrp), (pid, session)] {
-        guard.pids.join(new);
-        guard.pids.leave(old);
-    }
+    guard.pids.join_group(pid, pid);
+    guard.pids.join_session(pid);
+    guard.pids.leave_group(pgrp);
+    guard.pids.leave_session(session);
+    stop::groups_changed(&guard);
     let old = autogroup::begin(&t.process, group.clone(), &mut guard);
     drop(guard);
     drop(old);

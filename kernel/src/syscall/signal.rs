@@ -3,18 +3,17 @@
 use super::{Args, Stop, SysResult, user};
 use crate::task::process::{Process, find_process, find_thread, tasks};
 use crate::task::signal::frame;
+use crate::task::signal::many::{Permit, To, kill_many};
 use crate::task::signal::state::{AltStack, UNBLOCKABLE, pending_of, take};
 use crate::task::signal::{self, Action, SigInfo, recalc};
 use crate::task::thread::Thread;
 use core::sync::atomic::Ordering::Relaxed;
 use vigil_abi::Errno;
-use vigil_abi::process::CAP_KILL;
 use vigil_abi::signal::*;
 use vigil_abi::time::Timespec;
 use vigil_executor::time::now;
 use vigil_executor::wait::{WaitMode, WaitQueue, Waited};
 use vigil_executor::wait_site;
-use vigil_fs::Cred;
 use vigil_mem::UserPtr;
 
 const SET: u64 = 8;
@@ -253,19 +252,13 @@ pub fn sigaltstack(t: &Thread, a: Args) -> SysResult {
 }
 
 /// Whether `t` may send `signo` to `to` (kill(2)).
+#[inline]
 fn may_send(t: &Thread, to: &Process, signo: u32) -> Result<bool, Errno> {
-    let mine = t.cred()?;
-    if core::ptr::eq(to, &*t.process) || mine.capable(CAP_KILL) {
+    if core::ptr::eq(&*t.process, to) {
         return Ok(true);
     }
-    if signo == SIGCONT && to.session() == t.process.session() {
-        return Ok(true);
-    }
-    let allowed = |theirs: &Cred| [mine.euid, mine.uid].iter().any(|me| *me == theirs.uid || *me == theirs.suid);
-    match to.any_thread().and_then(|x| x.share_cred()) {
-        Some(theirs) => Ok(allowed(&theirs)),
-        None => Ok(mine.euid == to.uid() || mine.uid == to.uid()),
-    }
+    let guard = tasks();
+    Ok(Permit::of(t, &guard)?.allows(to, signo, &guard))
 }
 
 fn from_caller(t: &Thread, signo: u32, code: i32) -> Result<SigInfo, Errno> {
@@ -311,30 +304,14 @@ pub fn kill(t: &Thread, a: Args) -> SysResult {
     if pid == i32::MIN {
         return Err(Errno::ESRCH.into());
     }
-    let group = match pid {
-        0 => Some(t.process.pgrp()),
-        -1 => None,
-        p => Some(p.unsigned_abs()),
+    let to = match pid {
+        0 => To::Group(t.process.pgrp()),
+        -1 => To::AllBut(t.process.pid),
+        p => To::Group(p.unsigned_abs()),
     };
-    let (mut found, mut sent, mut error) = (false, false, Errno::ESRCH);
-    let mut next = 1;
-    loop {
-        let Some(to) = tasks().pids.next_process(next) else { break };
-        next = to.pid + 1;
-        let hit = match group {
-            Some(group) => to.pgrp() == group,
-            // All but the first process and the caller's.
-            None => to.pid != 1 && to.pid != t.process.pid,
-        };
-        if hit {
-            found = true;
-            match kill_process(t, &to, signo) {
-                Ok(()) => sent = true,
-                Err(e) => error = e,
-            }
-        }
-    }
-    if sent || group.is_none() && found && error != Errno::EPERM { Ok(0) } else { Err(error.into()) }
+    let permit = Permit::of(t, &tasks())?;
+    kill_many(to, from_caller(t, signo, SI_USER)?, permit)?;
+    Ok(0)
 }
 
 fn send_thread(t: &Thread, tgid: Option<u32>, tid: i32, signo: u32, info: SigInfo) -> SysResult {

@@ -17,9 +17,12 @@ pub struct Family {
 }
 
 impl Process {
-    /// Its children, living and zombies, oldest first.
-    pub fn children<'a>(&self, guard: &'a Tasks) -> impl Iterator<Item = &'a KArc<Process>> + use<'a> {
-        let mut next = self.relations(guard).family.first_child;
+    /// Its children, living and zombies, oldest first, from the one after `child` on, or from the first.
+    pub fn children_after<'a>(&self, child: Option<&Process>, guard: &'a Tasks) -> impl Iterator<Item = &'a KArc<Process>> + use<'a> {
+        let mut next = match child {
+            Some(child) => child.relations(guard).family.next,
+            None => self.relations(guard).family.first_child,
+        };
         core::iter::from_fn(move || {
             let child = guard.pids.process_ref(next)?;
             next = child.relations(guard).family.next;
@@ -49,28 +52,9 @@ impl Process {
         Some(parent)
     }
 
-    /// Appends all its children to those of `heir`, whose children they are from now on.
-    pub fn hand_over_children(&self, heir: &KArc<Process>, guard: &mut Tasks) {
-        let Family { first_child, last_child, .. } = self.relations(guard).family;
-        let Some(first) = guard.pids.process(first_child) else { return };
-        let mut next = Some(first.clone());
-        while let Some(child) = next {
-            child.set_parent(heir.clone(), guard);
-            next = guard.pids.process(child.relations(guard).family.next);
-        }
-        let last = core::mem::replace(&mut heir.relations_mut(guard).family.last_child, last_child);
-        first.relations_mut(guard).family.previous = last;
-        set_next_of(heir, last, first_child, guard);
-        let own = &mut self.relations_mut(guard).family;
-        (own.first_child, own.last_child) = (0, 0);
-    }
-
-    /// The child after `child` in its parent's list, or the first one of `self`.
-    pub fn child_after(&self, child: Option<&Process>, guard: &Tasks) -> Option<KArc<Process>> {
-        guard.pids.process(match child {
-            Some(child) => child.relations(guard).family.next,
-            None => self.relations(guard).family.first_child,
-        })
+    /// Its oldest child.
+    pub fn first_child(&self, guard: &Tasks) -> Option<KArc<Process>> {
+        guard.pids.process(self.relations(guard).family.first_child)
     }
 
     /// Its threads that have not ended; [`Relations::threads`](super::process::Relations::threads) holds the leader also

@@ -13,6 +13,7 @@ use super::signal::{self, ThreadSignals};
 use super::switch::{HOOKS, read_tls};
 use super::thread::{Thread, ThreadParts};
 use super::user;
+use super::walk;
 use crate::arch::aarch64::fpsimd;
 use crate::cgroup::hierarchy;
 use crate::cgroup::membership::{self, Into};
@@ -206,18 +207,22 @@ fn shares_reservation(parent: &Thread) -> Result<bool, Errno> {
 /// Whether the caller's user has as many threads as RLIMIT_NPROC allows. The superuser is not counted.
 fn too_many(parent: &Thread) -> Result<bool, Errno> {
     let limit = parent.process.limits.soft(limits::NPROC);
-    let guard = tasks();
     // The user has no more than there are.
-    if u64::from(guard.pids.threads) < limit {
+    if u64::from(pid::threads()) < limit {
         return Ok(false);
     }
     let cred = parent.cred()?;
     if cred.uid == 0 || cred.capable(CAP_SYS_RESOURCE) || cred.capable(CAP_SYS_ADMIN) {
         return Ok(false);
     }
-    let own = guard.pids.processes().filter(|p| p.uid() == cred.uid);
-    let threads: usize = own.map(|p| p.relations(&guard).threads.len()).sum();
-    Ok(threads as u64 >= limit)
+    // Whoever begins or ends while they are counted may or may not be in the sum: so may it before and after.
+    let mut threads = 0;
+    Ok(pid::any_process(|guard, p| {
+        if p.uid() == cred.uid {
+            threads += p.relations(guard).threads.len() as u64;
+        }
+        threads >= limit
+    }))
 }
 
 fn errno_of(e: PidError) -> Errno {
@@ -348,13 +353,21 @@ fn publish_in(parent: &Thread, request: &CloneRequest, thread: &KArc<Thread>, gr
         process.live_threads.fetch_add(1, Relaxed);
         process.running_threads.fetch_add(1, Relaxed);
     } else {
+        let beside = request.flags & CLONE_PARENT != 0;
         let (pgrp, session, tty, real_parent, own_signal, autogroup) = {
             let relations = parent.process.relations(&guard);
-            (relations.pgrp, relations.session, relations.tty, relations.parent.clone(), relations.exit_signal, relations.autogroup.clone())
+            (
+                relations.pgrp,
+                relations.session,
+                relations.tty,
+                if beside { relations.parent.clone() } else { None },
+                relations.exit_signal,
+                relations.autogroup.clone(),
+            )
         };
         let parent_process = match real_parent {
-            Some(p) if request.flags & CLONE_PARENT != 0 => p,
-            _ => match guard.pids.process(parent.process.pid) {
+            Some(p) => p,
+            None => match guard.pids.process(parent.process.pid) {
                 Some(p) => p,
                 None => return Err(Errno::ERESTARTNOINTR),
             },
@@ -365,18 +378,21 @@ fn publish_in(parent: &Thread, request: &CloneRequest, thread: &KArc<Thread>, gr
         relations.pgrp = pgrp;
         relations.session = session;
         relations.tty = tty;
-        if request.flags & CLONE_PARENT != 0 {
+        if beside {
             // Its parent hears of it as it would of the caller.
             relations.exit_signal = own_signal;
         }
         relations.life = Life::Running;
-        guard.pids.join(pgrp);
-        guard.pids.join(session);
+        guard.pids.join_group(pgrp, session);
+        guard.pids.join_session(session);
         guard.pids.set_process(process.pid, Some(process.clone()));
         process.join_family(parent_process, &mut guard);
     }
     let _ = process.relations_mut(&mut guard).threads.push_reserved(thread.clone());
     guard.pids.set_thread(thread.tid(), Some(thread.clone()));
+    if request.flags & CLONE_THREAD == 0 {
+        walk::born(process, &parent.process, &mut guard);
+    }
     Ok(())
 }
 

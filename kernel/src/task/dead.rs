@@ -11,6 +11,7 @@ use super::{exit, process};
 use crate::{pr_alert, pr_emerg};
 use core::sync::atomic::Ordering::*;
 use vigil_abi::signal::SIGSEGV;
+use vigil_abi::until_nul;
 use vigil_executor::class::Params;
 use vigil_executor::preempt;
 use vigil_executor::task::{self, Spawned};
@@ -62,7 +63,7 @@ pub fn dump_current() {
         return;
     };
     let name = current.name();
-    let comm = name.split(|b| *b == 0).next().unwrap_or(&[]).escape_ascii();
+    let comm = until_nul(&name).escape_ascii();
     match Thread::of_task(current) {
         Some(thread) => pr_emerg!("CPU: {cpu} PID: {} Comm: {comm}", thread.tid()),
         None => pr_emerg!("CPU: {cpu} PID: - Comm: {comm} (kernel task)"),

@@ -200,7 +200,9 @@ async fn alone(t: &Thread) -> Result<(), Errno> {
         return Err(Errno::EAGAIN);
     }
     exit::kill_siblings(t);
-    let left = || process.living(&tasks()).all(|other| core::ptr::eq(&**other, t)).then_some(());
+    // While some still hold what they share, there is no need to ask each.
+    let few = || process.live_threads.load(Acquire) <= 1;
+    let left = || (few() && process.living(&tasks()).all(|other| core::ptr::eq(&**other, t))).then_some(());
     let waited = process.thread_exit.wait_until(wait_site!("de_thread"), WaitMode::Killable, left).await;
     process.exec_thread.store(0, Release);
     if waited.is_err() || process.is_exiting() {

@@ -5,8 +5,9 @@
 //! the parent.
 
 use super::clone::vfork_done;
+use super::orphans::end_process;
 use super::process::{Life, Process, Tasks, tasks};
-use super::signal::{self, SigInfo};
+use super::signal;
 use super::switch;
 use super::thread::Thread;
 use super::usage::Used;
@@ -25,6 +26,12 @@ use vigil_executor::trace::KEY_PROCESS;
 use vigil_fs::FdTable;
 use vigil_mem::KArc;
 
+/// Threads that are kicked under one hold of the lock.
+const TURN: usize = 4;
+
+/// Threads that are looked at under one hold.
+const LOOKS: usize = 128;
+
 /// Marks the calling thread to end with wait status `status` before it sees EL0 again.
 pub fn exit_thread(thread: &Thread, status: i32) {
     thread.exit_code.store(status, Relaxed);
@@ -35,31 +42,75 @@ pub fn exit_thread(thread: &Thread, status: i32) {
 /// Ends every thread of the process with wait status `status`. The first caller's status counts.
 pub fn group_exit(process: &Process, status: i32) {
     group_exit_locked(process, status, &tasks());
+    kick_rest(process);
 }
 
 /// The same with the tree locked: a fatal signal ends all threads when it is sent, whatever the one that would take it is
-/// doing.
+/// doing. All are marked; some are kicked. Whoever can let go of the lock calls [`kick_rest`] then, and so does each that ends.
 pub fn group_exit_locked(process: &Process, status: i32, guard: &Tasks) {
     if process.group_exit.load(Acquire) {
         return;
     }
     process.group_exit_code.store(status, Relaxed);
     process.group_exit.store(true, Release);
-    process.living(guard).for_each(|thread| kick(thread));
+    let rest = some_threads(process, u32::MAX, guard, kick);
+    process.to_kick.store(rest, Relaxed);
+}
+
+/// Kicks those threads of a process that ends which were not kicked yet. No spin lock is held.
+#[inline(always)]
+pub fn kick_rest(process: &Process) {
+    if process.to_kick.load(Relaxed) != 0 {
+        kick_them(process);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn kick_them(process: &Process) {
+    while process.to_kick.load(Relaxed) != 0 {
+        let guard = tasks();
+        let rest = some_threads(process, process.to_kick.load(Relaxed), &guard, kick);
+        process.to_kick.store(rest, Relaxed);
+    }
 }
 
 /// Ends every other thread of the caller's process: exec wants to be alone.
 pub fn kill_siblings(thread: &Thread) {
-    let guard = tasks();
-    for sibling in thread.process.living(&guard) {
-        if sibling.tid() != thread.tid() {
-            sibling.exiting.store(true, Release);
-            kick(sibling);
+    let mut found = true;
+    // One that has not been told yet may begin another meanwhile: until all know.
+    while core::mem::take(&mut found) {
+        let mut rest = u32::MAX;
+        while rest != 0 {
+            rest = some_threads(&thread.process, rest, &tasks(), |sibling| {
+                if sibling.tid() != thread.tid() && !sibling.exiting.swap(true, AcqRel) {
+                    found = true;
+                    kick(sibling);
+                }
+            });
         }
     }
 }
 
+/// Calls `f` with the last of the living threads among the first `of`; how many are left.
+///
+/// From the end of the list, because the lock is let go of in between: who is taken out moves those behind it forward, so none of those
+/// that are left comes to lie behind the rest. Who is added comes last.
+#[inline(always)]
+fn some_threads(process: &Process, of: u32, guard: &Tasks, mut f: impl FnMut(&Thread)) -> u32 {
+    let threads = &process.relations(guard).threads;
+    let end = threads.len().min(of as usize);
+    let begin = end.saturating_sub(TURN);
+    for thread in threads.get(begin..end).unwrap_or_default() {
+        if !thread.is_gone() {
+            f(thread);
+        }
+    }
+    begin as u32
+}
+
 /// Makes a thread look at `exiting` and `group_exit` soon: ends its killable waits, gets it out of EL0.
+#[inline(always)]
 fn kick(thread: &Thread) {
     thread.set_work(WORK_STOP);
     if let Some(task) = thread.task() {
@@ -75,6 +126,7 @@ pub async fn finish(thread: KArc<Thread>) {
         hooks::process_exit(&thread);
     }
     let process = thread.process.clone();
+    kick_rest(&process);
     if process.running_threads.fetch_sub(1, AcqRel) == 1 && !process.is_exiting() {
         // The process ends with its last thread, and by its status: nobody is left who could end it otherwise.
         process.group_exit_code.store(thread.exit_code.load(Relaxed), Relaxed);
@@ -155,7 +207,9 @@ async fn close_files(thread: &KArc<Thread>) {
 /// One user less of `files`; with the last one every file is closed.
 pub async fn close_all(files: &FdTable) {
     if files.sub_user() {
-        while let Some((_, file)) = files.remove_next(0, usize::MAX) {
+        let mut next = 0;
+        while let Some((fd, file)) = files.remove_next(next, usize::MAX) {
+            next = fd as usize + 1;
             let _ = vigil_fs::close(file, files).await;
         }
     }
@@ -165,6 +219,7 @@ pub async fn close_all(files: &FdTable) {
 /// finds it until the process is waited for. Returns what must be dropped outside the lock.
 fn leave(thread: &KArc<Thread>) -> Removed {
     let mut removed = Removed::default();
+    let below = if thread.is_leader() { 1 } else { place_of(thread) };
     let mut guard = tasks();
     let process = thread.process.clone();
     let used = Used::of(thread);
@@ -172,20 +227,40 @@ fn leave(thread: &KArc<Thread>) -> Removed {
     membership::exit(thread, &guard);
     thread.set_gone();
     if !thread.is_leader() {
-        removed.thread = remove_thread(&process, thread.tid(), &mut guard);
+        removed.thread = remove_thread(&process, thread.tid(), below, &mut guard);
     }
     if process.living(&guard).next().is_none() {
         process.relations_mut(&mut guard).status = process.group_exit_code.load(Relaxed);
-        removed.reaped = end_process(&process, &mut guard);
+        removed.reaped = end_process(&process, guard);
     }
     removed
 }
 
+/// Among how many of the first threads of its process's list `thread` is: the last of them, until others are taken out.
+///
+/// Some are looked at under one hold of the lock, from the end of the list, as [`some_threads`] does: so the thread, which is in
+/// the list until it takes itself out, is always among those that are left.
+fn place_of(thread: &Thread) -> usize {
+    let mut end = usize::MAX;
+    loop {
+        let guard = tasks();
+        let threads = &thread.process.relations(&guard).threads;
+        let last = threads.len().min(end);
+        let first = last.saturating_sub(LOOKS);
+        let part = threads.get(first..last).unwrap_or_default();
+        match part.iter().rposition(|t| t.tid() == thread.tid()) {
+            Some(index) => return first + index + 1,
+            None if first == 0 => return last,
+            None => end = first,
+        }
+    }
+}
+
 /// Takes the thread numbered `tid` from its process's list and from the table; its number is free, unless it is the
-/// process's. To be dropped outside the lock.
-fn remove_thread(process: &Process, tid: u32, guard: &mut Tasks) -> [Option<KArc<Thread>>; 2] {
+/// process's; it is among the first `below` of the list. To be dropped outside the lock.
+fn remove_thread(process: &Process, tid: u32, below: usize, guard: &mut Tasks) -> [Option<KArc<Thread>>; 2] {
     let threads = &mut process.relations_mut(guard).threads;
-    let listed = threads.iter().position(|t| t.tid() == tid).and_then(|i| threads.remove(i));
+    let listed = threads.iter().take(below).rposition(|t| t.tid() == tid).and_then(|i| threads.remove(i));
     let entry = guard.pids.set_thread(tid, None);
     if let Some(thread) = &listed {
         membership::release(thread);
@@ -205,7 +280,7 @@ pub fn succeed_leader(thread: &Thread) -> [Option<KArc<Thread>>; 2] {
     }
     let process = &thread.process;
     let mut guard = tasks();
-    let old = remove_thread(process, process.pid, &mut guard);
+    let old = remove_thread(process, process.pid, usize::MAX, &mut guard);
     let own = guard.pids.set_thread(thread.tid(), None);
     guard.pids.release(thread.tid());
     thread.become_leader();
@@ -227,78 +302,6 @@ pub struct Reaped {
     _parent: Option<KArc<Process>>,
 }
 
-/// The last thread is gone: orphans go to a reaper, the parent learns.
-fn end_process(process: &KArc<Process>, guard: &mut Tasks) -> Option<Reaped> {
-    if process.pid == 1 {
-        let status = process.relations(guard).status;
-        crate::task::init::init_exited(status);
-    }
-    process.relations_mut(guard).life = Life::Zombie;
-    signal::stop::forget(process);
-    reparent_children(process, guard);
-    let parent = process.relations(guard).parent.clone()?;
-    let (exit_signal, status) = {
-        let relations = process.relations(guard);
-        (relations.exit_signal, relations.status)
-    };
-    signal::orphaned_group_check(process, guard);
-    // SIGCHLD ignored, or SA_NOCLDWAIT: the child is not kept for a wait.
-    let mut auto_reap = false;
-    // A number beyond the signals is allowed, and tells nobody.
-    if (1..=signal::NSIG as u32).contains(&exit_signal) {
-        if exit_signal == signal::SIGCHLD {
-            auto_reap = parent.sighand().ignores_children();
-        }
-        let info = SigInfo::child_exit(exit_signal, process, status);
-        signal::send_to_process_locked(&parent, info, guard);
-    }
-    let reaped = auto_reap.then(|| reap(process, guard));
-    parent.child_wait.wake_all();
-    reaped
-}
-
-/// Hands the children of `process` to the nearest subreaper above it, or to the first process.
-fn reparent_children(process: &KArc<Process>, guard: &mut Tasks) {
-    let mut heir = process.relations(guard).parent.clone();
-    while let Some(p) = heir.clone() {
-        let relations = p.relations(guard);
-        if relations.subreaper && relations.life == Life::Running || relations.parent.is_none() {
-            break;
-        }
-        heir = relations.parent.clone();
-    }
-    let Some(heir) = heir else { return };
-    let Some(first) = process.child_after(None, guard) else { return };
-    process.hand_over_children(&heir, guard);
-    let mut wake = false;
-    // They are the last of the heir's now.
-    let mut next = Some(first);
-    while let Some(child) = next {
-        let relations = child.relations_mut(guard);
-        relations.exit_signal = signal::SIGCHLD;
-        if relations.life == Life::Zombie {
-            // The heir has not heard of it yet.
-            let info = SigInfo::child_exit(signal::SIGCHLD, &child, relations.status);
-            signal::send_to_process_locked(&heir, info, guard);
-            wake = true;
-        }
-        death_signal(&child, guard);
-        signal::child_orphaned(process, &child, guard);
-        next = heir.child_after(Some(&child), guard);
-    }
-    if wake {
-        heir.child_wait.wake_all();
-    }
-}
-
-/// PR_SET_PDEATHSIG of a child whose parent has ended.
-fn death_signal(child: &KArc<Process>, guard: &mut Tasks) {
-    let number = child.pdeath_signal.load(Relaxed);
-    if number != 0 {
-        signal::send_to_process_locked(child, SigInfo::kernel(number), guard);
-    }
-}
-
 /// Removes a zombie from the tree: it was waited for, or nobody will. The result is dropped outside the lock.
 pub fn reap(process: &KArc<Process>, guard: &mut Tasks) -> Reaped {
     let parent = process.leave_family(guard);
@@ -309,11 +312,10 @@ pub fn reap(process: &KArc<Process>, guard: &mut Tasks) -> Reaped {
     let relations = process.relations_mut(guard);
     relations.life = Life::Reaped;
     let (pgrp, session) = (relations.pgrp, relations.session);
-    let leader = remove_thread(process, process.pid, guard);
-    guard.pids.leave(pgrp);
-    guard.pids.leave(session);
-    let entry = guard.pids.set_process(process.pid, None);
-    guard.pids.release(process.pid);
+    let leader = remove_thread(process, process.pid, usize::MAX, guard);
+    guard.pids.leave_group(pgrp);
+    guard.pids.leave_session(session);
+    let entry = guard.pids.remove_process(process.pid);
     Reaped { _leader: leader, _entry: entry, _parent: parent }
 }
 

@@ -3,15 +3,9 @@
 //! [`start`] is a kernel task: it makes the file systems, unpacks the initramfs and builds process 1. That process's
 //! thread begins in the kernel, where it looks for a program and executes it, and so becomes user code.
 
-use super::exec::{Args, ExecFile};
-use super::limits::Limits;
-use super::pid;
-use super::process::{Process, tasks};
-use super::signal::{SIGCHLD, SigHand, ThreadSignals};
-use super::switch::HOOKS;
-use super::thread::{Thread, ThreadParts};
-use super::user;
-use super::{execve, kthread};
+use super::exec::Args;
+use super::thread::Thread;
+use super::{execve, kthread, user, usermode};
 use crate::boot::BootInfo;
 use crate::debug::{semihosting, watchdog};
 use crate::fs_host::HOST;
@@ -19,11 +13,10 @@ use crate::{kernel_panic, pr_debug, pr_err, pr_info, pr_warn};
 use core::sync::atomic::Ordering::*;
 use vigil_abi::Errno;
 use vigil_abi::fcntl::O_RDWR;
-use vigil_executor::class::Params;
 use vigil_executor::cpu::{CpuId, CpuMask};
-use vigil_executor::task::{Spawned, TaskRef};
+use vigil_executor::task::Spawned;
 use vigil_executor::work;
-use vigil_fs::{At, Cred, Ctx, FdTable, FsStruct, LookupFlags, OpenHow, Path};
+use vigil_fs::{At, Ctx, FsStruct, OpenHow, Path};
 use vigil_mem::{KArc, KBox, KVec, PAGE_SIZE, phys_to_virt};
 
 /// Where init is looked for when the command line names none (Linux: kernel_init).
@@ -47,6 +40,7 @@ pub async fn start(info: &'static BootInfo) {
         ("/proc", crate::procfs::init()),
         ("sockets", crate::net::sockfs::init()),
         ("ipc", crate::ipc::init()),
+        ("timers", crate::trace::steer_timers()),
     ] {
         if let Err(e) = result {
             pr_err!("{what}: {}", e.name());
@@ -84,43 +78,16 @@ fn unpack_initramfs(info: &BootInfo, root: &Path) {
 
 /// The most threads that there may be (Linux: max_threads, `/proc/sys/kernel/threads-max`).
 pub fn max_threads() -> usize {
-    let bytes = vigil_mem::page_alloc::meminfo().total.saturating_mul(PAGE_SIZE);
+    let bytes = vigil_mem::page_alloc::total_pages().saturating_mul(PAGE_SIZE);
     (bytes / (8 * LINUX_THREAD_SIZE)).clamp(20, 1 << 22)
 }
 
 /// Builds process 1 and its thread, which does not run yet.
 fn first_process(info: &'static BootInfo, root: Path) -> Result<Spawned, Errno> {
-    let tid = pid::alloc().map_err(|_| Errno::ENOMEM)?;
-    let limits = Limits::initial(max_threads() as u64 / 2);
-    let process = KArc::try_new(Process::new(tid, KArc::try_new(SigHand::new())?, limits, SIGCHLD))?;
-    process.reserve_thread()?;
+    let fs = KArc::try_new(FsStruct::new(root))?;
+    let (spawned, process) = usermode::make(fs, None, b"init", |thread| first_thread(thread, info))?;
     process.signals.unkillable.store(true, Relaxed);
-    let parts = ThreadParts {
-        tid,
-        process: process.clone(),
-        mm: None,
-        files: KArc::try_new(FdTable::try_new()?)?,
-        fs: KArc::try_new(FsStruct::new(root))?,
-        cred: KArc::try_new(Cred::root())?,
-        signals: ThreadSignals::new(),
-    };
-    let thread = Thread::try_new(parts)?;
-    let owner = KArc::as_ptr(&thread).cast();
-    let spawned = Spawned::new(first_thread(thread.clone(), info), Params::DEFAULT, b"init", &HOOKS, owner).map_err(|_| Errno::ENOMEM)?;
-    thread.set_task(TaskRef::from_task(spawned.task()));
     spawned.task().set_affinity(default_affinity(info));
-
-    let mut guard = tasks();
-    let relations = process.relations_mut(&mut guard);
-    // As on Linux it is in no group or session until it makes its own.
-    (relations.pgrp, relations.session) = (0, 0);
-    // There is a place: it was reserved.
-    let _ = relations.threads.push_reserved(thread.clone());
-    guard.pids.join(0);
-    guard.pids.join(0);
-    guard.pids.set_process(tid, Some(process));
-    guard.pids.set_thread(tid, Some(thread));
-    drop(guard);
     Ok(spawned)
 }
 
@@ -188,12 +155,7 @@ async fn open_console(thread: &Thread) -> Result<(), Errno> {
 
 /// Executes `path` with the arguments and the environment of the command line.
 async fn run_init(thread: &Thread, info: &BootInfo, path: &[u8]) -> Result<(), Errno> {
-    let file = {
-        let fs = thread.share_fs().ok_or(Errno::ENOENT)?;
-        let cred = thread.share_cred().ok_or(Errno::EPERM)?;
-        let ctx = Ctx { fs: &fs, cred: &cred, fsize_limit: u64::MAX };
-        ExecFile::new(vigil_fs::open_exec(&ctx, At::Cwd, path, LookupFlags::FOLLOW).await?)
-    };
+    let file = usermode::open_program(thread, path).await?;
     pr_info!("Run {} as init process", Name(path));
     let args = arguments(info, path)?;
     KBox::try_pin(execve::run(thread, file, path, args))?.await.map(drop)

@@ -6,8 +6,9 @@
 //! no owner, so `Thread::current` is nobody while it runs.
 //!
 //! Process 1 comes first. Tasks that were made before it wait in a list for [`start`]; later ones, which workers may have made
-//! in any task, are entered by `kthreadd` itself.
+//! in any task, are entered by `kthreadd` itself. One that ends takes its row with it.
 
+use super::exit;
 use super::limits::Limits;
 use super::pid;
 use super::process::{Process, find_process, tasks};
@@ -28,8 +29,15 @@ use vigil_mem::{KArc, KVec};
 /// The number of `kthreadd`.
 pub const KTHREADD: u32 = 2;
 
-/// Tasks without a row.
-static NEW: SpinLock<KVec<TaskRef>> = SpinLock::new(lock_class!("kthreads"), KVec::new());
+/// A task without a row.
+struct New {
+    task: TaskRef,
+    /// It has come to its end.
+    ended: bool,
+}
+
+/// Those of them that are to have one.
+static NEW: SpinLock<KVec<New>> = SpinLock::new(lock_class!("kthreads"), KVec::new());
 static WAIT: WaitQueue = WaitQueue::new();
 
 /// Makes a kernel task and starts it; with `cpu` it stays on that one, otherwise it keeps off those of `nohz_full=`. ENOMEM.
@@ -43,8 +51,25 @@ pub fn spawn(future: impl Future<Output = ()> + Send + 'static, params: Params, 
 
 /// A kernel task was made: it gets a row. Without memory for the note it has none, and runs all the same.
 pub fn announce(task: &Task) {
-    if NEW.lock_irq().try_push(TaskRef::from_task(task)).is_ok() {
+    if NEW.lock_irq().try_push(New { task: TaskRef::from_task(task), ended: false }).is_ok() {
         WAIT.wake_all();
+    }
+}
+
+/// A kernel task is about to return from its last poll: its row goes, by `kthreadd` if that has not entered it yet. In that task.
+pub fn ends(task: &Task) {
+    if let Some(new) = NEW.lock_irq().iter_mut().find(|new| core::ptr::eq(&*new.task, task)) {
+        new.ended = true;
+        return;
+    }
+    remove(task);
+}
+
+/// Takes the row of `task` out.
+fn remove(task: &Task) {
+    if let Some(process) = find_process(task.number()).filter(|p| p.kernel) {
+        let gone = exit::reap(&process, &mut tasks());
+        drop(gone);
     }
 }
 
@@ -54,7 +79,7 @@ pub fn start(root: Path) -> Result<(), Errno> {
     let made = made.map_err(|_| Errno::ENOMEM)?;
     made.task().set_affinity(crate::boot::info::kthread_cpus());
     let common = Common {
-        actions: KArc::try_new(SigHand::new())?,
+        actions: KArc::try_new(SigHand::ignoring())?,
         files: KArc::try_new(FdTable::try_new()?)?,
         fs: KArc::try_new(FsStruct::new(root))?,
         cred: KArc::try_new(Cred::root())?,
@@ -102,8 +127,8 @@ impl Common {
         (relations.pgrp, relations.session) = (0, 0);
         // There is a place: it was reserved.
         let _ = relations.threads.push_reserved(thread.clone());
-        guard.pids.join(0);
-        guard.pids.join(0);
+        guard.pids.join_group(0, 0);
+        guard.pids.join_session(0);
         guard.pids.set_process(pid, Some(process));
         guard.pids.set_thread(pid, Some(thread));
         Ok(())
@@ -114,11 +139,13 @@ impl Common {
 fn enter_new() -> Result<(), Errno> {
     let Some(parent) = find_process(KTHREADD) else { return Ok(()) };
     loop {
-        let next = NEW.lock_irq().first().cloned();
+        let next = NEW.lock_irq().first().map(|new| new.task.clone());
         let (Some(task), Some(common)) = (next, Common::of(&parent)) else { return Ok(()) };
         common.enter(&task, Some(parent.clone()))?;
         let entered = NEW.lock_irq().remove(0);
-        drop(entered);
+        if entered.is_some_and(|new| new.ended) {
+            remove(&task);
+        }
     }
 }
 

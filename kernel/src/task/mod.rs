@@ -12,7 +12,9 @@
 //! |---|---|
 //! | [`thread`], [`process`], [`children`], [`pid`], [`pidfd`], [`limits`], [`owned`], [`usage`] | the objects |
 //! | [`user`] | the future of a thread: into EL0 and out of it |
-//! | [`clone`], [`exit`], [`wait`] | a life |
+//! | [`clone`], [`exit`], [`orphans`], [`wait`] | a life |
+//! | [`usermode`] | programs that the kernel starts by itself |
+//! | [`walk`] | what is done to many processes, some at a time |
 //! | [`exec`] | programs |
 //! | [`signal`] | signals |
 //! | [`rttime`] | how long real-time threads may run |
@@ -44,6 +46,8 @@ pub mod kthread;
 #[cfg(target_os = "none")]
 pub mod limits;
 #[cfg(target_os = "none")]
+pub mod orphans;
+#[cfg(target_os = "none")]
 pub mod owned;
 #[cfg(target_os = "none")]
 pub mod pid;
@@ -51,6 +55,8 @@ pub mod pid;
 pub mod pidfd;
 #[cfg(target_os = "none")]
 pub mod process;
+#[cfg(target_os = "none")]
+pub mod rcu;
 #[cfg(target_os = "none")]
 pub mod rttime;
 pub mod signal;
@@ -65,4 +71,8 @@ pub mod usage;
 #[cfg(target_os = "none")]
 pub mod user;
 #[cfg(target_os = "none")]
+pub mod usermode;
+#[cfg(target_os = "none")]
 pub mod wait;
+#[cfg(target_os = "none")]
+pub mod walk;

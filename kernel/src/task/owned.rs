@@ -41,6 +41,13 @@ impl<T> Owned<T> {
         unsafe { &*self.slot.get() }.clone()
     }
 
+    /// Calls `f` with it, for anybody, under its lock: where a counted reference might become the last one, under another lock.
+    pub fn with<R>(&self, f: impl FnOnce(Option<&T>) -> R) -> R {
+        let _guard = self.lock.lock();
+        // SAFETY: the lock is held, so nobody writes.
+        f(unsafe { &*self.slot.get() }.as_deref())
+    }
+
     /// Puts `value` in and returns what was there. Only the owner, or before the thread runs.
     pub fn replace(&self, value: Option<KArc<T>>) -> Option<KArc<T>> {
         let _guard = self.lock.lock();

@@ -5,7 +5,7 @@
 
 use super::process::{Process, Tasks};
 use super::thread::Thread;
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use vigil_mem::{AllocError, KArc, KVec};
 
 /// One more than the largest number (Linux: PID_MAX_DEFAULT).
@@ -14,7 +14,7 @@ pub const PID_MAX: u32 = 32_768;
 const RESERVED: u32 = 300;
 /// Numbers in one chunk of the table.
 const CHUNK: usize = 256;
-/// Numbers that [`for_each_thread`] looks at under the lock at once; a chunk is some of these.
+/// Numbers that are looked at under the lock at once, by whoever looks at many; a chunk is some of these.
 const TURN: u32 = 64;
 /// Chunks of a table that is full.
 const CHUNKS: usize = PID_MAX as usize / CHUNK;
@@ -25,8 +25,12 @@ struct Entry {
     process: Option<KArc<Process>>,
     /// Given out and not yet, or no longer, used by a thread.
     taken: bool,
-    /// Processes whose group or session has this number.
+    /// Processes whose group or session has this number, both counted.
     members: u32,
+    /// Processes whose group has this number, zombies included.
+    group: u32,
+    /// The session that these are in: all members of a group are in one.
+    session: u32,
 }
 
 impl Entry {
@@ -43,20 +47,26 @@ struct Chunk {
     used: usize,
 }
 
+/// Living threads. Changed under the lock of the process tree.
+static THREADS: AtomicU32 = AtomicU32::new(0);
+
+/// How many threads live.
+pub fn threads() -> u32 {
+    THREADS.load(Relaxed)
+}
+
 /// The table. Under the lock of the process tree. A chunk without a number in use goes when the circle has left it.
 pub struct PidTable {
     chunks: [Chunk; CHUNKS],
     /// A chunk to enter the next part of the circle with: the one that the last part was left with.
     spare: KVec<Entry>,
     last: u32,
-    /// Living threads.
-    pub threads: u32,
 }
 
 impl PidTable {
     /// An empty table.
     pub const fn new() -> Self {
-        PidTable { chunks: [const { Chunk { entries: KVec::new(), used: 0 } }; CHUNKS], spare: KVec::new(), last: 0, threads: 0 }
+        PidTable { chunks: [const { Chunk { entries: KVec::new(), used: 0 } }; CHUNKS], spare: KVec::new(), last: 0 }
     }
 
     fn entry(&self, n: u32) -> Option<&Entry> {
@@ -122,10 +132,19 @@ impl PidTable {
     /// The next free number after the last, and whether its chunk is there; `None`: all are taken.
     fn next_free(&self) -> Option<(u32, bool)> {
         let mut n = self.last;
-        for _ in 0..PID_MAX {
+        let mut looked = 0;
+        while looked < PID_MAX + CHUNK as u32 {
             n += 1;
+            looked += 1;
             if n >= PID_MAX {
                 n = RESERVED;
+            }
+            // What is full is passed at once, so that this takes some hundred steps at most, however many numbers are taken.
+            if self.chunks.get(n as usize / CHUNK).is_some_and(|chunk| chunk.used == CHUNK) {
+                let rest = CHUNK as u32 - 1 - n % CHUNK as u32;
+                n += rest;
+                looked += rest;
+                continue;
             }
             match self.entry(n) {
                 Some(e) if e.is_free() => return Some((n, true)),
@@ -156,21 +175,6 @@ impl PidTable {
         self.entry(n)?.thread.clone()
     }
 
-    /// The first thread with a number of at least `from`, and the number.
-    pub fn next_thread(&self, from: u32) -> Option<(u32, KArc<Thread>)> {
-        let mut n = from;
-        while let Some(chunk) = self.chunks.get(n as usize / CHUNK) {
-            let first = n as usize % CHUNK;
-            for (entry, n) in chunk.entries.iter().skip(first).zip(n..) {
-                if let Some(thread) = &entry.thread {
-                    return Some((n, thread.clone()));
-                }
-            }
-            n = (n / CHUNK as u32 + 1) * CHUNK as u32;
-        }
-        None
-    }
-
     /// The process numbered `n`.
     pub fn process(&self, n: u32) -> Option<KArc<Process>> {
         self.entry(n)?.process.clone()
@@ -185,7 +189,7 @@ impl PidTable {
     pub fn set_thread(&mut self, n: u32, thread: Option<KArc<Thread>>) -> Option<KArc<Thread>> {
         let adds = thread.is_some() as u32;
         let old = self.change(n, |e| core::mem::replace(&mut e.thread, thread))?;
-        self.threads = (self.threads + adds).saturating_sub(old.is_some() as u32);
+        THREADS.store(THREADS.load(Relaxed).wrapping_add(adds).wrapping_sub(old.is_some() as u32), Relaxed);
         old
     }
 
@@ -194,14 +198,44 @@ impl PidTable {
         self.change(n, |e| core::mem::replace(&mut e.process, process))?
     }
 
-    /// One process more has group or session `n`.
-    pub fn join(&mut self, n: u32) {
-        self.change(n, |e| e.members += 1);
+    /// One process more is in group `pgrp`, which is in `session`.
+    pub fn join_group(&mut self, pgrp: u32, session: u32) {
+        self.change(pgrp, |e| {
+            e.members += 1;
+            e.group += 1;
+            e.session = session;
+        });
     }
 
     /// One less.
-    pub fn leave(&mut self, n: u32) {
-        self.change(n, |e| e.members = e.members.saturating_sub(1));
+    pub fn leave_group(&mut self, pgrp: u32) {
+        self.change(pgrp, |e| {
+            e.members = e.members.saturating_sub(1);
+            e.group = e.group.saturating_sub(1);
+        });
+    }
+
+    /// One process more is in `session`.
+    pub fn join_session(&mut self, session: u32) {
+        self.change(session, |e| e.members += 1);
+    }
+
+    /// One less.
+    pub fn leave_session(&mut self, session: u32) {
+        self.change(session, |e| e.members = e.members.saturating_sub(1));
+    }
+
+    /// The session of group `pgrp`; `None`: there is no such group.
+    pub fn session_of(&self, pgrp: u32) -> Option<u32> {
+        self.entry(pgrp).filter(|e| e.group > 0).map(|e| e.session)
+    }
+
+    /// Takes the process numbered `n` out and gives its number back.
+    pub fn remove_process(&mut self, n: u32) -> Option<KArc<Process>> {
+        self.change(n, |e| {
+            e.taken = false;
+            e.process.take()
+        })?
     }
 
     /// Gives number `n` back.
@@ -209,31 +243,18 @@ impl PidTable {
         self.change(n, |e| e.taken = false);
     }
 
-    /// The first process numbered at least `from`.
-    pub fn next_process(&self, from: u32) -> Option<KArc<Process>> {
-        let first = from as usize / CHUNK;
-        let entries = self.chunks.iter().enumerate().skip(first).flat_map(|(i, c)| c.entries.iter().zip(i * CHUNK..));
-        entries.filter(|(_, n)| *n >= from as usize).find_map(|(e, _)| e.process.clone())
-    }
-
-    /// Calls `f` with the threads that are numbered from `from` on, within one turn's numbers; where the next turn begins, or `None`.
-    fn some_threads(&self, from: u32, mut f: impl FnMut(&KArc<Thread>)) -> Option<u32> {
+    /// The entries that are numbered from `from` on, within one turn's numbers, and where the next turn begins; `None`: there are no more.
+    fn turn(&self, from: u32) -> Option<(impl Iterator<Item = (&Entry, u32)>, u32)> {
         let (first, chunk) = self.chunks.iter().enumerate().skip(from as usize / CHUNK).find(|(_, c)| !c.entries.is_empty())?;
-        let from = from.max((first * CHUNK) as u32);
+        let start = (first * CHUNK) as u32;
+        let from = from.max(start);
         let next = (from / TURN + 1) * TURN;
-        chunk
-            .entries
-            .iter()
-            .zip(first * CHUNK..next as usize)
-            .skip(from as usize % CHUNK)
-            .filter_map(|(e, _)| e.thread.as_ref())
-            .for_each(&mut f);
-        Some(next)
+        Some((chunk.entries.iter().skip((from - start) as usize).zip(from..next), next))
     }
 
-    /// Every process.
-    pub fn processes(&self) -> impl Iterator<Item = &KArc<Process>> {
-        self.chunks.iter().flat_map(|c| c.entries.iter()).filter_map(|e| e.process.as_ref())
+    /// The processes of a turn that begins at `from`, and where the next one does.
+    pub fn some_processes(&self, from: u32) -> Option<(impl Iterator<Item = &KArc<Process>>, u32)> {
+        self.turn(from).map(|(entries, next)| (entries.filter_map(|(e, _)| e.process.as_ref()), next))
     }
 }
 
@@ -312,15 +333,48 @@ fn alloc_by(choose: impl Fn(&PidTable) -> Result<(u32, bool), PidError>, moves: 
 /// Calls `f` with each living thread, with the tree locked, which is let go of between some and the next: they may be as many as there
 /// are numbers. What begins or ends meanwhile may be missed.
 pub fn for_each_thread(mut f: impl FnMut(&Tasks, &KArc<Thread>)) {
-    let mut from = Some(0);
-    while let Some(first) = from {
+    let mut from = 0;
+    loop {
         let guard = super::process::tasks();
-        from = guard.pids.some_threads(first, |thread| {
-            if !thread.is_gone() {
-                f(&guard, thread);
-            }
-        });
+        let Some((entries, next)) = guard.pids.turn(from) else { return };
+        entries.filter_map(|(e, _)| e.thread.as_ref()).filter(|thread| !thread.is_gone()).for_each(|thread| f(&guard, thread));
+        from = next;
     }
+}
+
+/// Whether `f` holds for a process, zombies included. As [`for_each_thread`].
+pub fn any_process(mut f: impl FnMut(&Tasks, &KArc<Process>) -> bool) -> bool {
+    let mut from = 0;
+    loop {
+        let guard = super::process::tasks();
+        let Some((mut processes, next)) = guard.pids.some_processes(from) else { return false };
+        if processes.any(|process| f(&guard, process)) {
+            return true;
+        }
+        from = next;
+    }
+}
+
+/// What `f` makes of the first entry from number `from` on of which it makes something.
+fn find<R>(mut from: u32, mut f: impl FnMut(&Entry, u32) -> Option<R>) -> Option<R> {
+    loop {
+        let guard = super::process::tasks();
+        let (mut entries, next) = guard.pids.turn(from)?;
+        if let Some(found) = entries.find_map(|(e, n)| f(e, n)) {
+            return Some(found);
+        }
+        from = next;
+    }
+}
+
+/// The first process numbered at least `from`.
+pub fn next_process(from: u32) -> Option<KArc<Process>> {
+    find(from, |e, _| e.process.clone())
+}
+
+/// The first thread numbered at least `from`, and the number.
+pub fn next_thread(from: u32) -> Option<(u32, KArc<Thread>)> {
+    find(from, |e, n| Some((n, e.thread.clone()?)))
 }
 
 /// Gives a number back that no thread was entered under.

@@ -22,7 +22,7 @@ impl FileOps for Pidfd {
     fn poll(&self, _file: &File, table: &mut PollTable<'_>) -> PollEvents {
         table.add(&self.process.thread_exit);
         match self.process.relations(&tasks()).life {
-            Life::Running => PollEvents::empty(),
+            Life::Running | Life::Ending => PollEvents::empty(),
             Life::Zombie | Life::Reaped => PollEvents::IN | PollEvents::RDNORM,
         }
     }

@@ -11,6 +11,7 @@ use super::pid::PidTable;
 use super::signal::{ProcessSignals, SIGCHLD, SigHand};
 use super::thread::Thread;
 use super::usage::Used;
+use super::walk::Walks;
 use crate::cgroup::autogroup::Autogroup;
 use crate::mm::Mm;
 use crate::time::timers::ProcessTimers;
@@ -25,10 +26,12 @@ use vigil_mem::{AllocError, KArc, KVec};
 pub struct Tasks {
     /// Numbers to threads and processes.
     pub pids: PidTable,
+    /// Walks over processes that are under way.
+    pub walks: Walks,
 }
 
 /// The lock of the process tree.
-pub static TASKS: SpinLock<Tasks> = SpinLock::new(lock_class!("tasklist"), Tasks { pids: PidTable::new() });
+pub static TASKS: SpinLock<Tasks> = SpinLock::new(lock_class!("tasklist"), Tasks { pids: PidTable::new(), walks: Walks::new() });
 
 /// Locks the process tree.
 pub fn tasks() -> SpinGuard<'static, Tasks> {
@@ -40,6 +43,8 @@ pub fn tasks() -> SpinGuard<'static, Tasks> {
 pub enum Life {
     /// Its threads run.
     Running,
+    /// All threads are gone, and its children are being given to others.
+    Ending,
     /// All threads are gone; its parent has not waited for it.
     Zombie,
     /// Waited for; only counts keep it.
@@ -67,6 +72,8 @@ pub struct Relations {
     pub exit_signal: u32,
     /// Where its life is.
     pub life: Life,
+    /// How many processes were forked before it, and itself.
+    pub born: u64,
     /// Wait status as wait4 returns it, once it is a zombie.
     pub status: i32,
     /// A stop or continue that the parent has not been told of by wait4 (`WIFSTOPPED` status or 0xffff).
@@ -104,6 +111,8 @@ pub struct Process {
     pub continued: AtomicBool,
     /// Set once: all threads are to end with `group_exit_code`.
     pub group_exit: AtomicBool,
+    /// How many threads at the beginning of their list have not been kicked to look at `group_exit`. Changed with the tree locked.
+    pub to_kick: AtomicU32,
     /// The wait status of a group exit.
     pub group_exit_code: AtomicI32,
     /// Threads that have not begun to end. With the last one the process ends, by that thread's status (Linux:
@@ -160,6 +169,7 @@ impl Process {
                 tty: 0,
                 exit_signal,
                 life: Life::Running,
+                born: 0,
                 status: 0,
                 wait_event: 0,
                 did_exec: false,
@@ -175,6 +185,7 @@ impl Process {
             timers: ProcessTimers::new(),
             continued: AtomicBool::new(false),
             group_exit: AtomicBool::new(false),
+            to_kick: AtomicU32::new(0),
             group_exit_code: AtomicI32::new(0),
             running_threads: AtomicU32::new(1),
             live_threads: AtomicU32::new(1),
@@ -269,9 +280,8 @@ impl Process {
             let mut guard = tasks();
             let list = &mut self.relations_mut(&mut guard).threads;
             if bigger.capacity() > list.len() {
-                for entry in list.drain(..) {
-                    let _ = bigger.push_reserved(entry);
-                }
+                // There is room: in one go, as there may be thousands.
+                let _ = bigger.try_append(list);
                 core::mem::swap(list, &mut bigger);
             }
             drop(guard);

@@ -291,6 +291,11 @@ impl Thread {
         self.cred.share()
     }
 
+    /// Calls `f` with its identity, for anybody who holds other locks; `f` takes none.
+    pub fn with_cred<R>(&self, f: impl FnOnce(Option<&Cred>) -> R) -> R {
+        self.cred.with(f)
+    }
+
     /// Swaps it.
     pub fn replace_cred(&self, cred: KArc<Cred>) -> Option<KArc<Cred>> {
         self.cred.replace(Some(cred))

@@ -19,7 +19,7 @@ use crate::debug::long_poll;
 use crate::mm::FaultError;
 use crate::syscall;
 use core::sync::atomic::Ordering::*;
-use vigil_abi::Errno;
+use vigil_abi::{Errno, until_nul};
 use vigil_executor::apart::apart;
 use vigil_executor::context::Context;
 use vigil_executor::executor::{YieldKind, yield_now};
@@ -165,7 +165,7 @@ async fn page_fault(thread: &Thread, esr: u64, far: usize) {
 #[cold]
 fn tell_unaffine(thread: &Thread, gone: u32) {
     let comm = thread.comm();
-    let name = comm.split(|b| *b == 0).next().unwrap_or(&[]).escape_ascii();
+    let name = until_nul(&comm).escape_ascii();
     crate::pr_info_ratelimited!("process {} ({name}) no longer affine to cpu{}", thread.tid(), gone.trailing_zeros());
 }
 

@@ -11,6 +11,9 @@ use vigil_executor::wait::WaitMode;
 use vigil_executor::wait_site;
 use vigil_mem::KArc;
 
+/// Children that are looked at under one hold of the lock.
+const TURN: usize = 32;
+
 /// Which children.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Whom {
@@ -83,30 +86,94 @@ fn matches(child: &Process, whom: Whom, options: u32, tasks: &Tasks) -> bool {
     }
 }
 
-/// One look at the children. What is reaped is dropped by the caller, outside the lock.
-fn look(process: &KArc<Process>, whom: Whom, options: u32) -> Look {
-    let mut guard = tasks();
-    let mut any = false;
-    let mut hit = None;
-    for child in process.children(&guard).filter(|c| matches(c, whom, options, &guard)) {
-        any = true;
-        let relations = child.relations(&guard);
-        let event = relations.wait_event;
-        let wanted = if relations.life == Life::Zombie {
-            options & WEXITED != 0
-        } else if event == 0xffff {
-            options & WCONTINUED != 0
-        } else {
-            event != 0 && options & WSTOPPED != 0
-        };
-        if wanted {
-            hit = Some(child.clone());
-            break;
+/// Whether something has happened to `child` that `options` ask for.
+fn has_news(child: &Process, options: u32, guard: &Tasks) -> bool {
+    let relations = child.relations(guard);
+    let event = relations.wait_event;
+    if relations.life == Life::Zombie {
+        options & WEXITED != 0
+    } else if event == 0xffff {
+        options & WCONTINUED != 0
+    } else {
+        event != 0 && options & WSTOPPED != 0
+    }
+}
+
+/// What a look at some of the children came to.
+enum Turn {
+    /// Something has happened to this one.
+    Hit(KArc<Process>),
+    /// There are no more.
+    End,
+    /// This was the last one that was looked at.
+    More(KArc<Process>),
+}
+
+/// Looks at the children behind `place`, at [`TURN`] of them at most; `any`: there are such as are asked for.
+#[inline(always)]
+fn some(process: &KArc<Process>, place: Option<&Process>, whom: Whom, options: u32, guard: &Tasks, any: &mut bool) -> Turn {
+    let mut left = TURN;
+    for child in process.children_after(place, guard) {
+        if matches(child, whom, options, guard) {
+            *any = true;
+            if has_news(child, options, guard) {
+                return Turn::Hit(child.clone());
+            }
+        }
+        left -= 1;
+        if left == 0 {
+            return Turn::More(child.clone());
         }
     }
-    let Some(child) = hit else { return if any { Look::Nothing } else { Look::None } };
-    let used = exit::totals(&child, &guard);
-    let relations = child.relations_mut(&mut guard);
+    Turn::End
+}
+
+/// One look at the children. What is reaped is dropped by the caller, outside the lock.
+fn look(process: &KArc<Process>, whom: Whom, options: u32) -> Look {
+    let (mut guard, mut any) = (tasks(), false);
+    match some(process, None, whom, options, &guard, &mut any) {
+        Turn::Hit(child) => found(&child, options, &mut guard),
+        Turn::End => none(any),
+        Turn::More(last) => {
+            drop(guard);
+            look_on(process, whom, options, any, last)
+        }
+    }
+}
+
+fn none(any: bool) -> Look {
+    if any { Look::Nothing } else { Look::None }
+}
+
+/// The rest of a look, behind `last`.
+///
+/// There may be any number of children, so the lock is let go of between some and the next. The place in the list is the child that was
+/// looked at last; if another thread has reaped that meanwhile, we begin anew. To whom something happens after he was looked
+/// at wakes the caller, who looks again.
+#[cold]
+#[inline(never)]
+fn look_on(process: &KArc<Process>, whom: Whom, options: u32, mut any: bool, mut last: KArc<Process>) -> Look {
+    loop {
+        let mut guard = tasks();
+        let is_ours = last.relations(&guard).parent.as_ref().is_some_and(|p| KArc::ptr_eq(p, process));
+        any &= is_ours;
+        match some(process, is_ours.then_some(&*last), whom, options, &guard, &mut any) {
+            Turn::Hit(child) => return found(&child, options, &mut guard),
+            Turn::End => return none(any),
+            Turn::More(next) => {
+                let old = core::mem::replace(&mut last, next);
+                drop(guard);
+                // It may be the last reference: not under the lock.
+                drop(old);
+            }
+        }
+    }
+}
+
+/// What is told of `child`, which is reaped if it has ended and `options` do not forbid it.
+fn found(child: &KArc<Process>, options: u32, guard: &mut Tasks) -> Look {
+    let used = exit::totals(child, guard);
+    let relations = child.relations_mut(guard);
     let zombie = relations.life == Life::Zombie;
     let status = if zombie { relations.status } else { relations.wait_event };
     let keep = options & WNOWAIT != 0;
@@ -115,6 +182,6 @@ fn look(process: &KArc<Process>, whom: Whom, options: u32) -> Look {
     }
     let uid = child.uid();
     let found = Found { pid: child.pid, status, uid, used };
-    let reaped = (zombie && !keep).then(|| exit::reap(&child, &mut guard));
+    let reaped = (zombie && !keep).then(|| exit::reap(child, guard));
     Look::Found(found, reaped)
 }

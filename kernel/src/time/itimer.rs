@@ -203,7 +203,7 @@ impl SignalTimer {
                 now().saturating_add((left / cpus).max(CPU_TICK))
             }
         };
-        self.pinned().start(deadline.max(earliest), 0);
+        self.pinned().start_anywhere(deadline.max(earliest), 0);
     }
 
     /// The hrtimer fired: re-arms, and sends the signal.

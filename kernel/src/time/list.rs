@@ -7,15 +7,12 @@ use super::clock;
 use crate::debug::backtrace::Symbol;
 use crate::procfs::possible_cpus;
 use core::fmt::{self, Write};
+use vigil_executor::coarse;
 use vigil_executor::cpu::{CpuId, ONLINE};
 use vigil_executor::executor;
 use vigil_executor::time::{Nanos, now};
 use vigil_executor::timer::{list, troubles};
 
-/// A tick of Linux's at HZ=250.
-const TICK: Nanos = 4_000_000;
-/// Its number at boot: five minutes before 32 bits are over.
-const FIRST_TICK: u64 = (300u32 * 250).wrapping_neg() as u64;
 /// Time of a comparator that nothing stands in.
 const KTIME_MAX: Nanos = i64::MAX as Nanos;
 /// Timers that are looked up at a time.
@@ -26,11 +23,6 @@ const BASES: [&str; 8] = [
     "ktime_get", "ktime_get_real", "ktime_get_boottime", "ktime_get_clocktai", "ktime_get", "ktime_get_real", "ktime_get_boottime",
     "ktime_get_clocktai",
 ];
-
-/// Ticks of Linux's, as they would be counted at `t`.
-fn jiffies(t: Nanos) -> u64 {
-    FIRST_TICK + t / TICK
-}
 
 /// An address that cannot be told from its text, the same all the time (Linux: %p).
 struct Hidden(usize);
@@ -103,7 +95,7 @@ fn show_interrupts(out: &mut dyn Write, cpu: CpuId) -> fmt::Result {
     writeln!(out, "  .expires_next   : {next} nsecs\n  .hres_active    : 1\n  .nr_events      : {}", crate::irq::timer_interrupts(cpu))?;
     writeln!(out, "  .nr_retries     : {retries}\n  .nr_hangs       : {hangs}")?;
     writeln!(out, "  .nohz_mode      : 2\n  .tick_stopped   : 1\n  .idle_sleeptime : {} nsecs", executor::stat(cpu).idle)?;
-    let ticks = jiffies(now());
+    let ticks = coarse::jiffies();
     writeln!(out, "  .last_jiffies   : {ticks}\n  .next_timer     : {next}\njiffies: {ticks}\n")
 }
 

@@ -10,8 +10,10 @@
 //! | [`list`] | `/proc/timer_list` |
 //! | [`load`] | the load average |
 //! | [`ntp`] | how the wall clock is slewed: adjtimex(2)'s state machine |
+//! | [`rtc_sync`] | the real-time clock follows the wall clock |
 //! | [`steer`] | setting and slewing it, leap seconds, and who is told |
 //! | [`timerfd`] | timers that are read |
+//! | [`until`] | time-outs, and waits that follow a clock which is set |
 
 pub mod clock;
 #[cfg(target_os = "none")]
@@ -21,9 +23,12 @@ pub mod list;
 #[cfg(target_os = "none")]
 pub mod load;
 pub mod ntp;
+pub mod rtc_sync;
 #[cfg(target_os = "none")]
 pub mod steer;
 #[cfg(target_os = "none")]
 pub mod timerfd;
 #[cfg(target_os = "none")]
 pub mod timers;
+#[cfg(target_os = "none")]
+pub mod until;

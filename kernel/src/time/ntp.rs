@@ -83,6 +83,11 @@ impl Ntp {
         self.rate
     }
 
+    /// Whether somebody keeps the clock right (Linux: ntp_synced).
+    pub fn is_synchronised(&self) -> bool {
+        self.status & STA_UNSYNC == 0
+    }
+
     /// Whether a coming second may change the rate or leap.
     pub fn is_active(&self) -> bool {
         self.offset != 0

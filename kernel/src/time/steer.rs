@@ -1,7 +1,7 @@
 //! The wall clock is set, slewed, and leaps; who waits for a time of it is told.
 
 use super::ntp::{self, Ntp};
-use super::{clock, itimer, timerfd};
+use super::{clock, itimer, rtc_sync, timerfd};
 use core::pin::Pin;
 use vigil_abi::Errno;
 use vigil_abi::time::{ADJ_ADJTIME, ADJ_NANO, ADJ_SETOFFSET, STA_NANO, Timespec, Timeval, Timex};
@@ -24,6 +24,7 @@ static WAS_SET: Work = Work::new(|_| was_set());
 fn was_set() {
     timerfd::clock_was_set();
     itimer::clock_was_set();
+    rtc_sync::clock_was_set();
     SLEEPERS.wake_all();
 }
 
@@ -68,7 +69,20 @@ pub fn adjust(t: &mut Timex) -> Result<i32, Errno> {
     } else if clock::changes() != changes {
         SLEEPERS.wake_all();
     }
+    rtc_sync::notify();
     Ok(state)
+}
+
+/// Whether somebody keeps the wall clock right. Not in an interrupt.
+pub fn is_synchronised() -> bool {
+    let mut ntp = NTP.lock_irq();
+    let leap = carry_on(&mut ntp, clock::realtime());
+    let synchronised = ntp.is_synchronised();
+    drop(ntp);
+    if leap != 0 {
+        was_set();
+    }
+    synchronised
 }
 
 /// Brings the clock's state to the second of `now`, and answers the leap that was made.

@@ -147,7 +147,7 @@ impl TimerFd {
 
     fn arm(&self, state: &mut State) {
         state.armed = true;
-        self.timer().start(clock::when(state.deadline), 0);
+        self.timer().start_anywhere(clock::when(state.deadline), 0);
     }
 
     /// Counts the periods that have passed since a periodic timer fired, and arms it for the next one.

@@ -209,9 +209,8 @@ fn check(threshold: Nanos, due: Nanos, cpu: CpuId, sequence: u64) {
 
 /// Arms it with a threshold of so many nanoseconds; 0 ends it. What was frozen is forgotten. ENOMEM; EBUSY while a CPU comes or goes.
 pub fn arm(threshold: Nanos) -> Result<(), Errno> {
-    let before = THRESHOLD.load(Relaxed);
     FROZEN.store(true, Relaxed);
-    control::apply(|| THRESHOLD.store(threshold, Relaxed), || THRESHOLD.store(before, Relaxed))?;
+    control::apply(|| THRESHOLD.store(threshold, Relaxed))?;
     *LATE.lock() = None;
     // Nobody writes while the CPUs wait.
     control::hold_all(|| {

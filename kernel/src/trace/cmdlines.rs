@@ -16,7 +16,8 @@ const MOST: usize = 1024;
 
 /// A line for each number, with the last name that it had.
 pub fn show(out: &mut SeqBuf) -> Result<(), Errno> {
-    let mut names: KVec<(u32, [u8; 16])> = KVec::new();
+    // Of each number the time of its last entry so far, on whichever CPU, and the name there.
+    let mut names: KVec<(u32, u64, [u8; 16])> = KVec::new();
     let mut body = KBox::try_new([0; MAX_BODY])?;
     names.try_reserve(MOST)?;
     for cpu in CpuMask::ALL.iter() {
@@ -32,10 +33,11 @@ pub fn show(out: &mut SeqBuf) -> Result<(), Errno> {
                     if let Ok((head, ..)) = ring.read(at, &mut body)
                         && head.pid != 0
                     {
-                        match names.iter_mut().find(|(pid, _)| *pid == head.pid) {
-                            Some((_, name)) => *name = head.comm,
+                        match names.iter_mut().find(|(pid, ..)| *pid == head.pid) {
+                            Some((_, time, name)) if *time <= head.time => (*time, *name) = (head.time, head.comm),
+                            Some(_) => {}
                             // There is room for as many; others have no name.
-                            None => drop(names.push_reserved((head.pid, head.comm))),
+                            None => drop(names.push_reserved((head.pid, head.time, head.comm))),
                         }
                     }
                     at += 1;
@@ -47,7 +49,7 @@ pub fn show(out: &mut SeqBuf) -> Result<(), Errno> {
             }
         }
     }
-    for (pid, name) in names.iter() {
+    for (pid, _, name) in names.iter() {
         let _ = writeln!(out, "{pid} {}", Text(name));
     }
     Ok(())

@@ -8,13 +8,16 @@ use super::latency::Tracer;
 use super::ring::{Ring, SLOT_SIZE, Slot};
 use super::{blame, longest, report, runqueue, schedstat, state};
 use crate::arch::aarch64::jump_label;
+use crate::boot::info::kthread_cpus;
 use crate::smp;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use vigil_abi::Errno;
 use vigil_executor::cpu::{CpuId, CpuMask};
 use vigil_executor::lock_class;
 use vigil_executor::sync::SpinLock;
-use vigil_executor::trace::{KEY_HARDIRQ, KEY_IRQS, KEY_LINES, KEY_PREEMPT, KEY_STAMPS, KEY_SWITCH, KEY_USER, KEY_WAKE};
+use vigil_executor::trace::{
+    KEY_HARDIRQ, KEY_IRQS, KEY_LINES, KEY_PINS, KEY_PREEMPT, KEY_STAMPS, KEY_SWITCH, KEY_TIMERS, KEY_USER, KEY_WAKE,
+};
 use vigil_mem::{Gfp, KBox, VirtAddr, vmalloc};
 
 /// Held over a change of what is on. Polls only.
@@ -40,35 +43,51 @@ fn wanted() -> u32 {
         keys |= KEY_IRQS | KEY_HARDIRQ | KEY_SWITCH | KEY_WAKE | KEY_LINES;
     }
     if STAMPING.load(Relaxed) != 0 {
-        keys |= KEY_STAMPS;
+        keys |= KEY_STAMPS | if PINNED.load(Relaxed) { KEY_PINS } else { 0 };
     }
     if runqueue::COUNTING.load(Relaxed) || schedstat::enabled() {
         keys |= KEY_WAKE | KEY_SWITCH;
     }
+    if STEERS_TIMERS.load(Relaxed) {
+        keys |= KEY_TIMERS;
+    }
     keys
 }
 
-/// Makes `change`, and switches the sites accordingly. If that fails it is taken back by `undo`. ENOMEM; EBUSY while a CPU comes or
-/// goes.
-pub fn apply(change: impl FnOnce(), undo: impl FnOnce()) -> Result<(), Errno> {
+/// Whether timers are kept off the CPUs of `nohz_full=`.
+static STEERS_TIMERS: AtomicBool = AtomicBool::new(false);
+
+/// Keeps timers off the CPUs of `nohz_full=`, if there are any. At boot. ENOMEM.
+pub fn steer_timers() -> Result<(), Errno> {
+    let alone = CpuMask(CpuMask::ALL.0 & !kthread_cpus().0);
+    if alone.0 == 0 {
+        return Ok(());
+    }
+    vigil_executor::timer::leave_alone(alone);
+    apply(|| STEERS_TIMERS.store(true, Relaxed))
+}
+
+/// Makes `change`, and switches the sites accordingly. ENOMEM; EBUSY while a CPU comes or goes: then nothing has changed.
+pub fn apply(change: impl FnOnce()) -> Result<(), Errno> {
+    let steady = smp::steady().map_err(|smp::Unsteady| Errno::EBUSY)?;
+    jump_label::prepare()?;
     let guard = CHANGE.lock();
     change();
-    let result = jump_label::set(wanted());
-    if result.is_err() {
-        undo();
-    }
+    jump_label::want(wanted());
     drop(guard);
-    result
+    jump_label::follow(&steady);
+    Ok(())
 }
+
+/// Whether a CPU has pins, which are toggled while somebody wants the stamps.
+pub static PINNED: AtomicBool = AtomicBool::new(false);
 
 /// How many want the stamps of interrupts.
 static STAMPING: AtomicUsize = AtomicUsize::new(0);
 
 /// Wants the stamps of interrupts (`KEY_STAMPS`), or wants them no longer. ENOMEM; EBUSY while a CPU comes or goes: then nothing has changed.
 pub fn stamp(on: bool) -> Result<(), Errno> {
-    let add = |n: usize| _ = STAMPING.fetch_add(n, Relaxed);
-    let (there, back) = if on { (1, usize::MAX) } else { (usize::MAX, 1) };
-    apply(|| add(there), || add(back))
+    apply(|| _ = STAMPING.fetch_add(if on { 1 } else { usize::MAX }, Relaxed))
 }
 
 /// Runs `f` while all other CPUs wait in an interrupt. EBUSY while a CPU comes or goes.
@@ -86,7 +105,7 @@ pub fn enable(mask: u32, on: bool) -> Result<(), Errno> {
     }
     let before = state::ENABLED.load(Relaxed);
     let after = if on { before | mask } else { before & !mask };
-    apply(|| state::ENABLED.store(after, Relaxed), || state::ENABLED.store(before, Relaxed))
+    apply(|| state::ENABLED.store(after, Relaxed))
 }
 
 /// Gives each event of `mask` the filter of its place in `new`. EBUSY while a CPU comes or goes.
@@ -104,21 +123,19 @@ pub fn set_filters(mask: u32, new: &mut [Option<KBox<Filter>>; EVENTS.len()]) ->
 
 /// Makes `tracer` the current one. ENOMEM.
 pub fn set_tracer(tracer: Tracer) -> Result<(), Errno> {
-    let before = state::tracer();
+    apply(|| state::set_tracer(tracer))?;
+    // What was measured while only a part of the sites was on, and what is known of the last time.
+    state::forget_sections();
     report::clear();
     longest::clear();
     state::LONGEST.store(0, Relaxed);
-    apply(|| state::set_tracer(tracer), || state::set_tracer(before))?;
-    // What was measured while only a part of the sites was on.
-    state::forget_sections();
     super::sampling::follow(tracer == Tracer::Poll);
     Ok(())
 }
 
 /// Turns the counting of `runqueue_latency` on or off. ENOMEM.
 pub fn count_runqueues(on: bool) -> Result<(), Errno> {
-    let before = runqueue::COUNTING.load(Relaxed);
-    apply(|| runqueue::COUNTING.store(on, Relaxed), || runqueue::COUNTING.store(before, Relaxed))
+    apply(|| runqueue::COUNTING.store(on, Relaxed))
 }
 
 /// Turns the counting of `kernel.sched_schedstats` on or off. ENOMEM.
@@ -126,8 +143,7 @@ pub fn count_tasks(on: bool) -> Result<(), Errno> {
     if on {
         schedstat::prepare()?;
     }
-    let before = schedstat::enabled();
-    apply(|| schedstat::set(on), || schedstat::set(before))
+    apply(|| schedstat::set(on))
 }
 
 /// KiB of each CPU's ring, and whether they exist already.
@@ -164,6 +180,14 @@ pub fn reading<R>(f: impl FnOnce() -> R) -> R {
     let r = f();
     drop(guard);
     r
+}
+
+/// [`reading`], unless somebody does so already: for who cannot wait.
+pub fn try_reading(f: impl FnOnce()) {
+    if let Some(guard) = READERS.try_lock() {
+        f();
+        drop(guard);
+    }
 }
 
 fn replace(cpu: CpuId, slots: usize) -> Result<(), Errno> {

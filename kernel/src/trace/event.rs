@@ -3,8 +3,10 @@
 //! The body of an entry is the record of Linux's binary format without the 8 bytes that all have in common, so `format` files
 //! describe it.
 
+use super::event_activity::*;
 use core::fmt::{self, Write};
-use vigil_executor::trace::{KEY_HARDIRQ, KEY_LINES, KEY_PROCESS, KEY_SOFTIRQ, KEY_SWITCH, KEY_WAKE};
+use vigil_abi::until_nul;
+use vigil_executor::trace::{KEY_HARDIRQ, KEY_HRTIMERS, KEY_IPI, KEY_LINES, KEY_PROCESS, KEY_SOFTIRQ, KEY_SWITCH, KEY_WAKE, KEY_WORK};
 
 /// Interrupts were masked.
 pub const FLAG_IRQS_OFF: u8 = 1;
@@ -27,7 +29,7 @@ pub struct Field {
     pub signed: bool,
 }
 
-const fn field(declaration: &'static str, size: usize, signed: bool) -> Field {
+pub(super) const fn field(declaration: &'static str, size: usize, signed: bool) -> Field {
     Field { declaration, size, signed }
 }
 
@@ -50,7 +52,7 @@ pub struct Event {
 }
 
 /// Takes fields off a body. What is not there is 0.
-struct Body<'a>(&'a [u8]);
+pub(super) struct Body<'a>(pub(super) &'a [u8]);
 
 impl<'a> Body<'a> {
     fn take(&mut self, n: usize) -> &'a [u8] {
@@ -59,11 +61,11 @@ impl<'a> Body<'a> {
         field
     }
 
-    fn number(&mut self, n: usize) -> u64 {
+    pub(super) fn number(&mut self, n: usize) -> u64 {
         self.take(n).iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte))
     }
 
-    fn int(&mut self) -> i32 {
+    pub(super) fn int(&mut self) -> i32 {
         self.number(4) as i32
     }
 
@@ -77,7 +79,7 @@ pub struct Text<'a>(pub &'a [u8]);
 
 impl fmt::Display for Text<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let bytes = self.0.split(|b| *b == 0).next().unwrap_or_default();
+        let bytes = until_nul(self.0);
         for chunk in bytes.utf8_chunks() {
             f.write_str(chunk.valid())?;
             for byte in chunk.invalid() {
@@ -252,36 +254,51 @@ macro_rules! events {
 }
 
 events! {
-    SOFTIRQ_RAISE = 0: "irq" "softirq_raise" 97, KEY_SOFTIRQ, SOFTIRQ_FIELDS, SOFTIRQ_PRINT, show_softirq;
-    SOFTIRQ_EXIT = 1: "irq" "softirq_exit" 98, KEY_SOFTIRQ, SOFTIRQ_FIELDS, SOFTIRQ_PRINT, show_softirq;
-    SOFTIRQ_ENTRY = 2: "irq" "softirq_entry" 99, KEY_SOFTIRQ, SOFTIRQ_FIELDS, SOFTIRQ_PRINT, show_softirq;
-    LINE_EXIT = 3: "irq" "irq_handler_exit" 100, KEY_LINES | KEY_HARDIRQ,
+    IPI_EXIT = 0: "ipi" "ipi_exit" 31, KEY_LINES | KEY_HARDIRQ, IPI_FIELDS, IPI_PRINT, show_ipi;
+    IPI_ENTRY = 1: "ipi" "ipi_entry" 32, KEY_LINES | KEY_HARDIRQ, IPI_FIELDS, IPI_PRINT, show_ipi;
+    IPI_RAISE = 2: "ipi" "ipi_raise" 33, KEY_IPI, RAISE_FIELDS, RAISE_PRINT, show_raise;
+    SOFTIRQ_RAISE = 3: "irq" "softirq_raise" 97, KEY_SOFTIRQ, SOFTIRQ_FIELDS, SOFTIRQ_PRINT, show_softirq;
+    SOFTIRQ_EXIT = 4: "irq" "softirq_exit" 98, KEY_SOFTIRQ, SOFTIRQ_FIELDS, SOFTIRQ_PRINT, show_softirq;
+    SOFTIRQ_ENTRY = 5: "irq" "softirq_entry" 99, KEY_SOFTIRQ, SOFTIRQ_FIELDS, SOFTIRQ_PRINT, show_softirq;
+    LINE_EXIT = 6: "irq" "irq_handler_exit" 100, KEY_LINES | KEY_HARDIRQ,
         &[field("int irq", 4, true), field("int ret", 4, true)],
         "\"irq=%d ret=%s\", REC->irq, REC->ret ? \"handled\" : \"unhandled\"", show_line_exit;
-    LINE_ENTRY = 4: "irq" "irq_handler_entry" 101, KEY_LINES | KEY_HARDIRQ,
+    LINE_ENTRY = 7: "irq" "irq_handler_entry" 101, KEY_LINES | KEY_HARDIRQ,
         &[field("int irq", 4, true), field("__data_loc char[] name", 4, false)],
         "\"irq=%d name=%s\", REC->irq, __get_str(name)", show_line_entry;
-    PROCESS_EXEC = 5: "sched" "sched_process_exec" 257, KEY_PROCESS,
+    WORK_ENDS = 8: "workqueue" "workqueue_execute_end" 206, KEY_WORK, EXECUTE_FIELDS, EXECUTE_PRINT, show_execute;
+    WORK_BEGINS = 9: "workqueue" "workqueue_execute_start" 207, KEY_WORK, EXECUTE_FIELDS, EXECUTE_PRINT, show_execute;
+    ACTIVATE_WORK = 10: "workqueue" "workqueue_activate_work" 208, KEY_WORK, ACTIVATE_FIELDS, ACTIVATE_PRINT, show_activate;
+    QUEUE_WORK = 11: "workqueue" "workqueue_queue_work" 209, KEY_WORK, QUEUE_FIELDS, QUEUE_PRINT, show_queue;
+    PROCESS_EXEC = 12: "sched" "sched_process_exec" 257, KEY_PROCESS,
         &[field("__data_loc char[] filename", 4, false), field("pid_t pid", 4, true), field("pid_t old_pid", 4, true)],
         "\"filename=%s pid=%d old_pid=%d\", __get_str(filename), REC->pid, REC->old_pid", show_exec;
-    PROCESS_FORK = 6: "sched" "sched_process_fork" 258, KEY_PROCESS,
+    PROCESS_FORK = 13: "sched" "sched_process_fork" 258, KEY_PROCESS,
         &[field("char parent_comm[16]", 16, false), field("pid_t parent_pid", 4, true), field("char child_comm[16]", 16, false), field("pid_t child_pid", 4, true)],
         "\"comm=%s pid=%d child_comm=%s child_pid=%d\", REC->parent_comm, REC->parent_pid, REC->child_comm, REC->child_pid", show_fork;
-    PROCESS_EXIT = 7: "sched" "sched_process_exit" 261, KEY_PROCESS,
+    PROCESS_EXIT = 14: "sched" "sched_process_exit" 261, KEY_PROCESS,
         &[field("char comm[16]", 16, false), field("pid_t pid", 4, true), field("int prio", 4, true)],
         "\"comm=%s pid=%d prio=%d\", REC->comm, REC->pid, REC->prio", show_exit;
-    MIGRATE = 8: "sched" "sched_migrate_task" 263, KEY_WAKE,
+    MIGRATE = 15: "sched" "sched_migrate_task" 263, KEY_WAKE,
         &[field("char comm[16]", 16, false), field("pid_t pid", 4, true), field("int prio", 4, true), field("int orig_cpu", 4, true), field("int dest_cpu", 4, true)],
         "\"comm=%s pid=%d prio=%d orig_cpu=%d dest_cpu=%d\", REC->comm, REC->pid, REC->prio, REC->orig_cpu, REC->dest_cpu", show_migrate;
-    SWITCH = 9: "sched" "sched_switch" 264, KEY_SWITCH,
+    SWITCH = 16: "sched" "sched_switch" 264, KEY_SWITCH,
         &[field("char prev_comm[16]", 16, false), field("pid_t prev_pid", 4, true), field("int prev_prio", 4, true), field("long prev_state", 8, true),
           field("char next_comm[16]", 16, false), field("pid_t next_pid", 4, true), field("int next_prio", 4, true)],
         "\"prev_comm=%s prev_pid=%d prev_prio=%d prev_state=%s%s ==> next_comm=%s next_pid=%d next_prio=%d\", REC->prev_comm, REC->prev_pid, REC->prev_prio, \
          (REC->prev_state & 0xff) ? __print_flags(REC->prev_state & 0xff, \"|\", { 0x01, \"S\" }, { 0x02, \"D\" }, { 0x04, \"T\" }, { 0x08, \"t\" }, { 0x10, \"X\" }, \
          { 0x20, \"Z\" }, { 0x40, \"P\" }, { 0x80, \"I\" }) : \"R\", REC->prev_state & 0x100 ? \"+\" : \"\", REC->next_comm, REC->next_pid, REC->next_prio", show_switch;
-    WAKEUP_NEW = 10: "sched" "sched_wakeup_new" 265, KEY_WAKE, WAKE_FIELDS, WAKE_PRINT, show_wake;
-    WAKEUP = 11: "sched" "sched_wakeup" 266, KEY_WAKE, WAKE_FIELDS, WAKE_PRINT, show_wake;
-    WAKING = 12: "sched" "sched_waking" 267, KEY_WAKE, WAKE_FIELDS, WAKE_PRINT, show_wake;
+    WAKEUP_NEW = 17: "sched" "sched_wakeup_new" 265, KEY_WAKE, WAKE_FIELDS, WAKE_PRINT, show_wake;
+    WAKEUP = 18: "sched" "sched_wakeup" 266, KEY_WAKE, WAKE_FIELDS, WAKE_PRINT, show_wake;
+    WAKING = 19: "sched" "sched_waking" 267, KEY_WAKE, WAKE_FIELDS, WAKE_PRINT, show_wake;
+    TIMER_CANCEL = 20: "timer" "hrtimer_cancel" 305, KEY_HRTIMERS, HRTIMER_FIELDS, HRTIMER_PRINT, show_hrtimer;
+    TIMER_DONE = 21: "timer" "hrtimer_expire_exit" 306, KEY_HRTIMERS | KEY_HARDIRQ, HRTIMER_FIELDS, HRTIMER_PRINT, show_hrtimer;
+    TIMER_EXPIRES = 22: "timer" "hrtimer_expire_entry" 307, KEY_HRTIMERS, EXPIRE_FIELDS, EXPIRE_PRINT, show_expire;
+    TIMER_START = 23: "timer" "hrtimer_start" 308, KEY_HRTIMERS, START_FIELDS, START_PRINT, show_start;
+    COARSE_CANCEL = 24: "timer" "timer_cancel" 310, KEY_HRTIMERS, TIMER_FIELDS, TIMER_PRINT, show_timer;
+    COARSE_DONE = 25: "timer" "timer_expire_exit" 311, KEY_HRTIMERS, TIMER_FIELDS, TIMER_PRINT, show_timer;
+    COARSE_EXPIRES = 26: "timer" "timer_expire_entry" 312, KEY_HRTIMERS, TIMER_EXPIRE_FIELDS, TIMER_EXPIRE_PRINT, show_timer_expire;
+    COARSE_START = 27: "timer" "timer_start" 313, KEY_HRTIMERS, TIMER_START_FIELDS, TIMER_START_PRINT, show_timer_start;
 }
 
 /// The event whose entries have the number `id`.

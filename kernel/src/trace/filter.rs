@@ -5,7 +5,7 @@
 
 use super::event::{Event, Field};
 use super::ring::Head;
-use vigil_abi::Errno;
+use vigil_abi::{Errno, until_nul};
 use vigil_mem::{AllocError, KVec};
 
 /// The longest name of a field, and the longest text that one is compared with (Linux: MAX_FILTER_STR_VAL).
@@ -206,7 +206,7 @@ impl Entry<'_> {
             }
             _ => &[],
         };
-        bytes.split(|b| *b == 0).next().unwrap_or_default()
+        until_nul(bytes)
     }
 }
 

@@ -4,7 +4,7 @@ use super::event::{self, Record};
 use super::latency::{Ended, Tracer};
 use super::report::{self, Note};
 use super::state::{self, CpuTrace, SAMPLE, Who, emit, enter};
-use super::{blame, longest, runqueue, schedstat, text_chain};
+use super::{activity, blame, longest, runqueue, schedstat, text_chain};
 use crate::arch::aarch64::entry::vigil_el0_call;
 use crate::arch::aarch64::jump_label::{DAIF, Doing};
 use crate::arch::aarch64::trap::vigil_el1_irq_traced;
@@ -12,13 +12,13 @@ use crate::arch::aarch64::vectors::ExceptionFrame;
 use crate::debug::backtrace::walk;
 use crate::task::thread::Thread;
 use core::sync::atomic::Ordering::Relaxed;
-use vigil_drivers::irq::line_of_counter;
+use vigil_drivers::irq::{ipi_of_counter, line_of_counter};
 use vigil_executor::arch;
 use vigil_executor::context::Context;
 use vigil_executor::cpu::{CpuId, local};
 use vigil_executor::task::{Coming, Task};
 use vigil_executor::time;
-use vigil_executor::trace::{Event, Role};
+use vigil_executor::trace::{Event, KEY_PINS, PIN_POLL, Role, toggle};
 use vigil_executor::wait::WaitMode;
 
 /// DAIF.I.
@@ -39,7 +39,12 @@ pub fn trap(role: Role, frame: &ExceptionFrame, doing: Doing) {
         // And neither the stamps' twins have been executed where this site is one's, too.
         match role {
             Role::Line => local().acked_at.store(arch::counter(), Relaxed),
-            Role::Current => local().polled_at.store(arch::counter(), Relaxed),
+            Role::Current => {
+                local().polled_at.store(arch::counter(), Relaxed);
+                if arch::is_traced::<KEY_PINS>() {
+                    toggle(PIN_POLL);
+                }
+            }
             _ => {}
         }
     });
@@ -63,6 +68,10 @@ fn told(cpu: &CpuTrace, now: u64, role: Role, frame: &ExceptionFrame, doing: Doi
         // SAFETY: the base of these stores is the header of the task that is woken: alive.
         (Role::Wake, Doing::Store { base, .. }) => woken(cpu, now, unsafe { &*(base as *const Task) }, CpuId::current()),
         (Role::Line, Doing::Store { base, .. }) => line(cpu, base),
+        (Role::TimerSet | Role::TimerCalls | Role::TimerWakes, Doing::Store { base, value }) => {
+            activity::timer(cpu, now, role, base, value)
+        }
+        (Role::WorkQueued | Role::WorkReady, Doing::Store { base, value }) => activity::work(cpu, role, base, value as usize),
         (Role::Idle, _) => {
             schedstat::idles();
             cpu.blame.idles(now, Who::idle(CpuId::current()));
@@ -282,10 +291,13 @@ fn line(cpu: &CpuTrace, counter: usize) {
         // The place of the name: behind three numbers, as in Linux's records.
         let record = Record::new().int(virq.get() as i32).int(16 | (name.len() as i32 + 1) << 16).bytes(name.as_bytes()).bytes(&[0]);
         emit(cpu, event::LINE_ENTRY, true, &record);
+    } else if let Some(ipi) = ipi_of_counter(counter) {
+        activity::ipi_begins(cpu, ipi);
     }
 }
 
 fn line_ends(cpu: &CpuTrace) {
+    activity::ends(cpu);
     if let Some(virq) = cpu.line.take() {
         emit(cpu, event::LINE_EXIT, true, &Record::new().int(virq.get() as i32).int(i32::from(!cpu.unhandled.get())));
     }
@@ -301,8 +313,18 @@ pub fn executor(event: Event<'_>) {
             Event::Woken(task, target) => woken(cpu, now, task, target),
             Event::NotHandled => cpu.unhandled.set(true),
             Event::SoftirqRaised(number) => softirq(cpu, event::SOFTIRQ_RAISE, number),
-            Event::SoftirqBegins(number) => softirq(cpu, event::SOFTIRQ_ENTRY, number),
+            Event::SoftirqBegins(number) => {
+                activity::ends(cpu);
+                softirq(cpu, event::SOFTIRQ_ENTRY, number);
+            }
             Event::SoftirqEnds(number) => softirq(cpu, event::SOFTIRQ_EXIT, number),
+            Event::IpiSent(mask, number) => activity::ipi_sent(cpu, mask, number, irqs_off),
+            Event::CoarseStarted(timer, flags) => activity::coarse(cpu, event::COARSE_START, timer, flags, irqs_off),
+            Event::CoarseCancelled(timer) => activity::coarse(cpu, event::COARSE_CANCEL, timer, 0, irqs_off),
+            Event::CoarseExpires(timer) => activity::coarse(cpu, event::COARSE_EXPIRES, timer, 0, irqs_off),
+            Event::CoarseDone(timer) => activity::coarse_done(cpu, timer, irqs_off),
+            Event::WorkBegins(item, function) => activity::executes(cpu, event::WORK_BEGINS, item, function, irqs_off),
+            Event::WorkEnds(item, function) => activity::executes(cpu, event::WORK_ENDS, item, function, irqs_off),
             Event::Resumed(task) => polls(cpu, now, task, Some(()), true, vigil_executor::preempt::finish_switch as *const () as usize),
         }
     });

@@ -11,7 +11,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | [`event`] | the events, their bodies and texts |
+//! | [`event`], `event_activity` | the events, their bodies and texts |
 //! | [`ring`] | a CPU's entries |
 //! | [`latency`] | tracers; sections that open and end |
 //! | [`stamps`] | when tasks were woken; histograms |
@@ -19,15 +19,18 @@
 //! | [`filter`] | which entries of an event are kept |
 //! | [`page`] | entries in Linux's binary form |
 //! | `state` | what is known of each CPU |
-//! | `hooks` | what sites tell |
+//! | `hooks`, `activity` | what sites tell |
 //! | `runqueue`, `report`, `text_chain`, `sampling` | waits for the CPU; the longest section and what it was in |
 //! | `longest` | the longest sections by place |
 //! | `schedstat` | `kernel.sched_schedstats` |
 //! | [`blame`] | what late samples of `/dev/irqlat` are blamed on |
 //! | `control` | what is asked for: rings and sites |
+//! | `merge` | the entries of several CPUs by their times |
+//! | [`dump`] | all of them to the consoles |
 //! | `read`, `files`, `events`, `filters`, `cmdlines` | the files |
 
 pub mod event;
+mod event_activity;
 pub mod filter;
 pub mod latency;
 pub mod page;
@@ -36,11 +39,15 @@ pub mod stamps;
 pub mod text;
 
 #[cfg(target_os = "none")]
+mod activity;
+#[cfg(target_os = "none")]
 pub mod blame;
 #[cfg(target_os = "none")]
 mod cmdlines;
 #[cfg(target_os = "none")]
 mod control;
+#[cfg(target_os = "none")]
+pub mod dump;
 #[cfg(target_os = "none")]
 mod events;
 #[cfg(target_os = "none")]
@@ -51,6 +58,8 @@ mod filters;
 pub mod hooks;
 #[cfg(target_os = "none")]
 mod longest;
+#[cfg(target_os = "none")]
+mod merge;
 #[cfg(target_os = "none")]
 mod read;
 #[cfg(target_os = "none")]
@@ -67,7 +76,7 @@ mod state;
 mod text_chain;
 
 #[cfg(target_os = "none")]
-pub use control::{count_tasks, stamp};
+pub use control::{PINNED, count_tasks, stamp, steer_timers};
 #[cfg(target_os = "none")]
 pub use files::init;
 #[cfg(target_os = "none")]

@@ -4,8 +4,9 @@
 //! pages in Linux's binary form. Entries are written in
 //! the middle of anything, where nobody may be woken: while a pipe is open a timer looks whether there is something for it.
 
+use super::merge::{Cursor, NO_BODIES, ring_of};
 use super::page::Page;
-use super::ring::{MAX_BODY, Missing, Ring};
+use super::ring::{MAX_BODY, Ring};
 use super::{control, event, report, state, text};
 use crate::trace::latency::Tracer;
 use core::fmt::Write;
@@ -15,7 +16,7 @@ use vigil_abi::Errno;
 use vigil_abi::fcntl::O_TRUNC;
 use vigil_abi::poll::POLLIN;
 use vigil_abi::stat::S_IFREG;
-use vigil_executor::cpu::{CpuId, CpuMask, MAX_CPUS, ONLINE};
+use vigil_executor::cpu::{CpuMask, ONLINE};
 use vigil_executor::lock_class;
 use vigil_executor::sync::SpinLock;
 use vigil_executor::time::{self, MSEC};
@@ -27,6 +28,9 @@ use vigil_mem::{IoBuf, IoBufMut, KArc, KBox, KVec, unsize};
 
 /// How much text is made at once.
 const CHUNK: usize = 4096;
+
+/// Entries that a page gets under one hold of the rings; a text gets one.
+const TURN: usize = 8;
 
 /// Where readers of pipes wait.
 static WAIT: WaitQueue = WaitQueue::new();
@@ -44,20 +48,14 @@ fn look(_: &Timer) {
     Pin::static_ref(&TIMER).start(time::now() + 10 * MSEC, MSEC);
 }
 
-fn ring_of(cpu: CpuId) -> Option<&'static Ring<'static>> {
-    state::of(cpu).ring()
-}
-
 fn has_entries(cpus: CpuMask) -> bool {
     cpus.iter().filter_map(ring_of).any(|ring| ring.readable() != 0)
 }
 
 /// Where a reader is.
 struct Reader {
-    /// The next entry of each CPU; `None` at the start.
-    next: Option<[u64; MAX_CPUS]>,
-    /// The end as it was at the start.
-    end: [u64; MAX_CPUS],
+    /// `None` at the start.
+    cursor: Option<Cursor>,
     /// Text that is made and not read yet.
     text: KVec<u8>,
     at: usize,
@@ -77,30 +75,19 @@ struct TraceFile {
 impl TraceFile {
     fn new(node: &TraceNode) -> Result<TraceFile, Errno> {
         let TraceNode { cpus, consumes, raw } = *node;
-        let reader = Reader { next: None, end: [0; MAX_CPUS], text: KVec::new(), at: 0, began: false };
+        let reader = Reader { cursor: None, text: KVec::new(), at: 0, began: false };
         let reader = SpinLock::new(lock_class!("trace_reader"), Some(KBox::try_new(reader)?));
         Ok(TraceFile { cpus, consumes, raw, reader, drained: AtomicBool::new(false) })
     }
 
     /// What stands above the entries.
     fn begin(&self, reader: &mut Reader, out: &mut SeqBuf) {
-        let (mut next, mut readable, mut written) = ([0; MAX_CPUS], 0, 0);
-        // Of a pipe also that of rings that are made later.
-        reader.end = [if self.consumes { u64::MAX } else { 0 }; MAX_CPUS];
-        for cpu in self.cpus.iter() {
-            if let Some(ring) = ring_of(cpu) {
-                next[cpu.index()] = ring.start();
-                if !self.consumes {
-                    reader.end[cpu.index()] = ring.next();
-                }
-                readable += ring.readable();
-                written += ring.entries();
-            }
-        }
-        reader.next = Some(next);
+        reader.cursor = Some(Cursor::new(self.cpus, self.consumes));
         if self.consumes {
             return;
         }
+        let rings = || self.cpus.iter().filter_map(ring_of);
+        let (readable, written) = (rings().map(Ring::readable).sum(), rings().map(Ring::entries).sum());
         let tracer = state::tracer();
         if tracer != Tracer::Nop {
             let _ = report::show(tracer, out);
@@ -113,67 +100,46 @@ impl TraceFile {
     /// Makes the next text. False: there is none.
     fn make(&self, reader: &mut Reader) -> Result<bool, Errno> {
         let mut out = SeqBuf::new();
-        if reader.next.is_none() {
+        if reader.cursor.is_none() {
             self.begin(reader, &mut out);
         }
-        let mut bodies = KBox::try_new(([0; MAX_BODY], [0; MAX_BODY]))?;
-        let (body, best_body) = &mut *bodies;
+        let mut bodies = KBox::try_new(NO_BODIES)?;
         let mut page = if self.raw { Some(KBox::try_new(Page::new())?) } else { None };
-        let Some(mut next) = reader.next else { return Ok(false) };
-        let end = reader.end;
-        control::reading(|| {
-            while out.as_bytes().len() < CHUNK {
-                let mut best: Option<(usize, _, usize, u64)> = None;
-                for cpu in self.cpus.iter() {
-                    let i = cpu.index();
-                    let Some(ring) = ring_of(cpu) else { continue };
-                    if next[i] > ring.next() || self.consumes && next[i] < ring.start() && ring.overrun() == 0 {
-                        // Another ring than before, or it was cleared.
-                        next[i] = ring.start();
-                    }
-                    let found = loop {
-                        if next[i] >= end[i] {
-                            break None;
-                        }
-                        match ring.read(next[i], body) {
-                            Ok(found) => break Some(found),
-                            Err(Missing::NotYet) => break None,
-                            Err(Missing::Part(n)) => next[i] = n,
-                            Err(Missing::Lost(n)) => {
-                                if let Some(page) = &mut page {
-                                    page.set_lost();
-                                } else if self.consumes {
-                                    let _ = writeln!(out, "CPU:{i} [LOST {} EVENTS]", n - next[i]);
-                                }
-                                next[i] = n;
-                            }
-                        }
+        let Some(mut cursor) = reader.cursor else { return Ok(false) };
+        let mut goes_on = true;
+        while goes_on && out.as_bytes().len() < CHUNK {
+            let mut entry = None;
+            goes_on = control::reading(|| {
+                for _ in 0..TURN {
+                    let lost = |cpu, count| match &mut page {
+                        Some(page) => page.set_lost(),
+                        None if self.consumes => _ = writeln!(out, "CPU:{cpu} [LOST {count} EVENTS]"),
+                        None => {}
                     };
-                    if let Some((head, length, after)) = found
-                        && best.as_ref().is_none_or(|(_, b, ..): &(_, super::ring::Head, _, _)| head.time < b.time)
-                    {
-                        core::mem::swap(body, best_body);
-                        best = Some((i, head, length, after));
+                    let Some(found) = cursor.oldest(&mut bodies, lost) else { return false };
+                    if let Some(page) = &mut page {
+                        if !page.add(&found.head, found.body(&bodies)) {
+                            return false;
+                        }
+                        cursor.pass(&found);
+                    } else {
+                        cursor.pass(&found);
+                        entry = Some(found);
+                        return true;
                     }
                 }
-                let Some((cpu, head, length, after)) = best else { break };
-                let body = &best_body[..length];
-                if !page.as_mut().map_or_else(|| text::line(cpu, &head, body, &mut out).is_ok(), |page| page.add(&head, body)) {
-                    break;
-                }
-                next[cpu] = after;
-                if self.consumes
-                    && let Some(ring) = CpuId::new(cpu).and_then(ring_of)
-                {
-                    ring.consume_to(after);
-                }
+                true
+            });
+            if let Some(found) = entry {
+                // Without the rings: making text takes long.
+                goes_on &= text::line(found.cpu, &found.head, found.body(&bodies), &mut out).is_ok();
             }
-        });
+        }
         if let Some(page) = page.filter(|page| !page.is_empty()) {
             out.put(page.bytes());
         }
         out.finish()?;
-        reader.next = Some(next);
+        reader.cursor = Some(cursor);
         reader.text.clear();
         reader.text.try_extend_from_slice(out.as_bytes())?;
         reader.at = 0;
@@ -198,7 +164,7 @@ impl FileOps for TraceFile {
         let mut reader = self.reader.lock().take().ok_or(Errno::EBUSY)?;
         if *pos == 0 && !self.consumes && reader.began {
             // From the start: the text is made anew.
-            (reader.next, reader.at, reader.began) = (None, 0, false);
+            (reader.cursor, reader.at, reader.began) = (None, 0, false);
             reader.text.clear();
         }
         let result = self.read_text(file, &mut reader, buf);

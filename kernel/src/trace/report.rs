@@ -6,6 +6,7 @@ use super::state::{self, SAMPLE, Who};
 use crate::debug::backtrace::{Symbol, walk};
 use core::fmt::{self, Write};
 use core::sync::atomic::Ordering::Relaxed;
+use vigil_abi::until_nul;
 use vigil_executor::cpu::{CpuId, ONLINE};
 use vigil_executor::lock_class;
 use vigil_executor::sync::SpinLock;
@@ -172,7 +173,7 @@ fn show_report(r: &Report, out: &mut dyn Write) -> fmt::Result {
     writeln!(out, "#\n#")?;
     columns(out)?;
     let begin = |at: u64, out: &mut dyn Write| {
-        let name = comm.0.split(|b| *b == 0).next().unwrap_or_default();
+        let name = until_nul(comm.0);
         let name = &name[..name.len().min(8)];
         for _ in name.len()..8 {
             out.write_char(' ')?;

@@ -10,7 +10,7 @@ use super::latency::{Section, Tracer};
 use super::ring::{Head, Ring};
 use core::cell::Cell;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering::*};
-use vigil_drivers::irq::Virq;
+use vigil_drivers::irq::{Ipi, Virq};
 use vigil_executor::arch;
 use vigil_executor::context::{Context, HARDIRQ_OFFSET, SOFTIRQ_OFFSET};
 use vigil_executor::cpu::{CpuId, MAX_CPUS, PerCpu};
@@ -63,6 +63,12 @@ pub struct CpuTrace {
     pub line: Cell<Option<Virq>>,
     /// None of them knew the interrupt.
     pub unhandled: Cell<bool>,
+    /// The address of the timer that has fired, until it is told that this is done; 0: none.
+    pub fired: Cell<usize>,
+    /// That of the one that was cancelled last; starting one anew begins so.
+    pub cancelled: Cell<usize>,
+    /// The interrupt from another CPU that is served.
+    pub ipi: Cell<Option<Ipi>>,
     /// When the hard interrupt began.
     pub irq_since: Cell<u64>,
     /// The system call that the vector serves without the thread's future, if that is what the kernel was entered for.
@@ -87,6 +93,9 @@ impl CpuTrace {
             generation: Cell::new(0),
             line: Cell::new(None),
             unhandled: Cell::new(false),
+            fired: Cell::new(0),
+            cancelled: Cell::new(0),
+            ipi: Cell::new(None),
             irq_since: Cell::new(0),
             call: Cell::new(None),
             sample: Cell::new([0; SAMPLE]),

@@ -1,9 +1,10 @@
 //! Controlling terminals and job control (Linux: drivers/tty/tty_jobctrl.c; POSIX, "General Terminal Interface").
 
 use super::{Terminal, by_dev};
-use crate::task::process::{Process, Tasks, tasks};
+use crate::task::process::{Process, Tasks, find_process, tasks};
 use crate::task::signal::{self, SIGHUP, SIGINT, SIGQUIT, SIGTSTP, SIGTTIN, SigInfo, stop};
 use crate::task::thread::Thread;
+use crate::task::walk::{Errand, walk};
 use core::sync::atomic::Ordering::*;
 use vigil_abi::Errno;
 use vigil_abi::process::CAP_SYS_ADMIN;
@@ -45,11 +46,11 @@ pub(super) fn check_change(terminal: &Terminal, signo: u32) -> Result<(), Errno>
         if blocked || thread.process.sighand().get(signo).handler == SIG_IGN {
             return if signo == SIGTTIN { Err(Errno::EIO) } else { Ok(()) };
         }
-        if stop::is_orphaned(pgrp, &guard, None) {
-            return Err(Errno::EIO);
-        }
         pgrp
     };
+    if stop::is_orphaned(pgrp) {
+        return Err(Errno::EIO);
+    }
     send(pgrp, signo);
     Err(Errno::ERESTARTSYS)
 }
@@ -80,21 +81,27 @@ pub(super) fn take(terminal: &Terminal, file: &File, force: bool) -> Result<(), 
     let tty = terminal.tty().ok_or(Errno::EIO)?;
     let privileged = thread.cred()?.capable(CAP_SYS_ADMIN);
     let process = &thread.process;
-    let mut guard = tasks();
-    let relations = process.relations(&guard);
-    let leads = relations.session == process.pid;
-    if leads && tty.session() == process.pid {
-        return Ok(());
-    }
-    if !leads || relations.tty != 0 {
-        return Err(Errno::EPERM);
-    }
-    if tty.session() != 0 {
+    let mut guard = loop {
+        let guard = tasks();
+        let relations = process.relations(&guard);
+        let (leads, session) = (relations.session == process.pid, tty.session());
+        if leads && session == process.pid {
+            return Ok(());
+        }
+        if !leads || relations.tty != 0 {
+            return Err(Errno::EPERM);
+        }
+        if session == 0 {
+            break guard;
+        }
         if !(force && privileged) {
             return Err(Errno::EPERM);
         }
-        clear_session(tty.session(), &mut guard);
-    }
+        tty.set_session(0);
+        tty.set_pgrp(0);
+        drop(guard);
+        clear_session(session);
+    };
     if !file.readable() && !privileged {
         return Err(Errno::EPERM);
     }
@@ -102,17 +109,9 @@ pub(super) fn take(terminal: &Terminal, file: &File, force: bool) -> Result<(), 
     Ok(())
 }
 
-/// Takes the controlling terminal from every process of a session.
-fn clear_session(session: u32, guard: &mut Tasks) {
-    let mut from = 1;
-    while let Some(process) = guard.pids.next_process(from) {
-        from = process.pid.saturating_add(1);
-        let relations = process.relations_mut(guard);
-        if relations.session == session {
-            relations.tty = 0;
-        }
-        // Not the last reference: the table has one.
-    }
+/// Takes the controlling terminal from every process of a session, which is the terminal's no more.
+fn clear_session(session: u32) {
+    walk(Errand::NoTerminal(session), |_| {});
 }
 
 /// TIOCNOTTY: the caller gives its controlling terminal up; a session leader gives it up for its whole session, whose
@@ -134,7 +133,8 @@ pub(super) fn give_up(terminal: &Terminal) -> Result<(), Errno> {
         let foreground = tty.pgrp();
         tty.set_session(0);
         tty.set_pgrp(0);
-        clear_session(session, &mut guard);
+        drop(guard);
+        clear_session(session);
         foreground
     };
     send(foreground, SIGHUP);
@@ -161,16 +161,17 @@ pub fn leader_exit(process: &Process) {
 /// SIGCONT, and, when the leader is ending (`exiting`), the foreground group gets SIGHUP (Linux: __tty_hangup).
 pub(super) fn hang_up(terminal: &Terminal, exiting: bool) {
     let Some(tty) = terminal.tty() else { return };
-    let (leader, foreground) = {
-        let mut guard = tasks();
-        let (session, foreground) = (tty.session(), tty.pgrp());
+    let (session, foreground) = {
+        let _guard = tasks();
+        let of = (tty.session(), tty.pgrp());
         tty.set_session(0);
         tty.set_pgrp(0);
-        if session != 0 {
-            clear_session(session, &mut guard);
-        }
-        (guard.pids.process(session), foreground)
+        of
     };
+    if session != 0 {
+        clear_session(session);
+    }
+    let leader = find_process(session);
     terminal.generation.fetch_add(1, AcqRel);
     tty.hangup();
     // The device itself is still there: files opened from now on, and `/dev/console`, can use it.
@@ -216,8 +217,7 @@ pub(super) fn set_foreground(terminal: &Terminal, tty: &Tty, pgrp: i32) -> Resul
     if relations.tty != terminal.dev() || tty.session() != relations.session {
         return Err(Errno::ENOTTY);
     }
-    let member = guard.pids.processes().find(|p| p.relations(&guard).pgrp == pgrp).ok_or(Errno::ESRCH)?;
-    if member.relations(&guard).session != relations.session {
+    if guard.pids.session_of(pgrp).ok_or(Errno::ESRCH)? != relations.session {
         return Err(Errno::EPERM);
     }
     tty.set_pgrp(pgrp);

@@ -4,6 +4,7 @@
 //! polled once, by an empty future. `cargo xtask accept sched-cost` runs it under callgrind with R and with 2 R rounds; the
 //! difference, divided by R and by the number of tasks, is the price of one wake, pick and poll: making the tasks cancels.
 
+mod floor;
 mod others;
 mod vigil;
 
@@ -91,6 +92,7 @@ fn main() {
         "tokio" => others::tokio(tasks, rounds),
         "async-executor" => others::async_executor(tasks, rounds),
         "async-executor-run" => others::async_executor_run(tasks, rounds),
+        "floor" => floor::run(tasks, rounds),
         "embassy" => others::embassy(tasks, rounds),
         _ => {
             eprintln!("cost: no executor {name}");

@@ -1,7 +1,7 @@
 //! Log-linear histograms: 256 buckets for each power of two, so that a value is known to 0.4 %.
 
 /// Buckets within a power of two.
-const STEPS: u64 = 256;
+pub const STEPS: u64 = 256;
 const STEP_BITS: u32 = STEPS.ilog2();
 const BUCKETS: usize = (64 - STEP_BITS as usize) * STEPS as usize + STEPS as usize;
 

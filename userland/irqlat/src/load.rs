@@ -22,7 +22,7 @@ impl Load {
             "fork" => fork,
             "disk" => disk,
             "irq" => irq,
-            _ => return Err(format!("{kind}: there are {}", KINDS.join(", "))),
+            _ => return Err(format!("{kind}: no such load")),
         };
         let mut load = Load(Vec::new());
         let all = 0..std::thread::available_parallelism().map_or(1, usize::from);
@@ -50,6 +50,9 @@ impl Load {
         // SAFETY: this process has one thread, so the child may do what it could.
         match unsafe { libc::fork() } {
             0 => {
+                // It does not outlive its parent, however that ends.
+                // SAFETY: nothing but that is asked for.
+                unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
                 // Where it cannot be kept there it loads another one.
                 cpu.map(pin);
                 loop {

@@ -9,6 +9,9 @@ const PERCENTILES: [(&str, u64); 5] = [("p50", 50_000), ("p90", 90_000), ("p99",
 /// Microseconds that cyclictest's histogram goes up to.
 const MICROS: usize = 1000;
 
+/// The formats, which `--format all` prints in this order.
+pub const FORMATS: [(&str, fn(&Results) -> String); 3] = [("csv", Results::csv), ("json", Results::json), ("hist", Results::cyclictest)];
+
 /// A measurement.
 pub struct Results {
     /// How it was made and on what: name, value.

@@ -1,6 +1,8 @@
 //! Where samples come from.
 use std::fs::File;
-use std::io::{Error, Read, Write};
+use std::io::{Error, ErrorKind, Read};
+use std::os::fd::AsRawFd;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// Stamps in nanoseconds of the generic counter: due, vector, acknowledged, woken, polled, EL0.
 pub type Stamps = [u64; 6];
@@ -20,8 +22,32 @@ pub struct Sample {
 
 /// Gives samples.
 pub trait Source {
-    /// Waits for the next one.
-    fn next(&mut self) -> Result<Sample, String>;
+    /// Waits for the next one; none when a signal came that stops the measurement.
+    fn next(&mut self) -> Result<Option<Sample>, String>;
+}
+
+static STOPPED: AtomicBool = AtomicBool::new(false);
+
+/// Whether a signal has asked for the end.
+pub fn is_stopped() -> bool {
+    STOPPED.load(Relaxed)
+}
+
+extern "C" fn stop(_: libc::c_int) {
+    STOPPED.store(true, Relaxed);
+}
+
+/// From now on the first of SIGINT and SIGTERM ends a wait and sets [`is_stopped`], the second ends this program.
+pub fn stop_by_signals() {
+    // SAFETY: a zeroed action is one without flags and mask; the handler does nothing but store.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = stop as *const () as usize;
+        action.sa_flags = libc::SA_RESETHAND;
+        for signal in [libc::SIGINT, libc::SIGTERM] {
+            libc::sigaction(signal, &raw const action, std::ptr::null_mut());
+        }
+    }
 }
 
 /// The generic counter and its frequency. The `isb` keeps it from being read early.
@@ -54,24 +80,75 @@ pub fn overhead() -> u64 {
     nanos(last.wrapping_sub(first), frequency) / 999
 }
 
+/// Pins by the number of their chip and their own there: one that is toggled, and the one that a wire leads to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Pins {
+    /// Is toggled.
+    pub out: [u32; 2],
+    /// Its edges are measured.
+    pub input: [u32; 2],
+}
+
+impl Pins {
+    /// `[CHIP:]OUT,[CHIP:]IN`: chip 0 if there is none.
+    pub fn parse(text: &str) -> Option<Pins> {
+        let pin = |text: &str| {
+            let (chip, line) = text.split_once(':').unwrap_or(("0", text));
+            Some([chip.parse().ok()?, line.parse().ok()?])
+        };
+        let (out, input) = text.split_once(',')?;
+        Some(Pins { out: pin(out)?, input: pin(input)? })
+    }
+}
+
+/// IRQLAT_START's argument (`struct irqlat_setup` of Vigil's `kernel/abi/src/irqlat.rs`).
+#[repr(C)]
+struct Setup {
+    source: u32,
+    reserved: u32,
+    period: u64,
+    threshold: u64,
+    out: [u32; 2],
+    input: [u32; 2],
+}
+
+const IRQLAT_START: u32 = 0x4028_be01;
+
 /// `/dev/irqlat`.
 pub struct Device(File);
 
 impl Device {
-    /// Starts a measurement with this period in nanoseconds.
-    pub fn open(interval: u64) -> Result<Device, String> {
+    /// Starts a measurement with this period in nanoseconds, of a timer or of a wire's edges; late samples are blamed from `threshold` on,
+    /// if that is not 0.
+    pub fn open(interval: u64, pins: Option<Pins>, threshold: u64) -> Result<Device, String> {
         let path = "/dev/irqlat";
-        let mut file = File::options().read(true).write(true).open(path).map_err(|e| format!("{path}: {e} (--timer runs without it)"))?;
-        file.write_all(&interval.to_ne_bytes()).map_err(|e| format!("a period of {interval} ns: {e}"))?;
+        let file = File::options().read(true).write(true).open(path).map_err(|e| format!("{path}: {e} (--timer runs without it)"))?;
+        let Pins { out, input } = pins.unwrap_or(Pins { out: [0; 2], input: [0; 2] });
+        let setup = Setup { source: pins.is_some().into(), reserved: 0, period: interval, threshold, out, input };
+        // SAFETY: the structure lives through the call and is as the request wants it.
+        if unsafe { libc::ioctl(file.as_raw_fd(), IRQLAT_START as _, &raw const setup) } != 0 {
+            let what = pins.map_or(String::new(), |pins| format!("pins {:?} and {:?}, ", pins.out, pins.input));
+            return Err(format!("{what}a period of {interval} ns: {}", Error::last_os_error()));
+        }
+        let mut ready = libc::pollfd { fd: file.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        // SAFETY: the list is as long as it says.
+        if pins.is_some() && unsafe { libc::poll(&raw mut ready, 1, (interval / 1_000_000) as i32 + 1000) } != 1 {
+            return Err("no edge has come in a second: a wire is needed from the first pin to the second".to_string());
+        }
         Ok(Device(file))
     }
 }
 
 impl Source for Device {
-    fn next(&mut self) -> Result<Sample, String> {
+    fn next(&mut self) -> Result<Option<Sample>, String> {
         let mut bytes = [0; 72];
-        let n = self.0.read(&mut bytes).map_err(|e| format!("/dev/irqlat: {e}"))?;
+        let result = self.0.read(&mut bytes);
         let (el0, frequency) = counter();
+        let n = match result {
+            Ok(n) => n,
+            Err(e) if e.kind() == ErrorKind::Interrupted && is_stopped() => return Ok(None),
+            Err(e) => return Err(format!("/dev/irqlat: {e}")),
+        };
         if n != bytes.len() {
             return Err(format!("/dev/irqlat: {n} bytes"));
         }
@@ -81,7 +158,7 @@ impl Source for Device {
         }
         let [due, vector, acked, woken, polled, cpu, missed, sequence, _class] = words;
         let stamps = [due, vector, acked, woken, polled, el0].map(|t| nanos(t, frequency));
-        Ok(Sample { stamps, missed, cpu, sequence })
+        Ok(Some(Sample { stamps, missed, cpu, sequence }))
     }
 }
 
@@ -107,11 +184,14 @@ impl Sleeper {
 }
 
 impl Source for Sleeper {
-    fn next(&mut self) -> Result<Sample, String> {
+    fn next(&mut self) -> Result<Option<Sample>, String> {
         let t = libc::timespec { tv_sec: (self.due / 1_000_000_000) as libc::time_t, tv_nsec: (self.due % 1_000_000_000) as libc::c_long };
         // SAFETY: the structure lives through the call.
         let error = unsafe { libc::clock_nanosleep(libc::CLOCK_MONOTONIC, libc::TIMER_ABSTIME, &raw const t, std::ptr::null_mut()) };
         let now = monotonic();
+        if error == libc::EINTR && is_stopped() {
+            return Ok(None);
+        }
         if error != 0 {
             return Err(format!("clock_nanosleep: {}", Error::from_raw_os_error(error)));
         }
@@ -119,7 +199,7 @@ impl Source for Sleeper {
         let missed = now.saturating_sub(due) / self.interval.max(1);
         self.due = due + (missed + 1) * self.interval;
         self.taken += 1;
-        Ok(Sample { stamps: [due, due, due, due, due, now], missed, cpu: 0, sequence: self.taken })
+        Ok(Some(Sample { stamps: [due, due, due, due, due, now], missed, cpu: 0, sequence: self.taken }))
     }
 }
 
@@ -139,7 +219,7 @@ pub fn set_up(priority: i32, cpu: Option<usize>) -> Result<(), String> {
     if let Some(cpu) = cpu
         && !pin(cpu)
     {
-        return Err(last("sched_setaffinity"));
+        return Err(last(&format!("CPU {cpu}")));
     }
     let parameter = libc::sched_param { sched_priority: priority };
     // SAFETY: the structure lives through the call.
@@ -149,4 +229,25 @@ pub fn set_up(priority: i32, cpu: Option<usize>) -> Result<(), String> {
     // SAFETY: no memory is given away. Without the right to it pages may be faulted in later: noisier, not wrong.
     unsafe { libc::mlockall(libc::MCL_CURRENT | libc::MCL_FUTURE) };
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Pins, is_stopped, stop_by_signals};
+
+    #[test]
+    fn ctrl_c_ends_a_measurement_and_not_the_program() {
+        assert!(!is_stopped());
+        stop_by_signals();
+        // SAFETY: the signal has a handler, which only stores.
+        unsafe { libc::raise(libc::SIGINT) };
+        assert!(is_stopped());
+    }
+
+    #[test]
+    fn pins_have_a_chip() {
+        assert_eq!(Pins::parse("23,24"), Some(Pins { out: [0, 23], input: [0, 24] }));
+        assert_eq!(Pins::parse("1:5,0:5"), Some(Pins { out: [1, 5], input: [0, 5] }));
+        assert_eq!([Pins::parse("23"), Pins::parse("x,1"), Pins::parse("1,2,3"), Pins::parse("1:,2")], [None; 4]);
+    }
 }

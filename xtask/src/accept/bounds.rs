@@ -16,8 +16,11 @@ use vigil_tests::{Case, Fixture};
 const LIMITS: [(&str, u64); 2] = [("irqsoff", 5_000), ("preemptoff", 20_000)];
 /// Sections of each kind that are shown.
 const SHOWN: usize = 5;
-/// Cases that want several CPUs or a board, that end in a panic, that use the tracer themselves, or whose machine is killed.
-const NOT: [&str; 6] = ["smp/", "boot/", "crash/", "trace/", "pi/", "run/timeout"];
+/// Cases that want several CPUs or a board, that end in a panic, that use the tracer themselves, or whose machine is killed or not even started.
+const NOT: [&str; 11] = [
+    "smp/", "irq/idle-workers", "boot/", "crash/", "trace/", "pi/", "run/timeout", "run/missing-file", "run/missing-library",
+    "run/not-an-elf", "run/other-machine",
+];
 /// Real seconds for one run: it takes longer with the tracer.
 const PATIENCE: u32 = 900;
 
@@ -69,12 +72,13 @@ fn traced(mut case: Case, tracer: &str, log: &Path) -> Case {
 fn chosen(bed: &Bed) -> Vec<Case> {
     let contract =
         Case::program("contract", vec!["./contract"], 0).with(&[Fixture::Own("contract", "vigil-contract")]).options(&["--mem", "1G"]);
-    let fits =
-        |case: &Case| !NOT.iter().any(|prefix| case.name.starts_with(prefix)) && !case.options.iter().any(|o| o.starts_with("--qemu-arg"));
+    let elsewhere = |option: &String| option == "--board" || option.starts_with("--qemu-arg");
+    let fits = |case: &Case| !NOT.iter().any(|prefix| case.name.starts_with(prefix)) && !case.options.iter().any(elsewhere);
     let mut all = vec![contract];
     all.extend(select(None, false, bed.kernel).0.into_iter().filter(fits));
     let mut seen = BTreeSet::new();
     all.retain(|case| seen.insert(format!("{:?} {:?}", case.how, case.packages)));
+    all.retain(|case| bed.only.is_none_or(|prefix| case.name.starts_with(prefix)));
     all
 }
 
@@ -115,7 +119,10 @@ pub(super) fn check(bed: &Bed) -> Result<Verdict> {
         good &= *longest <= limit;
         figures.push(format!("{tracer} {longest} (≤ {limit}) {place}"));
     }
-    judge(good, figures.join("; "))
+    match bed.only {
+        Some(prefix) => Ok(NotYet(format!("{prefix} alone: {}", figures.join("; ")))),
+        None => judge(good, figures.join("; ")),
+    }
 }
 
 #[cfg(test)]

@@ -37,6 +37,9 @@ pub struct AcceptArgs {
     /// Which kernel; with linux the checks themselves are checked
     #[arg(long, value_enum, default_value = "vigil")]
     pub kernel: KernelChoice,
+    /// irq-bounds: only the cases whose names begin so (chaos/); not the check as a whole
+    #[arg(long, value_name = "PREFIX")]
+    pub only: Option<String>,
     /// Take target/Image as it is
     #[arg(long)]
     pub no_build: bool,
@@ -60,6 +63,7 @@ struct Check {
 struct Bed<'a> {
     ctx: &'a Ctx,
     kernel: KernelChoice,
+    only: Option<&'a str>,
 }
 
 const CORE: &[Check] = &[
@@ -183,7 +187,7 @@ pub fn accept(ctx: &Ctx, args: &AcceptArgs) -> Result<i32> {
         }
         build::init(ctx, false)?;
     }
-    let bed = Bed { ctx, kernel: args.kernel };
+    let bed = Bed { ctx, kernel: args.kernel, only: args.only.as_deref() };
     let mut tally = Tally::default();
     let mut lines = Vec::new();
     for check in chosen {

@@ -36,7 +36,7 @@ pub(super) fn check(bed: &Bed) -> Result<Verdict> {
     ui::say("the POSIX test suite's clocks and timers on Linux and on the kernel, -icount shift=0");
     let of = |kernel: KernelChoice| -> Result<BTreeMap<String, String>> {
         let display = root.display().to_string();
-        let text = Bed { ctx: bed.ctx, kernel }.output(
+        let text = Bed { ctx: bed.ctx, kernel, only: None }.output(
             &root.join("usr/bin/bash"),
             &[OPTIONS, &["--rootfs", &display]].concat(),
             &["-c", SCRIPT],

@@ -103,7 +103,7 @@ pub(super) fn reports(bed: &Bed) -> Result<Verdict> {
     let bash = root.join("usr/bin/bash");
     let of = |kernel: KernelChoice, options: &[&str], script: &str| {
         let root = root.display().to_string();
-        Bed { ctx: bed.ctx, kernel }.output(&bash, &[options, &["--rootfs", &root]].concat(), &["-c", script])
+        Bed { ctx: bed.ctx, kernel, only: None }.output(&bash, &[options, &["--rootfs", &root]].concat(), &["-c", script])
     };
     let (mut same, count) = (0, ON_ONE.len() + ON_FOUR.len());
     for (programs, options, how) in [(ON_ONE, EXACT, "1 CPU, -icount shift=0"), (ON_FOUR, FOUR, "4 CPUs")] {

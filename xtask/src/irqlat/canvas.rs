@@ -85,6 +85,8 @@ pub struct Png {
 
 /// Pixels for each unit.
 const SCALE: f64 = 2.0;
+/// Half the width of the pen, of a letter's units.
+const PEN: f64 = 0.55;
 
 impl Png {
     /// An empty white one.
@@ -100,6 +102,26 @@ impl Png {
         let (right, bottom) = (edge(x + width.max(1.0), self.width), edge(y + height.max(1.0), self.height));
         for row in top..bottom {
             self.pixels[row * self.width + left..row * self.width + right.max(left)].fill(colour);
+        }
+    }
+
+    /// Lines from point to point by a round pen of that radius, smooth at their edges.
+    fn strokes(&mut self, strokes: &[Vec<(f64, f64)>], radius: f64, colour: Colour) {
+        let points = || strokes.iter().flatten();
+        let least = |of: fn(&(f64, f64)) -> f64| points().map(of).fold(f64::MAX, f64::min) - radius - 1.0;
+        let most = |of: fn(&(f64, f64)) -> f64| points().map(of).fold(f64::MIN, f64::max) + radius + 1.0;
+        let range = |from: f64, to: f64, limit: usize| (from.max(0.0) as usize)..(to.max(0.0) as usize).min(limit);
+        for row in range(least(|p| p.1), most(|p| p.1), self.height) {
+            for column in range(least(|p| p.0), most(|p| p.0), self.width) {
+                let here = (column as f64 + 0.5, row as f64 + 0.5);
+                let lines = strokes.iter().flat_map(|stroke| stroke.windows(2));
+                let far = lines.map(|ends| distance(here, ends[0], ends[1])).fold(f64::MAX, f64::min);
+                let share = (radius + 0.5 - far).clamp(0.0, 1.0);
+                let pixel = &mut self.pixels[row * self.width + column];
+                for (old, new) in pixel.iter_mut().zip(colour) {
+                    *old = (f64::from(*old) * (1.0 - share) + f64::from(new) * share).round() as u8;
+                }
+            }
         }
     }
 
@@ -129,30 +151,34 @@ impl Png {
     }
 }
 
+/// How far `p` is from the line between `a` and `b`.
+fn distance(p: (f64, f64), a: (f64, f64), b: (f64, f64)) -> f64 {
+    let (dx, dy) = (b.0 - a.0, b.1 - a.1);
+    let along = ((p.0 - a.0) * dx + (p.1 - a.1) * dy) / (dx * dx + dy * dy).max(f64::MIN_POSITIVE);
+    let along = along.clamp(0.0, 1.0);
+    (p.0 - a.0 - along * dx).hypot(p.1 - a.1 - along * dy)
+}
+
 impl Canvas for Png {
     fn rect(&mut self, x: f64, y: f64, width: f64, height: f64, colour: Colour) {
         self.fill(x * SCALE, y * SCALE, width * SCALE, height * SCALE, colour);
     }
 
     fn text(&mut self, x: f64, y: f64, size: f64, align: Align, colour: Colour, text: &str) {
-        // Capitals are seven dots high, and about 0.72 of a size.
-        let dot = (size * 0.72 * SCALE / font::HEIGHT as f64).round().max(1.0);
-        let advance = dot * (font::WIDTH + 1) as f64;
-        let width = advance * text.chars().count() as f64 - dot;
+        // Capitals are about 0.72 of a size.
+        let unit = size * 0.72 * SCALE / font::CAPITAL;
+        let width = font::length(text) * unit;
         let mut left = x * SCALE
             - match align {
                 Align::Left => 0.0,
                 Align::Middle => width / 2.0,
                 Align::Right => width,
             };
-        let top = y * SCALE - dot * font::HEIGHT as f64;
-        for c in text.chars() {
-            for (row, bits) in font::glyph(c).into_iter().enumerate() {
-                for column in (0..font::WIDTH).filter(|column| bits & (1 << (font::WIDTH - 1 - column)) != 0) {
-                    self.fill(left + dot * column as f64, top + dot * row as f64, dot, dot, colour);
-                }
-            }
-            left += advance;
+        let base = y * SCALE + font::BASE * unit;
+        for glyph in text.chars().map(font::glyph) {
+            let place = |points: Vec<(f64, f64)>| points.into_iter().map(|(x, y)| (left + x * unit, base - y * unit)).collect();
+            self.strokes(&glyph.strokes.into_iter().map(place).collect::<Vec<_>>(), unit * PEN, colour);
+            left += glyph.advance * unit;
         }
     }
 }

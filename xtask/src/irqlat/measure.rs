@@ -191,15 +191,16 @@ pub fn in_qemu(board: Board, kernel: Kernel, program: &Path, arguments: &[&str])
 pub fn on_board(path: &Path, arguments: &[&str]) -> Result<Outcome> {
     let port = serial::open(path)?;
     let bar = Bar::new(&format!("the board at {}: {}", path.display(), arguments.join(" ")));
-    serial::order(&port, &[&["irqlat"], arguments, &ALWAYS[..]].concat())?;
-    let text = follow(port, &bar, Some(serial::END))?;
+    let marks = serial::order(&port, &[&["irqlat"], arguments, &ALWAYS[..]].concat()).with_context(|| path.display().to_string())?;
+    let text = follow(port, &bar, Some(&marks.end))?;
     drop(bar);
-    let status = text.lines().last().and_then(|l| l.strip_prefix(serial::END)).map_or("?", str::trim);
+    let text = text.split_once(&format!("\n{}\n", marks.begin)).map_or(&text[..], |(_, ours)| ours);
+    let status = text.lines().last().and_then(|l| l.strip_prefix(&marks.end)).map_or("?", str::trim);
     if status != "0" {
         let lines: Vec<&str> = text.lines().collect();
         bail!("the board's irqlat ended with {status}: {}", lines[lines.len().saturating_sub(4)..].join(" / "));
     }
-    let mut outcome = parse(&text)?;
+    let mut outcome = parse(text)?;
     outcome.add(&[("time", "real".to_string())]);
     Ok(outcome)
 }
@@ -251,13 +252,17 @@ mod tests {
                 shell.read_until(b'\r', &mut typed).expect("an order");
             }
             // A shell's terminal shows what is typed, and the kernel's log comes in between.
-            let echo = format!("{}\r\n[    1.0] a line of the log\r\n{PRINTED}{}0\r\n", String::from_utf8_lossy(&typed), serial::END);
+            // First what an earlier order, which Ctrl-C has ended, still printed.
+            let (typed_text, number) = (String::from_utf8_lossy(&typed), std::process::id());
+            let earlier = "due-el0,9000,1\r\n==> end 0 130\r\n";
+            let echo =
+                format!("{earlier}{typed_text}\r\n==> begin {number}\r\n[    1.0] a line of the log\r\n{PRINTED}==> end {number} 0\r\n");
             std::io::Write::write_all(shell.get_mut(), echo.as_bytes()).expect("written");
             (shell, String::from_utf8_lossy(&typed).into_owned())
         });
         let outcome = on_board(&port, &["--samples", "2"]).expect("measured");
         let (_, typed) = thread.join().expect("the board's end");
-        assert!(typed.starts_with("irqlat --samples 2 --format all --progress;"), "{typed}");
+        assert!(typed.contains("; irqlat --samples 2 --format all --progress; echo"), "{typed}");
         assert_eq!((outcome.figure("due-el0", "max"), outcome.facts["time"].as_str()), (Some(9), "real"));
     }
 }

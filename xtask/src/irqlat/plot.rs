@@ -81,7 +81,7 @@ impl Picture<'_> {
         let fact = |name: &str| self.ours.facts.get(name).map_or("-", String::as_str);
         canvas.text(40.0, 44.0, 26.0, Align::Left, BLACK, &format!("Interrupt latency: Vigil on {}, load {}", self.place, self.load));
         let line = format!(
-            "{} samples, period {} us, FIFO {}, {} CPU, missed {}",
+            "{} samples, period {} µs, FIFO {}, {} CPUs, missed {}",
             fact("samples"),
             fact("interval").parse::<u64>().unwrap_or(0) / 1000,
             fact("priority"),
@@ -164,10 +164,11 @@ fn frame(canvas: &mut dyn Canvas, axes: &Axes, base: f64) {
 }
 
 fn bars(canvas: &mut dyn Canvas, axes: &Axes, base: f64, outcome: &Outcome, stage: &str, colour: Colour) {
+    // So many buckets has a power of two, as the program says; below that they are a nanosecond wide.
+    let steps = outcome.facts.get("steps").and_then(|s| s.parse().ok()).unwrap_or(u64::MAX).max(1);
     for (from, count) in outcome.stages.get(stage).into_iter().flatten() {
         let left = axes.x(*from);
-        // A bucket is a thirty-second of its power of two wide, or one nanosecond.
-        let width = (axes.x(from + (from / 256).max(1)) - left).clamp(1.5, 9.0);
+        let width = (axes.x(from + (from / steps).max(1)) - left).clamp(2.5, 9.0);
         let height = axes.height(*count);
         canvas.rect(left, base - height, width, height, colour);
     }
@@ -181,7 +182,7 @@ fn nanos(value: u64) -> String {
     };
     match value {
         0..1_000 => format!("{value} ns"),
-        1_000..1_000_000 => scaled(1_000, "us"),
+        1_000..1_000_000 => scaled(1_000, "µs"),
         1_000_000..1_000_000_000 => scaled(1_000_000, "ms"),
         _ => scaled(1_000_000_000, "s"),
     }
@@ -195,7 +196,7 @@ mod tests {
 
     #[test]
     fn times_have_the_unit_that_suits_them() {
-        assert_eq!([0, 999, 1_000, 1_250, 12_345, 2_000_000].map(nanos), ["0 ns", "999 ns", "1 us", "1.25 us", "12.35 us", "2 ms"]);
+        assert_eq!([0, 999, 1_000, 1_250, 12_345, 2_000_000].map(nanos), ["0 ns", "999 ns", "1 µs", "1.25 µs", "12.35 µs", "2 ms"]);
     }
 
     #[test]
@@ -208,7 +209,7 @@ mod tests {
         let mut svg = Svg::new(WIDTH, picture.height());
         picture.draw(&mut svg);
         let text = svg.finish();
-        assert!(STAGES.iter().all(|(_, label)| text.contains(label)) && text.contains("max 1 us") && text.contains("Virtual time"));
-        assert!(text.contains(">Linux-RT<") && text.contains(">max 4 us<"));
+        assert!(STAGES.iter().all(|(_, label)| text.contains(label)) && text.contains("max 1 µs") && text.contains("Virtual time"));
+        assert!(text.contains(">Linux-RT<") && text.contains(">max 4 µs<"));
     }
 }

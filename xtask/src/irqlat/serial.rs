@@ -1,12 +1,22 @@
 //! A board's shell behind a serial port: 115200 baud, 8N1, raw.
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::termios::{OptionalActions, SpecialCodeIndex, tcgetattr, tcsetattr};
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 
-/// What the shell prints when the program has ended, followed by its status.
-pub const END: &str = "==> end ";
+/// How long the shell has for its first byte.
+const PATIENCE: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
+
+/// Lines that the shell prints before and after the program, the second followed by its status. Numbered, since the end of an earlier one may
+/// come first.
+pub struct Marks {
+    /// Before.
+    pub begin: String,
+    /// After.
+    pub end: String,
+}
 
 /// Opens the port.
 pub fn open(path: &Path) -> Result<File> {
@@ -21,11 +31,15 @@ pub fn open(path: &Path) -> Result<File> {
     Ok(port)
 }
 
-/// Types a command, whose end [`END`] will tell.
-pub fn order(mut port: &File, words: &[&str]) -> Result<()> {
-    // What was typed before goes first (Ctrl-U, Return). The end mark is not in the line as it is shown.
-    port.write_all(format!("\x15\r{}; echo '==>' end $?\r", words.join(" ")).as_bytes())?;
-    Ok(())
+/// Types a command, and waits for the shell to show that it is there; the marks of what the command prints.
+pub fn order(mut port: &File, words: &[&str]) -> Result<Marks> {
+    let number = std::process::id();
+    // What still runs and what was typed before goes first (Ctrl-C, Ctrl-U, Return). The marks are not in the line as it is shown.
+    port.write_all(format!("\x03\x15\recho '==>' begin {number}; {}; echo '==>' end {number} $?\r", words.join(" ")).as_bytes())?;
+    if poll(&mut [PollFd::new(port, PollFlags::IN)], Some(&PATIENCE))? == 0 {
+        bail!("nobody answers: is the board on, and does no other program have the port?");
+    }
+    Ok(Marks { begin: format!("==> begin {number}"), end: format!("==> end {number} ") })
 }
 
 /// A pseudo-terminal: the end of a board, and the path of ours.

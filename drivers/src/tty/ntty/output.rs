@@ -34,6 +34,15 @@ impl NTty {
         !self.o(t::OPOST)
     }
 
+    /// The most bytes that a byte of a program's output becomes.
+    pub(in crate::tty) fn expansion(&self) -> usize {
+        match self.settings.oflag() & t::TABDLY {
+            _ if self.output_is_raw() => 1,
+            t::XTABS => MAX_EXPANSION,
+            _ => 2,
+        }
+    }
+
     pub(super) fn process(&mut self, c: u8, out: &mut [u8; MAX_EXPANSION]) -> usize {
         out[0] = c;
         match c {

@@ -33,7 +33,7 @@ impl RunQueue {
         unsafe {
             let Some(dl) = (*e.as_ptr()).reservation else { return };
             let until = (*dl.as_ptr()).zero_lag();
-            self.dl.domain().give_back(dl, until, now);
+            Domain::give_back(dl, until, now);
             let _ = self.change(e, now, || (*dl.as_ptr()).own = DlParams::NONE);
         }
     }
@@ -93,9 +93,9 @@ impl RunQueue {
         self.dl.domain()
     }
 
-    /// Makes this a queue of `domain`. Before anything is promised.
-    pub fn set_domain(&mut self, domain: &'static Domain) {
-        self.dl.set_domain(domain);
+    /// Makes this a queue of `domain`: what was promised to those who belong to it is promised there.
+    pub fn set_domain(&mut self, domain: &'static Domain, now: Nanos) {
+        self.dl.set_domain(domain, now);
     }
 
     /// A runnable entity, which was taken off the queue as if it slept, or one that sleeps, goes to another CPU: nothing of it

@@ -4,6 +4,7 @@
 //! The lock is a leaf, inside those of run queues.
 
 use super::reservation::{BW_UNIT, Reservation, ratio};
+use crate::cpu::MAX_CPUS;
 use crate::lock_class;
 #[cfg(not(loom))]
 use crate::sync::SpinLock;
@@ -36,12 +37,19 @@ pub(crate) struct Claim {
     until: Option<Nanos>,
     /// Its task is freed: it goes when it is due.
     orphan: bool,
+    /// The domain that has promised it. Unlike the rest under the lock of the reservation's run queue.
+    home: Option<&'static Domain>,
     /// The next one in the list of those that are given back, or of garbage.
     next: *mut Reservation,
 }
 
 impl Claim {
-    pub(super) const NONE: Claim = Claim { bandwidth: 0, until: None, orphan: false, next: null_mut() };
+    pub(super) const NONE: Claim = Claim { bandwidth: 0, until: None, orphan: false, home: None, next: null_mut() };
+
+    /// Nothing is promised any more.
+    fn clear(&mut self) {
+        *self = Claim { home: self.home, ..Claim::NONE };
+    }
 }
 
 #[derive(Debug)]
@@ -71,8 +79,8 @@ pub struct Domain {
     due: AtomicU64,
 }
 
-/// The domain of all CPUs: there is no other yet.
-pub static ROOT: Domain = Domain::new();
+/// The domains of this machine: the first is that of CPUs that take part in no balancing ([`crate::balance::partition`]).
+pub static DOMAINS: [Domain; MAX_CPUS + 1] = [const { Domain::new() }; MAX_CPUS + 1];
 
 /// The domain cannot promise so much (EBUSY).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -89,8 +97,14 @@ impl Domain {
     /// Promises what `r` asks for from now on, `bandwidth`, instead of what it had, with `cpus` CPUs.
     ///
     /// # Safety
-    /// `r` is valid, and stays so until it is abandoned here.
-    pub unsafe fn admit(&self, r: NonNull<Reservation>, bandwidth: u64, cpus: u64, now: Nanos) -> Result<(), Overflow> {
+    /// `r` is valid, stays so until it is abandoned, and the run queue that it belongs to is locked.
+    pub unsafe fn admit(&'static self, r: NonNull<Reservation>, bandwidth: u64, cpus: u64, now: Nanos) -> Result<(), Overflow> {
+        // What another domain has of it is given back there, or it has come here with its CPU's queue.
+        // SAFETY: valid by contract, under its queue's lock.
+        if let Some(home) = unsafe { (*r.as_ptr()).domain.home }.filter(|home| !core::ptr::eq(*home, self)) {
+            // SAFETY: passed on.
+            let _ = unsafe { home.take(r, true, now) };
+        }
         let mut t = self.totals.lock_irq();
         self.collect(&mut t, now);
         t.cpus = cpus.max(1);
@@ -108,17 +122,70 @@ impl Domain {
             }
             t.take_out(r);
             t.total = t.total.saturating_sub(old).saturating_add(bandwidth);
-            *claim = Claim { bandwidth, ..Claim::NONE };
+            *claim = Claim { bandwidth, home: Some(self), ..Claim::NONE };
         }
         self.note(&t);
         Ok(())
+    }
+
+    /// Takes what `r` has here. What it has given back is forgotten if `all`, and stays if not. How much of it was in use; `None`: it stays.
+    ///
+    /// # Safety
+    /// As [`Domain::admit`].
+    unsafe fn take(&self, r: NonNull<Reservation>, all: bool, now: Nanos) -> Option<u64> {
+        let mut t = self.totals.lock_irq();
+        self.collect(&mut t, now);
+        // SAFETY: valid by contract, and its claim is this lock's.
+        let used = unsafe {
+            let claim = &raw mut (*r.as_ptr()).domain;
+            let leaves = (*claim).until.is_some();
+            if leaves && !all {
+                None
+            } else {
+                t.take_out(r);
+                t.total = t.total.saturating_sub((*claim).bandwidth);
+                let used = if leaves { 0 } else { (*claim).bandwidth };
+                (*claim).clear();
+                Some(used)
+            }
+        };
+        self.note(&t);
+        used
+    }
+
+    /// `r` is of a queue of this domain from now on, and so is what it was promised, whether it fits or not (Linux: a task's affinity
+    /// leaves its root domain, or root domains are made anew). What it has given back stays where it was.
+    ///
+    /// # Safety
+    /// As [`Domain::admit`].
+    pub(super) unsafe fn adopt(&'static self, r: NonNull<Reservation>, now: Nanos) {
+        // SAFETY: valid by contract, under its queue's lock.
+        let Some(home) = (unsafe { (*r.as_ptr()).domain.home }).filter(|home| !core::ptr::eq(*home, self)) else { return };
+        // SAFETY: passed on.
+        let Some(bandwidth) = (unsafe { home.take(r, false, now) }) else { return };
+        let mut t = self.totals.lock_irq();
+        self.collect(&mut t, now);
+        t.total = t.total.saturating_add(bandwidth);
+        // SAFETY: as above.
+        unsafe { (*r.as_ptr()).domain = Claim { bandwidth, home: Some(self), ..Claim::NONE } };
+        self.note(&t);
     }
 
     /// `r` needs nothing any more; what it had counts until `until`.
     ///
     /// # Safety
     /// As [`Domain::admit`].
-    pub unsafe fn give_back(&self, r: NonNull<Reservation>, until: Nanos, now: Nanos) {
+    pub unsafe fn give_back(r: NonNull<Reservation>, until: Nanos, now: Nanos) {
+        // SAFETY: valid by contract, under its queue's lock.
+        if let Some(home) = unsafe { (*r.as_ptr()).domain.home } {
+            // SAFETY: passed on.
+            unsafe { home.give_back_here(r, until, now) };
+        }
+    }
+
+    /// # Safety
+    /// As [`Domain::admit`].
+    unsafe fn give_back_here(&self, r: NonNull<Reservation>, until: Nanos, now: Nanos) {
         let mut t = self.totals.lock_irq();
         // SAFETY: valid by contract, and its claim is this lock's.
         unsafe {
@@ -137,10 +204,12 @@ impl Domain {
     ///
     /// # Safety
     /// As [`Domain::admit`]; nobody else reaches `r` any more.
-    pub unsafe fn abandon(&self, r: NonNull<Reservation>, now: Nanos) -> bool {
-        let mut t = self.totals.lock_irq();
-        self.collect(&mut t, now);
-        self.note(&t);
+    pub unsafe fn abandon(r: NonNull<Reservation>, now: Nanos) -> bool {
+        // SAFETY: nobody else reaches it, and who is in the list of a domain has it as its home.
+        let Some(home) = (unsafe { (*r.as_ptr()).domain.home }) else { return true };
+        let mut t = home.totals.lock_irq();
+        home.collect(&mut t, now);
+        home.note(&t);
         // SAFETY: valid by contract, and its claim is this lock's.
         let claim = unsafe { &mut (*r.as_ptr()).domain };
         claim.orphan = claim.until.is_some();
@@ -154,6 +223,35 @@ impl Domain {
         // SAFETY: what is in the list is valid.
         t.garbage = unsafe { (*r.as_ptr()).domain.next };
         Some(r)
+    }
+
+    /// Whether what is promised is no more than its CPUs can when each can promise `runtime` of each `period`, `None` for everything.
+    pub fn fits(&self, period: Nanos, runtime: Option<Nanos>, now: Nanos) -> bool {
+        let mut t = self.totals.lock_irq();
+        self.collect(&mut t, now);
+        self.note(&t);
+        runtime.is_none_or(|r| ratio(period, r).saturating_mul(t.cpus) >= t.total)
+    }
+
+    /// Whether `cpus` CPUs could keep what is promised.
+    pub(crate) fn fits_cpus(&self, cpus: u64, now: Nanos) -> bool {
+        let mut t = self.totals.lock_irq();
+        self.collect(&mut t, now);
+        self.note(&t);
+        t.limit.is_none_or(|limit| limit.saturating_mul(cpus) >= t.total)
+    }
+
+    /// Of how many CPUs it is.
+    pub fn cpus(&self) -> u64 {
+        self.totals.lock_irq().cpus
+    }
+
+    /// What is promised when `bandwidth` is moved here: refused when the CPUs of the domain cannot keep that (Linux: dl_cpu_busy).
+    pub fn has_room(&self, bandwidth: u64, now: Nanos) -> bool {
+        let mut t = self.totals.lock_irq();
+        self.collect(&mut t, now);
+        self.note(&t);
+        t.limit.is_none_or(|limit| limit.saturating_mul(t.cpus) >= t.total.saturating_add(bandwidth))
     }
 
     /// Changes what each CPU can promise: `runtime` of each `period`, `None` for everything. Refused when more is promised.
@@ -174,13 +272,19 @@ impl Domain {
     pub fn set_cpus(&self, cpus: u64, now: Nanos) -> Result<(), Overflow> {
         let mut t = self.totals.lock_irq();
         self.collect(&mut t, now);
-        let cpus = cpus.max(1);
         let fits = t.limit.is_none_or(|limit| limit.saturating_mul(cpus) >= t.total);
         if fits {
-            t.cpus = cpus;
+            t.cpus = cpus.max(1);
         }
         self.note(&t);
         if fits { Ok(()) } else { Err(Overflow) }
+    }
+
+    /// From now on it is of `cpus` CPUs, whatever is promised.
+    pub(crate) fn give_cpus(&self, cpus: u64) {
+        let mut t = self.totals.lock_irq();
+        t.cpus = cpus.max(1);
+        self.note(&t);
     }
 
     /// What is promised, in units of 1 / 2^20 of a CPU.
@@ -218,7 +322,8 @@ impl Domain {
                 if claim.until.is_some_and(|until| until <= now) {
                     *link = claim.next;
                     t.total = t.total.saturating_sub(claim.bandwidth);
-                    let orphan = core::mem::replace(claim, Claim::NONE).orphan;
+                    let orphan = claim.orphan;
+                    claim.clear();
                     if orphan {
                         claim.next = t.garbage;
                         t.garbage = r;

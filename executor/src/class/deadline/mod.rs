@@ -88,7 +88,7 @@ impl DlRq {
             bw_ratio: bw_ratio(t),
             ticks: !t.features.has(Features::HRTICK_DL),
             clock: 0,
-            domain: &domain::ROOT,
+            domain: &domain::DOMAINS[0],
         }
     }
 
@@ -107,9 +107,19 @@ impl DlRq {
         (self.this_bw, self.running_bw)
     }
 
-    /// Makes it a CPU of `domain`. Before anything is promised.
-    pub(super) fn set_domain(&mut self, domain: &'static Domain) {
+    /// Makes it a CPU of `domain`, and whoever belongs to it one of that domain.
+    pub(super) fn set_domain(&mut self, domain: &'static Domain, now: Nanos) {
         self.domain = domain;
+        for tree in [&self.ready, &self.throttled, &self.inactive, &self.asleep] {
+            let mut at = tree.first();
+            while let Some(dl) = at {
+                // SAFETY: what is in the tree is valid, and this queue's.
+                unsafe {
+                    domain.adopt(dl, now);
+                    at = Tree::next(dl);
+                }
+            }
+        }
     }
 }
 

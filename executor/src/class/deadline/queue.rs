@@ -1,5 +1,6 @@
 //! The deadline class's trees, and the moves between them.
 
+use super::domain::Domain;
 use super::reservation::{BW_UNIT, Reservation, Tied};
 use super::{Dl, DlRq};
 use crate::class::params::Rank;
@@ -70,6 +71,8 @@ impl DlRq {
         // SAFETY: by the caller's contract.
         let this = unsafe { &mut *dl.as_ptr() };
         if this.counted == 0 {
+            // SAFETY: by the caller's contract, under this queue's lock.
+            unsafe { self.domain.adopt(dl, self.clock) };
             this.counted = this.own.bandwidth();
             self.this_bw = self.this_bw.wrapping_add(this.counted);
             this.active = false;
@@ -235,7 +238,7 @@ impl DlRq {
         unsafe {
             self.forget(dl);
             let until = (*dl.as_ptr()).zero_lag();
-            self.domain.give_back(dl, until, now);
+            Domain::give_back(dl, until, now);
         }
     }
 }

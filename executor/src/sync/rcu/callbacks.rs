@@ -1,19 +1,16 @@
 //! Callbacks after a grace period, queued on the CPU that asked.
 
-use super::{GRACE, request};
+use super::{GRACE, limits, request};
 use crate::atomic::{AtomicU64, Ordering, const_unless_loom, loom_static};
 use crate::context::IrqGuard;
 use crate::cpu::{CpuId, CpuMask, MAX_CPUS, ONLINE, PerCpu};
 use crate::sync::{LockClass, SpinLock};
+use crate::time::now;
 use core::cell::Cell;
 use core::ptr::{NonNull, null_mut};
 
 /// No callback.
 const NONE: u64 = u64::MAX;
-/// How many callbacks one [`run_callbacks`] runs at least (Linux: rcutree.blimit).
-const BATCH: usize = 10;
-/// The part of those that are queued that it runs when they pile up, as a shift (Linux: rcutree.rcu_divisor).
-const PART: u32 = 7;
 
 static RCU_CALLBACKS: LockClass = LockClass::new("rcu_callbacks");
 static RCU_MOVE: LockClass = LockClass::new("rcu_move");
@@ -83,6 +80,33 @@ struct List {
     first: *mut RcuHead,
     last: *mut RcuHead,
     len: usize,
+    /// Of how many the CPUs were interrupted for which the grace period waits.
+    forced: usize,
+    /// They pile up ([`limits::QHIMARK`]).
+    piled: bool,
+}
+
+impl List {
+    const EMPTY: List = List { first: null_mut(), last: null_mut(), len: 0, forced: 0, piled: false };
+
+    /// One more is there; whether they have begun to pile up.
+    fn piles_up(&mut self) -> bool {
+        let mark = usize::try_from(limits::QHIMARK.load(Ordering::Relaxed)).unwrap_or(0);
+        let piles = self.len > self.forced.saturating_add(mark);
+        if piles {
+            (self.forced, self.piled) = (self.len, true);
+        }
+        piles
+    }
+
+    /// Some have been called.
+    fn shrank(&mut self) {
+        let mark = |of: &core::sync::atomic::AtomicI64| usize::try_from(of.load(Ordering::Relaxed)).unwrap_or(0);
+        self.piled &= self.len > mark(&limits::QLOWMARK);
+        if self.len == 0 || self.len.saturating_add(mark(&limits::QHIMARK)) < self.forced {
+            self.forced = self.len;
+        }
+    }
 }
 
 // SAFETY: used under its lock.
@@ -98,7 +122,7 @@ impl Queue {
     const_unless_loom! {
         fn new() -> Queue {
             Queue {
-                list: SpinLock::new(&RCU_CALLBACKS, List { first: null_mut(), last: null_mut(), len: 0 }),
+                list: SpinLock::new(&RCU_CALLBACKS, List::EMPTY),
                 first_target: AtomicU64::new(NONE),
             }
         }
@@ -130,10 +154,16 @@ pub unsafe fn call_rcu(head: NonNull<RcuHead>, function: Callback) {
     // Masked from the choice of the queue on: a flow that is parked in between might find its CPU gone, and the queue with
     // nobody to run it.
     let here = IrqGuard::new();
+    let mut list = queues().this().list.lock_masked();
     // SAFETY: by the contract the head is the caller's.
-    unsafe { push(&mut queues().this().list.lock_masked(), queues().this(), head, function, target) };
+    unsafe { push(&mut list, queues().this(), head, function, target) };
+    let piles = list.piles_up();
+    drop(list);
     drop(here);
     request(target);
+    if piles {
+        super::kick();
+    }
 }
 
 /// Queues `head` behind all others of `queue`, whose list is `list`.
@@ -187,6 +217,12 @@ pub(super) fn queued() -> usize {
     queues().iter().map(|queue| queue.list.lock_irq().len).sum()
 }
 
+/// Whether `cpu` has callbacks that can run.
+#[cfg(not(loom))]
+pub(super) fn is_ready(cpu: CpuId) -> bool {
+    queues().of(cpu).first_target.load(Ordering::Relaxed) <= GRACE.completed()
+}
+
 /// CPUs with callbacks that can run at sequence number `seq`.
 pub(super) fn ready_cpus(seq: u64) -> CpuMask {
     let mut mask = 0;
@@ -206,7 +242,7 @@ pub(super) fn take_over(gone: CpuId) {
     let (first, last, len) = {
         let mut list = from.list.lock_irq();
         let all = (list.first, list.last, list.len);
-        *list = List { first: null_mut(), last: null_mut(), len: 0 };
+        *list = List::EMPTY;
         from.first_target.store(NONE, Ordering::Relaxed);
         all
     };
@@ -227,7 +263,7 @@ pub(super) fn take_over(gone: CpuId) {
     list.len += len;
 }
 
-/// Runs callbacks of this CPU whose grace period is over, at most a batch; `true` if more are ready.
+/// Runs callbacks of this CPU whose grace period is over, at most a batch ([`limits`]); `true` if more are ready.
 pub fn run_callbacks() -> bool {
     run_callbacks_of(CpuId::current())
 }
@@ -235,8 +271,12 @@ pub fn run_callbacks() -> bool {
 /// As [`run_callbacks`], of `cpu`.
 pub fn run_callbacks_of(cpu: CpuId) -> bool {
     let queue = queues().of(cpu);
-    let batch = BATCH.max(queue.list.lock_irq().len >> PART);
-    for _ in 0..batch {
+    let (batch, time) = {
+        let list = queue.list.lock_irq();
+        limits::batch(list.len, list.piled)
+    };
+    let end = time.map(|time| now().saturating_add(time));
+    for nth in 1..=batch {
         let mut list = queue.list.lock_irq();
         let seq = GRACE.completed();
         let Some(head) = NonNull::new(list.first) else { return false };
@@ -247,6 +287,7 @@ pub fn run_callbacks_of(cpu: CpuId) -> bool {
             }
             list.first = head.as_ref().next.get();
             list.len -= 1;
+            list.shrank();
             head.as_ref().function.take()
         };
         let target = match NonNull::new(list.first) {
@@ -262,6 +303,10 @@ pub fn run_callbacks_of(cpu: CpuId) -> bool {
         if let Some(function) = function {
             // SAFETY: `call_rcu`'s caller promised that the function takes this head.
             unsafe { function(head) };
+        }
+        // The clock is not looked at for each.
+        if nth % 32 == 0 && end.is_some_and(|end| now() >= end) {
+            break;
         }
     }
     queue.first_target.load(Ordering::Relaxed) <= GRACE.completed()

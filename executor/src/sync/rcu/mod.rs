@@ -10,13 +10,16 @@
 //! | idle loop around WFI; CPU start and stop | [`idle_exit`], [`idle_enter`] |
 //! | RCU softirq, raised on each CPU that has something to do when a grace period has ended | [`softirq`] |
 //!
-//! CPUs that run in EL0 or in one long poll are sent a reschedule interrupt when a grace period has lasted
-//! [`FORCE_AFTER`].
+//! CPUs that run in EL0 or in one long poll are sent a reschedule interrupt when a grace period has lasted a tick, or what
+//! [`limits`] says. Callbacks of CPUs that are to be free of them run in tasks (`nocb`).
 
 #[cfg(not(loom))]
 mod barrier;
 mod callbacks;
 mod grace;
+pub mod limits;
+#[cfg(not(loom))]
+pub mod nocb;
 mod pointer;
 #[cfg(not(loom))]
 pub mod stall;
@@ -39,8 +42,9 @@ use crate::wait::{WaitMode, WaitSite};
 use core::pin::Pin;
 use core::sync::atomic::AtomicI32;
 
-/// How long a grace period may last before the CPUs that it waits for are interrupted (Linux: 3 jiffies).
-pub const FORCE_AFTER: Nanos = 4 * MSEC;
+/// How often whoever spins for the end of a grace period interrupts the CPUs that it waits for.
+#[cfg(not(loom))]
+const SPIN_KICK: Nanos = MSEC / 2;
 
 /// A timer that is late by so much is on a CPU that has its interrupts masked.
 const LOST: Nanos = 1000 * MSEC;
@@ -175,7 +179,7 @@ fn request(target: u64) {
     }
     if GRACE.is_wanted() && (!FORCE.is_queued() || FORCE.deadline() < now().saturating_sub(LOST)) {
         // It is not queued, or is on a CPU that has not taken an interrupt for long, and perhaps never will.
-        force_timer().start(now().saturating_add(FORCE_AFTER), MSEC);
+        force_timer().start_anywhere(now().saturating_add(limits::first()), MSEC);
     }
 }
 
@@ -188,6 +192,9 @@ fn force_timer() -> Pin<&'static Timer> {
 /// callbacks can run now runs them, all in the RCU softirq.
 fn ended() {
     let ready = callbacks::ready_cpus(GRACE.completed());
+    // Those of others are for tasks, which are told of them in this CPU's softirq.
+    #[cfg(not(loom))]
+    let ready = CpuMask(ready.0 & !nocb::offloaded().0);
     let irq = arch::irq_save();
     match platform::get() {
         Some(p) => p.raise_rcu(CpuMask(ready.0 | bit(CpuId::current()))),
@@ -200,6 +207,13 @@ fn ended() {
 /// callbacks; `true` if more are ready.
 pub fn softirq() -> bool {
     GRACE.tell();
+    #[cfg(not(loom))]
+    if nocb::offloaded().0 != 0 {
+        nocb::ended();
+        if nocb::offloaded().contains(CpuId::current()) {
+            return false;
+        }
+    }
     run_callbacks()
 }
 
@@ -213,7 +227,7 @@ pub(crate) fn synchronize_spinning(here: CpuId) {
         let t = now();
         if t >= kicked {
             kick();
-            kicked = t.saturating_add(FORCE_AFTER / 8);
+            kicked = t.saturating_add(SPIN_KICK);
         }
         arch::relax();
     }
@@ -246,7 +260,7 @@ fn force(_timer: &Timer) {
         kick();
         #[cfg(not(loom))]
         stall::look(now());
-        force_timer().start(now().saturating_add(FORCE_AFTER), MSEC);
+        force_timer().start_anywhere(now().saturating_add(limits::next()), MSEC);
     }
 }
 

@@ -158,8 +158,8 @@ impl Raw {
     /// # Safety
     /// `owner` was the word, which has changed by the caller since; the reference is not used any more.
     unsafe fn put(owner: usize) {
-        // SAFETY: by the contract there is a reference for it, made by `try_take` or `release_slow`.
         if let Some(task) = NonNull::new(core::ptr::with_exposed_provenance_mut::<Task>(owner)) {
+            // SAFETY: by the contract there is a reference for it, made by `try_take` or `release_slow`.
             drop(unsafe { TaskRef::from_raw(task) });
         }
     }

@@ -32,7 +32,7 @@ pub use reclaim::{
     set_warn_hook,
 };
 pub(crate) use reclaim::{shrink_here, warn_failed};
-pub use stat::{Item, MemStat, ZoneStat, add_item, item, meminfo, zone_stats};
+pub use stat::{Item, MemStat, ZoneStat, add_item, item, meminfo, total_pages, zone_stats};
 pub use zone::{Watermark, set_min_free_kbytes};
 
 use crate::fault;
@@ -78,7 +78,12 @@ pub(crate) fn free_unreferenced(page: &'static Page) {
 
 /// Gives this CPU's lists back to the buddy system: for exact counts, and before a CPU goes down.
 pub fn drain_local() {
-    pcp::drain_local();
+    while drain_turn() {}
+}
+
+/// Gives a few pages of this CPU's lists back; false: there are none.
+pub fn drain_turn() -> bool {
+    pcp::drain_turn()
 }
 
 #[cfg(test)]

@@ -139,9 +139,9 @@ fn spill(l: &Lists) -> usize {
     given
 }
 
-/// Gives all pages of this CPU back, some at a time.
-pub(super) fn drain_local() {
-    while PCP.with(spill) == SPILL {}
+/// Gives some pages of this CPU back, if there are any.
+pub(super) fn drain_turn() -> bool {
+    PCP.with(spill) != 0
 }
 
 /// Pages on the lists of all CPUs.

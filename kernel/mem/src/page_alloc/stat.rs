@@ -121,18 +121,22 @@ pub struct MemStat {
     pub balanced: bool,
 }
 
+/// Pages under the allocator's care (MemTotal).
+pub fn total_pages() -> usize {
+    ZONES.iter().map(|z| z.managed()).sum()
+}
+
 /// The whole machine's figures.
 pub fn meminfo() -> MemStat {
     let pcp = pcp::total();
     let low: usize = ZONES.iter().map(|z| z.mark(Watermark::Low)).sum();
     let reserve: usize = ZONES.iter().map(|z| z.mark(Watermark::High)).sum();
     let free = ZONES.iter().map(|z| z.free()).sum::<usize>() + pcp;
-    let total = ZONES.iter().map(|z| z.managed()).sum();
     let file = item(Item::FilePages).saturating_sub(item(Item::Shmem));
     let slab = item(Item::SlabReclaimable);
     let available = free.saturating_sub(reserve) + (file - (file / 2).min(low)) + (slab - (slab / 2).min(low));
     MemStat {
-        total,
+        total: total_pages(),
         free,
         pcp,
         available,

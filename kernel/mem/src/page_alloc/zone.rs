@@ -225,7 +225,7 @@ pub(super) fn alloc_slow(order: usize, gfp: Gfp) -> Option<&'static Page> {
         return Some(page);
     }
     // What is missing may lie on this CPU's own lists.
-    super::pcp::drain_local();
+    super::drain_local();
     let mut page = take(Watermark::Min);
     // For a large block the caller has another way, which costs less than all caches.
     if page.is_none() && order <= COSTLY_ORDER {

@@ -367,6 +367,13 @@ impl KmemCache {
         self.spill(usize::MAX);
     }
 
+    /// Gives a few of them back; false: there are none.
+    pub fn drain_turn(&self) -> bool {
+        let (given, empty) = self.cpu.with(|c| self.spill_some(c, TURN));
+        self.free_chain(empty);
+        given != 0
+    }
+
     /// Frees the slabs without an object in use; returns how many. Objects on other CPUs' lists count as in use until
     /// those have drained, and what others change meanwhile may be missed.
     pub fn shrink(&self) -> usize {

@@ -71,6 +71,11 @@ pub fn drain_local() {
     caches().for_each(KmemCache::drain_local);
 }
 
+/// Gives a few of them back; false: there are none.
+pub fn drain_turn() -> bool {
+    caches().any(KmemCache::drain_turn)
+}
+
 /// Frees the unused slabs of all caches; returns how many.
 pub fn shrink_all() -> usize {
     caches().map(KmemCache::shrink).sum()

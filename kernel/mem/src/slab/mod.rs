@@ -23,7 +23,7 @@ mod layout;
 mod typed;
 
 pub use cache::KmemCache;
-pub use info::{SlabInfo, caches, drain_local, shrink_all};
+pub use info::{SlabInfo, caches, drain_local, drain_turn, shrink_all};
 pub(crate) use kmalloc::COSTLY_ORDER;
 pub use kmalloc::{KMALLOC_MAX_CACHE_SIZE, KernelAllocator, kfree, kmalloc};
 pub use typed::{Cache, CacheBox};

@@ -46,6 +46,22 @@ fn objects_are_distinct_aligned_and_all_come_back() {
 }
 
 #[test]
+fn a_turn_of_draining_gives_a_few_objects_back() {
+    let _alone = alone();
+    static C: KmemCache = KmemCache::new("test-turn", 64, 8);
+    let objs: Vec<_> = (0..30).map(|_| C.alloc(Gfp::KERNEL).unwrap()).collect();
+    // SAFETY: our own objects, given back once.
+    objs.into_iter().for_each(|p| unsafe { C.free(p) });
+    let mut turns = 0;
+    while C.drain_turn() {
+        turns += 1;
+    }
+    assert!((4..1000).contains(&turns), "{turns}");
+    C.shrink();
+    assert_eq!(C.info().num_slabs, 0);
+}
+
+#[test]
 fn constructed_objects_stay_constructed() {
     let _alone = alone();
     fn ctor(p: NonNull<u8>) {

@@ -16,116 +16,15 @@
 //! and its stack can be parked like any other poll.
 
 use super::stamped::stamped;
+pub use super::user_context::*;
 use core::arch::global_asm;
-use core::cell::Cell;
 use core::mem::offset_of;
-use core::sync::atomic::AtomicU32;
 use vigil_executor::stack::{CONTEXT_SIZE, STACK_SIZE};
-use vigil_executor::trace::{KEY_HARDIRQ, KEY_STAMPS, KEY_USER, Role};
+use vigil_executor::toggle_pin;
+use vigil_executor::trace::{KEY_HARDIRQ, KEY_PINS, KEY_STAMPS, KEY_USER, PIN_EL0, PIN_VECTOR, Pin, Role};
 
 /// What a fast call returns when it would have to wait. No system call's result has this value.
 pub const NOT_YET: i64 = i64::MIN;
-
-/// The registers of a thread while it is not in EL0, and what the vectors need to leave EL0.
-///
-/// Cells, because several shared references to it are alive at a time: the thread's own, and those of the hooks that switch
-/// the thread. Who may touch what and when is [`Thread::context`](crate::task::thread::Thread::context)'s contract; the work
-/// word is anybody's.
-#[repr(C, align(16))]
-#[derive(Debug)]
-pub struct UserContext {
-    /// x0–x30.
-    pub x: [Cell<u64>; 31],
-    /// SP_EL0.
-    pub sp: Cell<u64>,
-    /// The address at which EL0 goes on (ELR_EL1).
-    pub pc: Cell<u64>,
-    /// SPSR_EL1: EL0t with interrupts on, and the flags.
-    pub pstate: Cell<u64>,
-    /// SP_EL1 of the kernel frame that entered EL0.
-    kernel_sp: Cell<u64>,
-    /// The address of that stack's context block.
-    kernel_context: Cell<u64>,
-    /// ESR_EL1 of the last exception that was not a system call.
-    pub esr: Cell<u64>,
-    /// FAR_EL1 of the same.
-    pub far: Cell<u64>,
-    /// What must be done before the thread may enter EL0 again (`WORK_*`); zero on the fast path.
-    pub work: AtomicU32,
-    /// x0 as it was at the system call, for restarts.
-    pub orig_x0: Cell<u64>,
-    /// The number of the system call that is being served, or -1.
-    pub syscall: Cell<i64>,
-    /// TPIDR_EL0 while the thread is not on a CPU.
-    pub tls: Cell<u64>,
-}
-
-/// A signal may be pending.
-pub const WORK_SIGNAL: u32 = 1;
-/// The thread group is stopping or exiting, or an exec wants this thread gone.
-pub const WORK_STOP: u32 = 2;
-/// A budget was not enough: see `signal::budget_overrun`.
-pub const WORK_BUDGET: u32 = 4;
-/// The long-poll watchdog has found it in the kernel.
-pub const WORK_SEEN: u32 = 8;
-/// All CPUs on which it might run have gone: this bit shifted by the number of the one on which it was.
-pub const WORK_UNAFFINE: u32 = 1 << 8;
-/// All of them.
-pub const WORK_UNAFFINE_ANY: u32 = ((1 << vigil_executor::cpu::MAX_CPUS) - 1) << 8;
-
-/// PSTATE of a new thread: EL0t, all interrupts unmasked, flags clear.
-pub const PSTATE_EL0: u64 = 0;
-/// The bits of PSTATE that user space may set through a signal frame: NZCV, and SSBS.
-pub const PSTATE_USER: u64 = 0xf000_0000 | 1 << 12;
-
-impl UserContext {
-    /// All zero: EL0 at address 0.
-    pub const fn new() -> Self {
-        UserContext {
-            x: [const { Cell::new(0) }; 31],
-            sp: Cell::new(0),
-            pc: Cell::new(0),
-            pstate: Cell::new(PSTATE_EL0),
-            kernel_sp: Cell::new(0),
-            kernel_context: Cell::new(0),
-            esr: Cell::new(0),
-            far: Cell::new(0),
-            work: AtomicU32::new(0),
-            orig_x0: Cell::new(0),
-            syscall: Cell::new(-1),
-            tls: Cell::new(0),
-        }
-    }
-
-    /// The arguments of the system call: x0–x5.
-    ///
-    /// # Safety
-    /// Nobody sets one of them while the reference is used.
-    #[inline(always)]
-    pub unsafe fn arguments(&self) -> &[u64; 6] {
-        // SAFETY: six cells of u64 have the layout of six of them; they do not change, by the caller's contract.
-        unsafe { &*self.x.as_ptr().cast() }
-    }
-
-    /// Copies the registers that a clone inherits; the thread pointer is the caller's business.
-    pub fn copy_registers(&self, from: &UserContext) {
-        for (to, from) in self.x.iter().zip(&from.x) {
-            to.set(from.get());
-        }
-        self.sp.set(from.sp.get());
-        self.pc.set(from.pc.get());
-        self.pstate.set(from.pstate.get());
-    }
-}
-
-/// x0–x30, SP, PC, PSTATE: [`UserContext`]'s first words, in the order of a signal frame.
-pub const REGISTERS: usize = 34;
-
-impl Default for UserContext {
-    fn default() -> Self {
-        Self::new()
-    }
-}
 
 /// Why EL0 was left.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -451,8 +350,25 @@ vigil_enter_user:
     mrs     x1, tpidr_el1
     str     x0, [x1, #{USER_STAMP}]
     .endif
+774:
     ldp     x0, x1, [sp, #0]
     b       el0_restore_from_x2
+    .pushsection .trace_sites, "a"
+    .balign 4
+    .long   774b - .
+    .long   775f - .
+    .long   {KEY_PINS}
+    .popsection
+    .pushsection .text.pins, "ax"
+775:
+    mrs     x1, tpidr_el1
+    "#,
+    toggle_pin!("x0", "x1", "w1", "PIN_EL0"),
+    r#"
+776:
+    ldp     x0, x1, [sp, #0]
+    b       el0_restore_from_x2
+    .popsection
     "#,
     KPTI = const super::alternative::KPTI,
     KSP = const offset_of!(UserContext, kernel_sp),
@@ -484,6 +400,10 @@ vigil_enter_user:
     KEY_USER = const KEY_USER,
     KEY_STAMPS = const KEY_STAMPS,
     VECTOR_AT = const offset_of!(vigil_executor::cpu::CpuLocal, vector_at),
+    KEY_PINS = const KEY_PINS,
+    PINS = const offset_of!(vigil_executor::cpu::CpuLocal, pins),
+    PIN_VECTOR = const PIN_VECTOR * size_of::<Pin>(),
+    PIN_EL0 = const PIN_EL0 * size_of::<Pin>(),
     USER_IN = const Role::UserIn as u32,
     USER_OUT = const Role::UserOut as u32,
 );

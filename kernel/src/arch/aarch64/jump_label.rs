@@ -13,9 +13,9 @@ use super::mmu::{self, clear_fixmap, set_fixmap};
 use super::mmu_layout::{FixSlot, PAGE_SIZE};
 use super::pgtable_kernel::Prot;
 use super::vectors::ExceptionFrame;
-use crate::smp;
+use crate::smp::Steady;
 use core::arch::asm;
-use core::sync::atomic::{AtomicU32, Ordering::*};
+use core::sync::atomic::{AtomicU32, Ordering::*, fence};
 use spin::Once;
 use vigil_abi::Errno;
 use vigil_executor::lock_class;
@@ -78,77 +78,115 @@ fn sites() -> &'static [Site] {
 
 /// The instructions of all sites as the compiler made them, in their order; from the first time that one is changed on.
 static ORIGINALS: Once<KVec<u32>> = Once::new();
-/// The keys that are on.
-static ON: AtomicU32 = AtomicU32::new(0);
-/// Held while text is changed; owns the fixmap's slot.
+/// The keys that are to be on.
+static WANTED: AtomicU32 = AtomicU32::new(0);
+/// Held while a piece of the text is changed; owns the fixmap's slot.
 static LOCK: SpinLock<()> = SpinLock::new(lock_class!("jump_label"), ());
+/// Sites that are changed while everybody waits.
+const PIECE: usize = 24;
+/// Sites that are looked at under one hold of the lock.
+const TURN: usize = 64;
 
-/// The keys that are on.
-pub fn keys() -> u32 {
-    ON.load(Relaxed)
-}
-
-/// Makes `keys` the ones that are on. In a task or at boot, interrupts on, no lock held that an interrupt takes. ENOMEM;
-/// EBUSY while a CPU comes or goes.
-pub fn set(keys: u32) -> Result<(), Errno> {
+/// Gets ready for [`want`]. In a task or at boot. ENOMEM.
+pub fn prepare() -> Result<(), Errno> {
     if sites().len() > MAX_SITES {
         return Err(Errno::E2BIG);
     }
     if ORIGINALS.get().is_none() {
         let mut all = KVec::new();
-        // SAFETY: text, of which nothing was changed so far.
+        // SAFETY: text. If another flow comes first and changes it already, that one's originals are kept, not these.
         all.try_extend(sites().iter().map(|s| unsafe { (s.address() as *const u32).read_volatile() }))?;
         ORIGINALS.call_once(|| all);
     }
-    let guard = LOCK.lock();
-    if let Some(originals) = ORIGINALS.get()
-        && keys != ON.load(Relaxed)
-    {
-        smp::stop_others_while(|| patch(originals, keys)).map_err(|smp::Unsteady| Errno::EBUSY)?;
-        ON.store(keys, Relaxed);
-    }
-    drop(guard);
     Ok(())
 }
 
-/// Changes the text. This CPU alone runs, interrupts masked.
-fn patch(originals: &[u32], keys: u32) {
-    let (all, mut writable) = (sites(), None);
-    for (index, (site, &off)) in all.iter().zip(originals).enumerate() {
-        let at = site.address();
-        let on = |s: &Site| s.keys & keys != 0;
-        let wanted = if on(site) && (site.has_target() || is_known(off)) { site.on(index, off) } else { off };
-        let before = index.checked_sub(1).and_then(|i| all.get(i));
-        let other = [before.filter(|s| on(s)), all.get(index + 1).filter(|s| on(s) && !on(site))];
-        if other.into_iter().flatten().any(|s| s.address() == at) {
-            continue;
+/// Makes `keys` the ones that are wanted: [`follow`] switches the sites. After [`prepare`].
+pub fn want(keys: u32) {
+    WANTED.store(keys, Release);
+}
+
+/// Switches all sites as is wanted. In a task or at boot, interrupts on, no spin lock held.
+///
+/// Some at a time: each site is an instruction by itself, and what they tell of is not looked at before all are on. Of
+/// several callers at once each goes through all sites, so that with the last one's return all are as the last [`want`] says; who wanted
+/// something earlier that is wanted still finds that done, too.
+pub fn follow(steady: &Steady) {
+    let mut from = 0;
+    while from < sites().len() {
+        let guard = LOCK.lock();
+        let piece = Piece::find(from, ORIGINALS.get().map_or(&[][..], |all| all), WANTED.load(Acquire));
+        from = piece.end;
+        if piece.len != 0 {
+            steady.stop_others_while(|| piece.patch());
         }
-        // SAFETY: text.
-        if unsafe { (at as *const u32).read_volatile() } == wanted {
-            continue;
-        }
-        let page = at & !(PAGE_SIZE - 1);
-        let alias = match writable {
-            Some((mapped, alias)) if mapped == page => alias,
-            _ => {
-                // SAFETY: the slot is this file's, under `LOCK`; the page is the image's and may be written as memory.
-                let alias = unsafe { set_fixmap(FixSlot::Text, mmu::kimage_to_phys(page), Prot::DATA) };
-                writable = Some((page, alias));
-                alias
+        drop(guard);
+    }
+}
+
+/// Instructions that are to be others.
+struct Piece {
+    /// Where they are, and what they become.
+    changes: [(usize, u32); PIECE],
+    len: usize,
+    /// The site to go on with.
+    end: usize,
+}
+
+impl Piece {
+    /// The next ones from site `from` on that are not as `keys` want them.
+    fn find(from: usize, originals: &[u32], keys: u32) -> Piece {
+        let all = sites();
+        let mut piece = Piece { changes: [(0, 0); PIECE], len: 0, end: all.len() };
+        for (index, (site, &off)) in all.iter().zip(originals).enumerate().skip(from) {
+            if piece.len == PIECE || index == from + TURN {
+                piece.end = index;
+                break;
             }
-        } + (at - page);
-        // SAFETY: the alias of the instruction, aligned; nobody else executes it now, and this CPU not while it writes.
-        unsafe {
-            (alias as *mut u32).write_volatile(wanted);
-            asm!("dc cvau, {}", in(reg) alias, options(nostack, preserves_flags));
+            let at = site.address();
+            let on = |s: &Site| s.keys & keys != 0;
+            let wanted = if on(site) && (site.has_target() || is_known(off)) { site.on(index, off) } else { off };
+            let before = index.checked_sub(1).and_then(|i| all.get(i));
+            let other = [before.filter(|s| on(s)), all.get(index + 1).filter(|s| on(s) && !on(site))];
+            if other.into_iter().flatten().any(|s| s.address() == at) {
+                continue;
+            }
+            // SAFETY: text.
+            if unsafe { (at as *const u32).read_volatile() } != wanted {
+                piece.changes[piece.len] = (at, wanted);
+                piece.len += 1;
+            }
         }
+        piece
     }
-    if writable.is_some() {
-        // SAFETY: as above: nothing is written through it any more.
-        unsafe { clear_fixmap(FixSlot::Text) };
+
+    /// Changes the text. This CPU alone runs, interrupts masked.
+    fn patch(&self) {
+        let mut writable = None;
+        for &(at, wanted) in &self.changes[..self.len] {
+            let page = at & !(PAGE_SIZE - 1);
+            let alias = match writable {
+                Some((mapped, alias)) if mapped == page => alias,
+                _ => {
+                    // SAFETY: the slot is this file's, under `LOCK`; the page is the image's and may be written as memory.
+                    let alias = unsafe { set_fixmap(FixSlot::Text, mmu::kimage_to_phys(page), Prot::DATA) };
+                    writable = Some((page, alias));
+                    alias
+                }
+            } + (at - page);
+            // SAFETY: the alias of the instruction, aligned; nobody else executes it now, and this CPU not while it writes.
+            unsafe {
+                (alias as *mut u32).write_volatile(wanted);
+                asm!("dc cvau, {}", in(reg) alias, options(nostack, preserves_flags));
+            }
+        }
+        if writable.is_some() {
+            // SAFETY: as above: nothing is written through it any more.
+            unsafe { clear_fixmap(FixSlot::Text) };
+        }
+        // SAFETY: the instructions are fetched anew from here on, by all CPUs once they have executed an ISB (Arm ARM B2.4.4).
+        unsafe { asm!("dsb ish", "ic ialluis", "dsb ish", "isb", options(nostack, preserves_flags)) };
     }
-    // SAFETY: the instructions are fetched anew from here on, by all CPUs once they have executed an ISB (Arm ARM B2.4.4).
-    unsafe { asm!("dsb ish", "ic ialluis", "dsb ish", "isb", options(nostack, preserves_flags)) };
 }
 
 const DAIFSET_I: u32 = 0xd503_42df;
@@ -166,9 +204,18 @@ fn is_store(code: u32) -> bool {
     code & 0xbfc0_0000 == 0xb900_0000
 }
 
+/// STLR Wt or Xt, [Xn].
+fn is_release(code: u32) -> bool {
+    code & 0xbfff_fc00 == 0x889f_fc00
+}
+
 /// Whether [`trap`] can do it, or it is a branch's place. What a linker's work-around for an erratum has moved away is not.
 fn is_known(code: u32) -> bool {
-    matches!(code, NOP | DAIFSET_I | DAIFCLR_I | WFI | MOV_X9_SP) || code & OPCODE == BL || is_daif(code) || is_store(code)
+    matches!(code, NOP | DAIFSET_I | DAIFCLR_I | WFI | MOV_X9_SP)
+        || code & OPCODE == BL
+        || is_daif(code)
+        || is_store(code)
+        || is_release(code)
 }
 
 /// A register of the interrupted flow; 31 is zero.
@@ -215,12 +262,16 @@ pub fn trap(frame: &mut ExceptionFrame, tell: impl FnOnce(Role, &ExceptionFrame,
         DAIFSET_I => frame.pstate |= 1 << 7,
         DAIFCLR_I => frame.pstate &= !(1 << 7),
         _ if is_daif(code) => frame.pstate = frame.pstate & !DAIF | register(frame, code & 31) & DAIF,
-        _ if is_store(code) => {
+        _ if is_store(code) || is_release(code) => {
             let base = register(frame, code >> 5 & 31) as usize;
             let value = register(frame, code & 31);
             let scale = if code & 1 << 30 != 0 { 3 } else { 2 };
-            let at = base + ((code >> 10 & 0xfff) << scale) as usize;
+            let offset = if is_release(code) { 0 } else { (code >> 10 & 0xfff) << scale };
+            let at = base + offset as usize;
             tell(role, frame, Doing::Store { base, value });
+            if is_release(code) {
+                fence(Release);
+            }
             // SAFETY: what the instruction would have done.
             unsafe {
                 if scale == 3 {

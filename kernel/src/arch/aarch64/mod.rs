@@ -17,7 +17,7 @@
 //! | `hardening` | speculation mitigations: each CPU's, the system's state | |
 //! | `hardened_vectors`, `kpti` | vectors and tables of machines that need them | |
 //! | [`features`], [`features_mitigation`] | HWCAP, emulated ID registers, speculation mitigations | pure, host-tested |
-//! | `vectors`, `trap`, `entry`, `switch`, `uaccess`, `fpsimd` | exceptions, EL0, stacks, user memory, FP | |
+//! | `vectors`, `trap`, `entry`, `user_context`, `switch`, `uaccess`, `fpsimd` | exceptions, EL0, stacks, user memory, FP | |
 //! | `psci` | power off, reset, CPU_ON | |
 //! | `cpu` | per-CPU registers | |
 //! | `smp` | starting the other CPUs | |
@@ -62,6 +62,8 @@ pub mod mmu_kernel;
 #[cfg(target_os = "none")]
 pub mod mmu_tlb;
 #[cfg(target_os = "none")]
+pub mod pmu;
+#[cfg(target_os = "none")]
 pub mod psci;
 #[cfg(target_os = "none")]
 pub mod selftest;
@@ -75,5 +77,7 @@ pub mod switch;
 pub mod trap;
 #[cfg(target_os = "none")]
 pub mod uaccess;
+#[cfg(target_os = "none")]
+mod user_context;
 #[cfg(target_os = "none")]
 pub mod vectors;

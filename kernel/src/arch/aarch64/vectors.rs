@@ -13,7 +13,7 @@ use core::arch::global_asm;
 use core::mem::{offset_of, size_of};
 use vigil_executor::cpu::CpuLocal;
 use vigil_executor::stack::STACK_SIZE;
-use vigil_executor::trace::{KEY_HARDIRQ, KEY_STAMPS};
+use vigil_executor::trace::{KEY_HARDIRQ, KEY_PINS, KEY_STAMPS, PIN_VECTOR, Pin};
 
 /// What an exception at EL1 saves on the stack that it interrupted. `fp` and `pc` first: they are the frame record
 /// {x29, return address} of the AAPCS64, so a back-trace goes from the handler on into what was interrupted.
@@ -282,6 +282,9 @@ bad_exception:
     KEY_HARDIRQ = const KEY_HARDIRQ,
     KEY_STAMPS = const KEY_STAMPS,
     VECTOR_AT = const offset_of!(CpuLocal, vector_at),
+    KEY_PINS = const KEY_PINS,
+    PINS = const offset_of!(CpuLocal, pins),
+    PIN_VECTOR = const PIN_VECTOR * size_of::<Pin>(),
     PREEMPT = sym super::trap::vigil_preempt_irq,
     PARK_BIT = const super::trap::PARK.trailing_zeros(),
     SWITCH_FRAME = const super::switch::SWITCH_FRAME,

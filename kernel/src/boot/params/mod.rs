@@ -4,11 +4,13 @@
 //! to init's environment, a bare word to its arguments; everything behind `--` goes to its arguments.
 
 mod for_init;
+mod pins;
 mod table;
 #[cfg(test)]
 mod tests;
 
 use self::for_init::{EnvList, List};
+pub use self::pins::LatencyPins;
 use self::table::{CONSUMED, TABLE, UNSUPPORTED};
 use super::cmdline::{Words, same_name};
 
@@ -62,12 +64,18 @@ pub struct Params<'a> {
     pub isolcpus: u64,
     /// `nohz_full=`, and `isolcpus=` of the kind `nohz`: CPUs that are kept free of the kernel's own tasks.
     pub nohz_full: u64,
+    /// `rcu_nocbs=`, `rcutree.…=`.
+    pub rcu: RcuWords,
     /// `mem=`: bytes of memory that are used at most.
     pub mem: Option<u64>,
     /// `panic=`: seconds until a reboot; 0 never, negative at once.
     pub panic_timeout: i32,
     /// `oops=panic`, `panic_on_oops`.
     pub panic_on_oops: bool,
+    /// `ftrace_dump_on_oops`: 1, all CPUs' entries; 2, those of the one that has the oops.
+    pub ftrace_dump_on_oops: u32,
+    /// `panic_print=`: what a panic says besides, a bit each.
+    pub panic_print: u64,
     /// `panic_on_warn`.
     pub panic_on_warn: bool,
     /// `mitigations=`.
@@ -99,11 +107,19 @@ pub struct Params<'a> {
     /// `ftrace=`: the tracer that is current from the start.
     pub ftrace: Option<&'a [u8]>,
     /// Not `nowatchdog` nor `nosoftlockup`.
-    pub watchdog: bool,
+    pub soft_watchdog: bool,
+    /// Not `nowatchdog` nor `nmi_watchdog=0`.
+    pub nmi_watchdog: bool,
+    /// `nmi_watchdog=panic`.
+    pub hardlockup_panic: bool,
     /// `watchdog_thresh=`, seconds.
     pub watchdog_thresh: u32,
     /// `softlockup_panic=`.
     pub softlockup_panic: bool,
+    /// `hung_task_panic=`.
+    pub hung_task_panic: bool,
+    /// `irqlat.pins=`: what is toggled while interrupt latency is measured.
+    pub irqlat_pins: Option<LatencyPins>,
     /// `vigil.longest`: the machine's last lines say which sections the tracer of `ftrace=` found to be the longest.
     pub longest: bool,
     /// `vigil.semihosting`: the kernel may end the emulator.
@@ -112,6 +128,33 @@ pub struct Params<'a> {
     pub init_args: List<'a>,
     /// Environment for init: name and value.
     pub init_env: EnvList<'a>,
+}
+
+/// What is said of RCU.
+#[derive(Clone, Copy, Debug)]
+pub struct RcuWords {
+    /// `rcu_nocbs=`: CPUs whose callbacks run in tasks.
+    pub nocbs: Option<u64>,
+    /// `rcutree.blimit=`, and so the others.
+    pub blimit: i64,
+    /// See `blimit`.
+    pub qhimark: i64,
+    /// See `blimit`.
+    pub qlowmark: i64,
+    /// `rcutree.rcu_divisor=`.
+    pub divisor: i32,
+    /// `rcutree.rcu_resched_ns=`.
+    pub resched_ns: i64,
+    /// `rcutree.jiffies_till_first_fqs=`.
+    pub first_fqs: u64,
+    /// `rcutree.jiffies_till_next_fqs=`.
+    pub next_fqs: u64,
+}
+
+impl RcuWords {
+    const fn new() -> RcuWords {
+        RcuWords { nocbs: None, blimit: 10, qhimark: 10_000, qlowmark: 100, divisor: 7, resched_ns: 3_000_000, first_fqs: 1, next_fqs: 1 }
+    }
 }
 
 /// Why a word is not obeyed.
@@ -144,9 +187,12 @@ impl<'a> Params<'a> {
             nr_cpus: None,
             isolcpus: 0,
             nohz_full: 0,
+            rcu: RcuWords::new(),
             mem: None,
             panic_timeout: 0,
             panic_on_oops: false,
+            ftrace_dump_on_oops: 0,
+            panic_print: 0,
             panic_on_warn: false,
             mitigations: Mitigate::Auto,
             kpti: None,
@@ -161,9 +207,13 @@ impl<'a> Params<'a> {
             norandmaps: false,
             trace_event: None,
             ftrace: None,
-            watchdog: true,
+            soft_watchdog: true,
+            nmi_watchdog: true,
+            hardlockup_panic: false,
             watchdog_thresh: 10,
             softlockup_panic: false,
+            hung_task_panic: false,
+            irqlat_pins: None,
             longest: false,
             schedstats: false,
             semihosting: false,

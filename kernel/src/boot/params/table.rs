@@ -1,6 +1,6 @@
 //! The names that the kernel knows: those with a function that takes the value, those that are named in the log, those that are passed over.
 
-use super::{Mitigate, Params};
+use super::{Mitigate, Params, pins};
 use crate::boot::cmdline::{cpu_list, integer, memparse, number};
 
 /// What sets a parameter: `false` when the value is malformed.
@@ -34,6 +34,18 @@ fn switch(value: Option<&[u8]>) -> Option<bool> {
 
 fn set_switch(slot: &mut bool, value: Option<&[u8]>) -> bool {
     switch(value).map(|v| *slot = v).is_some()
+}
+
+/// Linux's hardlockup_panic_setup: `panic`, `nopanic`, a number; `r` and the CPUs of newer ones are not known to 6.1.
+fn set_nmi_watchdog<'a>(p: &mut Params<'a>, v: Option<&'a [u8]>) -> bool {
+    match v {
+        Some(v) if v.starts_with(b"panic") => p.hardlockup_panic = true,
+        Some(v) if v.starts_with(b"nopanic") => p.hardlockup_panic = false,
+        Some(v) if v.starts_with(b"0") => p.nmi_watchdog = false,
+        Some(v) if v.starts_with(b"1") => p.nmi_watchdog = true,
+        _ => return false,
+    }
+    true
 }
 
 fn set_console<'a>(p: &mut Params<'a>, v: Option<&'a [u8]>) -> bool {
@@ -147,6 +159,22 @@ pub(super) const TABLE: &[(&str, Set)] = &[
         true
     }),
     ("nohz_full", |p, v| v.and_then(cpu_list).map(|mask| p.nohz_full |= mask).is_some()),
+    // A list that is not understood is that of all CPUs; without one there are only the tasks (Linux: rcu_nocb_setup).
+    ("rcu_nocbs", |p, v| {
+        p.rcu.nocbs = Some(match v {
+            None => 0,
+            Some(b"all") => u64::MAX,
+            Some(list) => cpu_list(list).unwrap_or(u64::MAX),
+        });
+        true
+    }),
+    ("rcutree.blimit", |p, v| take_number(&mut p.rcu.blimit, v)),
+    ("rcutree.qhimark", |p, v| take_number(&mut p.rcu.qhimark, v)),
+    ("rcutree.qlowmark", |p, v| take_number(&mut p.rcu.qlowmark, v)),
+    ("rcutree.rcu_divisor", |p, v| take_number(&mut p.rcu.divisor, v)),
+    ("rcutree.rcu_resched_ns", |p, v| take_number(&mut p.rcu.resched_ns, v)),
+    ("rcutree.jiffies_till_first_fqs", |p, v| take_number(&mut p.rcu.first_fqs, v)),
+    ("rcutree.jiffies_till_next_fqs", |p, v| take_number(&mut p.rcu.next_fqs, v)),
     ("mem", |p, v| v.and_then(memparse).filter(|m| *m != 0).map(|m| p.mem = Some(m)).is_some()),
     ("panic", |p, v| take_number(&mut p.panic_timeout, v)),
     ("oops", |p, v| {
@@ -154,6 +182,15 @@ pub(super) const TABLE: &[(&str, Set)] = &[
         p.panic_on_oops
     }),
     ("panic_on_oops", |p, v| set_switch(&mut p.panic_on_oops, v)),
+    ("ftrace_dump_on_oops", |p, v| {
+        p.ftrace_dump_on_oops = match v {
+            None | Some(b"1") => 1,
+            Some(b"2" | b"orig_cpu") => 2,
+            Some(_) => return false,
+        };
+        true
+    }),
+    ("panic_print", |p, v| v.and_then(integer).map(|what| p.panic_print = what as u64).is_some()),
     ("panic_on_warn", |p, v| set_switch(&mut p.panic_on_warn, v)),
     ("mitigations", set_mitigations),
     ("kpti", |p, v| switch(v).map(|b| p.kpti = Some(b)).is_some()),
@@ -197,30 +234,35 @@ pub(super) const TABLE: &[(&str, Set)] = &[
     }),
     ("ftrace", |p, v| take(&mut p.ftrace, v)),
     ("nowatchdog", |p, _| {
-        p.watchdog = false;
+        p.soft_watchdog = false;
+        p.nmi_watchdog = false;
         true
     }),
     ("nosoftlockup", |p, _| {
-        p.watchdog = false;
+        p.soft_watchdog = false;
         true
     }),
     ("watchdog_thresh", |p, v| take_number(&mut p.watchdog_thresh, v)),
+    ("nmi_watchdog", set_nmi_watchdog),
+    ("hung_task_panic", |p, v| set_switch(&mut p.hung_task_panic, v)),
     ("softlockup_panic", |p, v| set_switch(&mut p.softlockup_panic, v)),
+    ("irqlat.pins", |p, v| {
+        p.irqlat_pins = v.and_then(pins::parse);
+        p.irqlat_pins.is_some()
+    }),
     ("vigil.longest", |p, v| set_switch(&mut p.longest, v)),
     ("vigil.semihosting", |p, v| set_switch(&mut p.semihosting, v)),
 ];
 
 /// Words that ask for what does not exist here: they are named in the log.
-pub(super) const UNSUPPORTED: &[&str] = &[
-    "sysrq_always_enabled", "initcall_debug", "rcu_nocbs", "hugepages", "init_on_alloc", "init_on_free", "crashkernel", "page_poison",
-    "slub_debug",
-];
+pub(super) const UNSUPPORTED: &[&str] =
+    &["sysrq_always_enabled", "initcall_debug", "hugepages", "init_on_alloc", "init_on_free", "crashkernel", "page_poison", "slub_debug"];
 
 /// Words that Linux consumes and that change nothing here: what they tune does not exist, or is always so.
 pub(super) const CONSUMED: &[&str] = &[
     "BOOT_IMAGE", "noautogroup", "initrd", "log_buf_len", "lpj", "nohz", "rcu_nocb_poll", "skew_tick", "clocksource", "cpuidle.off",
-    "randomize_kstack_offset", "transparent_hugepage", "hugepagesz", "cma", "coherent_pool", "swiotlb", "hung_task_panic", "noresume",
-    "resume", "reset_devices", "ramdisk_size", "vmalloc", "loops_per_jiffy", "net.ifnames", "splash", "nomodeset", "reboot", "idle",
+    "randomize_kstack_offset", "transparent_hugepage", "hugepagesz", "cma", "coherent_pool", "swiotlb", "noresume", "resume",
+    "reset_devices", "ramdisk_size", "vmalloc", "loops_per_jiffy", "net.ifnames", "splash", "nomodeset", "reboot", "idle",
     "cgroup_disable", "audit", "selinux", "apparmor", "security", "lsm", "raid", "load_ramdisk", "prompt_ramdisk", "noinitrd",
     "printk.time", "rodata", "arm64.nopauth", "arm64.nobti", "arm64.nomte", "arm64.nosve", "arm64.nosme", "efi", "acpi", "pci",
     "pcie_aspm", "iommu", "numa", "kasan", "kfence.sample_interval", "highres", "no_console_suspend",

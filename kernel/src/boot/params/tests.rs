@@ -28,8 +28,24 @@ fn what_has_no_effect_is_named() {
     assert_eq!((p.isolcpus, p.init_args.iter().count(), p.init_env.iter().count()), (0, 0, 0));
     assert_eq!(p.nohz_full, 0b10);
     assert_eq!(Params::parse(b"nohz_full=2-3", |_, _| {}).nohz_full, 0b1100);
+    let nocbs = |line: &[u8]| Params::parse(line, |_, _| {}).rcu.nocbs;
+    assert_eq!([&b""[..], b"rcu_nocbs", b"rcu_nocbs=1,2", b"rcu_nocbs=all"].map(nocbs), [None, Some(0), Some(6), Some(u64::MAX)]);
     assert_eq!(Params::parse(b"isolcpus=managed_irq,domain,1-2", |_, _| {}).isolcpus, 0b110);
     assert_eq!(Params::parse(b"isolcpus=3", |_, _| {}).isolcpus, 0b1000);
+}
+
+#[test]
+fn watchdogs_are_switched_one_by_one() {
+    let on = |line: &str| {
+        let p = Params::parse(line.as_bytes(), |why, word| panic!("{why:?} {word:?}"));
+        (p.soft_watchdog, p.nmi_watchdog, p.hardlockup_panic)
+    };
+    assert_eq!(on("quiet"), (true, true, false));
+    assert_eq!(on("nowatchdog"), (false, false, false));
+    assert_eq!(on("nosoftlockup"), (false, true, false));
+    assert_eq!(on("nmi_watchdog=0"), (true, false, false));
+    assert_eq!(on("nmi_watchdog=panic"), (true, true, true));
+    assert_eq!(on("nmi_watchdog=panic nmi_watchdog=nopanic"), (true, true, false));
 }
 
 #[test]

@@ -192,5 +192,6 @@ fn add_device(pins: &Controller) -> Result<(), Errno> {
 /// Registers the devices and makes their nodes.
 pub(in crate::dev) fn init() -> Result<(), Errno> {
     chrdev::register(MAJOR, 0, MINORS, "gpiochip", open)?;
-    controllers().try_for_each(add_device)
+    controllers().try_for_each(add_device)?;
+    super::debugfs::init()
 }

@@ -12,7 +12,7 @@ use vigil_executor::arch::counter;
 use vigil_executor::lock_class;
 use vigil_executor::sync::SpinLock;
 use vigil_executor::time::{Nanos, USEC, now};
-use vigil_executor::timer::Timer;
+use vigil_executor::timer::SoftTimer;
 use vigil_executor::wait::WaitQueue;
 use vigil_mem::{KArc, KVec};
 
@@ -86,7 +86,7 @@ impl Events {
 
 /// What listens to one line of a request.
 pub(super) struct Ear {
-    timer: Timer,
+    timer: SoftTimer,
     events: KArc<Events>,
     pins: &'static Controller,
     line: u32,
@@ -104,7 +104,7 @@ impl Ear {
     /// What hears of `line` as `settings` want it. ENOMEM.
     pub(super) fn try_new(events: &KArc<Events>, pins: &'static Controller, line: u32, settings: &Settings) -> Result<KArc<Ear>, Errno> {
         Ok(KArc::try_new(Ear {
-            timer: Timer::new(settled),
+            timer: SoftTimer::new(settled),
             events: events.clone(),
             pins,
             line,
@@ -147,9 +147,9 @@ impl EdgeListener for Ear {
     }
 }
 
-/// A pin has been still. Hard interrupt.
-fn settled(timer: &Timer) {
-    // SAFETY: every `Timer` with this function is the field of an `Ear`, whose drop cancels it.
+/// A pin has been still. Softirq.
+fn settled(timer: &SoftTimer) {
+    // SAFETY: every `SoftTimer` with this function is the field of an `Ear`, whose drop cancels it.
     let ear = unsafe { &*core::ptr::from_ref(timer).byte_sub(offset_of!(Ear, timer)).cast::<Ear>() };
     let rising = ear.pins.value(ear.line).unwrap_or(false);
     if ear.level.swap(rising, Relaxed) != rising {

@@ -8,13 +8,13 @@ use crate::ipc::urgency_of;
 use crate::task::process::Process;
 use crate::task::signal::{self, SigInfo};
 use crate::task::thread::Thread;
+use crate::time::until::Until;
 use vigil_abi::Errno;
 use vigil_abi::poll::{POLLIN, POLLOUT};
 use vigil_abi::signal::SI_MESGQ;
 use vigil_abi::time::SIGEV_SIGNAL;
 use vigil_executor::lock_class;
 use vigil_executor::sync::SpinLock;
-use vigil_executor::time::Nanos;
 use vigil_executor::wait::WaitQueue;
 use vigil_executor::wait_site;
 use vigil_mem::{KArc, KBox, KVec};
@@ -27,19 +27,8 @@ pub type Message = Node<Payload>;
 pub enum Patience {
     /// Not at all: EAGAIN.
     None,
-    /// Until this time of CLOCK_MONOTONIC: ETIMEDOUT.
-    Until(Nanos),
-    /// For ever.
-    Endless,
-}
-
-impl Patience {
-    fn deadline(self) -> Option<Nanos> {
-        match self {
-            Patience::Until(at) => Some(at),
-            Patience::None | Patience::Endless => None,
-        }
-    }
+    /// Until then: ETIMEDOUT.
+    Some(Until),
 }
 
 /// Who waits for a message (`T`: what he is given), or for room for his.
@@ -188,9 +177,7 @@ impl Mqueue {
     /// mq_timedsend(2), with checked arguments. EAGAIN, ETIMEDOUT, ENOMEM, ERESTARTSYS.
     pub async fn send(&self, thread: &Thread, message: KBox<Message>, patience: Patience) -> Result<(), Errno> {
         let Err(mut message) = self.try_send(message) else { return Ok(()) };
-        if patience == Patience::None {
-            return Err(Errno::EAGAIN);
-        }
+        let Patience::Some(until) = patience else { return Err(Errno::EAGAIN) };
         let sender = Waiter::try_new(thread)?;
         loop {
             {
@@ -207,7 +194,7 @@ impl Mqueue {
             }
         }
         let waiting = Sending { queue: self, sender };
-        match waiting.sender.hand.wait(wait_site!("mq_timedsend"), patience.deadline(), 0).await {
+        match waiting.sender.hand.wait(wait_site!("mq_timedsend"), until, 0).await {
             Ok(()) => Ok(()),
             Err(_) if waiting.leave() => Ok(()),
             Err(e) => Err(ended(e)),
@@ -239,9 +226,7 @@ impl Mqueue {
         if let Some(message) = self.try_receive() {
             return Ok(message);
         }
-        if patience == Patience::None {
-            return Err(Errno::EAGAIN);
-        }
+        let Patience::Some(until) = patience else { return Err(Errno::EAGAIN) };
         let receiver = Waiter::try_new(thread)?;
         loop {
             {
@@ -256,7 +241,7 @@ impl Mqueue {
             }
         }
         let waiting = Receiving { queue: self, receiver };
-        match waiting.receiver.hand.wait(wait_site!("mq_timedreceive"), patience.deadline(), 0).await {
+        match waiting.receiver.hand.wait(wait_site!("mq_timedreceive"), until, 0).await {
             Ok(message) => Ok(message),
             Err(e) => waiting.leave().ok_or(ended(e)),
         }

@@ -8,11 +8,13 @@ pub use policy::*;
 use super::{Args, SysResult};
 use crate::cgroup::cpuset;
 use crate::task::kthread;
+use crate::task::pid;
 use crate::task::process::{find_thread, tasks};
 use crate::task::thread::Thread;
 use vigil_abi::Errno;
 use vigil_abi::process::*;
 use vigil_abi::time::Timespec;
+use vigil_executor::balance::partition::root_span;
 use vigil_executor::class::{Params, Policy};
 use vigil_executor::context::Context;
 use vigil_executor::cpu::{CpuId, CpuMask, ONLINE};
@@ -93,8 +95,11 @@ pub async fn sched_setaffinity(t: &Thread, a: Args<'_>) -> Result<usize, Errno> 
         return Err(Errno::EPERM);
     }
     let allowed = CpuMask(mask & cpuset::cpus_allowed(&who).0);
-    // A reservation is one on all CPUs (Linux: dl_task_check_affinity).
-    if params_of(&who)?.policy == Policy::Deadline && executor::rt_bandwidth().1.is_some() && allowed != ONLINE.load() {
+    // A reservation is one on all CPUs of a root domain (Linux: dl_task_check_affinity).
+    if params_of(&who)?.policy == Policy::Deadline
+        && executor::rt_bandwidth().1.is_some()
+        && root_span(who.task().ok_or(Errno::ESRCH)?.cpu()).0 & !allowed.0 != 0
+    {
         return Err(Errno::EBUSY);
     }
     if allowed.0 == 0 {
@@ -142,7 +147,7 @@ fn for_each_named(t: &Thread, which: u32, who: i32, mut f: impl FnMut(&Thread)) 
     // One process at a time, so that `f` runs without the lock of the tree.
     let mut next = 1;
     loop {
-        let Some(process) = tasks().pids.next_process(next) else { break };
+        let Some(process) = pid::next_process(next) else { break };
         next = process.pid + 1;
         let hit = if which == PRIO_PGRP { process.pgrp() == group } else { process.uid() == uid };
         if hit {

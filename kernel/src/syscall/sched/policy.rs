@@ -8,8 +8,8 @@ use core::sync::atomic::AtomicU32;
 use core::sync::atomic::Ordering::Relaxed;
 use vigil_abi::process::*;
 use vigil_abi::{Errno, Pod};
+use vigil_executor::balance::partition::root_span;
 use vigil_executor::class::{DlParams, Params, Policy};
-use vigil_executor::cpu::ONLINE;
 use vigil_executor::executor::{self, Refused};
 use vigil_executor::time::USEC;
 use vigil_mem::UserPtr;
@@ -132,8 +132,8 @@ pub(super) fn set_scheduler(t: &Thread, who: &Thread, wanted: &Wanted) -> Result
     } else if deadline {
         let p = DlParams { period: wanted.deadline.period(), ..wanted.deadline };
         if old.policy != Policy::Deadline || deadline_of(who)? != p {
-            // A reservation is one on all CPUs; and there are none while real-time may not run at all.
-            if ONLINE.load().0 & !task.affinity().0 != 0 || executor::rt_bandwidth().1 == Some(0) {
+            // A reservation is one on all CPUs of a root domain; and there are none while real-time may not run at all.
+            if root_span(task.cpu()).0 & !task.affinity().0 != 0 || executor::rt_bandwidth().1 == Some(0) {
                 return Err(Errno::EPERM);
             }
             executor::set_deadline(task, old.nice, p).map_err(|refused| match refused {

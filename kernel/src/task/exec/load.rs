@@ -10,7 +10,7 @@ use crate::mm::pgtable::page_down;
 use crate::mm::space::Space;
 use crate::mm::vma::VmFlags;
 use crate::mm::{Mm, MmFields, TASK_SIZE};
-use vigil_abi::Errno;
+use vigil_abi::{Errno, until_nul};
 use vigil_fs::vfs::open_exec;
 use vigil_fs::vfs::rw::{self, Pos};
 use vigil_fs::{At, Ctx, File, KernelMem, LookupFlags};
@@ -158,7 +158,7 @@ async fn prepare_elf(ctx: &Ctx<'_>, exe: ExecFile, path: KVec<u8>, args: Args, h
             let path = read_exact(&exe.0, offset, len).await?;
             let Some((&0, path)) = path.split_last() else { return Err(Errno::ENOEXEC) };
             // The path ends at its first NUL.
-            let path = path.split(|b| *b == 0).next().unwrap_or(path);
+            let path = until_nul(path);
             let file = ExecFile(open_exec(ctx, At::Cwd, path, LookupFlags::FOLLOW).await?);
             let head = read_exact(&file.0, 0, super::elf::EHDR_SIZE).await?;
             let header = ElfHeader::parse(&head).map_err(|_| Errno::ELIBBAD)?;
@@ -227,8 +227,8 @@ impl Program {
         space.auxv = KVec::try_from_slice(&stack.words[stack.auxv_at..])?;
         let entry = interp.as_ref().map_or(program.entry, |i| i.entry);
         let comm = comm_of(&self.path);
-        space.exe = Some(KArc::try_new(self.exe)?);
         drop(space);
+        mm.set_exe(Some(KArc::try_new(self.exe)?));
 
         // From here on pages are touched, which takes mmap_lock itself.
         for zero in program.zeros.iter().chain(interp.iter().flat_map(|i| i.zeros.iter())) {

@@ -57,6 +57,12 @@ impl SigHand {
         SigHand { actions: SpinLock::new(lock_class!("sighand"), [Action::DEFAULT; NSIG]) }
     }
 
+    /// All ignored, for tasks of the kernel: nobody waits for what they start.
+    pub fn ignoring() -> Self {
+        let ignored = Action { handler: SIG_IGN, ..Action::DEFAULT };
+        SigHand { actions: SpinLock::new(lock_class!("sighand"), [ignored; NSIG]) }
+    }
+
     /// A copy, for fork.
     pub fn fork(&self) -> Self {
         SigHand { actions: SpinLock::new(lock_class!("sighand"), *self.actions.lock()) }

@@ -1,7 +1,8 @@
 //! Signals of files (Linux: send_sigio): SIGIO, or what F_SETSIG asked for, to the owner that F_SETOWN named.
 
+use super::many::send_to_group;
 use super::pending::SigInfo;
-use super::send::{send_to_group, send_to_process, send_to_thread};
+use super::send::{send_to_process, send_to_thread};
 use crate::task::process::{find_process, find_thread};
 use crate::task::thread::Thread;
 use vigil_abi::fcntl::{F_OWNER_PGRP, F_OWNER_TID};

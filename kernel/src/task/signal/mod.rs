@@ -31,6 +31,8 @@ pub mod fault;
 pub mod frame;
 #[cfg(target_os = "none")]
 pub mod io;
+#[cfg(target_os = "none")]
+pub mod many;
 pub mod pending;
 #[cfg(target_os = "none")]
 pub mod send;
@@ -46,9 +48,11 @@ pub use action::{Action, SigHand};
 pub use deliver::{handle, recalc, try_handle};
 #[cfg(target_os = "none")]
 pub use fault::{abort, floating_point, force_fault};
+#[cfg(target_os = "none")]
+pub use many::send_to_group;
 pub use pending::SigInfo;
 #[cfg(target_os = "none")]
-pub use send::{budget_overrun, send_to_group, send_to_process, send_to_process_locked, send_to_thread};
+pub use send::{budget_overrun, send_to_process, send_to_process_locked, send_to_thread};
 #[cfg(target_os = "none")]
 pub use state::{ProcessSignals, ThreadSignals, exit_thread, has_pending};
 #[cfg(target_os = "none")]

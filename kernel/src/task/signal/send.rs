@@ -21,6 +21,7 @@ use vigil_executor::task::{INTERRUPT_KILL, INTERRUPT_SIGNAL};
 use vigil_mem::KArc;
 
 /// Makes `thread` look at its signals: ends its wait, gets it out of EL0.
+#[inline]
 pub fn wake(thread: &Thread, fatal: bool) {
     thread.set_work(WORK_SIGNAL);
     if let Some(task) = thread.task() {
@@ -67,45 +68,52 @@ pub(super) fn is_fatal(thread: &Thread, signo: u32, handler: u64) -> bool {
 #[inline]
 fn show(thread: &Thread, signo: u32, handler: u64, guard: &Tasks) {
     let process = &thread.process;
-    if !is_fatal(thread, signo, handler) {
-        wake(thread, false);
-    } else if signo == SIGKILL || process.signals.stop_signal.load(SeqCst) == 0 {
+    let fatal = is_fatal(thread, signo, handler);
+    if fatal && (signo == SIGKILL || process.signals.stop_signal.load(SeqCst) == 0) {
         exit::group_exit_locked(process, wait_signaled(signo, false) as i32, guard);
     } else {
-        wake(thread, true);
+        wake(thread, fatal);
     }
 }
 
 /// Sends to one thread. EAGAIN: the queue of real-time signals is full. A dead thread's signal is dropped, and a kernel
 /// task's.
 pub fn send_to_thread(thread: &Thread, info: SigInfo) -> Result<(), Errno> {
-    let guard = tasks();
+    let result = send_to_thread_locked(thread, info, &tasks());
+    exit::kick_rest(&thread.process);
+    result
+}
+
+fn send_to_thread_locked(thread: &Thread, info: SigInfo, guard: &Tasks) -> Result<(), Errno> {
     if thread.is_gone() || thread.process.kernel {
         return Ok(());
     }
-    stop::prepare(&thread.process, info.signo, &guard);
+    stop::prepare(&thread.process, info.signo, guard);
     let handler = thread.process.with_sighand(|s| s.handler(info.signo));
     if is_dropped(&thread.process, Some(thread), info.signo, handler) {
         return Ok(());
     }
     add(&thread.signals.queue, &thread.process, info)?;
     if thread.signals.blocked() & sigmask(info.signo) == 0 {
-        show(thread, info.signo, handler, &guard);
+        show(thread, info.signo, handler, guard);
     }
     Ok(())
 }
 
 /// Sends to a process: one of its threads that does not block it will take it.
 pub fn send_to_process(process: &Process, info: SigInfo) -> Result<(), Errno> {
-    send_checked(process, info, &tasks())
+    let result = send_to_process_checked(process, info, &tasks());
+    exit::kick_rest(process);
+    result
 }
 
 /// The same with the tree locked; a full queue drops the signal.
 pub fn send_to_process_locked(process: &Process, info: SigInfo, guard: &Tasks) {
-    let _ = send_checked(process, info, guard);
+    let _ = send_to_process_checked(process, info, guard);
 }
 
-fn send_checked(process: &Process, info: SigInfo, guard: &Tasks) -> Result<(), Errno> {
+/// The same, and what came of it.
+pub fn send_to_process_checked(process: &Process, info: SigInfo, guard: &Tasks) -> Result<(), Errno> {
     let relations = process.relations(guard);
     if relations.life != Life::Running || process.kernel {
         return Ok(());
@@ -124,18 +132,6 @@ fn send_checked(process: &Process, info: SigInfo, guard: &Tasks) -> Result<(), E
         show(thread, info.signo, handler, guard);
     }
     Ok(())
-}
-
-/// Sends to every process of a group; ESRCH when it has none.
-pub fn send_to_group(pgrp: u32, info: SigInfo) -> Result<(), Errno> {
-    let guard = tasks();
-    let mut result = Err(Errno::ESRCH);
-    for process in guard.pids.processes() {
-        if process.relations(&guard).pgrp == pgrp && process.relations(&guard).life == Life::Running {
-            result = send_checked(process, info, &guard);
-        }
-    }
-    result
 }
 
 impl SigInfo {

@@ -1,9 +1,11 @@
 //! Job control: stopping and continuing processes.
 
 use super::deliver;
+use super::many::send_to_group;
 use super::pending::SigInfo;
 use super::send::{send_to_process_locked, wake};
 use crate::cgroup::membership;
+use crate::task::pid;
 use crate::task::process::{Life, Process, Tasks, tasks};
 use crate::task::thread::Thread;
 use core::sync::atomic::{AtomicUsize, Ordering::*};
@@ -12,12 +14,21 @@ use vigil_abi::signal::*;
 use vigil_executor::task::{INTERRUPT_KILL, INTERRUPT_SIGNAL};
 use vigil_executor::wait::WaitMode;
 use vigil_executor::wait_site;
+use vigil_mem::KArc;
 
 const STOP_SIGNALS: Sigset = sigmask(SIGSTOP) | sigmask(SIGTSTP) | sigmask(SIGTTIN) | sigmask(SIGTTOU);
 
 /// What a signal does when it is generated, blocked or not: SIGCONT and SIGKILL continue a stopped process, and stop
 /// signals and SIGCONT cancel each other (Linux: prepare_signal).
+#[inline(always)]
 pub fn prepare(process: &Process, signo: u32, guard: &Tasks) {
+    if sigmask(signo) & (STOP_SIGNALS | sigmask(SIGCONT) | sigmask(SIGKILL)) != 0 {
+        prepare_jobs(process, signo, guard);
+    }
+}
+
+#[inline(never)]
+fn prepare_jobs(process: &Process, signo: u32, guard: &Tasks) {
     let bit = sigmask(signo);
     if bit & STOP_SIGNALS != 0 {
         flush(process, sigmask(SIGCONT), guard);
@@ -68,26 +79,52 @@ pub fn forget(process: &Process) -> bool {
 /// Stops the calling thread's process by `signo`, and waits until it continues. Not if a SIGCONT or SIGKILL came after
 /// the signal was taken, when `continues` was read.
 pub async fn stop(thread: &Thread, signo: u32, continues: u32) {
-    {
-        let mut guard = tasks();
-        if thread.process.signals.continues.load(SeqCst) != continues || thread.process.is_exiting() {
+    let process = &thread.process;
+    // Something else has come since: it goes on, or ends.
+    let overtaken = || process.signals.continues.load(SeqCst) != continues || process.is_exiting();
+    let first = {
+        let _guard = tasks();
+        if overtaken() {
             return;
         }
-        // An orphaned group has nobody to continue it: only SIGSTOP stops its members.
-        if signo != SIGSTOP && is_orphaned(thread.process.relations(&guard).pgrp, &guard, None) {
-            return;
-        }
-        if thread.process.signals.stop_signal.swap(signo, SeqCst) == 0 {
+        let first = process.signals.stop_signal.swap(signo, SeqCst) == 0;
+        if first {
             STOPPED.fetch_add(1, Relaxed);
-            report(&thread.process, CLD_STOPPED, signo as i32, wait_stopped(signo) as i32, &mut guard);
-            for other in thread.process.living(&guard) {
-                if other.tid() != thread.tid() {
-                    wake(other, false);
-                }
-            }
         }
+        first
+    };
+    if first && !stays(thread, signo, overtaken) {
+        process.signals.cont_wait.wake_all();
+        return;
     }
     wait(thread).await;
+}
+
+/// The process was marked as stopped by `signo`: whether it is to stay so. An orphaned group has nobody to continue it: only SIGSTOP stops its
+/// members.
+///
+/// The mark comes before the look, and who ends a process marks that as ending before it looks for marks of this kind: if the last
+/// one who could continue the group ends meanwhile, either that is seen here, or the mark is seen there, and a SIGCONT comes.
+fn stays(thread: &Thread, signo: u32, overtaken: impl Fn() -> bool) -> bool {
+    let process = &thread.process;
+    let alone = signo != SIGSTOP && is_orphaned(process.pgrp());
+    let mut guard = tasks();
+    if overtaken() {
+        return true;
+    }
+    // A SIGSTOP may have come to another thread meanwhile.
+    let signo = process.signals.stop_signal.load(SeqCst);
+    if alone && signo != SIGSTOP {
+        forget(process);
+        return false;
+    }
+    report(process, CLD_STOPPED, signo as i32, wait_stopped(signo) as i32, &mut guard);
+    for other in process.living(&guard) {
+        if other.tid() != thread.tid() {
+            wake(other, false);
+        }
+    }
+    true
 }
 
 /// Waits while the process is stopped: until SIGCONT, SIGKILL, or the end of the process. What else is sent meanwhile stays
@@ -129,16 +166,38 @@ fn report(process: &Process, code: i32, value: i32, event: i32, guard: &mut Task
     parent.child_wait.wake_all();
 }
 
-/// Whether no member of the group has a parent in another group of the same session. `leaving`, zombies and children of
-/// the first process are not counted.
-pub fn is_orphaned(pgrp: u32, guard: &Tasks, leaving: Option<u32>) -> bool {
-    !guard.pids.processes().any(|p| {
-        let r = p.relations(guard);
-        r.pgrp == pgrp
-            && r.life == Life::Running
-            && Some(p.pid) != leaving
-            && r.parent.as_ref().is_some_and(|parent| parent.pid != 1 && may_continue(parent, pgrp, r.session, guard))
-    })
+/// How often a group may have come to be kept by somebody: by setpgid(2), setsid(2), or a new parent.
+static CHANGES: AtomicUsize = AtomicUsize::new(0);
+/// How often [`is_orphaned`] looks again.
+const LOOKS: usize = 8;
+
+/// A process that others may continue is in another group, or has another parent than the first process. With the tree locked.
+pub fn groups_changed(_guard: &Tasks) {
+    CHANGES.fetch_add(1, Relaxed);
+}
+
+/// Whether no member of the group has a parent in another group of the same session. Who ends, zombies and children of the first process
+/// are not counted.
+///
+/// The tree's lock is let go of between some and the next. A member that keeps the group from being orphaned is one when it is
+/// met, so a "no" was true then. A "yes" could miss one that came to be such after its number was passed, if the last
+/// one before it ended ahead of us: [`groups_changed`] tells, and we look again. Who changes groups all the time is believed at last.
+pub fn is_orphaned(pgrp: u32) -> bool {
+    for _ in 0..LOOKS {
+        let before = CHANGES.load(Acquire);
+        let kept = |guard: &Tasks, p: &KArc<Process>| {
+            let r = p.relations(guard);
+            let keeps = |parent: &KArc<Process>| parent.pid != 1 && may_continue(parent, pgrp, r.session, guard);
+            r.pgrp == pgrp && r.life == Life::Running && r.parent.as_ref().is_some_and(keeps)
+        };
+        if pid::any_process(kept) {
+            return false;
+        }
+        if CHANGES.load(Acquire) == before {
+            break;
+        }
+    }
+    true
 }
 
 /// Whether `parent` is one that job control counts on to continue a group: of the same session, and not of the group.
@@ -147,46 +206,36 @@ fn may_continue(parent: &Process, pgrp: u32, session: u32, guard: &Tasks) -> boo
     r.pgrp != pgrp && r.session == session
 }
 
+/// Whether somebody is stopped, so that the end of a process may concern its group.
+pub fn may_orphan() -> bool {
+    STOPPED.load(Relaxed) != 0
+}
+
 /// A process ends: if it alone kept its group from being orphaned, and the group has stopped members, they get SIGHUP and
 /// SIGCONT (POSIX; Linux: kill_orphaned_pgrp).
-pub fn orphaned_group_check(process: &Process, guard: &mut Tasks) {
-    if STOPPED.load(Relaxed) == 0 {
-        return;
-    }
-    if let Some(parent) = process.relations(guard).parent.clone() {
-        hang_up_orphans(process, &parent, Some(process.pid), guard);
+pub fn orphaned_group_check(process: &Process) {
+    let parent = process.relations(&tasks()).parent.clone();
+    if let Some(parent) = parent {
+        hang_up_orphans(process, &parent);
     }
 }
 
-/// The same for the group of `child`, which has a new parent because `father` ends.
-pub fn child_orphaned(father: &Process, child: &Process, guard: &mut Tasks) {
-    // Stopped groups are looked at through their stopped members only.
-    if child.signals.stop_signal.load(Relaxed) != 0 {
-        hang_up_orphans(child, father, None, guard);
-    }
+/// The same for the group of `child`, which is stopped and has a new parent because `father` ends.
+pub fn child_orphaned(father: &Process, child: &Process) {
+    hang_up_orphans(child, father);
 }
 
-fn hang_up_orphans(member: &Process, parent: &Process, leaving: Option<u32>, guard: &mut Tasks) {
-    let (pgrp, session) = {
-        let r = member.relations(guard);
-        (r.pgrp, r.session)
+fn hang_up_orphans(member: &Process, parent: &Process) {
+    let (pgrp, kept) = {
+        let guard = tasks();
+        let r = member.relations(&guard);
+        (r.pgrp, may_continue(parent, r.pgrp, r.session, &guard))
     };
-    if may_continue(parent, pgrp, session, guard) && is_orphaned(pgrp, guard, leaving) {
-        let stopped = guard.pids.processes().any(|p| {
-            let r = p.relations(guard);
-            r.pgrp == pgrp && Some(p.pid) != leaving && p.signals.stop_signal.load(Relaxed) != 0
-        });
-        if stopped {
-            hang_up(pgrp, guard);
-        }
-    }
-}
-
-fn hang_up(pgrp: u32, guard: &Tasks) {
-    for process in guard.pids.processes() {
-        if process.relations(guard).pgrp == pgrp {
-            send_to_process_locked(process, SigInfo::kernel(SIGHUP), guard);
-            send_to_process_locked(process, SigInfo::kernel(SIGCONT), guard);
+    let stopped = |guard: &Tasks, p: &KArc<Process>| p.relations(guard).pgrp == pgrp && p.signals.stop_signal.load(Relaxed) != 0;
+    if kept && is_orphaned(pgrp) && pid::any_process(stopped) {
+        for signo in [SIGHUP, SIGCONT] {
+            // ESRCH: the last member has ended.
+            let _ = send_to_group(pgrp, SigInfo::kernel(signo));
         }
     }
 }

@@ -1,4 +1,6 @@
 //! Steering the wall clock: adjtimex, clock_adjtime, and who follows it when it is set.
+use super::futex::shared_word;
+use super::rtc;
 use crate::case::Calls;
 use crate::help::*;
 use crate::sys;
@@ -213,6 +215,39 @@ pub fn add(a: &mut Calls) {
             (seen, before, after, end.0)
         })
     })
+    .ok("real-time-clock-follows", || {
+        let fd = rtc::rtc();
+        let said = back(|| {
+            let far = |seconds: i64| timespec { tv_sec: wall().tv_sec + seconds, tv_nsec: 0 };
+            // A write that was left to a later time, also by the leap second's case, is due now, and not done: nobody keeps the clock right.
+            let now = wall();
+            sys!(clock_settime, CLOCK_REALTIME, &timespec { tv_sec: 1_950_000_000, tv_nsec: 0 });
+            sleep_ms(100);
+            sys!(clock_settime, CLOCK_REALTIME, &timespec { tv_sec: now.tv_sec + 4000, ..now });
+            let before = behind(fd);
+            let state = adjust(libc::ADJ_STATUS | libc::ADJ_MAXERROR, |_| {}).0;
+            let begun = now_ms();
+            while behind(fd) > 2 && now_ms() - begun < 5_000 {
+                sleep_ms(100);
+            }
+            let follows = behind(fd) <= 2;
+            // Set again, and kept right: the next write comes after eleven minutes.
+            sys!(clock_settime, CLOCK_REALTIME, &far(100));
+            adjust(libc::ADJ_STATUS | libc::ADJ_MAXERROR, |_| {});
+            sleep_ms(2500);
+            let later = behind(fd) > 90;
+            adjust(libc::ADJ_STATUS, |t| t.status = 0x40);
+            (before > 3000, state, follows, later)
+        });
+        // SAFETY: the structure is ours, of numbers.
+        let date = unsafe {
+            let mut tm: libc::tm = std::mem::zeroed();
+            libc::gmtime_r(&wall().tv_sec, &mut tm);
+            [tm.tm_sec, tm.tm_min, tm.tm_hour, tm.tm_mday, tm.tm_mon, tm.tm_year, 0, 0, 0]
+        };
+        sys!(ioctl, fd, rtc::SET_TIME, &date);
+        said
+    })
     .err("EINVAL", || {
         (
             adjust(libc::ADJ_TICK, |t| t.tick = 8999).0,
@@ -256,6 +291,28 @@ pub fn add(a: &mut Calls) {
     followers(a);
 }
 
+/// Seconds between the wall clock and the real-time clock.
+fn behind(rtc: i32) -> i64 {
+    let mut date: rtc::Tm = [0; 9];
+    sys!(ioctl, rtc, rtc::RD_TIME, &mut date);
+    let [tm_sec, tm_min, tm_hour, tm_mday, tm_mon, tm_year, ..] = date;
+    // SAFETY: a structure of numbers.
+    let mut tm: libc::tm = unsafe { std::mem::zeroed() };
+    (tm.tm_sec, tm.tm_min, tm.tm_hour, tm.tm_mday, tm.tm_mon, tm.tm_year) = (tm_sec, tm_min, tm_hour, tm_mday, tm_mon, tm_year);
+    // SAFETY: the structure is ours.
+    (wall().tv_sec - unsafe { libc::timegm(&mut tm) }).abs()
+}
+
+/// A wait until a time of the wall clock.
+const WAIT_WALL: i32 = libc::FUTEX_WAIT_BITSET | libc::FUTEX_CLOCK_REALTIME;
+
+/// A message queue without a name that has room for one message.
+fn message_queue() -> isize {
+    let queue = sys!(mq_open, c"set", libc::O_CREAT | libc::O_RDWR, 0o600, &[0i64, 1, 16, 0, 0, 0, 0, 0]);
+    sys!(mq_unlink, c"set");
+    queue
+}
+
 /// Who waits for a time of a clock that is set meanwhile; more cases of clock_adjtime.
 fn followers(a: &mut Calls) {
     fn timer(clock: i32, flags: i32, value: timespec) -> i32 {
@@ -292,6 +349,54 @@ fn followers(a: &mut Calls) {
             let mut left = [0i64; 4];
             sys!(timer_gettime, id, &mut left);
             (caught(), (99..=101).contains(&left[2]))
+        })
+    })
+    .ok("wall-clock-passes-time-outs", || {
+        back(|| {
+            let until = || timespec { tv_sec: wall().tv_sec + 100, tv_nsec: 0 };
+            let set_under = |f: &dyn Fn() -> isize| {
+                let (setter, begun) = (meanwhile(|| _ = forward(200)), now_ms());
+                let r = f();
+                (r, now_ms() - begun < 50_000, wait(setter))
+            };
+            let (word, queue) = (shared_word(), message_queue());
+            let waited = set_under(&|| sys!(futex, word, WAIT_WALL, 0, &until(), 0, u32::MAX));
+            let received = set_under(&|| sys!(mq_timedreceive, queue, &mut [0u8; 16], 16, 0, &until()));
+            sys!(mq_timedsend, queue, c"x", 1, 0, 0);
+            let sent = set_under(&|| sys!(mq_timedsend, queue, c"x", 1, 0, &until()));
+            let owner = child(|| {
+                sys!(futex, word, libc::FUTEX_LOCK_PI, 0, 0, 0, 0);
+                loop {
+                    sleep_ms(1000);
+                }
+            });
+            sleep_ms(60);
+            let locked = set_under(&|| sys!(futex, word, libc::FUTEX_LOCK_PI, 0, &until(), 0, 0));
+            end(owner);
+            (waited, received, sent, locked)
+        })
+    })
+    .ok("wall-clock-goes-back-under-time-outs", || {
+        back(|| {
+            let until = || {
+                let t = wall();
+                timespec { tv_sec: t.tv_sec + 1, ..t }
+            };
+            let (word, queue) = (shared_word(), message_queue());
+            let set_under = |then: &dyn Fn(), f: &dyn Fn() -> isize| {
+                let other = meanwhile(|| {
+                    forward(-100);
+                    sleep_ms(1500);
+                    then();
+                });
+                let r = f();
+                (r, wait(other))
+            };
+            let wake = || _ = sys!(futex, word, libc::FUTEX_WAKE, 1, 0, 0, 0);
+            let waited = set_under(&wake, &|| sys!(futex, word, WAIT_WALL, 0, &until(), 0, u32::MAX));
+            let send = || _ = sys!(mq_timedsend, queue, c"x", 1, 0, 0);
+            let received = set_under(&send, &|| sys!(mq_timedreceive, queue, &mut [0u8; 16], 16, 0, &until()));
+            (waited, received)
         })
     })
     .ok("cpu-clock-of-a-child", || {

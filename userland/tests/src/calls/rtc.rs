@@ -12,8 +12,8 @@ const PIE_ON: u32 = 0x7005;
 const PIE_OFF: u32 = 0x7006;
 const ALM_SET: u32 = 0x4024_7007;
 const ALM_READ: u32 = 0x8024_7008;
-const RD_TIME: u32 = 0x8024_7009;
-const SET_TIME: u32 = 0x4024_700a;
+pub const RD_TIME: u32 = 0x8024_7009;
+pub const SET_TIME: u32 = 0x4024_700a;
 const IRQP_READ: u32 = 0x8008_700b;
 const IRQP_SET: u32 = 0x4008_700c;
 const EPOCH_READ: u32 = 0x8008_700d;
@@ -25,12 +25,12 @@ const PARAM_SET: u32 = 0x4018_7014;
 const VL_READ: u32 = 0x8004_7013;
 
 /// Second, minute, hour, day, month, year, day of the week and of the year, summer time.
-type Tm = [i32; 9];
+pub type Tm = [i32; 9];
 /// 2 January 2030, 3:04:05, with rubbish where nobody looks.
 const DATE: Tm = [5, 4, 3, 2, 0, 130, 99, 99, 7];
 
 /// The device.
-fn rtc() -> i32 {
+pub fn rtc() -> i32 {
     open(c"/dev/rtc0", O_RDWR)
 }
 

@@ -6,6 +6,7 @@ use crate::ipc::payload::Payload;
 use crate::ipc::sysv::perm::{Perm, READ, WRITE};
 use crate::ipc::sysv::seconds;
 use crate::task::thread::Thread;
+use crate::time::until::Until;
 use core::sync::atomic::Ordering::Relaxed;
 use vigil_abi::Errno;
 use vigil_executor::lock_class;
@@ -307,7 +308,7 @@ impl Queue {
                 state.receivers.try_push(receiver.clone())?;
             }
             let waiting = Receiving { queue: self, receiver };
-            let result = match waiting.receiver.hand.wait(wait_site!("do_msgrcv"), None, 0).await {
+            let result = match waiting.receiver.hand.wait(wait_site!("do_msgrcv"), Until::Endless, 0).await {
                 Ok(result) => result,
                 Err(_) => waiting.leave().unwrap_or(Err(Errno::ERESTARTNOHAND)),
             };

@@ -7,6 +7,7 @@ use crate::ipc::sysv::perm::Perm;
 use crate::ipc::sysv::seconds;
 use crate::ipc::sysv::total::Part;
 use crate::task::thread::Thread;
+use crate::time::until::Until;
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use vigil_abi::Errno;
 use vigil_abi::ipc::{IPC_NOWAIT, SEM_UNDO, Sembuf};
@@ -238,7 +239,7 @@ impl Set {
             }
         };
         let waiting = Waiting { set: self, waiter };
-        match waiting.waiter.hand.wait(wait_site!("do_semtimedop"), deadline, slack).await {
+        match waiting.waiter.hand.wait(wait_site!("do_semtimedop"), deadline.map_or(Until::Endless, Until::Elapsed), slack).await {
             Ok(result) => result,
             Err(e) => match waiting.leave() {
                 Some(result) => result,

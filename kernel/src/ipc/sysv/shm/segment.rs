@@ -54,7 +54,7 @@ impl Segment {
     /// A segment of zeros. ENOMEM also for more than there is memory.
     pub(super) fn new(thread: &Thread, key: i32, size: u64, flags: u32, pages: Part) -> Result<Segment, Errno> {
         let reserves = flags & SHM_NORESERVE == 0 || mm::overcommit_mode() == Overcommit::Never;
-        if reserves && mm::overcommit_mode() != Overcommit::Always && pages.amount() > page_alloc::meminfo().total as u64 {
+        if reserves && mm::overcommit_mode() != Overcommit::Always && pages.amount() > page_alloc::total_pages() as u64 {
             return Err(Errno::ENOMEM);
         }
         let file = shmem_file(try_format!("SYSV{key:08x}")?.as_str().as_bytes(), size)?;
