@@ -154,15 +154,19 @@ async fn take_down(cpu: CpuId) -> Result<(), Errno> {
     Ok(())
 }
 
-async fn bring_up(cpu: CpuId) -> Result<(), Errno> {
+/// Makes `cpu` come, at the caller's own transition. EINVAL: it cannot. EIO: it has not, in time.
+pub(crate) async fn bring_up(cpu: CpuId) -> Result<(), Errno> {
     let info = crate::boot::info().ok_or(Errno::EINVAL)?;
     if let Err(why) = firmware::launch(cpu, info) {
         pr_err!("CPU{}: failed to come online: {why}", cpu.index());
         return Err(Errno::EINVAL);
     }
-    if !wait_for(5 * SEC, || firmware::has_started(cpu) && ONLINE.load().contains(cpu)).await {
-        pr_err!("CPU{}: failed to come online", cpu.index());
-        return Err(Errno::EIO);
+    // One that has come is waited for, however slow it is.
+    while !wait_for(5 * SEC, || firmware::has_started(cpu) && ONLINE.load().contains(cpu)).await {
+        if firmware::give_up(cpu) {
+            pr_err!("CPU{}: failed to come online", cpu.index());
+            return Err(Errno::EIO);
+        }
     }
     activate(cpu);
     if work::start_system().is_err() {

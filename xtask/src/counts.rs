@@ -15,10 +15,15 @@ fn file(ctx: &Ctx) -> PathBuf {
 fn versions(ctx: &Ctx) -> Result<Value> {
     Ok(json!({
         "kernel": env!("CARGO_PKG_VERSION"),
-        "qemu": setup::qemu_version(),
+        "qemu": release(&setup::qemu_version()),
         "rustc": setup::kernel_toolchain()?.rustc_version(),
         "lock": lock_hash(ctx),
     }))
+}
+
+/// The release in QEMU's version line, without the number of Debian's build of it, which counts nothing differently.
+fn release(version: &str) -> &str {
+    version.split(" (").next().unwrap_or(version)
 }
 
 /// A fingerprint of the locked versions of what the kernel is linked from (FNV-1a).

@@ -138,6 +138,7 @@ pub fn test(ctx: &Ctx, args: &TestArgs) -> Result<i32> {
 fn inside(ctx: &Ctx) -> Tally {
     let runs = [
         ("spin", false, "spin:200,rcu:5000,pmu", 1, Pace::Exact),
+        ("late-cpus", false, "late-cpus maxcpus=1", 4, Pace::Free),
         ("rcu", true, "rcu:5000,rcu-stall", 2, Pace::Free),
         ("parks", true, "parks:5000", 4, Pace::Free),
         ("parks-single", true, "parks:2000", 4, Pace::Single),

@@ -20,6 +20,7 @@
 //! | `torture`, `torture-rcu`, `torture-locks` | RCU, SRCU and every lock hold under all that a machine can do to them ([`torture`]) | seconds |
 //! | `rcu-stall` | a grace period that does not end is told of ([`rcu`]) | |
 //! | `pmu` | a counter that overflows interrupts its CPU, once ([`pmu`]) | |
+//! | `late-cpus` | CPUs that come too late wait, and run when they are called again; with `maxcpus=1` (`late_cpus.rs`) | |
 //! | `sizes` | bytes of what a thread keeps ([`sizes`]) | |
 
 #[cfg(debug_assertions)]
@@ -27,6 +28,7 @@ mod deadlocks;
 mod idle;
 mod irq_cost;
 mod irq_faults;
+mod late_cpus;
 mod latency;
 mod parks;
 mod pmu;
@@ -57,19 +59,19 @@ const OPTION: &[u8] = b"vigil.test=";
 pub fn start(info: &'static BootInfo) -> bool {
     let Some(list) = info.cmdline.split(|b| *b == b' ').find_map(|w| w.strip_prefix(OPTION)) else { return false };
     let beside = list.starts_with(b"stages-user") || list.starts_with(b"idle-audit");
-    match Spawned::new(run(list, beside, info.cpus().count()), Params::DEFAULT, b"selftest", const { &Hooks::NONE }, core::ptr::null()) {
+    match Spawned::new(run(list, beside, info), Params::DEFAULT, b"selftest", const { &Hooks::NONE }, core::ptr::null()) {
         Ok(task) => drop(task.start()),
         Err(_) => pr_crit!("selftest: no memory"),
     }
     !beside
 }
 
-/// Runs the tests of `list` and ends the emulator, unless they run `beside` process 1. They begin when `cpus` CPUs are
+/// Runs the tests of `list` and ends the emulator, unless they run `beside` process 1. They begin when all CPUs are
 /// there, or after a second.
-async fn run(list: &'static [u8], beside: bool, cpus: usize) {
+async fn run(list: &'static [u8], beside: bool, info: &'static BootInfo) {
     let mut failed = 0;
     for _ in 0..100 {
-        if ONLINE.load().iter().count() == cpus {
+        if ONLINE.load().iter().count() == info.cpus().count() {
             break;
         }
         let _ = sleep_until(wait_site!("selftest"), time::now() + 10 * MSEC, 0, WaitMode::Uninterruptible).await;
@@ -96,6 +98,7 @@ async fn run(list: &'static [u8], beside: bool, cpus: usize) {
             b"torture-rcu" => torture::run(torture::What { rcu: true, locks: false }, number.unwrap_or(10)).await,
             b"torture-locks" => torture::run(torture::What { rcu: false, locks: true }, number.unwrap_or(10)).await,
             b"rcu-stall" => rcu::stall().await,
+            b"late-cpus" => late_cpus::run(info).await,
             b"pmu" => pmu::overflow().await,
             b"sizes" => sizes::run(),
             _ => {

@@ -177,8 +177,19 @@ primary_entry:
 spin_entry:
     adrp    x0, {secondary_data}
     add     x0, x0, :lo12:{secondary_data}
+    mov     x1, #{max_cpus}
+    mrs     x2, mpidr_el1
+    ldr     x3, ={mpidr_key}
+    and     x2, x2, x3
+1:  ldr     x3, [x0, #{sec_mpidr}]
+    cmp     x3, x2
+    b.eq    secondary_entry
+    add     x0, x0, #{sec_size}
+    subs    x1, x1, #1
+    b.ne    1b
+    b       park                        // nobody has called this CPU
 
-// ---- secondary_entry: x0 = physical address of a SecondaryData, written before and cleaned to the PoC --------------
+// ---- secondary_entry: x0 = physical address of this CPU's SecondaryData, written before and cleaned to the PoC -----
     .global secondary_entry
 secondary_entry:
     msr     daifset, #0xf
@@ -418,6 +429,10 @@ boot_emergency_stack:
     sec_ttbr0 = const offset_of!(SecondaryData, ttbr0),
     sec_entry = const offset_of!(SecondaryData, entry),
     sec_arg = const offset_of!(SecondaryData, arg),
+    sec_mpidr = const offset_of!(SecondaryData, mpidr),
+    sec_size = const size_of::<SecondaryData>(),
+    mpidr_key = const super::smp::MPIDR_KEY,
+    max_cpus = const vigil_executor::cpu::MAX_CPUS,
     sctlr_off = const SCTLR_OFF,
     sctlr_on = const SCTLR_ON,
     hcr_el2 = const HCR_EL2,

@@ -1,17 +1,22 @@
 //! Starting the other CPUs by PSCI or spin tables, one after the other, and powering them off.
 //!
-//! A starting CPU runs `secondary_entry` with its MMU off: it loads [`SecondaryData`] by physical address, turns the MMU on with
+//! A starting CPU runs `secondary_entry` with its MMU off: it loads its [`SecondaryData`] by physical address, turns the MMU on with
 //! the identity map of that code, and jumps to `secondary_start` on its own stack, which hands over to
 //! `crate::secondary_main`. A CPU that was powered off goes on in [`power_off`] instead, where it was.
+//!
+//! One that does not come in time is given up ([`give_up`]), but it may still come: the emulator's host, or the firmware, was busy. So
+//! each CPU has a block of data of its own, and waits, before it touches anything of the running kernel, till it is called again
+//! (Linux: `__secondary_too_slow`, where it waits for ever).
 
 use super::features_mitigation::Bhb;
 use super::{cpu, features, hardening, mmu, mmu_tlb, psci, switch};
 use crate::boot::BootInfo;
+use crate::boot::info::CpuInfo;
 use crate::platform::alloc_stack;
 use crate::{pr_crit, pr_err, pr_info};
 use core::cell::UnsafeCell;
 use core::sync::atomic::{
-    AtomicBool, AtomicU32, AtomicUsize,
+    AtomicU32, AtomicUsize,
     Ordering::{Acquire, Relaxed, Release},
 };
 use vigil_drivers::dt::early::EnableMethod;
@@ -36,24 +41,47 @@ pub struct SecondaryData {
     pub stack_top: u64,
     /// Its argument: the CPU's logical number.
     pub arg: u64,
+    /// The CPU's affinity and [`MPIDR_RES1`]: by this a CPU finds its block that comes from a spin table. 0: not called yet.
+    pub mpidr: u64,
 }
 
-pub(super) struct Cell(UnsafeCell<SecondaryData>);
+/// Bit 31 of MPIDR_EL1, which is one on every CPU (Arm ARM D19.2.100): with it an affinity is never 0.
+pub(super) const MPIDR_RES1: u64 = 1 << 31;
+/// The bits of MPIDR_EL1 that are compared: the affinity, and [`MPIDR_RES1`].
+pub(super) const MPIDR_KEY: u64 = 0xff_00ff_ffff | MPIDR_RES1;
 
-// SAFETY: written by the CPU that starts another one, and read by that one before it reports; never both at a time.
-unsafe impl Sync for Cell {}
+pub(super) struct Blocks(UnsafeCell<[SecondaryData; MAX_CPUS]>);
 
-pub(super) static DATA: Cell = Cell(UnsafeCell::new(SecondaryData { ttbr0: 0, ttbr1: 0, entry: 0, stack_top: 0, arg: 0 }));
-/// No CPU.
-const NONE: u32 = u32::MAX;
-/// Logical number of the last CPU that reported.
-static STARTED: AtomicU32 = AtomicU32::new(NONE);
+// SAFETY: the block of a CPU is written by who launches it, before it is called for the first time or after it was powered off, and
+// read by that CPU alone.
+unsafe impl Sync for Blocks {}
+
+/// By logical number.
+pub(super) static DATA: Blocks =
+    Blocks(UnsafeCell::new([const { SecondaryData { ttbr0: 0, ttbr1: 0, entry: 0, stack_top: 0, arg: 0, mpidr: 0 } }; MAX_CPUS]));
+
+/// Where each CPU is: one of those below.
+static STATE: PerCpu<AtomicU32> = PerCpu::new([const { AtomicU32::new(AWAY) }; MAX_CPUS]);
+/// In the firmware: never launched, or off its stack for good, or till it is started again.
+const AWAY: u32 = 0;
+/// Launched; it may come.
+const CALLED: u32 = 1;
+/// It has come, in time, and makes itself ready.
+const COMING: u32 = 2;
+/// It runs.
+const HERE: u32 = 3;
+/// Launched and not waited for any more: if it comes it waits to be called again.
+const GIVEN_UP: u32 = 4;
+/// It lacks what the kernel needs, and stays out.
+const REFUSED: u32 = 5;
+
+/// How long the boot waits for a CPU, in seconds (Linux: 5).
+const PATIENCE: u64 = 5;
+
 /// The stack on which each CPU starts for the first time.
 static START_STACKS: PerCpu<AtomicUsize> = PerCpu::new([const { AtomicUsize::new(0) }; MAX_CPUS]);
 /// The SP of the flow that each CPU was in when it was powered off; 0: none.
 static SUSPENDED: PerCpu<AtomicUsize> = PerCpu::new([const { AtomicUsize::new(0) }; MAX_CPUS]);
-/// The CPU has left its stack for good, or till it is started again.
-static OFF: PerCpu<AtomicBool> = PerCpu::new([const { AtomicBool::new(false) }; MAX_CPUS]);
 
 unsafe extern "C" {
     static secondary_entry: u8;
@@ -69,8 +97,8 @@ pub fn start_secondaries(info: &BootInfo, limit: usize) -> usize {
         let begin = counter();
         let came = launch(id, info).and_then(|()| {
             while !has_started(id) {
-                if counter().wrapping_sub(begin) > counter_frequency() {
-                    return Err("it did not report within a second");
+                if counter().wrapping_sub(begin) > PATIENCE * counter_frequency() && give_up(id) {
+                    return Err("it did not report in time");
                 }
                 relax();
             }
@@ -101,9 +129,19 @@ fn provide_stacks(id: CpuId) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Makes the firmware start CPU `id`, which is not running; [`has_started`] says when it is there. One CPU at a time: the next one
-/// when that has been said, or when this one is given up.
+/// Makes the firmware start CPU `id`, which is not running; [`has_started`] says when it is there. One that was [given up](give_up) is
+/// called again, whether it has come since or not.
 pub fn launch(id: CpuId, info: &BootInfo) -> Result<(), &'static str> {
+    launch_as(CALLED, id, info)
+}
+
+/// The same for a CPU that is given up before it can have come.
+#[cfg(feature = "selftest")]
+pub fn launch_too_late(id: CpuId, info: &BootInfo) -> Result<(), &'static str> {
+    launch_as(GIVEN_UP, id, info)
+}
+
+fn launch_as(state: u32, id: CpuId, info: &BootInfo) -> Result<(), &'static str> {
     let Some(target) = info.cpus().nth(id.index()) else { return Err("there is no such CPU") };
     if !mmu::idmap_ready() {
         return Err("no identity map");
@@ -111,13 +149,27 @@ pub fn launch(id: CpuId, info: &BootInfo) -> Result<(), &'static str> {
     if target.enable == EnableMethod::Unknown {
         return Err("its enable-method is not supported");
     }
-    provide_stacks(id)?;
+    match STATE.of(id).load(Acquire) {
+        AWAY => STATE.of(id).store(state, Release),
+        GIVEN_UP => {
+            STATE.of(id).store(state, Release);
+            call_again();
+            return Ok(());
+        }
+        REFUSED => return Err("it was refused"),
+        _ => return Err("it runs"),
+    }
+    provide_stacks(id).and_then(|()| start(id, target)).inspect_err(|_| STATE.of(id).store(AWAY, Relaxed))
+}
+
+/// CPU `id`, which is in the firmware and has its stacks, shall come.
+fn start(id: CpuId, target: CpuInfo) -> Result<(), &'static str> {
     let suspended = SUSPENDED.of(id).load(Acquire) != 0;
     // One that goes on where it stopped starts on the stack of its interrupts, which are masked.
     let stack = if suspended { local_of(id).irq_sp.load(Relaxed) } else { START_STACKS.of(id).load(Relaxed) };
-    STARTED.store(NONE, Relaxed);
-    let data = DATA.0.get();
-    // SAFETY: the CPU started before has reported, or has been given up, so nobody reads the block.
+    // SAFETY: an element of the array.
+    let data = unsafe { DATA.0.get().cast::<SecondaryData>().add(id.index()) };
+    // SAFETY: the CPU is in the firmware, so nobody reads the block.
     unsafe {
         data.write(SecondaryData {
             ttbr0: mmu::idmap_root(),
@@ -125,6 +177,7 @@ pub fn launch(id: CpuId, info: &BootInfo) -> Result<(), &'static str> {
             entry: secondary_start as *const () as u64,
             stack_top: stack as u64,
             arg: id.index() as u64,
+            mpidr: target.mpidr & MPIDR_KEY | MPIDR_RES1,
         });
     }
     clean_invalidate_poc(data as usize, size_of::<SecondaryData>());
@@ -133,6 +186,17 @@ pub fn launch(id: CpuId, info: &BootInfo) -> Result<(), &'static str> {
     }
     let entry = mmu::kimage_to_phys((&raw const secondary_entry) as usize);
     if psci::cpu_on(target.mpidr, entry, mmu::kimage_to_phys(data as usize)) { Ok(()) } else { Err("PSCI CPU_ON refused") }
+}
+
+/// Nobody waits any more for CPU `id`, which was [launched](launch). `false`: it has come, and will run in a moment if it does not yet.
+pub fn give_up(id: CpuId) -> bool {
+    matches!(STATE.of(id).compare_exchange(CALLED, GIVEN_UP, Relaxed, Relaxed), Ok(_) | Err(REFUSED))
+}
+
+/// For a CPU that is here too late.
+fn call_again() {
+    // SAFETY: an event for those who wait, after the store that they wait for.
+    unsafe { core::arch::asm!("dsb ishst", "sev", options(nostack, preserves_flags)) };
 }
 
 /// Lets the CPU go that spins, with its caches off, until the word at `word` is not zero (booting.rst, "spin-table").
@@ -156,9 +220,9 @@ pub fn can_power_off(id: CpuId) -> bool {
     crate::boot::info().and_then(|i| i.cpus().nth(id.index())).is_none_or(|c| c.enable.release_addr().is_none())
 }
 
-/// Whether the CPU that was [launched](launch) last, `id`, runs.
+/// Whether CPU `id`, which was [launched](launch), runs.
 pub fn has_started(id: CpuId) -> bool {
-    STARTED.load(Acquire) == id.index() as u32
+    STATE.of(id).load(Acquire) == HERE
 }
 
 /// Turns this CPU off. Returns when it was [launched](launch) again, as if from a call, on the same stack and with everything that
@@ -174,7 +238,7 @@ pub fn power_off() {
 
 /// The flow that was suspended is off its stack.
 extern "C" fn off() -> ! {
-    OFF.of(CpuId::current()).store(true, Release);
+    STATE.of(CpuId::current()).store(AWAY, Release);
     psci::cpu_off();
     pr_crit!("CPU{}: the firmware does not power it off", CpuId::current().index());
     cpu::park()
@@ -182,12 +246,16 @@ extern "C" fn off() -> ! {
 
 /// Whether CPU `id` has come to the end of [`power_off`]; it may still be in the firmware.
 pub fn is_off(id: CpuId) -> bool {
-    OFF.of(id).load(Acquire)
+    STATE.of(id).load(Acquire) == AWAY
 }
 
 /// The first Rust code of a starting CPU: at the virtual address, exceptions masked, on its own stack.
 extern "C" fn secondary_start(cpu_number: u64) -> ! {
     let Some(id) = CpuId::new(cpu_number as usize) else { cpu::park() };
+    while STATE.of(id).compare_exchange(CALLED, COMING, Acquire, Relaxed).is_err() {
+        // SAFETY: a hint.
+        unsafe { core::arch::asm!("wfe", options(nomem, nostack, preserves_flags)) };
+    }
     // SAFETY: the block belongs to this CPU.
     unsafe { set_cpu_local(local_of(id)) };
     cpu::install_vectors(Bhb::None);
@@ -197,13 +265,12 @@ extern "C" fn secondary_start(cpu_number: u64) -> ! {
     features::add_cpu(&features::read_this_cpu());
     if let Err(why) = hardening::init_cpu(id) {
         pr_crit!("CPU{cpu_number}: {why}, refused to boot");
+        STATE.of(id).store(REFUSED, Release);
         cpu::park();
     }
     pr_info!("CPU{cpu_number}: Booted secondary processor {:#012x} [{:#010x}]", cpu::mpidr(), cpu::midr());
-    // Whoever starts the next one may change the block from here on: everything in it was loaded.
     let suspended = SUSPENDED.of(id).swap(0, Relaxed);
-    OFF.of(id).store(false, Relaxed);
-    STARTED.store(cpu_number as u32, Release);
+    STATE.of(id).store(HERE, Release);
     if suspended == 0 {
         crate::secondary_main(id);
     }
