@@ -144,6 +144,26 @@ fn a_timer_that_is_always_due_does_not_hold_the_cpu() {
 }
 
 #[test]
+fn a_timer_that_comes_due_as_the_interrupt_ends_is_not_put_off() {
+    // On a clock that goes on at each look, so that one of the second timers comes due between any two looks.
+    let all = || {
+        arch::simulate_counter();
+        let cpu = Cpu::take();
+        for i in 0..64 {
+            let (a, b) = (pin!(Timer::new(note)), pin!(Timer::new(note)));
+            let due = now() + 1;
+            a.as_ref().start(due, 0);
+            b.as_ref().start(due + 64 * i, 0);
+            cpu.interrupt(now());
+            let fired = fired().len();
+            assert!(fired == 2 || fired == 1 && cpu.comparator() == due + 64 * i, "{i}: comes at {}", cpu.comparator());
+            b.as_ref().cancel();
+        }
+    };
+    std::thread::spawn(all).join().unwrap();
+}
+
+#[test]
 fn forward_counts_missed_periods() {
     let _cpu = Cpu::take();
     let t = pin!(Timer::new(note));

@@ -80,20 +80,20 @@ pub fn root_span(cpu: CpuId) -> CpuMask {
 
 /// Whether the root domain of `cpu` can promise `bandwidth` (of 2^20) more.
 pub fn has_room(cpu: CpuId, bandwidth: u64) -> bool {
-    let number = PARTS.lock_irq().domains[cpu.index()];
+    let number = PARTS.lock().domains[cpu.index()];
     DOMAINS[number].has_room(bandwidth, time::now())
 }
 
 /// Whether the CPUs of `new` could keep what the domain of those of `old` has promised (Linux: cpuset_cpumask_can_shrink).
 pub fn can_shrink(old: CpuMask, new: CpuMask) -> bool {
     let Some(first) = old.first() else { return true };
-    let number = PARTS.lock_irq().domains[first.index()];
+    let number = PARTS.lock().domains[first.index()];
     DOMAINS[number].fits_cpus(u64::from(new.0.count_ones()), time::now())
 }
 
 /// From now on the machine has the root domains of `parts`, which are disjoint.
 pub fn partition(parts: &[Part]) {
-    let mut this = PARTS.lock_irq();
+    let mut this = PARTS.lock();
     let list = core::array::from_fn(|i| parts.get(i).copied().unwrap_or(EMPTY));
     // Domains that stay as they are keep what was tuned of them.
     if list != this.list {
@@ -104,12 +104,12 @@ pub fn partition(parts: &[Part]) {
 
 /// CPUs take part that did not, or not any more those that did.
 pub(crate) fn cpus_changed() {
-    rebuild(&mut PARTS.lock_irq());
+    rebuild(&mut PARTS.lock());
 }
 
 /// `cpu` is no more active in its root domain, if the others there can keep what is promised.
 pub(crate) fn try_leave(cpu: CpuId) -> Result<(), Overflow> {
-    let this = PARTS.lock_irq();
+    let this = PARTS.lock();
     let number = this.domains[cpu.index()];
     DOMAINS[number].set_cpus(this.active(number) - u64::from(ACTIVE.load().contains(cpu)), time::now())
 }
