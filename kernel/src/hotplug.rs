@@ -161,9 +161,11 @@ pub(crate) async fn bring_up(cpu: CpuId) -> Result<(), Errno> {
         pr_err!("CPU{}: failed to come online: {why}", cpu.index());
         return Err(Errno::EINVAL);
     }
-    // One that has come is waited for, however slow it is.
-    while !wait_for(5 * SEC, || firmware::has_started(cpu) && ONLINE.load().contains(cpu)).await {
-        if firmware::give_up(cpu) {
+    let ready = || firmware::has_started(cpu) && ONLINE.load().contains(cpu);
+    let begun = now();
+    while !wait_for(5 * SEC, || ready() || firmware::is_refused(cpu)).await || !ready() {
+        // One that has come is waited for longer: its host may be slow.
+        if firmware::give_up(cpu) || now().saturating_sub(begun) > 60 * SEC {
             pr_err!("CPU{}: failed to come online", cpu.index());
             return Err(Errno::EIO);
         }

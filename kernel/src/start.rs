@@ -134,6 +134,7 @@ fn start_cpu(cpu: CpuId, cpus: usize) {
 pub fn secondary_main(cpu: CpuId) -> ! {
     irq::init_cpu();
     start_cpu(cpu, crate::boot::info::get().map_or(1, |i| i.cpus().count()));
+    bringup::report(cpu);
     executor::run()
 }
 

@@ -27,7 +27,12 @@ pub(super) async fn run(info: &'static BootInfo) -> bool {
     let too_early = ONLINE.load().iter().count() - 1;
     let mut came = 0;
     for cpu in others() {
-        came += usize::from(hotplug::bring_up(cpu).await.is_ok());
+        // On a busy host one may be later than the five seconds that it gets, again.
+        let mut tries = 0;
+        while hotplug::bring_up(cpu).await.is_err() && tries < 10 {
+            tries += 1;
+        }
+        came += usize::from(ONLINE.load().contains(cpu));
     }
     smp::end_transition();
     let ok = given_up > 0 && given_up == others().count() && too_early == 0 && came == given_up;

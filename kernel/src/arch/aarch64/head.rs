@@ -187,7 +187,8 @@ spin_entry:
     add     x0, x0, #{sec_size}
     subs    x1, x1, #1
     b.ne    1b
-    b       park                        // nobody has called this CPU
+    wfe                                 // not called yet: another one has the same release address
+    b       spin_entry
 
 // ---- secondary_entry: x0 = physical address of this CPU's SecondaryData, written before and cleaned to the PoC -----
     .global secondary_entry

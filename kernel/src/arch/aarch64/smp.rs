@@ -75,8 +75,10 @@ const GIVEN_UP: u32 = 4;
 /// It lacks what the kernel needs, and stays out.
 const REFUSED: u32 = 5;
 
-/// How long the boot waits for a CPU, in seconds (Linux: 5).
+/// How long the boot waits for a CPU to come, in seconds (Linux: 5),
 const PATIENCE: u64 = 5;
+/// and for one that has come to be ready.
+const PATIENCE_ON_THE_WAY: u64 = 60;
 
 /// The stack on which each CPU starts for the first time.
 static START_STACKS: PerCpu<AtomicUsize> = PerCpu::new([const { AtomicUsize::new(0) }; MAX_CPUS]);
@@ -92,12 +94,16 @@ unsafe extern "C" {
 ///
 /// Each CPU arrives in `crate::secondary_main` with interrupts masked. Those that do not come stay out.
 pub fn start_secondaries(info: &BootInfo, limit: usize) -> usize {
+    STATE.of(CpuId::BOOT).store(HERE, Relaxed);
+    // What memory held before may say something of a CPU that looks for its block.
+    clean_invalidate_poc(DATA.0.get() as usize, size_of::<[SecondaryData; MAX_CPUS]>());
     let mut started = 0;
     for id in (1..info.cpus().count().min(limit)).filter_map(CpuId::new) {
         let begin = counter();
         let came = launch(id, info).and_then(|()| {
             while !has_started(id) {
-                if counter().wrapping_sub(begin) > PATIENCE * counter_frequency() && give_up(id) {
+                let waited = counter().wrapping_sub(begin) / counter_frequency();
+                if is_refused(id) || waited >= PATIENCE && give_up(id) || waited >= PATIENCE_ON_THE_WAY {
                     return Err("it did not report in time");
                 }
                 relax();
@@ -118,14 +124,12 @@ fn provide_stacks(id: CpuId) -> Result<(), &'static str> {
     if local.emergency_sp.load(Relaxed) != 0 {
         return Ok(());
     }
-    let (Some(context), Some(irq), Some(emergency)) =
-        (alloc_stack(StackKind::Cpu), alloc_stack(StackKind::Irq), alloc_stack(StackKind::Emergency))
-    else {
-        return Err("no memory for its stacks");
-    };
-    START_STACKS.of(id).store(context.as_ptr() as usize, Relaxed);
-    local.irq_sp.store(irq.as_ptr() as usize, Relaxed);
-    local.emergency_sp.store(emergency.as_ptr() as usize, Relaxed);
+    let stacks = [(START_STACKS.of(id), StackKind::Cpu), (&local.irq_sp, StackKind::Irq), (&local.emergency_sp, StackKind::Emergency)];
+    for (sp, kind) in stacks {
+        if sp.load(Relaxed) == 0 {
+            sp.store(alloc_stack(kind).ok_or("no memory for its stacks")?.as_ptr() as usize, Relaxed);
+        }
+    }
     Ok(())
 }
 
@@ -159,7 +163,10 @@ fn launch_as(state: u32, id: CpuId, info: &BootInfo) -> Result<(), &'static str>
         REFUSED => return Err("it was refused"),
         _ => return Err("it runs"),
     }
-    provide_stacks(id).and_then(|()| start(id, target)).inspect_err(|_| STATE.of(id).store(AWAY, Relaxed))
+    provide_stacks(id).and_then(|()| start(id, target)).inspect_err(|_| {
+        // Unless it has come all the same.
+        let _ = STATE.of(id).compare_exchange(state, AWAY, Relaxed, Relaxed);
+    })
 }
 
 /// CPU `id`, which is in the firmware and has its stacks, shall come.
@@ -177,9 +184,13 @@ fn start(id: CpuId, target: CpuInfo) -> Result<(), &'static str> {
             entry: secondary_start as *const () as u64,
             stack_top: stack as u64,
             arg: id.index() as u64,
-            mpidr: target.mpidr & MPIDR_KEY | MPIDR_RES1,
+            mpidr: 0,
         });
     }
+    clean_invalidate_poc(data as usize, size_of::<SecondaryData>());
+    // A CPU may look for its block already that shares its release address with another one: by this it finds it, complete.
+    // SAFETY: as above.
+    unsafe { (&raw mut (*data).mpidr).write_volatile(target.mpidr & MPIDR_KEY | MPIDR_RES1) };
     clean_invalidate_poc(data as usize, size_of::<SecondaryData>());
     if let Some(word) = target.enable.release_addr() {
         return release(word);
@@ -190,7 +201,17 @@ fn start(id: CpuId, target: CpuInfo) -> Result<(), &'static str> {
 
 /// Nobody waits any more for CPU `id`, which was [launched](launch). `false`: it has come, and will run in a moment if it does not yet.
 pub fn give_up(id: CpuId) -> bool {
-    matches!(STATE.of(id).compare_exchange(CALLED, GIVEN_UP, Relaxed, Relaxed), Ok(_) | Err(REFUSED))
+    !matches!(STATE.of(id).compare_exchange(CALLED, GIVEN_UP, Relaxed, Relaxed), Err(COMING | HERE))
+}
+
+/// Whether CPU `id` has come and lacks what the kernel needs.
+pub fn is_refused(id: CpuId) -> bool {
+    STATE.of(id).load(Acquire) == REFUSED
+}
+
+/// CPU `id`, this one, is ready: nobody need fear any more that it waits, masked, for a lock that a CPU holds which somebody stops.
+pub fn report(id: CpuId) {
+    STATE.of(id).store(HERE, Release);
 }
 
 /// For a CPU that is here too late.
@@ -270,11 +291,11 @@ extern "C" fn secondary_start(cpu_number: u64) -> ! {
     }
     pr_info!("CPU{cpu_number}: Booted secondary processor {:#012x} [{:#010x}]", cpu::mpidr(), cpu::midr());
     let suspended = SUSPENDED.of(id).swap(0, Relaxed);
-    STATE.of(id).store(HERE, Release);
     if suspended == 0 {
         crate::secondary_main(id);
     }
     crate::secondary_again();
+    report(id);
     let mut never_used = 0;
     // SAFETY: `power_off` has stored it, and its stack was left since; interrupts are masked. Nobody comes back to this one.
     unsafe { switch::vigil_switch_stack(&mut never_used, suspended) };
