@@ -80,7 +80,8 @@ fn programs(ctx: &Ctx) -> Result<PathBuf> {
         return Ok(root);
     }
     if !setup::found("aarch64-linux-gnu-gcc") {
-        bail!("the suite's programs are compiled; to have the compiler: apt-get install gcc-aarch64-linux-gnu libc6-dev-arm64-cross");
+        // The suite's programs are compiled.
+        setup::apt_install(&["gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross"])?;
     }
     let source = Apt::new(ctx)?.source("posixtestsuite")?;
     let temporary = root.with_extension(format!("tmp{}", std::process::id()));
