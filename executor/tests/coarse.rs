@@ -1,6 +1,8 @@
 //! Coarse timers: never early, late within their level, waited for, started anew, moved.
 #![cfg(not(loom))]
 
+#[path = "common/held.rs"]
+mod held;
 #[path = "common/interrupt.rs"]
 mod interrupt;
 #[path = "common/on_cpu.rs"]
@@ -12,12 +14,13 @@ mod ticks;
 #[path = "common/turn.rs"]
 mod turn;
 
+use held::Held;
 use on_cpu::on_cpu;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
 use std::sync::{Mutex, MutexGuard};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use ticks::{pass, until};
 use vigil_executor::arch;
 use vigil_executor::coarse::{self, CoarseTimer, Kind, TICK};
@@ -138,44 +141,17 @@ fn a_timer_that_is_deleted_does_not_fire() {
 
 #[test]
 fn delete_sync_waits_until_the_function_does_not_run() {
-    static INSIDE: AtomicBool = AtomicBool::new(false);
-    static GO_ON: AtomicBool = AtomicBool::new(false);
+    static HELD: Held = Held::new();
     static T: CoarseTimer = CoarseTimer::new(hold, Kind::PLAIN);
     fn hold(_: &CoarseTimer) {
-        INSIDE.store(true, SeqCst);
-        let begun = Instant::now();
-        while !GO_ON.load(SeqCst) && begun.elapsed() < Duration::from_secs(20) {
-            thread::yield_now();
-        }
-        Pin::static_ref(&T).start(TICK);
-        INSIDE.store(false, SeqCst);
+        HELD.hold(|| _ = Pin::static_ref(&T).start(TICK));
     }
     let _turn = turn();
-    thread::scope(|s| {
-        s.spawn(|| {
-            on_cpu(3, || {
-                Pin::static_ref(&T).start(0);
-                until(|| INSIDE.load(SeqCst) || GO_ON.load(SeqCst));
-            })
-        });
-        s.spawn(|| {
-            on_cpu(4, || {
-                while !INSIDE.load(SeqCst) {
-                    thread::yield_now();
-                }
-                assert!(!T.delete(), "it does not wait");
-                thread::scope(|s| {
-                    s.spawn(|| {
-                        thread::sleep(Duration::from_millis(50));
-                        GO_ON.store(true, SeqCst);
-                    });
-                    T.delete_sync();
-                    assert!(GO_ON.load(SeqCst) && !INSIDE.load(SeqCst), "it ran");
-                    assert!(!T.is_queued(), "and has started the timer anew for nothing");
-                });
-            })
-        });
-    });
+    let wait = || {
+        T.delete_sync();
+        assert!(!T.is_queued(), "and has started the timer anew for nothing");
+    };
+    HELD.waited_for(|| _ = Pin::static_ref(&T).start(0), || assert!(!T.delete(), "it does not wait"), wait);
 }
 
 #[test]

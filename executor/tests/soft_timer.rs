@@ -1,6 +1,8 @@
 //! Timers whose function runs in a softirq: where, when, waited for, taken back, left behind.
 #![cfg(not(loom))]
 
+#[path = "common/held.rs"]
+mod held;
 #[path = "common/interrupt.rs"]
 mod interrupt;
 #[path = "common/on_cpu.rs"]
@@ -12,12 +14,12 @@ mod ticks;
 #[path = "common/turn.rs"]
 mod turn;
 
+use held::Held;
 use on_cpu::on_cpu;
 use std::pin::Pin;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::SeqCst};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
+use std::time::Duration;
 use ticks::{pass, tick, until};
 use turn::turn;
 use vigil_executor::arch;
@@ -88,42 +90,14 @@ fn a_soft_timer_that_is_due_can_be_cancelled_and_moved() {
 
 #[test]
 fn a_cancel_waits_until_the_soft_function_does_not_run() {
-    static INSIDE: AtomicBool = AtomicBool::new(false);
-    static GO_ON: AtomicBool = AtomicBool::new(false);
-    static T: SoftTimer = SoftTimer::new(|_| {
-        INSIDE.store(true, SeqCst);
-        let begun = Instant::now();
-        while !GO_ON.load(SeqCst) && begun.elapsed() < Duration::from_secs(20) {
-            thread::yield_now();
-        }
-        Pin::static_ref(&T).start(now() + MSEC, 0);
-        INSIDE.store(false, SeqCst);
-    });
+    static HELD: Held = Held::new();
+    static T: SoftTimer = SoftTimer::new(|_| HELD.hold(|| Pin::static_ref(&T).start(now() + MSEC, 0)));
     let _turn = turn();
-    thread::scope(|s| {
-        s.spawn(|| {
-            on_cpu(3, || {
-                Pin::static_ref(&T).start(now(), 0);
-                until(|| INSIDE.load(SeqCst) || GO_ON.load(SeqCst));
-            })
-        });
-        s.spawn(|| {
-            on_cpu(4, || {
-                while !INSIDE.load(SeqCst) {
-                    thread::yield_now();
-                }
-                thread::scope(|s| {
-                    s.spawn(|| {
-                        thread::sleep(Duration::from_millis(50));
-                        GO_ON.store(true, SeqCst);
-                    });
-                    T.cancel();
-                    assert!(GO_ON.load(SeqCst) && !INSIDE.load(SeqCst), "it ran");
-                    assert!(!T.is_queued(), "and has started the timer anew for nothing");
-                });
-            })
-        });
-    });
+    let wait = || {
+        T.cancel();
+        assert!(!T.is_queued(), "and has started the timer anew for nothing");
+    };
+    HELD.waited_for(|| Pin::static_ref(&T).start(now(), 0), || (), wait);
 }
 
 #[test]
