@@ -4,8 +4,9 @@ use crate::arch;
 use crate::context::PreemptGuard;
 #[cfg(not(loom))]
 use crate::executor::{CpuExec, EXEC};
+use crate::pending::Pending;
 use crate::trace::{Pin, STAGES};
-use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
 /// The most CPUs that one image drives.
 pub const MAX_CPUS: usize = 8;
@@ -51,8 +52,8 @@ pub struct CpuLocal {
     pub irq_sp: AtomicUsize,
     /// The same of the emergency stack, on which a stack overflow is reported.
     pub emergency_sp: AtomicUsize,
-    /// The softirqs that are pending on it, a bit each. Here, because every interrupt looks at it.
-    pub softirq_pending: AtomicU32,
+    /// What its executor has to see to.
+    pub pending: Pending,
     /// See `stamps`.
     #[cfg(feature = "stamps")]
     pub vector_stamp: AtomicU64,
@@ -83,7 +84,7 @@ impl CpuLocal {
             irq_sp: AtomicUsize::new(0),
             emergency_sp: AtomicUsize::new(0),
             el0_vectors: AtomicUsize::new(0),
-            softirq_pending: AtomicU32::new(0),
+            pending: Pending::new(),
             vector_at: AtomicU64::new(0),
             acked_at: AtomicU64::new(0),
             polled_at: AtomicU64::new(0),

@@ -90,6 +90,13 @@ impl Inbox {
         self.own.load(Ordering::Relaxed)
     }
 
+    /// Whether the CPU itself has woken more than one.
+    #[inline(always)]
+    pub fn has_many_own(&self) -> bool {
+        // SAFETY: what is in the list is alive, and only its CPU takes it out.
+        unsafe { self.newest_own().as_ref() }.is_some_and(|task| !task.link.load(Ordering::Relaxed).is_null())
+    }
+
     /// Whether `task`, which is the [`newest_own`](Inbox::newest_own), is the only one that waits.
     #[inline(always)]
     pub fn is_only(&self, task: &Task) -> bool {
@@ -127,9 +134,25 @@ impl Inbox {
     /// Everything, `own` and what others have pushed.
     #[inline(never)]
     fn take_many(&self, own: *mut Task) -> Drain {
-        let others =
-            if self.others.load(Ordering::Relaxed).is_null() { null_mut() } else { self.others.swap(null_mut(), Ordering::Acquire) };
-        Drain(reversed(own, reversed(others, null_mut())))
+        let Drain(others) = self.take_others();
+        Drain(reversed(own, others))
+    }
+
+    /// Takes what the CPU itself has woken, the newest first. What others have pushed comes after it: [`Inbox::take_others`].
+    #[inline(always)]
+    pub fn take_own(&self) -> Newest {
+        let own = self.own.load(Ordering::Relaxed);
+        self.own.store(null_mut(), Ordering::Relaxed);
+        Newest(own)
+    }
+
+    /// Takes what others have pushed, the oldest first.
+    #[inline(always)]
+    fn take_others(&self) -> Drain {
+        if self.others.load(Ordering::Relaxed).is_null() {
+            return Drain(null_mut());
+        }
+        Drain(reversed(self.others.swap(null_mut(), Ordering::Acquire), null_mut()))
     }
 }
 
@@ -149,6 +172,30 @@ fn reversed(mut p: *mut Task, mut rest: *mut Task) -> *mut Task {
 impl Default for Inbox {
     fn default() -> Self {
         Inbox::new()
+    }
+}
+
+/// The tasks of one [`Inbox::take_own`], the newest first.
+#[must_use = "tasks that are not enqueued are lost"]
+pub struct Newest(*mut Task);
+
+impl Newest {
+    /// The newest one that is left.
+    #[inline(always)]
+    pub fn peek(&self) -> Option<NonNull<Task>> {
+        NonNull::new(self.0)
+    }
+
+    /// Passes over `newest`, the one that was [peeked](Newest::peek) at. It has not been given away yet, or its link is as it was.
+    #[inline(always)]
+    pub fn pass(&mut self, newest: &Task) {
+        self.0 = newest.link.load(Ordering::Relaxed);
+    }
+
+    /// What is left, the oldest first.
+    #[inline(always)]
+    pub fn rest(self) -> Drain {
+        if self.0.is_null() { Drain(null_mut()) } else { Drain(reversed(self.0, null_mut())) }
     }
 }
 

@@ -27,6 +27,7 @@
 //! | [`cpu`] | CPU numbers and per-CPU variables |
 //! | [`task`] | task header, state word, waker |
 //! | [`inbox`] | the lock-free list through which a wake reaches its CPU |
+//! | [`pending`] | what a CPU's executor has to see to, a bit each |
 //! | [`class`] | stop, real-time, fair and idle as pure state machines over injected time |
 //! | [`executor`] | the loop: drain, pick, poll, charge, requeue |
 //! | [`preempt`] | parking a poll and resuming it |
@@ -59,6 +60,7 @@ pub mod executor;
 pub mod executor;
 pub mod inbox;
 pub mod nospec;
+pub mod pending;
 pub mod platform;
 #[cfg(not(loom))]
 pub mod preempt;

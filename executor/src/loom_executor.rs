@@ -17,6 +17,11 @@ pub(crate) fn push_runnable(_task: &crate::task::Task, _irq: &crate::context::Ir
 }
 
 /// As [`push_runnable`].
+pub(crate) fn push_unnoticed(_task: &crate::task::Task, _irq: &crate::context::IrqGuard) -> bool {
+    true
+}
+
+/// As [`push_runnable`].
 pub(crate) fn push_new(_task: &crate::task::Task, _irq: &crate::context::IrqGuard) {}
 
 /// Nothing is preempted under loom.

@@ -30,12 +30,13 @@ use crate::class::Enqueue;
 use crate::class::Preempt;
 use crate::coarse;
 use crate::context::{Context, StackKind};
-use crate::cpu::CpuId;
 #[cfg(target_os = "none")]
 use crate::cpu::CpuMask;
+use crate::cpu::{CpuId, local};
 #[cfg(target_os = "none")]
 use crate::executor::EXEC;
-use crate::executor::{CpuExec, DUE_CHOICE, DUE_SEND, DUE_TICK, DUE_TIMERS, elsewhere, take_in};
+use crate::executor::{CpuExec, elsewhere, take_in};
+use crate::pending::{DUE_CHOICE, DUE_SEND, DUE_TICK, DUE_TIMERS};
 use crate::task::Task;
 use crate::time;
 use crate::timer;
@@ -92,7 +93,7 @@ pub(crate) fn reschedule_check(exec: &CpuExec, ctx: &Context) -> Preempt {
     let mut verdict = Preempt::No;
     let here = CpuId::current();
     take_in(exec.inbox.take(), &mut rq, here, now, |rq, entity| verdict = verdict.max(rq.should_preempt(entity, now)));
-    let due = exec.take_due();
+    let due = local().pending.take_due();
     if due & DUE_TIMERS != 0 {
         coarse::runs_again(here);
     }
@@ -170,7 +171,7 @@ pub struct Handover {
 #[inline(never)]
 pub(crate) fn hand_over(exec: &CpuExec, interrupted: &Context, current: &Task, task: &Task) -> Option<Handover> {
     let here = CpuId::current();
-    if !exec.inbox.is_only(task) || exec.is_due() || !task.is_woken_on(here) {
+    if !exec.inbox.is_only(task) || local().pending.due() != 0 || !task.is_woken_on(here) {
         return None;
     }
     let stack = exec.pool.pop_own()?;

@@ -13,7 +13,7 @@ use vigil_executor::cpu::{ACTIVE, CpuId, CpuMask, ONLINE, local_of};
 use vigil_executor::executor::{self, Stopped};
 use vigil_executor::platform::{self, Platform};
 use vigil_executor::sync::{Completion, rcu};
-use vigil_executor::task::{Hooks, Spawned, TaskRef};
+use vigil_executor::task::{Spawned, TaskRef};
 use vigil_executor::wait_site;
 
 struct Host;
@@ -43,7 +43,7 @@ fn cpu(n: usize) -> CpuId {
 }
 
 fn start(name: &[u8], priority: u8, future: impl Future<Output = ()> + Send + 'static) -> TaskRef {
-    let spawned = Spawned::new(future, Params::fifo(priority), name, &Hooks::NONE, std::ptr::null()).unwrap();
+    let spawned = Spawned::new(future, Params::fifo(priority), name, None, std::ptr::null()).unwrap();
     assert!(spawned.task().set_affinity(CpuMask::of(CpuId::BOOT)));
     spawned.start()
 }

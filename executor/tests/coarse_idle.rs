@@ -19,7 +19,7 @@ use vigil_executor::cpu::{ACTIVE, CpuId, CpuMask, ONLINE, local, local_of};
 use vigil_executor::executor::{self, YieldKind, yield_now};
 use vigil_executor::platform::{self, Platform};
 use vigil_executor::sync::rcu;
-use vigil_executor::task::{Hooks, Spawned};
+use vigil_executor::task::Spawned;
 use vigil_executor::time::now;
 use vigil_executor::{softirq, timer};
 
@@ -61,7 +61,7 @@ impl Platform for Machine {
                 return interrupt(|| ());
             }
             // The loop has not waited.
-            if local().softirq_pending.load(SeqCst) != 0 {
+            if local().pending.softirqs() != 0 {
                 return;
             }
             thread::sleep(Duration::from_micros(200));
@@ -70,7 +70,7 @@ impl Platform for Machine {
 }
 
 fn spawn(future: impl Future<Output = ()> + Send + 'static) {
-    drop(Spawned::new(future, Params::DEFAULT, b"test", &Hooks::NONE, std::ptr::null()).unwrap().start());
+    drop(Spawned::new(future, Params::DEFAULT, b"test", None, std::ptr::null()).unwrap().start());
     // Also when the CPU is about to idle: it would not wait.
     MACHINE.sent.store(true, SeqCst);
 }

@@ -12,8 +12,8 @@ use std::collections::VecDeque;
 use std::ptr::NonNull;
 use vigil_executor::class::{Params, Policy};
 use vigil_executor::inbox::Inbox;
+use vigil_executor::task::Spawned;
 use vigil_executor::task::state::{AfterPending, State, Wake};
-use vigil_executor::task::{Hooks, Spawned};
 
 /// One task and the queue that its CPUs take it from.
 struct World {
@@ -147,7 +147,7 @@ fn of_two_wakes_one_pushes() {
 
 fn task() -> Spawned {
     let params = Params { policy: Policy::Normal, nice: 0, rt_priority: 0 };
-    Spawned::new(async {}, params, b"t", &Hooks::NONE, std::ptr::null()).unwrap()
+    Spawned::new(async {}, params, b"t", None, std::ptr::null()).unwrap()
 }
 
 #[test]

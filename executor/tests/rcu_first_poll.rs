@@ -12,7 +12,7 @@ use vigil_executor::class::Params;
 use vigil_executor::cpu::{CpuId, CpuMask};
 use vigil_executor::platform;
 use vigil_executor::sync::rcu;
-use vigil_executor::task::{Hooks, Spawned};
+use vigil_executor::task::Spawned;
 
 static READING: AtomicBool = AtomicBool::new(false);
 static LEAVE: AtomicBool = AtomicBool::new(false);
@@ -38,7 +38,7 @@ fn a_grace_period_waits_for_a_reader_in_the_first_poll_of_its_cpu() {
         }
         drop(guard);
     };
-    let spawned = Spawned::new(reader, Params::DEFAULT, b"reader", &Hooks::NONE, std::ptr::null()).unwrap();
+    let spawned = Spawned::new(reader, Params::DEFAULT, b"reader", None, std::ptr::null()).unwrap();
     assert!(spawned.task().set_affinity(CpuMask::of(cpu)));
     // In its inbox before the CPU comes: the first thing that it does.
     drop(spawned.start());

@@ -5,11 +5,11 @@ use core::pin::pin;
 use vigil_executor::class::{DlParams, Params, Policy};
 use vigil_executor::executor::{Refused, deadline, effective_params, params, set_deadline, set_params};
 use vigil_executor::sync::rt_mutex::{Deadlock, RtMutex, RtWaiter, prepare};
-use vigil_executor::task::{Hooks, Spawned, TaskRef};
+use vigil_executor::task::{Spawned, TaskRef};
 use vigil_executor::time::MSEC;
 
 fn task(params: Params) -> Spawned {
-    let task = Spawned::new(async {}, params, b"t", const { &Hooks::NONE }, core::ptr::null()).unwrap();
+    let task = Spawned::new(async {}, params, b"t", const { None }, core::ptr::null()).unwrap();
     prepare(task.task()).unwrap();
     task
 }

@@ -16,7 +16,7 @@ use vigil_executor::class::Params;
 use vigil_executor::context::{BhGuard, Context, in_hardirq, in_interrupt, in_softirq};
 use vigil_executor::cpu::{ACTIVE, CpuId, CpuMask, ONLINE, local};
 use vigil_executor::softirq::{self, Softirq};
-use vigil_executor::task::{Hooks, Spawned};
+use vigil_executor::task::Spawned;
 
 /// Handlers belong to all CPUs: one test at a time.
 static TURN: Mutex<()> = Mutex::new(());
@@ -26,7 +26,7 @@ fn turn() -> MutexGuard<'static, ()> {
 }
 
 fn pending() -> u32 {
-    local().softirq_pending.load(SeqCst)
+    local().pending.softirqs()
 }
 
 /// How often the handler of a test was called.
@@ -168,7 +168,7 @@ fn who_is_woken_by_one_comes_before_another_round() {
     block(|| {
         note_and_raise();
         if CALLS.load(SeqCst) == 4 {
-            let spawned = Spawned::new(async {}, Params::DEFAULT, b"woken", &Hooks::NONE, std::ptr::null()).unwrap();
+            let spawned = Spawned::new(async {}, Params::DEFAULT, b"woken", None, std::ptr::null()).unwrap();
             spawned.task().set_affinity(CpuMask::of(CpuId::current()));
             arch::without_irqs(|| drop(spawned.start()));
         }

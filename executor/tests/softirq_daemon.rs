@@ -56,7 +56,7 @@ fn on_cpu_0(handler: fn(), f: impl Future<Output = ()> + Send + 'static) {
         let done: &'static Completion = Box::leak(Box::new(Completion::new()));
         spawn("flood", Some(0), async move {
             softirq::open(Softirq::Block, || ());
-            until(|| local_of(CpuId::BOOT).softirq_pending.load(SeqCst) == 0).await;
+            until(|| local_of(CpuId::BOOT).pending.softirqs() == 0).await;
             CALLS.store(0, SeqCst);
             BY_DAEMON.store(0, SeqCst);
             softirq::open(Softirq::Block, handler);

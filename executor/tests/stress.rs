@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use vigil_executor::class::{Params, Policy};
 use vigil_executor::inbox::Inbox;
 use vigil_executor::task::state::{AfterPending, State, Wake};
-use vigil_executor::task::{Hooks, Spawned, Task};
+use vigil_executor::task::{Spawned, Task};
 
 const CPUS: usize = 4;
 const TASKS: usize = 64;
@@ -58,7 +58,7 @@ impl World {
         let params = Params { policy: Policy::Normal, nice: 0, rt_priority: 0 };
         let tasks: Vec<Entry> = (0..TASKS)
             .map(|_| Entry {
-                node: Spawned::new(async {}, params, b"t", &Hooks::NONE, std::ptr::null()).unwrap(),
+                node: Spawned::new(async {}, params, b"t", None, std::ptr::null()).unwrap(),
                 state: State::new_notified(),
                 polling: AtomicBool::new(false),
                 events: AtomicU64::new(0),

@@ -98,7 +98,7 @@ fn a_tasklet_never_runs_on_two_cpus_at_once() {
                 // What was put off because it ran elsewhere is there still.
                 assert!(until(|| {
                     interrupt(|| ());
-                    vigil_executor::cpu::local().softirq_pending.load(SeqCst) == 0
+                    vigil_executor::cpu::local().pending.softirqs() == 0
                 }));
             });
         });

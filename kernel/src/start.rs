@@ -14,7 +14,7 @@ use vigil_executor::context::StackKind;
 use vigil_executor::cpu::CpuId;
 use vigil_executor::executor;
 use vigil_executor::softirq;
-use vigil_executor::task::{Hooks, Spawned};
+use vigil_executor::task::Spawned;
 
 /// Where the boot code ends: memory works, interrupts are masked, one CPU. Does not return.
 pub fn kernel_main(info: &'static BootInfo) -> ! {
@@ -51,7 +51,7 @@ pub fn kernel_main(info: &'static BootInfo) -> ! {
     let made = time::itimer::start()
         .and_then(|()| crate::mm::kswapd::start())
         .and_then(|()| crate::hotplug::start())
-        .and_then(|()| Spawned::new(task::init::start(info), Params::DEFAULT, b"init", const { &Hooks::NONE }, core::ptr::null()));
+        .and_then(|()| Spawned::new(task::init::start(info), Params::DEFAULT, b"init", const { None }, core::ptr::null()));
     match made {
         Ok(first) => drop(first.start()),
         Err(_) => panic!("no memory for the first task"),

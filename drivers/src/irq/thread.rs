@@ -23,7 +23,7 @@ use vigil_executor::cpu::{CpuId, CpuMask};
 use vigil_executor::executor::{YieldKind, yield_now};
 use vigil_executor::platform;
 use vigil_executor::sync::Completion;
-use vigil_executor::task::{self, Hooks, Spawned};
+use vigil_executor::task::{self, Spawned};
 use vigil_executor::wait::{WaitMode, WaitQueue};
 use vigil_executor::wait_site;
 use vigil_mem::KBox;
@@ -132,7 +132,7 @@ fn make(
         (*raw).action.dev = raw.cast_const().cast();
         &*raw
     };
-    let spawned = Spawned::new(serve(this), Params::fifo(PRIORITY), &thread_name(virq, name), const { &Hooks::NONE }, null());
+    let spawned = Spawned::new(serve(this), Params::fifo(PRIORITY), &thread_name(virq, name), const { None }, null());
     let result = spawned.map_err(|_| Errno::ENOMEM).and_then(|spawned| {
         hang(virq, &this.action)?;
         if let Some(platform) = platform::get() {

@@ -136,6 +136,12 @@ pub fn counter() -> u64 {
         SIMULATED.set(at.wrapping_add(128));
         return at;
     }
+    since_start()
+}
+
+#[cold]
+#[inline(never)]
+fn since_start() -> u64 {
     static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
     START.get_or_init(Instant::now).elapsed().as_nanos() as u64
 }

@@ -10,8 +10,9 @@ use super::topology::{CAPACITY, Level, Place};
 use super::{DOMAIN, MANY, OVERLOADED, RT_OVERLOADED, are_many, has_others};
 use crate::class::{Entity, Params, Rank, RunQueue, Urgency};
 use crate::context::{Context, IrqGuard};
-use crate::cpu::{AtomicCpuMask, CpuId, CpuMask, MAX_CPUS, PerCpu};
+use crate::cpu::{AtomicCpuMask, CpuId, CpuMask, MAX_CPUS, PerCpu, local_of};
 use crate::executor::{CpuExec, EXEC, IDLE, push_to};
+use crate::pending::DUE_SPREAD;
 use crate::platform;
 use crate::task::Task;
 use crate::time::Nanos;
@@ -267,7 +268,7 @@ pub(crate) fn ask_to_spread(cpu: CpuId) {
     if are_many()
         && let Some(p) = platform::get()
     {
-        EXEC.of(cpu).want_spread();
+        local_of(cpu).pending.set(DUE_SPREAD);
         p.send_reschedule(cpu);
     }
 }

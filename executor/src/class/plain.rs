@@ -3,13 +3,27 @@
 //!
 //! Nothing is decided differently here: each is what the general operation comes to while the queue [is plain](RunQueue::is_plain).
 
+use super::RunQueue;
 use super::entity::{Entity, Place};
-use super::fair::{FairRq, vruntime};
+use super::fair::vruntime;
 use super::params::Class;
 use super::sched_class::SchedClass;
-use super::{Enqueue, RunQueue};
+use super::timeline::Timeline;
+use super::tree::before;
+use super::weight::{NICE_0_WEIGHT, calc_delta_fair};
 use crate::time::Nanos;
-use core::ptr::NonNull;
+use core::ptr::{NonNull, null};
+use core::sync::atomic::AtomicU64;
+
+/// What the loop knows of its queue while it keeps the lock from everybody else, or nobody else has had it since: [`RunQueue::plain`].
+pub(super) mod known {
+    /// Nothing.
+    pub const NOTHING: u8 = 0;
+    /// It is plain, and so is the current entity.
+    pub const PLAIN: u8 = 1;
+    /// And the slice timer stands at the fair class's last event, or before it.
+    pub const ARMED: u8 = 2;
+}
 
 impl RunQueue {
     /// Whether nobody is runnable but fair tasks outside of groups, in the order of their timeline's run, and no class is throttled.
@@ -24,136 +38,201 @@ impl RunQueue {
     /// `e` is current here.
     #[inline(always)]
     pub(crate) unsafe fn is_plainly_current(&mut self, e: NonNull<Entity>) -> bool {
-        debug_assert!(self.curr == Some(e) && (!self.plain || self.is_plain()));
-        // SAFETY: the current entity is on the queue, hence valid.
-        if unsafe { (*e.as_ptr()).class } != Class::Fair {
-            return false;
-        }
-        if !self.plain {
-            self.plain = self.is_plain();
-        }
-        self.plain
+        // SAFETY: passed on.
+        self.plain != known::NOTHING || unsafe { self.learn(e) }
     }
 
-    /// `put_prev(PutPrev::Sleep)` of the current entity `e` of a plain queue.
+    /// Looks whether it is so.
+    ///
+    /// # Safety
+    /// As [`RunQueue::is_plainly_current`].
+    #[inline]
+    unsafe fn learn(&mut self, e: NonNull<Entity>) -> bool {
+        debug_assert!(self.curr == Some(e));
+        // SAFETY: the current entity is on the queue, hence valid.
+        if unsafe { (*e.as_ptr()).class } != Class::Fair || !self.is_plain() {
+            return false;
+        }
+        self.plain = known::PLAIN;
+        true
+    }
+
+    /// The first half of `put_prev(PutPrev::Sleep)` of the current entity `e` of a plain queue: charges it and counts it out. Its vruntime, for
+    /// the other half: that is [`RunQueue::pick_plainly`] or [`RunQueue::rest_plainly`], or [`RunQueue::stay_plainly`] takes it back.
     ///
     /// # Safety
     /// [`RunQueue::is_plainly_current`] has just said so of `e`. No reference to `e` is held across the call.
     #[inline(always)]
-    pub(crate) unsafe fn sleep_plainly(&mut self, e: NonNull<Entity>, now: Nanos) {
-        self.curr = None;
+    pub(crate) unsafe fn sleep_plainly(&mut self, e: NonNull<Entity>, now: Nanos) -> u64 {
+        debug_assert!(self.curr == Some(e) && self.is_plain() && self.fair.curr == Some(e));
         // SAFETY: by the contract.
         unsafe {
             let this = e.as_ptr();
             let start = (*this).exec_start;
             // Clocks of two CPUs may differ by a little: time never runs backwards here.
+            let mut ran = 0;
             if now > start {
+                ran = now.wrapping_sub(start);
                 (*this).exec_start = now;
-                (*this).sum_exec = (*this).sum_exec.wrapping_add(now.wrapping_sub(start));
-                self.fair.update_curr(e, start, now, false);
+                (*this).sum_exec = (*this).sum_exec.wrapping_add(ran);
+            }
+            if (*this).load.weight == NICE_0_WEIGHT {
+                // Nor of SCHED_IDLE: in fewer steps.
+                (*this).vruntime = (*this).vruntime.wrapping_add(ran);
+                self.fair.nr = self.fair.nr.wrapping_sub(1);
+                self.fair.load = self.fair.load.wrapping_sub(NICE_0_WEIGHT.into());
+            } else {
+                (*this).vruntime = (*this).vruntime.wrapping_add(calc_delta_fair(ran, (*this).load));
+                self.fair.account_dequeue(e);
+            }
+            if (*this).avg.are_due(now) {
+                self.fair.average(e, now, true);
             }
             (*this).stats.nvcsw = (*this).stats.nvcsw.wrapping_add(1);
             (*this).place = Place::Off;
-            self.fair.leave_plainly(e);
+            (*this).vruntime
         }
     }
 
-    /// `pick(PickLimit::Any)` from a plain queue on which nothing is current, where nothing was requeued, with what `next_event`
-    /// answers then.
+    /// `e` does not sleep: as if [`RunQueue::sleep_plainly`] had only charged it.
+    ///
+    /// # Safety
+    /// That was called of `e` just now, with this lock.
+    #[cold]
+    #[inline(never)]
+    pub(crate) unsafe fn stay_plainly(&mut self, e: NonNull<Entity>) {
+        // SAFETY: by the contract.
+        unsafe {
+            let this = e.as_ptr();
+            (*this).stats.nvcsw = (*this).stats.nvcsw.wrapping_sub(1);
+            (*this).place = Place::Current;
+            self.fair.account_enqueue(e);
+        }
+    }
+
+    /// The other half, and nobody else is made current by it: what is left of the queue is the caller's to choose from. `ran_to` is what
+    /// the first half has answered.
     #[inline(always)]
-    pub(crate) fn pick_plainly(&mut self, now: Nanos) -> Option<(NonNull<Entity>, Option<Nanos>)> {
+    pub(crate) fn rest_plainly(&mut self, ran_to: u64) {
+        self.curr = None;
+        self.fair.curr = None;
+        // SAFETY: the first is queued, hence valid.
+        let smallest = self.fair.tree.first_of_run().map_or(ran_to, |e| unsafe { vruntime(e) });
+        self.fair.advance_to(smallest);
+    }
+
+    /// The other half, and `pick(PickLimit::Any)`.
+    #[inline(always)]
+    pub(crate) fn pick_plainly(&mut self, ran_to: u64, now: Nanos) -> Option<NonNull<Entity>> {
         debug_assert!(self.requeued.is_none());
-        let e = self.fair.pop_plainly()?;
+        let Some(e) = self.fair.tree.pop_run() else {
+            self.rest_plainly(ran_to);
+            return None;
+        };
         // SAFETY: it was queued, hence valid.
         unsafe {
             let this = e.as_ptr();
-            self.run_delay = self.run_delay.wrapping_add((*this).stats.waited_until(now));
+            self.fair.advance_to((*this).vruntime);
+            self.fair.curr = Some(e);
+            let waited = (*this).stats.waited_until(now);
+            self.run_delay = self.run_delay.wrapping_add(waited);
             (*this).begin_stay(now);
             self.note_switch(e);
-            Some((e, self.fair.event_plainly(e, now)))
         }
-    }
-
-    /// `enqueue(Enqueue::Wakeup)` of a fair task outside of groups while nothing is current; `false`, and nothing done, of another.
-    ///
-    /// # Safety
-    /// As [`RunQueue::enqueue`].
-    #[inline(always)]
-    pub(crate) unsafe fn enqueue_plainly(&mut self, e: NonNull<Entity>, now: Nanos) -> bool {
-        debug_assert!(self.curr.is_none());
-        // SAFETY: passed on.
-        unsafe {
-            let this = e.as_ptr();
-            if (*this).class != Class::Fair {
-                return false;
-            }
-            debug_assert!((*this).place == Place::Off, "enqueued twice");
-            (*this).stats.last_queued = now;
-            (*this).place = Place::Queued;
-            self.fair.enqueue_plainly(e, now);
-        }
-        true
-    }
-}
-
-impl FairRq {
-    /// `dequeue_current` from a plain queue.
-    ///
-    /// # Safety
-    /// `e` is current here, and charged.
-    #[inline(always)]
-    unsafe fn leave_plainly(&mut self, e: NonNull<Entity>) {
-        self.curr = None;
-        // SAFETY: passed on; the first is queued, hence valid, too.
-        unsafe {
-            self.account_dequeue(e);
-            self.advance_to(vruntime(self.tree.first_of_run().unwrap_or(e)));
-        }
-    }
-
-    /// Takes the first out of the timeline, which has a run only, and makes it current.
-    #[inline(always)]
-    fn pop_plainly(&mut self) -> Option<NonNull<Entity>> {
-        let e = self.tree.pop_run()?;
-        self.curr = Some(e);
         Some(e)
     }
 
-    /// `next_event` of `e`, whose stay has just begun.
-    ///
-    /// # Safety
-    /// `e` is current here.
+    /// Whether the slice timer may stay as it is for the entity that [`RunQueue::pick_plainly`] has just made current, if any.
     #[inline(always)]
-    unsafe fn event_plainly(&mut self, e: NonNull<Entity>, now: Nanos) -> Option<Nanos> {
-        self.tree.first_of_run()?;
-        if let Some(event) = self.event_ahead(now) {
-            return Some(event);
-        }
-        // SAFETY: passed on.
-        unsafe { self.next_event(e) }
+    pub(crate) fn stays_armed(&self, now: Nanos) -> bool {
+        self.fair.tree.first_of_run().is_none() || self.plain == known::ARMED && self.fair.event_ahead(now).is_some()
     }
 
-    /// `enqueue_task(Enqueue::Wakeup)` while nothing is current. Who is woken has no parked poll.
+    /// `next_event` otherwise, for which the slice timer is about to be set.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn arm_plainly(&mut self) -> Option<Nanos> {
+        self.plain = known::ARMED;
+        let curr = self.curr?;
+        // SAFETY: it is current here, hence valid.
+        unsafe { self.fair.next_event(curr) }
+    }
+
+    /// A list for those who are woken: nobody yet. Nothing is current until [`RunQueue::join_chain`].
+    #[inline(always)]
+    pub(crate) fn chain(&self, now: Nanos) -> Chain {
+        debug_assert!(self.curr.is_none());
+        let (floor, long_before) = self.fair.woken_terms(now);
+        Chain { first: None, vruntime: 0, len: 0, floor, long_before, home: &raw const self.fair.min_vruntime, now }
+    }
+
+    /// Puts those of `chain` on the queue, behind who has come before them: what `enqueue(Enqueue::Wakeup)` of each would have done. `last` is
+    /// the one that was put there first.
     ///
     /// # Safety
-    /// As [`SchedClass::enqueue_task`].
+    /// It is, if anybody is there.
+    pub(crate) unsafe fn join_chain(&mut self, chain: Chain, last: NonNull<Entity>) {
+        let Some(first) = chain.first else { return };
+        self.fair.nr = self.fair.nr.wrapping_add(chain.len);
+        self.fair.load = self.fair.load.wrapping_add(u64::from(chain.len).wrapping_mul(NICE_0_WEIGHT.into()));
+        // SAFETY: the chain is of entities that are valid, and on no queue.
+        unsafe { self.fair.tree.append_all(first, last) };
+    }
+}
+
+/// Entities that were woken, in the order of the timeline and of their wakes: a piece of the queue in the making.
+pub(crate) struct Chain {
+    first: Option<NonNull<Entity>>,
+    /// Of the first.
+    vruntime: u64,
+    len: u32,
+    /// Nobody is placed before this, and who has slept since before that is placed there.
+    floor: u64,
+    long_before: i64,
+    /// The queue's clock.
+    home: *const AtomicU64,
+    now: Nanos,
+}
+
+impl Chain {
+    /// Puts `e` first: it was woken before those who are there. `false`, and nothing done, if it is not of the fair class's usual kind, or
+    /// its place is behind them.
+    ///
+    /// # Safety
+    /// `e` and those of the chain are valid, on no queue, and nobody else's.
     #[inline(always)]
-    unsafe fn enqueue_plainly(&mut self, e: NonNull<Entity>, now: Nanos) {
-        // SAFETY: passed on.
+    pub(crate) unsafe fn put_first(&mut self, e: NonNull<Entity>) -> bool {
+        // SAFETY: by the contract.
         unsafe {
-            debug_assert!(!(*e.as_ptr()).parked);
-            self.adopt(e);
-            self.place(e, Enqueue::Wakeup, now);
-            self.account_enqueue(e);
-            self.tree.insert(e);
+            let this = e.as_ptr();
+            let at_home = (*this).home.map_or(null(), |h| h.as_ptr().cast_const()) == self.home;
+            if !((*this).class == Class::Fair && (*this).load.weight == NICE_0_WEIGHT && at_home) {
+                return false;
+            }
+            debug_assert!((*this).place == Place::Off && !(*this).parked, "enqueued twice");
+            let own = (*this).vruntime;
+            let at = if ((*this).exec_start as i64) < self.long_before || before(own, self.floor) { self.floor } else { own };
+            if let Some(first) = self.first {
+                if before(self.vruntime, at) {
+                    return false;
+                }
+                Timeline::link(e, first);
+            }
+            self.first = Some(e);
+            self.vruntime = at;
+            self.len = self.len.wrapping_add(1);
+            (*this).vruntime = at;
+            (*this).stats.last_queued = self.now;
+            (*this).place = Place::Queued;
         }
+        true
     }
 }
 
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-    use crate::class::{Params, PickLimit, PutPrev};
+    use crate::class::{Enqueue, Params, PickLimit, PutPrev};
     use proptest::prelude::*;
     use std::boxed::Box;
     use std::vec::Vec;
@@ -163,35 +242,67 @@ mod tests {
         rq: Box<RunQueue>,
         tasks: Vec<NonNull<Entity>>,
         plainly: bool,
+        /// Where the slice timer stands.
+        armed: Option<Nanos>,
     }
 
     impl Side {
         fn new(nices: &[i8], plainly: bool) -> Side {
             let tasks = nices.iter().map(|n| NonNull::from(Box::leak(Box::new(Entity::new(Params::normal(*n)))))).collect();
-            Side { rq: Box::new(RunQueue::new()), tasks, plainly }
+            Side { rq: Box::new(RunQueue::new()), tasks, plainly, armed: None }
         }
 
         /// Those of `woken` that sleep come, in this order, while nothing is current; then one is picked. Who, and the next event.
         fn turn(&mut self, woken: &[usize], now: Nanos) -> (Option<usize>, Option<Nanos>) {
             // SAFETY: the tasks live as long as this, and nobody else looks at them.
             unsafe {
-                match self.rq.current() {
-                    Some(e) if self.plainly && self.rq.is_plainly_current(e) => self.rq.sleep_plainly(e, now),
-                    _ => self.rq.put_prev(PutPrev::Sleep, now),
-                }
-                if !woken.is_empty() {
-                    self.rq.begin();
-                }
-                for e in woken.iter().filter_map(|i| self.tasks.get(*i)) {
-                    if !e.as_ref().on_rq() && !(self.plainly && self.rq.enqueue_plainly(*e, now)) {
-                        self.rq.enqueue(*e, Enqueue::Wakeup, now);
+                let ran_to = match self.rq.current() {
+                    Some(e) if self.plainly && self.rq.is_plainly_current(e) => Some(self.rq.sleep_plainly(e, now)),
+                    _ => {
+                        self.rq.put_prev(PutPrev::Sleep, now);
+                        None
                     }
-                }
-                let (next, event) = match self.plainly && self.rq.is_plain() {
-                    true => self.rq.pick_plainly(now).map_or((None, None), |(e, event)| (Some(e), event)),
-                    false => (self.rq.pick(PickLimit::Any, now), self.rq.next_event(now)),
+                };
+                let came: Vec<_> = woken.iter().filter_map(|i| self.tasks.get(*i)).filter(|e| !e.as_ref().on_rq()).copied().collect();
+                let (next, event) = match ran_to {
+                    Some(ran_to) if came.is_empty() => {
+                        let next = self.rq.pick_plainly(ran_to, now);
+                        if !self.rq.stays_armed(now) {
+                            self.armed = self.rq.arm_plainly();
+                        }
+                        (next, self.armed)
+                    }
+                    _ => {
+                        ran_to.into_iter().for_each(|ran_to| self.rq.rest_plainly(ran_to));
+                        self.rq.begin();
+                        self.come(&came, now);
+                        let (next, event) = (self.rq.pick(PickLimit::Any, now), self.rq.next_event(now));
+                        self.armed = event.or(self.armed);
+                        (next, self.armed)
+                    }
                 };
                 (next.and_then(|e| self.tasks.iter().position(|t| *t == e)), event)
+            }
+        }
+
+        /// Those of `came`, each once, the first of them first.
+        ///
+        /// # Safety
+        /// They sleep, and nothing is current.
+        unsafe fn come(&mut self, came: &[NonNull<Entity>], now: Nanos) {
+            let mut left: Vec<NonNull<Entity>> = Vec::new();
+            came.iter().for_each(|e| left.extend((!left.contains(e)).then_some(*e)));
+            // SAFETY: by the contract.
+            unsafe {
+                let mut chain = self.rq.chain(now);
+                let last = left.last().copied();
+                while self.plainly && left.last().is_some_and(|e| chain.put_first(*e)) {
+                    left.pop();
+                }
+                left.iter().for_each(|e| self.rq.enqueue(*e, Enqueue::Wakeup, now));
+                if let Some(last) = last {
+                    self.rq.join_chain(chain, last);
+                }
             }
         }
 
@@ -217,11 +328,11 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+        #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
         fn the_short_operations_decide_as_the_general_ones(
-            nices in prop::collection::vec(-20i8..20, 1..8),
+            nices in prop::collection::vec(prop_oneof![Just(0), -20i8..20], 1..8),
             turns in prop::collection::vec((0u64..3_000_000, prop::collection::vec(0usize..8, 0..6)), 1..120),
         ) {
             let mut sides = [Side::new(&nices, false), Side::new(&nices, true)];

@@ -4,6 +4,7 @@ use super::deadline::DlRq;
 use super::entity::{Entity, Place};
 use super::fair::FairRq;
 use super::params::{Class, Rank, Tunables, Urgency};
+use super::plain::known;
 use super::realtime::RtRq;
 use super::sched_class::{SchedClass, in_order, of_class};
 use super::stop::StopRq;
@@ -30,8 +31,8 @@ pub struct RunQueue {
     nr_switches: u64,
     /// 0 while stop and deadline have nobody. See [`RunQueue::count_above`].
     pub(super) above: u32,
-    /// It was plain when the loop last looked, and nobody else has had the lock since. See [`RunQueue::begin`].
-    pub(super) plain: bool,
+    /// What the loop knows of it (`plain::known`), if nobody else has had the lock since. See [`RunQueue::begin`].
+    pub(super) plain: u8,
     pub(super) fair: FairRq,
     pub(super) stop: StopRq,
     pub(super) dl: DlRq,
@@ -58,7 +59,7 @@ impl RunQueue {
             dl: DlRq::new(&tunables),
             rt: RtRq::new(&tunables),
             above: 0,
-            plain: false,
+            plain: known::NOTHING,
             tunables,
             nr_switches: 0,
             run_delay: 0,
@@ -138,7 +139,7 @@ impl RunQueue {
     /// make somebody current on an empty one.
     #[inline(always)]
     pub(crate) fn begin(&mut self) {
-        self.plain = false;
+        self.plain = known::NOTHING;
         self.put_back_parked();
     }
 
@@ -191,7 +192,11 @@ impl RunQueue {
                     // Its class is not throttled, and those above it have nobody: only those below may be.
                     return Some(match class {
                         Class::Fair => event,
-                        Class::Realtime => self.fair.or_unthrottled(event),
+                        Class::Realtime => {
+                            // Not even the current entity.
+                            self.plain = known::NOTHING;
+                            self.fair.or_unthrottled(event)
+                        }
                         _ => self.or_unthrottled(event, now),
                     });
                 }

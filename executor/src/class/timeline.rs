@@ -17,12 +17,13 @@ pub(super) struct Timeline<T> {
     /// No key in the tree is after it; meaningless while the tree is empty.
     bound: u64,
     head: Link<T>,
-    tail: Link<T>,
+    /// Meaningless while there is no head; so is what the head has to its left.
+    last: Link<T>,
 }
 
 impl<T: Member> Timeline<T> {
     pub(super) const fn new() -> Self {
-        Timeline { tree: Tree::new(), bound: 0, head: None, tail: None }
+        Timeline { tree: Tree::new(), bound: 0, head: None, last: None }
     }
 
     /// The member with the smallest key.
@@ -31,6 +32,12 @@ impl<T: Member> Timeline<T> {
         let Some(in_tree) = self.tree.first() else { return self.head };
         // SAFETY: both are members.
         unsafe { earlier(self.head, Some(in_tree)) }
+    }
+
+    /// The last of the run.
+    #[inline(always)]
+    fn tail(&self) -> Link<T> {
+        self.head.and(self.last)
     }
 
     /// The one after `e` in the order. Takes time that grows with the run when `e` is in the tree.
@@ -63,14 +70,14 @@ impl<T: Member> Timeline<T> {
         unsafe {
             let key = T::key(e);
             let Some(in_tree) = self.tree.first() else {
-                match self.tail {
+                match self.tail() {
                     None => self.begin(e),
                     Some(t) if !before(key, T::key(t)) => self.append(t, e),
                     _ => self.insert_before_tail(e, key),
                 }
                 return;
             };
-            match self.tail {
+            match self.tail() {
                 None if before(self.bound, key) => self.begin(e),
                 Some(t) if before(self.bound, key) && !before(key, T::key(t)) => self.append(t, e),
                 Some(_) if before(key, T::key(in_tree)) => self.insert_before_tail(e, key),
@@ -86,7 +93,7 @@ impl<T: Member> Timeline<T> {
         // SAFETY: valid by the contract.
         unsafe { *node(e) = Node::in_run(None, None) };
         self.head = Some(e);
-        self.tail = Some(e);
+        self.last = Some(e);
     }
 
     /// # Safety
@@ -98,7 +105,7 @@ impl<T: Member> Timeline<T> {
             *node(e) = Node::in_run(Some(t), None);
             (*node(t)).right = Some(e);
         }
-        self.tail = Some(e);
+        self.last = Some(e);
     }
 
     /// `e` is before all of the tree, and the run is not empty: to its front, if it is first.
@@ -129,6 +136,56 @@ impl<T: Member> Timeline<T> {
         }
         // SAFETY: passed on.
         unsafe { self.tree.insert(e) };
+    }
+
+    /// Links `e` before `next` in a list that is to become part of the run, see [`Timeline::append_all`].
+    ///
+    /// # Safety
+    /// Both are valid, and in no timeline.
+    #[inline(always)]
+    pub(super) unsafe fn link(e: NonNull<T>, next: NonNull<T>) {
+        // SAFETY: by the contract.
+        unsafe {
+            (*node(e)).right = Some(next);
+            (*node(next)).left = Some(e);
+            (*node(next)).in_run = true;
+        }
+    }
+
+    /// Puts in a list from `first` to `last`, in the order of the keys, each behind those with the same key.
+    ///
+    /// # Safety
+    /// Each is linked to the next by [`Timeline::link`]; for them all the contract of [`Timeline::insert`] holds.
+    pub(super) unsafe fn append_all(&mut self, first: NonNull<T>, last: NonNull<T>) {
+        // SAFETY: by the contract; what is in the run is valid.
+        unsafe {
+            (*node(first)).in_run = true;
+            (*node(last)).right = None;
+            let behind_all = self.tree.first().is_none() && self.tail().is_none_or(|t| !before(T::key(first), T::key(t)));
+            if !behind_all {
+                return self.insert_each(first);
+            }
+            match self.tail() {
+                Some(t) => Self::link(t, first),
+                None => self.head = Some(first),
+            }
+        }
+        self.last = Some(last);
+    }
+
+    /// # Safety
+    /// As [`Timeline::append_all`]; the last is behind `e`, and linked to nobody.
+    #[cold]
+    #[inline(never)]
+    unsafe fn insert_each(&mut self, e: NonNull<T>) {
+        let mut at = Some(e);
+        while let Some(e) = at {
+            // SAFETY: by the contract; the link is read before `insert` writes it.
+            unsafe {
+                at = (*node(e)).right;
+                self.insert(e);
+            }
+        }
     }
 
     /// Takes the first member out.
@@ -182,15 +239,8 @@ impl<T: Member> Timeline<T> {
     /// `e` is the first of the run.
     #[inline(always)]
     unsafe fn pop_head(&mut self, e: NonNull<T>) {
-        // SAFETY: what follows is a member.
-        unsafe {
-            let next = (*node(e)).right;
-            self.head = next;
-            match next {
-                Some(n) => (*node(n)).left = None,
-                None => self.tail = None,
-            }
-        }
+        // SAFETY: by the contract.
+        self.head = unsafe { (*node(e)).right };
     }
 
     /// Takes a member out.
@@ -205,12 +255,12 @@ impl<T: Member> Timeline<T> {
             }
             let (prev, next) = ((*node(e)).left, (*node(e)).right);
             match prev {
-                Some(p) => (*node(p)).right = next,
-                None => self.head = next,
+                Some(p) if self.head != Some(e) => (*node(p)).right = next,
+                _ => self.head = next,
             }
             match next {
                 Some(n) => (*node(n)).left = prev,
-                None => self.tail = prev,
+                None => self.last = prev,
             }
         }
     }

@@ -1,9 +1,10 @@
 //! Groups of tasks that share the CPUs by weight (Linux: task_group): making, changing, entering them.
 
-use super::{DUE_TICK, EXEC, ask_for_choice, with_entity};
+use super::{EXEC, ask_for_choice, with_entity};
 use crate::class::{BANDWIDTH_SLACK, Bandwidth, OwnedGroup};
 use crate::context::PreemptGuard;
-use crate::cpu::{CpuId, CpuMask, MAX_CPUS, PerCpu};
+use crate::cpu::{CpuId, CpuMask, MAX_CPUS, PerCpu, local_of};
+use crate::pending::DUE_TICK;
 use crate::platform;
 use crate::task::Task;
 use crate::time::{self, Nanos};
@@ -90,7 +91,7 @@ fn hand_out(timer: &Timer) {
     let slack = unsafe { &*core::ptr::from_ref(timer).byte_sub(core::mem::offset_of!(Slack, timer)).cast::<Slack>() };
     let to = CpuMask(slack.to.swap(0, AcqRel));
     for cpu in to.iter() {
-        EXEC.of(cpu).due.fetch_or(DUE_TICK, Release);
+        local_of(cpu).pending.set(DUE_TICK);
         if cpu != here
             && let Some(p) = platform::get()
         {

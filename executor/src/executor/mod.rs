@@ -52,8 +52,9 @@ use crate::balance::spread::Periodic;
 use crate::class::{Entity, Params, PickLimit, Rank, RunQueue};
 use crate::coarse;
 use crate::context::{Context, IrqGuard, PreemptGuard};
-use crate::cpu::{AtomicCpuMask, CpuId, MAX_CPUS, PerCpu, local};
+use crate::cpu::{AtomicCpuMask, CpuId, MAX_CPUS, PerCpu, local, local_of};
 use crate::inbox::{Drain, Inbox};
+use crate::pending::{DUE_CHOICE, DUE_TICK, DUE_TIMERS, Pending, SHORT};
 use crate::platform;
 use crate::task::{Task, TaskRef};
 use crate::time::{self, Nanos};
@@ -76,8 +77,6 @@ pub(crate) struct CpuExec {
     pub(crate) handed_over: Cell<*const Task>,
     /// The stack that has just been left for good.
     pub(crate) to_free: Cell<*const Context>,
-    /// What the classes are still to be asked: [`DUE_TICK`], [`DUE_CHOICE`], [`DUE_SPREAD`], [`DUE_SEND`], [`DUE_TIMERS`]. Set by interrupts and by other CPUs.
-    due: AtomicU32,
     /// Nanoseconds spent idle, and polls begun: statistics.
     pub(crate) idle_time: AtomicU64,
     /// When the present idle stay began; 0: not idle.
@@ -109,7 +108,6 @@ impl CpuExec {
             to_publish: Cell::new(null()),
             handed_over: Cell::new(null()),
             to_free: Cell::new(null()),
-            due: AtomicU32::new(0),
             idle_time: AtomicU64::new(0),
             idle_since: AtomicU64::new(0),
             polls: AtomicU64::new(0),
@@ -149,17 +147,6 @@ impl CpuExec {
     }
 }
 
-/// The slice timer has fired.
-pub(crate) const DUE_TICK: u32 = 1;
-/// The order of the queue, or where the current task may run, was changed from outside.
-pub(crate) const DUE_CHOICE: u32 = 2;
-/// Another CPU could take something that waits here.
-const DUE_SPREAD: u32 = 4;
-/// The current task should go to another CPU.
-pub(crate) const DUE_SEND: u32 = 8;
-/// It has begun to idle, and the event of coarse timers that do not end that was taken away.
-pub(crate) const DUE_TIMERS: u32 = 16;
-
 pub(crate) static EXEC: PerCpu<CpuExec> = PerCpu::new([const { CpuExec::new() }; MAX_CPUS]);
 
 /// CPUs that wait for an interrupt, or are about to. A waker that sees its target here prefers it.
@@ -172,7 +159,8 @@ pub(crate) static IDLE: AtomicCpuMask = AtomicCpuMask::new();
 #[inline(always)]
 pub(crate) fn push_runnable(task: &Task, irq: &IrqGuard) -> bool {
     let here = CpuId::current();
-    if task.is_last_on(here) && IDLE.load().0 == 0 && task.affinity().contains(here) {
+    // That it may stay here is asked when it is taken in, in the lock under which that changes.
+    if task.is_last_on(here) && IDLE.load().0 == 0 {
         push_here(task, here)
     } else {
         push_away(task, here, irq);
@@ -180,7 +168,19 @@ pub(crate) fn push_runnable(task: &Task, irq: &IrqGuard) -> bool {
     }
 }
 
-/// [`push_runnable`] when its last CPU is another one, or some idle, or it may not stay here.
+/// [`push_runnable`] in an interrupt, or in the executor's loop, which nobody asks to give way: they look at the inbox before they end
+/// or choose. `false`, and nothing done, in a poll, and if the task may go to another CPU.
+#[inline(always)]
+pub(crate) fn push_unnoticed(task: &Task, _irq: &IrqGuard) -> bool {
+    let local = local();
+    let unnoticed = task.is_last_on(local.id) && IDLE.load().0 == 0 && Context::here().current().is_null();
+    if unnoticed {
+        local.exec.inbox.push_here(NonNull::from(task));
+    }
+    unnoticed
+}
+
+/// [`push_runnable`] when its last CPU is another one, or some idle.
 #[inline(never)]
 fn push_away(task: &Task, here: CpuId, irq: &IrqGuard) {
     push_to(task, balance::place_woken(task, here), here, irq);
@@ -261,20 +261,26 @@ pub(crate) fn take_in(
     }
 }
 
-/// [`take_in`] while nothing is current.
-#[inline(always)]
-fn take_in_many(arrivals: Drain, rq: &mut RunQueue, here: CpuId, now: Nanos) {
-    for task in arrivals {
+/// [`take_in`] of what this CPU has woken, while nothing is current. What an interrupt has woken, one after the other, mostly goes to the
+/// queue in the same order: it is put together beside it, the last one first, as that is how it lies in the inbox.
+#[inline(never)]
+fn take_in_own(inbox: &Inbox, rq: &mut RunQueue, here: CpuId, now: Nanos) {
+    let mut chain = rq.chain(now);
+    let mut own = inbox.take_own();
+    let newest = own.peek();
+    while let Some(task) = own.peek() {
         // SAFETY: as in `take_in`.
         let task = unsafe { task.as_ref() };
         // SAFETY: as in `take_in`.
-        if task.is_woken_on(here) && task.affinity().contains(here) && unsafe { rq.enqueue_plainly(task.entity_ptr(), now) } {
-            continue;
+        if !(task.is_woken_on(here) && task.affinity().contains(here) && unsafe { chain.put_first(task.entity_ptr()) }) {
+            break;
         }
-        if is_at_home(task, here) || arrives(rq, task, here) {
-            // SAFETY: as in `take_in`.
-            unsafe { rq.enqueue(task.entity_ptr(), task.take_arrival(), now) };
-        }
+        own.pass(task);
+    }
+    take_in(own.rest(), rq, here, now, |_, _| {});
+    if let Some(newest) = newest {
+        // SAFETY: it was the first to be put there.
+        unsafe { rq.join_chain(chain, newest.as_ref().entity_ptr()) };
     }
 }
 
@@ -287,16 +293,31 @@ fn choose(exec: &CpuExec, rq: &mut RunQueue, here: CpuId, now: Nanos) -> (Option
     {
         return (Some(task.entity_ptr()), event);
     }
-    take_in_many(exec.inbox.take(), rq, here, now);
-    let due = exec.take_due();
+    if exec.inbox.has_many_own() {
+        take_in_own(&exec.inbox, rq, here, now);
+    }
+    take_in(exec.inbox.take(), rq, here, now, |_, _| {});
+    let pending = &local().pending;
+    let due = pending.take_due();
     if due & DUE_TICK != 0 {
         rq.tick(now);
     }
     if due & DUE_TIMERS != 0 {
         coarse::runs_again(here);
     }
-    let next = if exec.pool.is_short() { pick_short(rq, now) } else { rq.pick(PickLimit::Any, now) };
+    let next = if pending.any() & SHORT != 0 && is_short(exec, pending) { pick_short(rq, now) } else { rq.pick(PickLimit::Any, now) };
     (next, rq.next_event(now))
+}
+
+/// Whether stacks are still short. Who takes one says so.
+#[cold]
+#[inline(never)]
+fn is_short(exec: &CpuExec, pending: &Pending) -> bool {
+    let short = exec.pool.is_short();
+    if !short {
+        pending.take(SHORT);
+    }
+    short
 }
 
 /// The pick when stacks are short: of the fair class, what is parked; with nothing parked here the missing stacks are
@@ -340,7 +361,7 @@ fn arrives(rq: &mut RunQueue, task: &Task, here: CpuId) -> bool {
 
 /// Makes `cpu` choose again: something but a wake has changed what it should run.
 fn ask_for_choice(cpu: CpuId, _guard: &PreemptGuard) {
-    EXEC.of(cpu).due.fetch_or(DUE_CHOICE, Release);
+    local_of(cpu).pending.set(DUE_CHOICE);
     if cpu == CpuId::current() {
         Context::here().set_need_resched();
     } else if let Some(p) = platform::get() {
@@ -422,5 +443,5 @@ pub fn current_of(cpu: CpuId) -> Option<TaskRef> {
 /// The slice deadline of this CPU has passed (`timer::interrupt` said so): [`irq_exit`] asks the classes. Interrupts
 /// masked.
 pub fn slice_expired() {
-    CpuExec::this().due.fetch_or(DUE_TICK, Relaxed);
+    local().pending.set(DUE_TICK);
 }

@@ -7,6 +7,10 @@
 
 use crate::context::Context;
 use crate::cpu::CpuId;
+#[cfg(target_os = "none")]
+use crate::cpu::local;
+#[cfg(target_os = "none")]
+use crate::pending::SHORT;
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering::*};
 
@@ -100,7 +104,11 @@ impl StackPool {
         let stack = NonNull::new(self.own.load(Relaxed))?;
         // SAFETY: a stack in the list is this CPU's.
         self.own.store(unsafe { stack.as_ref().pool_next.load(Relaxed) }, Relaxed);
-        self.own_len.store(self.own_len.load(Relaxed).wrapping_sub(1), Relaxed);
+        let left = self.own_len.load(Relaxed).wrapping_sub(1);
+        self.own_len.store(left, Relaxed);
+        if left <= LOW_MARK {
+            local().pending.set(SHORT);
+        }
         Some(stack)
     }
 

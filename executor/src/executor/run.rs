@@ -7,10 +7,11 @@ use crate::balance;
 use crate::class::{Enqueue, Preempt, PutPrev, RunQueue};
 use crate::coarse;
 use crate::context::{Context, IrqGuard};
-use crate::cpu::{CpuId, local_of};
+use crate::cpu::{CpuId, local};
+use crate::pending::REAP;
 use crate::preempt;
 use crate::softirq;
-use crate::sync::rcu;
+use crate::sync::{SpinMaskedGuard, rcu};
 use crate::task::state::AfterPending;
 use crate::task::{Task, reaper, waker};
 use crate::time::{self, Nanos};
@@ -55,7 +56,8 @@ pub(crate) fn run_parked(parked: NonNull<Task>) -> ! {
 #[cfg(target_os = "none")]
 #[inline(always)]
 pub(crate) fn run_handed_over(task: &Task) -> ! {
-    run_after(poll_task(Context::here(), NonNull::from(task)))
+    let task_ptr = NonNull::from(task);
+    run_after(if poll_task(Context::here(), task_ptr) { Left::Dead(task_ptr) } else { Left::Pending(task_ptr) })
 }
 
 /// The loop at the base of a stack whose poll is abandoned: the frames of the poll, above, are not used again. The task is
@@ -76,36 +78,51 @@ pub(crate) fn run_abandoned() -> ! {
 /// stack is given back and the frame is never unwound.
 fn run_after(first: Left) -> ! {
     arch::irq_disable();
-    let mut left = first;
     let ctx = Context::here();
+    let mut open = Open::Untidy(first);
     loop {
-        let turn = match left {
+        let (left, rq, now) = match open {
+            Open::Untidy(left) => tidy(ctx, left),
+            Open::Locked(left, rq, now) => (left, rq, now),
+        };
+        let (mut next, mut now) = decide(ctx, left, rq, now);
+        open = loop {
+            let Some(task) = next else {
+                let Some(task) = rest(now) else { break Open::Untidy(Left::Nothing) };
+                next = Some(task);
+                continue;
+            };
+            if poll_task(ctx, task) {
+                break Open::Untidy(Left::Dead(task));
+            }
             // SAFETY: a task that is not dead is alive.
-            Left::Pending(task) => usual::turn(ctx, unsafe { task.as_ref() }),
-            _ => Turn::Unusual,
-        };
-        let (next, now) = match turn {
-            Turn::Chosen(next, now) => (next, now),
-            Turn::Slept => pass(ctx, Left::Nothing),
-            Turn::Unusual => pass(ctx, left),
-        };
-        left = match next {
-            Some(task) => poll_task(ctx, task),
-            None => rest(ctx, now),
+            (next, now) = match usual::turn(ctx, unsafe { task.as_ref() }) {
+                Turn::Chosen(next, now) => (next, now),
+                Turn::Slept(rq, now) => break Open::Locked(Left::Nothing, rq, now),
+                Turn::Notified(rq, now) => break Open::Locked(Left::Pending(task), rq, now),
+                Turn::Untidy => break Open::Untidy(Left::Pending(task)),
+            };
         };
     }
 }
 
-/// Does with the task that was `left` what its state asks for, and makes another one current: that, whose poll is not parked, and the time.
+/// What a pass of the loop is about.
+enum Open {
+    /// How a task was left; what is pending is still to be seen to.
+    Untidy(Left),
+    /// The same after that, with this CPU's queue locked, at this time.
+    Locked(Left, SpinMaskedGuard<'static, RunQueue>, Nanos),
+}
+
+/// Sees to what is pending, and locks the queue. Interrupts masked.
 #[inline(always)]
-fn pass(ctx: &'static Context, left: Left) -> (Option<NonNull<Task>>, Nanos) {
+fn tidy(ctx: &Context, left: Left) -> (Left, SpinMaskedGuard<'static, RunQueue>, Nanos) {
     // The poll may have moved to another CPU: everything that belongs to a CPU is read again.
-    let here = CpuId::current();
     let exec = CpuExec::this();
     // After a poll. Not before what an interrupt has woken out of idling, or a poll was parked for: it will come by again.
     if !matches!(left, Left::Parked(_) | Left::Nothing) {
         exec.count_poll();
-        if is_untidy(here) {
+        if is_untidy() {
             clean_up();
         }
     }
@@ -113,7 +130,15 @@ fn pass(ctx: &'static Context, left: Left) -> (Option<NonNull<Task>>, Nanos) {
     ctx.clear_resched();
     rcu::quiescent_here();
     let now = time::now_unordered();
-    let mut rq = exec.rq.lock_as_left();
+    (left, exec.rq.lock_as_left(), now)
+}
+
+/// Does with the task that was `left` what its state asks for, and makes another one current: that, whose poll is not parked, and the
+/// time. Interrupts masked.
+#[inline(always)]
+fn decide(ctx: &'static Context, left: Left, mut rq: SpinMaskedGuard<'static, RunQueue>, now: Nanos) -> (Option<NonNull<Task>>, Nanos) {
+    let here = CpuId::current();
+    let exec = CpuExec::this();
     rq.begin();
     let dead = match left {
         Left::Nothing => None,
@@ -123,7 +148,7 @@ fn pass(ctx: &'static Context, left: Left) -> (Option<NonNull<Task>>, Nanos) {
             None
         }
         Left::Dead(task) => {
-            rq.put_prev(PutPrev::Dead, now);
+            rq.put_prev_inline(PutPrev::Dead, now);
             // SAFETY: the executor's reference keeps it alive.
             unsafe { task.as_ref() }.state.finish();
             Some(task)
@@ -162,29 +187,23 @@ fn pass(ctx: &'static Context, left: Left) -> (Option<NonNull<Task>>, Nanos) {
     (next, now)
 }
 
-/// Nobody is runnable `since` then: waits for an interrupt, and polls whom it has woken, if that is all.
+/// Nobody is runnable `since` then: waits for an interrupt, and makes current whom it has woken, if that is all.
 #[inline(always)]
-fn rest(ctx: &'static Context, since: Nanos) -> Left {
-    let here = CpuId::current();
-    if is_untidy(here) {
+fn rest(since: Nanos) -> Option<NonNull<Task>> {
+    if is_untidy() {
         clean_up();
-        return Left::Nothing;
+        return None;
     }
     let exec = CpuExec::this();
     idle(exec, since);
-    usual::woken_alone(exec, here).map_or(Left::Nothing, |task| poll_task(ctx, task))
+    usual::woken_alone(exec, CpuId::current())
 }
 
 /// Whether dead tasks wait to be freed, or softirqs to be run that were raised outside of an interrupt.
 #[inline(always)]
-pub(super) fn is_untidy(here: CpuId) -> bool {
-    reaper::is_pending() || softirqs_pending(here)
-}
-
-/// Softirqs are raised on this CPU, or ksoftirqd has not finished them. Interrupts masked.
-#[inline(always)]
-fn softirqs_pending(here: CpuId) -> bool {
-    local_of(here).softirq_pending.load(Relaxed) != 0
+fn is_untidy() -> bool {
+    let pending = &local().pending;
+    pending.any() != 0 && (pending.any() & REAP != 0 || pending.softirqs() != 0)
 }
 
 /// Whether somebody was woken for this CPU and not taken in yet.
@@ -230,7 +249,7 @@ fn settle(ctx: &Context, rq: &mut RunQueue, here: CpuId, task: &Task, now: Nanos
         return requeue(ctx, rq, here, task, now);
     }
     // Off the queue before the state says IDLE: from then on another CPU may enqueue it on its own.
-    rq.put_prev_inline(PutPrev::Sleep, now);
+    rq.put_prev(PutPrev::Sleep, now);
     if task.state.after_pending() == AfterPending::Requeue {
         woken_just_now(rq, here, task, now);
     }
@@ -274,9 +293,9 @@ fn requeue(ctx: &Context, rq: &mut RunQueue, here: CpuId, task: &Task, now: Nano
     debug_assert_eq!(after, AfterPending::Requeue);
 }
 
-/// Polls `task`, which is not parked. Interrupts are masked on entry and on return.
+/// Polls the task `ptr`, which is not parked; whether that was its end. Interrupts are masked on entry and on return.
 #[inline(always)]
-fn poll_task(ctx: &'static Context, ptr: NonNull<Task>) -> Left {
+fn poll_task(ctx: &'static Context, ptr: NonNull<Task>) -> bool {
     // SAFETY: as above.
     let task = unsafe { ptr.as_ref() };
     task.state.start_poll();
@@ -289,23 +308,21 @@ fn poll_task(ctx: &'static Context, ptr: NonNull<Task>) -> Left {
     // SAFETY: RUN is held; no reference into the task is kept across the poll but the shared header.
     let result = unsafe { task.poll(&mut PollContext::from_waker(&waker)) };
     if result.is_ready() {
-        return end_task(ctx, ptr);
+        end_task(ctx, task);
+        return true;
     }
     leave_task(ctx, task);
-    Left::Pending(ptr)
+    false
 }
 
-/// The poll of `ptr` has returned `Ready`.
+/// The poll of `task` has returned `Ready`.
 #[cold]
 #[inline(never)]
-fn end_task(ctx: &'static Context, ptr: NonNull<Task>) -> Left {
-    // SAFETY: as above.
-    let task = unsafe { ptr.as_ref() };
+fn end_task(ctx: &Context, task: &Task) {
     // With interrupts on and still charged to the task: the destructor may be long and may wake others.
     // SAFETY: RUN is held, and a future that returned Ready is not polled again.
     unsafe { task.drop_future() };
     leave_task(ctx, task);
-    Left::Dead(ptr)
 }
 
 /// The poll of `task` is over: masks interrupts, and takes the task off this stack.
@@ -343,7 +360,7 @@ fn idle(exec: &CpuExec, since: Nanos) {
     rcu::idle_enter(here);
     // The idle bit is set before this look, and a waker pushes before it looks at the bit (both SeqCst): whoever comes
     // second sees the other. An IPI that arrives now is pending and ends the WFI although it is masked.
-    if exec.inbox.is_empty() && !softirqs_pending(here) && !Context::here().need_resched() {
+    if exec.inbox.is_empty() && local().pending.softirqs() == 0 && !Context::here().need_resched() {
         timer::reprogram();
         arch::wait_for_interrupt();
     }
@@ -396,7 +413,7 @@ pub fn irq_exit(here: &Context, interrupted: &Context, from_el0: bool) -> Stoppe
     }
     // Whoever wakes on the interrupt stack leaves no wish there; others may.
     here.clear_need_resched();
-    if exec.inbox.is_empty() && !exec.is_due() && !interrupted.need_resched() {
+    if exec.inbox.is_empty() && local().pending.due() == 0 && !interrupted.need_resched() {
         return Stopped::No;
     }
     outranked(exec, interrupted, current, from_el0)

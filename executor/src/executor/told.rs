@@ -1,9 +1,10 @@
 //! What a CPU tells others about itself, and what they ask of it: words that are read without the lock of its run queue.
 
-use super::{CpuExec, DUE_SEND, DUE_SPREAD, DUE_TIMERS};
+use super::CpuExec;
 use crate::balance::choose::Load;
 use crate::class::{Rank, Urgency};
-use crate::cpu::CpuId;
+use crate::cpu::{CpuId, local};
+use crate::pending::{DUE_SEND, DUE_TIMERS};
 use crate::time::Nanos;
 use core::sync::atomic::Ordering::*;
 
@@ -51,15 +52,10 @@ impl CpuExec {
         self.weight.store(load.weight, Relaxed);
     }
 
-    /// Makes it look at what waits on its queue at its next interrupt. Any CPU.
-    pub(crate) fn want_spread(&self) {
-        self.due.fetch_or(DUE_SPREAD, Release);
-    }
-
     /// Makes it let its current task go to `to`, soon, if it is of the fair class. Its own CPU, which interrupts itself then.
     pub(crate) fn ask_to_send(&self, to: CpuId) {
         self.send.store(to.index() as u32 + 1, Relaxed);
-        self.due.fetch_or(DUE_SEND, Release);
+        local().pending.set(DUE_SEND);
     }
 
     /// Whether its current task is asked for.
@@ -75,24 +71,6 @@ impl CpuExec {
 
     /// It begins to idle, and coarse timers are left for when it runs again. Its own CPU.
     pub(crate) fn has_deferred(&self) {
-        self.due.fetch_or(DUE_TIMERS, Relaxed);
-    }
-
-    /// What is to be asked of the classes.
-    #[inline(always)]
-    pub(crate) fn due(&self) -> u32 {
-        self.due.load(Relaxed)
-    }
-
-    /// Whether there is something to ask the classes.
-    #[inline(always)]
-    pub(crate) fn is_due(&self) -> bool {
-        self.due() != 0
-    }
-
-    /// Takes what is to be asked.
-    #[inline(always)]
-    pub(crate) fn take_due(&self) -> u32 {
-        if self.is_due() { self.due.swap(0, Acquire) } else { 0 }
+        local().pending.set(DUE_TIMERS);
     }
 }

@@ -1,12 +1,12 @@
 //! The usual way from one poll to the next, in fewer steps than the loop's pass takes for everything that may be.
 
 use super::CpuExec;
-use super::run::{is_untidy, woken_just_now};
+use super::run::woken_just_now;
 use crate::balance;
-use crate::class::{Enqueue, Rank, RunQueue};
+use crate::class::{Enqueue, PutPrev, RunQueue};
 use crate::context::Context;
-use crate::cpu::CpuId;
-use crate::sync::rcu;
+use crate::cpu::{CpuId, local};
+use crate::sync::{SpinMaskedGuard, rcu};
 use crate::task::Task;
 use crate::task::state::AfterPending;
 use crate::time::{self, Nanos};
@@ -39,7 +39,7 @@ pub(super) fn only_arrival(exec: &CpuExec, here: CpuId) -> Option<&Task> {
     // SAFETY: a task in the inbox is alive, and only this CPU takes it out.
     let task = unsafe { exec.inbox.newest_own().as_ref() }?;
     // What is to be looked at besides: one branch for all of it.
-    let simple = exec.inbox.besides(task) | exec.due() as usize == 0 && !exec.pool.is_short() && task.is_woken_on(here);
+    let simple = exec.inbox.besides(task) | local().pending.any() as usize == 0 && task.is_woken_on(here);
     simple.then_some(task)
 }
 
@@ -61,52 +61,79 @@ pub(super) fn takes_cpu(exec: &CpuExec, rq: &mut RunQueue, here: CpuId, task: &T
 pub(super) enum Turn {
     /// This one is current, not parked; or nobody is runnable. And the time.
     Chosen(Option<NonNull<Task>>, Nanos),
-    /// The task sleeps, or did and has been woken; the choice is the caller's.
-    Slept,
-    /// Nothing was done.
-    Unusual,
+    /// The task sleeps, and the choice is still to be made, at this time. The queue is locked.
+    Slept(SpinMaskedGuard<'static, RunQueue>, Nanos),
+    /// The task was woken while it was polled, or has yielded: it is still current, at this time. The queue is locked.
+    Notified(SpinMaskedGuard<'static, RunQueue>, Nanos),
+    /// Nothing was done: something is to be seen to before.
+    Untidy,
 }
 
-/// After a poll of `task` that has returned `Pending`: it sleeps, and the next one is current, if fair tasks are all there is, or who has
-/// come in time is current. All that the loop's pass does. Interrupts masked.
+/// After a poll of `task` that has returned `Pending`: it sleeps, and the next one is current, if it is one of the fair tasks that are all there
+/// is, or who has come in time, alone, as urgent as anybody. All that the loop's pass does. Interrupts masked.
 #[inline(always)]
 pub(super) fn turn(ctx: &Context, task: &Task) -> Turn {
     // The poll may have moved to another CPU: everything that belongs to a CPU is read again.
-    let (here, exec) = (CpuId::current(), CpuExec::this());
-    if task.rank() != Rank::FAIR || task.state.is_notified() || is_untidy(here) {
-        return Turn::Unusual;
+    let local = local();
+    let (here, exec) = (local.id, local.exec);
+    if local.pending.any() != 0 {
+        return Turn::Untidy;
     }
-    // Before the look at the inbox: a wake after it sets the flag again.
+    // Who comes from another CPU after this look interrupts the next poll.
+    let came = exec.inbox.waiting();
     ctx.clear_resched();
     rcu::quiescent_here();
     let now = time::now_unordered();
+    exec.count_poll();
     let mut rq = exec.rq.lock_as_left();
     let e = task.entity_ptr();
-    // SAFETY: the task has just been polled here.
-    if !unsafe { rq.is_plainly_current(e) } {
-        return Turn::Unusual;
-    }
-    exec.count_poll();
-    // SAFETY: it has just been answered.
-    unsafe { rq.sleep_plainly(e, now) };
     // Off the queue before the state says IDLE: from then on another CPU may enqueue it on its own.
-    if task.state.after_pending() == AfterPending::Requeue {
-        woken_just_now(&mut rq, here, task, now);
-        return Turn::Slept;
-    }
-    let (next, event) = if exec.inbox.waiting() | exec.due() as usize == 0 && !exec.pool.is_short() {
-        match rq.pick_plainly(now) {
-            // SAFETY: an entity in a run queue is that of a live task.
-            Some((next, event)) => (Some(unsafe { Task::of_entity(next) }), event),
-            None => (None, None),
+    // SAFETY: the task has just been polled here.
+    if unsafe { rq.is_plainly_current(e) } {
+        // SAFETY: it has just been answered.
+        let ran_to = unsafe { rq.sleep_plainly(e, now) };
+        if !task.state.sleep() {
+            // SAFETY: just called.
+            unsafe { rq.stay_plainly(e) };
+            return Turn::Notified(rq, now);
         }
-    } else if let Some(task) = only_arrival(exec, here)
-        && let Some(event) = takes_cpu(exec, &mut rq, here, task, now)
-    {
-        (Some(NonNull::from(task)), event)
+        if came == 0 {
+            // SAFETY: an entity in a run queue is that of a live task.
+            let next = rq.pick_plainly(ran_to, now).map(|next| unsafe { Task::of_entity(next) });
+            let stays = rq.stays_armed(now);
+            if stays && !balance::are_many() {
+                return Turn::Chosen(next, now);
+            }
+            let event = if stays { None } else { rq.arm_plainly() };
+            return chosen(exec, rq, here, next, event, now);
+        }
+        rq.rest_plainly(ran_to);
     } else {
-        return Turn::Slept;
-    };
+        rq.begin();
+        if task.state.is_notified() {
+            return Turn::Notified(rq, now);
+        }
+        rq.put_prev_inline(PutPrev::Sleep, now);
+        if task.state.after_pending() == AfterPending::Requeue {
+            woken_just_now(&mut rq, here, task, now);
+            return Turn::Slept(rq, now);
+        }
+    }
+    let Some(task) = only_arrival(exec, here) else { return Turn::Slept(rq, now) };
+    let Some(event) = takes_cpu(exec, &mut rq, here, task, now) else { return Turn::Slept(rq, now) };
+    chosen(exec, rq, here, Some(NonNull::from(task)), event, now)
+}
+
+/// `next` is current, whose queue's next event is `event`.
+#[inline(always)]
+fn chosen(
+    exec: &CpuExec,
+    mut rq: SpinMaskedGuard<'static, RunQueue>,
+    here: CpuId,
+    next: Option<NonNull<Task>>,
+    event: Option<Nanos>,
+    now: Nanos,
+) -> Turn {
     let event = balance::settled(exec, &mut rq, here, event, now);
     drop(rq);
     if let Some(event) = event {

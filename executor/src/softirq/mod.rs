@@ -120,7 +120,7 @@ pub fn raise(softirq: Softirq, mask: CpuMask) {
     let others = CpuMask(mask.0 & !here.0);
     for cpu in others.iter() {
         // Release: whoever takes the bit sees what it was raised for.
-        local_of(cpu).softirq_pending.fetch_or(1 << softirq as u32, Release);
+        local_of(cpu).pending.set(1 << softirq as u32);
     }
     if others.0 != 0
         && let Some(p) = platform::get()
@@ -135,7 +135,7 @@ pub fn raise_here(softirq: Softirq) {
     if arch::is_traced::<KEY_SOFTIRQ>() {
         trace::tell(Event::SoftirqRaised(softirq as u32));
     }
-    local().softirq_pending.fetch_or(1 << softirq as u32, Release);
+    local().pending.set(1 << softirq as u32);
     if !in_interrupt() {
         Context::here().set_need_resched();
     }

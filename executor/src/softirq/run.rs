@@ -6,6 +6,7 @@ use crate::class::Params;
 use crate::context::{Context, SOFTIRQ_OFFSET, StackKind};
 use crate::cpu::{CpuId, local, local_of};
 use crate::executor::{YieldKind, somebody_came, yield_now};
+use crate::pending::REAP;
 use crate::sync::rcu;
 use crate::task::{SpawnError, Spawned};
 use crate::time::{self, MSEC};
@@ -38,7 +39,7 @@ pub fn irq_exit(interrupted: &Context) {
     if interrupted.count() == 0 {
         rcu::quiescent_here();
     }
-    if local().softirq_pending.load(Relaxed) != 0 && interrupted.kind() != StackKind::Irq && !interrupted.softirqs_off() {
+    if local().pending.softirqs() != 0 && interrupted.kind() != StackKind::Irq && !interrupted.softirqs_off() {
         run(false);
     }
 }
@@ -46,14 +47,14 @@ pub fn irq_exit(interrupted: &Context) {
 /// [`irq_exit`] of an interrupt for which the executor's loop has called on an idle CPU: that says itself when it is quiescent.
 #[inline(always)]
 pub fn idle_irq_exit() {
-    if local().softirq_pending.load(Relaxed) != 0 {
+    if local().pending.softirqs() != 0 {
         run(false);
     }
 }
 
 /// Bottom halves are on again, or this is the executor loop: runs what became pending. Interrupts may be on.
 pub fn run_if_pending() {
-    if local().softirq_pending.load(Relaxed) != 0 {
+    if local().pending.softirqs() != 0 {
         let state = arch::irq_save();
         run(false);
         arch::irq_restore(state);
@@ -66,7 +67,7 @@ pub fn run_if_pending() {
 #[inline(never)]
 fn run(is_daemon: bool) {
     let ctx = Context::here();
-    let (cpu, pending_word) = (CPUS.this(), &local().softirq_pending);
+    let (cpu, word) = (CPUS.this(), &local().pending);
     if cpu.deferred.load(Relaxed) && !is_daemon {
         if to_threads() {
             cpu.wait.wake_all();
@@ -76,7 +77,7 @@ fn run(is_daemon: bool) {
     let begun = time::now();
     ctx.add(SOFTIRQ_OFFSET);
     for _ in 0..MAX_ROUNDS {
-        let pending = pending_word.swap(0, Acquire);
+        let pending = word.take_softirqs();
         if pending == 0 {
             break;
         }
@@ -111,7 +112,7 @@ fn run(is_daemon: bool) {
     }
     ctx.sub(SOFTIRQ_OFFSET);
     cpu.time.fetch_add(time::now().saturating_sub(begun), Relaxed);
-    let more = pending_word.load(Relaxed) != 0 && cpu.has_daemon.load(Relaxed);
+    let more = word.softirqs() != 0 && cpu.has_daemon.load(Relaxed);
     cpu.deferred.store(more || (to_threads() && cpu.has_daemon.load(Relaxed)), Relaxed);
     if more {
         cpu.wait.wake_all();
@@ -129,9 +130,9 @@ pub fn take_over(gone: CpuId) {
     CPUS.of(gone).deferred.store(to_threads(), Relaxed);
     arch::without_irqs(|| {
         tasklet::take_over(gone);
-        let pending = local_of(gone).softirq_pending.swap(0, Acquire);
+        let pending = local_of(gone).pending.take_softirqs() | local_of(gone).pending.take(REAP);
         if pending != 0 {
-            local().softirq_pending.fetch_or(pending, Release);
+            local().pending.set(pending);
             Context::here().set_need_resched();
         }
     });
@@ -148,7 +149,7 @@ pub fn start_ksoftirqd(cpu: CpuId) -> Result<(), SpawnError> {
 async fn ksoftirqd(cpu: CpuId) {
     let this = CPUS.of(cpu);
     loop {
-        let any = || !to_threads() || local_of(cpu).softirq_pending.load(Relaxed) != 0;
+        let any = || !to_threads() || local_of(cpu).pending.softirqs() != 0;
         let pending = || (this.deferred.load(Relaxed) && any()).then_some(());
         let _ = this.wait.wait_until(wait_site!("smpboot_thread_fn"), WaitMode::Interruptible, pending).await;
         arch::without_irqs(|| {

@@ -33,6 +33,16 @@ pub(crate) type RawGuard<'a, T> = spin::mutex::SpinMutexGuard<'a, T, Relax>;
 #[cfg(not(loom))]
 #[inline(always)]
 pub(crate) fn lock<T>(m: &RawMutex<T>) -> RawGuard<'_, T> {
+    match m.try_lock() {
+        Some(guard) => guard,
+        None => contend(m),
+    }
+}
+
+#[cfg(not(loom))]
+#[cold]
+#[inline(never)]
+fn contend<T>(m: &RawMutex<T>) -> RawGuard<'_, T> {
     m.lock()
 }
 

@@ -8,7 +8,7 @@ use super::spinlock::SpinLock;
 use super::srcu::Srcu;
 use crate::class::Params;
 use crate::lock_class;
-use crate::task::{Hooks, SpawnError, Spawned};
+use crate::task::{SpawnError, Spawned};
 use crate::wait::{WaitMode, WaitQueue};
 use crate::wait_site;
 use core::ptr::{NonNull, null, null_mut};
@@ -59,7 +59,7 @@ impl Srcu {
     /// Makes the task that calls the domain's callbacks; more often does no harm. Callbacks that were queued before are called then.
     pub fn start_callbacks(&'static self) -> Result<(), SpawnError> {
         if !self.callbacks.started.swap(true, AcqRel) {
-            match Spawned::new(self.run_callbacks(), Params::DEFAULT, b"srcu", const { &Hooks::NONE }, null()) {
+            match Spawned::new(self.run_callbacks(), Params::DEFAULT, b"srcu", const { None }, null()) {
                 Ok(made) => drop(made.start()),
                 Err(e) => {
                     self.callbacks.started.store(false, Release);

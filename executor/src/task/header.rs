@@ -27,14 +27,9 @@ pub const INTERRUPT_KILL: u32 = 2;
 #[derive(Debug)]
 pub struct Hooks {
     /// Before the task's frames run: restore TTBR0/ASID, SP_EL0, TPIDR_EL0 and the FP owner.
-    pub switch_in: Option<fn(&Task)>,
+    pub switch_in: fn(&Task),
     /// After they have stopped: save dirty FP state and thread registers.
-    pub switch_out: Option<fn(&Task)>,
-}
-
-impl Hooks {
-    /// For tasks that have nothing of their own in the CPU: kernel threads.
-    pub const NONE: Hooks = Hooks { switch_in: None, switch_out: None };
+    pub switch_out: fn(&Task),
 }
 
 /// The upper half of `Task::place`: it was never on a queue. Nothing there: it was woken.
@@ -81,7 +76,7 @@ pub struct Task {
     pub(crate) pi: AtomicPtr<crate::sync::rt_mutex::PiTask>,
     /// The kernel's own object (a thread), opaque here.
     owner: AtomicUsize,
-    pub(super) hooks: &'static Hooks,
+    pub(super) hooks: Option<&'static Hooks>,
     name: [core::sync::atomic::AtomicU8; 16],
     /// The place in its class. Touched only under the lock of the run queue of `cpu`.
     // After all that is looked at on each poll: it is long, and near offsets take fewer instructions.
@@ -110,7 +105,7 @@ fn urgency_of(params: &Params) -> u32 {
 impl Task {
     /// The header of a new task: NOTIFIED, for whoever starts it pushes it.
     #[inline(always)]
-    pub(super) fn new(params: Params, vtable: &'static VTable, hooks: &'static Hooks, owner: *const ()) -> Task {
+    pub(super) fn new(params: Params, vtable: &'static VTable, hooks: Option<&'static Hooks>, owner: *const ()) -> Task {
         Task {
             state: State::new_notified(),
             // One for the `Spawned`, one for the executor until the task is dead.
@@ -161,9 +156,39 @@ impl Task {
     }
 
     /// Makes it runnable, if it sleeps: any context, with locks held. See [`State::wake`].
+    ///
+    /// Between the bit and the push the task is in nobody's list: this flow must not be parked there (bug 2).
     #[inline]
     pub fn wake(&self) {
-        self.wake_masked(MaskGuard::new().irq());
+        let masked = MaskGuard::new();
+        #[cfg(feature = "stamps")]
+        let called = crate::arch::cycles();
+        // What an interrupt does calls nothing that comes back here, and so saves no register for it.
+        if !self.state.wake_sleeping() {
+            return self.wake_busy(masked);
+        }
+        #[cfg(feature = "stamps")]
+        self.stamps.note_wake(called);
+        if !crate::executor::push_unnoticed(self, masked.irq()) {
+            return self.push(masked);
+        }
+        masked.end_unwoken();
+    }
+
+    /// [`Task::wake`] of a task that was not asleep a moment ago.
+    #[inline(never)]
+    fn wake_busy(&self, masked: MaskGuard) {
+        if self.state.wake() == Wake::Nothing || !crate::executor::push_runnable(self, masked.irq()) {
+            masked.end_unwoken();
+        }
+    }
+
+    /// The rest of [`Task::wake`], when it is not an interrupt's of a task of this CPU.
+    #[inline(never)]
+    fn push(&self, masked: MaskGuard) {
+        if !crate::executor::push_runnable(self, masked.irq()) {
+            masked.end_unwoken();
+        }
     }
 
     /// [`Task::wake`] by a flow that has interrupts masked: a wake function of a wait queue. Whoever unmasks them, or turns
@@ -173,12 +198,12 @@ impl Task {
         self.wake_masked(&IrqGuard::held())
     }
 
-    /// Between the bit and the push the task is in nobody's list: this flow must not be parked there (bug 2).
     #[inline(always)]
     fn wake_masked(&self, irq: &IrqGuard) -> bool {
         #[cfg(feature = "stamps")]
         let called = crate::arch::cycles();
-        if self.state.wake() == Wake::Push {
+        // What nearly every wake finds first, in fewer steps.
+        if self.state.wake_sleeping() || self.state.wake() == Wake::Push {
             #[cfg(feature = "stamps")]
             self.stamps.note_wake(called);
             return crate::executor::push_runnable(self, irq);
@@ -446,16 +471,16 @@ impl Task {
     /// The executor enters it. Interrupts masked.
     #[inline(always)]
     pub(crate) fn switch_in(&self) {
-        if let Some(hook) = self.hooks.switch_in {
-            hook(self);
+        if let Some(hooks) = self.hooks {
+            (hooks.switch_in)(self);
         }
     }
 
     /// The executor leaves it. Interrupts masked.
     #[inline(always)]
     pub(crate) fn switch_out(&self) {
-        if let Some(hook) = self.hooks.switch_out {
-            hook(self);
+        if let Some(hooks) = self.hooks {
+            (hooks.switch_out)(self);
         }
     }
 

@@ -1,6 +1,8 @@
 //! Where the last reference of a task goes: a lock-free list that the executor loop empties outside of interrupts.
 
 use super::header::Task;
+use crate::cpu::local;
+use crate::pending::REAP;
 use core::ptr::{NonNull, null_mut};
 use core::sync::atomic::{AtomicPtr, Ordering};
 
@@ -13,20 +15,18 @@ pub(crate) fn push(task: NonNull<Task>) {
         // SAFETY: nobody else refers to the task any more; its link is ours.
         unsafe { task.as_ref().link.store(head, crate::atomic::Ordering::Relaxed) };
         match DEAD.compare_exchange_weak(head, task.as_ptr(), Ordering::Release, Ordering::Relaxed) {
-            Ok(_) => return,
+            Ok(_) => break,
             Err(h) => head = h,
         }
     }
-}
-
-/// Whether there is something to free.
-#[inline(always)]
-pub fn is_pending() -> bool {
-    !DEAD.load(Ordering::Relaxed).is_null()
+    // Whichever CPU this is by then: it frees what all have given.
+    local().pending.set(REAP);
 }
 
 /// Frees every task that was given so far. Not in an interrupt; takes the allocator's locks.
 pub fn reap() {
+    // Before the list is taken: whoever comes later sets the bit again.
+    local().pending.take(REAP);
     let mut p = DEAD.swap(null_mut(), Ordering::Acquire);
     while let Some(task) = NonNull::new(p) {
         // SAFETY: taken off the list by the swap: this is the only user. Its future was dropped before DEAD.

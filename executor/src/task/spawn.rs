@@ -37,7 +37,7 @@ impl Spawned {
     ///
     /// `owner` is returned by [`Task::owner`]; it must stay valid as long as the future lives.
     #[allow(clippy::not_unsafe_ptr_arg_deref, reason = "the pointer is the closure's, not an argument of this function")]
-    pub fn new<F>(future: F, params: Params, name: &[u8], hooks: &'static Hooks, owner: *const ()) -> Result<Spawned, SpawnError>
+    pub fn new<F>(future: F, params: Params, name: &[u8], hooks: Option<&'static Hooks>, owner: *const ()) -> Result<Spawned, SpawnError>
     where
         F: Future<Output = ()> + Send + 'static,
     {
@@ -52,7 +52,7 @@ impl Spawned {
     pub unsafe fn new_in_place<F>(
         params: Params,
         name: &[u8],
-        hooks: &'static Hooks,
+        hooks: Option<&'static Hooks>,
         owner: *const (),
         init: impl FnOnce(*mut F),
     ) -> Result<Spawned, SpawnError>
@@ -81,7 +81,7 @@ impl Spawned {
         F: Future<Output = ()> + Send + 'static,
     {
         name[10] = b'0' + cpu.index() as u8;
-        let made = Self::new(future, params, &name, &Hooks::NONE, null())?;
+        let made = Self::new(future, params, &name, None, null())?;
         made.task().set_affinity(CpuMask::of(cpu));
         if let Some(platform) = platform::get() {
             platform.kernel_task(made.task());

@@ -69,12 +69,19 @@ impl State {
     /// A wake: any context.
     ///
     /// Release, so that what the waker wrote is seen by the poll; acquire is not needed, the waker reads nothing.
-    #[inline]
+    #[inline(always)]
     pub fn wake(&self) -> Wake {
-        // A look first: most repeated wakes find the bit set and need no write. The fence orders the caller's stores
-        // before this load, against the poller's swap: see `start_poll`.
+        // The write is needed although the bit may be set: it orders the caller's stores before the poller's swap: see `start_poll`.
         let old = self.0.fetch_or(NOTIFIED, Ordering::AcqRel);
         if old & (RUN | NOTIFIED | DEAD) == 0 { Wake::Push } else { Wake::Nothing }
+    }
+
+    /// [`State::wake`] of a task that sleeps, for which the caller must do what [`Wake::Push`] asks. `false`, and nothing done, of one
+    /// that does not.
+    #[inline(always)]
+    #[must_use = "a task that nobody pushes is lost"]
+    pub fn wake_sleeping(&self) -> bool {
+        self.0.compare_exchange(0, NOTIFIED, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
     /// The picker takes a queued task to poll it. Clears NOTIFIED: wakes from here on ask for another poll.
@@ -82,6 +89,13 @@ impl State {
     pub fn start_poll(&self) {
         let old = self.0.swap(RUN, Ordering::AcqRel);
         debug_assert_eq!(old, NOTIFIED, "only a queued task is polled");
+    }
+
+    /// The poll returned `Pending`, and the task sleeps. `false`, and nothing done, if it was woken meanwhile.
+    #[inline(always)]
+    #[must_use = "a task that was woken while it was polled is lost unless it is requeued"]
+    pub fn sleep(&self) -> bool {
+        self.0.compare_exchange(RUN, 0, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
     /// The poll returned `Pending`.

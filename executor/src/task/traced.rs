@@ -45,7 +45,7 @@ impl Task {
 
     /// Whether its futures belong to user space: the executor enters and leaves it by hooks.
     pub fn has_hooks(&self) -> bool {
-        self.hooks.switch_in.is_some()
+        self.hooks.is_some()
     }
 
     /// Links it before `next` in its CPU's own inbox.

@@ -48,7 +48,7 @@ use crate::atomic::{AtomicPtr, AtomicU32, Ordering};
 use crate::class::{Params, Policy};
 use crate::cpu::{CpuId, MAX_CPUS, ONLINE, PerCpu};
 use crate::sync::{LockClass, SpinLock};
-use crate::task::{self, Hooks, SpawnError, Spawned, Task};
+use crate::task::{self, SpawnError, Spawned, Task};
 use crate::wait::WaitQueue;
 use core::ptr::{self, NonNull, from_ref, null, null_mut};
 use core::sync::atomic::AtomicBool;
@@ -163,7 +163,7 @@ impl WorkQueue {
     pub fn start(&'static self) -> Result<(), SpawnError> {
         if attrs::register(self) && self.flags & MEM_RECLAIM != 0 {
             let params = Params { policy: Policy::Normal, nice: HIGHPRI_NICE as i8, rt_priority: 0 };
-            staff::introduce(Spawned::new(Worker::new(&self.pool, Some(self), 0), params, self.name.as_bytes(), &Hooks::NONE, null())?);
+            staff::introduce(Spawned::new(Worker::new(&self.pool, Some(self), 0), params, self.name.as_bytes(), None, null())?);
         }
         if self.is_unbound() { self.pool.ensure_worker(None) } else { attrs::start_pools(ONLINE.load()) }
     }

@@ -6,7 +6,7 @@ use crate::atomic::{AtomicU64, Ordering};
 use crate::class::{Params, Policy};
 use crate::cpu::{CpuId, CpuMask, ONLINE};
 use crate::platform;
-use crate::task::{Hooks, SpawnError, Spawned, Task, TaskRef};
+use crate::task::{SpawnError, Spawned, Task, TaskRef};
 use core::ptr::{self, null};
 
 /// The numbers in the names of a pool's workers: each gets the lowest that is free (Linux: worker_ida).
@@ -102,7 +102,7 @@ impl Pool {
     fn spawn(&'static self) -> Result<(), SpawnError> {
         let (cpu, number) = (self.cpu(), self.numbers.take());
         let name = super::name::worker(cpu, self.nice() < 0, self.number.load(Ordering::Relaxed), number);
-        let made = Spawned::new(Worker::new(self, None, number), self.params(), &name, &Hooks::NONE, null());
+        let made = Spawned::new(Worker::new(self, None, number), self.params(), &name, None, null());
         match made {
             Ok(spawned) => {
                 spawned.task().set_affinity(cpu.map_or_else(|| self.unbound_cpus(), CpuMask::of));

@@ -12,13 +12,13 @@ use vigil_executor::cpu::{CpuId, CpuMask, local_of};
 use vigil_executor::executor::{YieldKind, yield_now};
 use vigil_executor::platform;
 use vigil_executor::sync::rcu;
-use vigil_executor::task::{Hooks, Spawned};
+use vigil_executor::task::Spawned;
 use vigil_executor::time::now;
 use vigil_executor::{arch, softirq, timer};
 
 pub fn spawn(name: &str, cpu: Option<usize>, future: impl Future<Output = ()> + Send + 'static) {
     let params = Params { policy: Policy::Normal, nice: 0, rt_priority: 0 };
-    let spawned = Spawned::new(future, params, name.as_bytes(), &Hooks::NONE, std::ptr::null()).unwrap();
+    let spawned = Spawned::new(future, params, name.as_bytes(), None, std::ptr::null()).unwrap();
     if let Some(cpu) = cpu {
         spawned.task().set_affinity(CpuMask::of(CpuId::new(cpu).unwrap()));
     }

@@ -26,7 +26,7 @@ use vigil_executor::cpu::{CpuId, CpuMask, ONLINE, local};
 use vigil_executor::softirq::{self, Softirq};
 use vigil_executor::stamps;
 use vigil_executor::sync::{LockClass, SpinLock};
-use vigil_executor::task::{self, Hooks, Spawned};
+use vigil_executor::task::{self, Spawned};
 use vigil_executor::time::{self, MSEC, SEC, USEC};
 use vigil_executor::timer::Timer;
 use vigil_executor::wait::{WaitMode, WaitQueue};
@@ -262,7 +262,7 @@ pub async fn ipi(times: u64) -> bool {
     let Some(other) = ONLINE.load().iter().find(|cpu| *cpu != CpuId::BOOT) else {
         return report("ipi-cost", false, format_args!("there is one CPU"));
     };
-    let Ok(made) = Spawned::new(listener(times), Params::fifo(95), b"selftest", const { &Hooks::NONE }, core::ptr::null()) else {
+    let Ok(made) = Spawned::new(listener(times), Params::fifo(95), b"selftest", const { None }, core::ptr::null()) else {
         return report("ipi-cost", false, format_args!("no memory"));
     };
     made.task().set_affinity(CpuMask::of(other));

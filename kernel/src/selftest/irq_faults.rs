@@ -19,7 +19,7 @@ use vigil_drivers::irqchip;
 use vigil_executor::class::Params;
 use vigil_executor::cpu::{CpuId, CpuMask, MAX_CPUS, ONLINE};
 use vigil_executor::softirq::{self, Softirq};
-use vigil_executor::task::{Hooks, Spawned};
+use vigil_executor::task::Spawned;
 use vigil_executor::time::{self, MSEC, Nanos, SEC, USEC};
 use vigil_executor::timer::{Timer, sleep_until};
 use vigil_executor::wait::WaitMode;
@@ -270,8 +270,7 @@ pub async fn storm(wakes: u64) -> bool {
     }
     STORMY.store(true, Relaxed);
     for cpu in cpus.iter() {
-        let Ok(made) = Spawned::new(cyclic(cpu.index(), wakes), Params::fifo(95), b"storm", const { &Hooks::NONE }, core::ptr::null())
-        else {
+        let Ok(made) = Spawned::new(cyclic(cpu.index(), wakes), Params::fifo(95), b"storm", const { None }, core::ptr::null()) else {
             return report("irq-storm", false, format_args!("no memory"));
         };
         made.task().set_affinity(CpuMask::of(cpu));

@@ -8,7 +8,7 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
 use vigil_executor::class::Params;
 use vigil_executor::cpu::{CpuId, CpuMask};
 use vigil_executor::executor::{YieldKind, yield_now};
-use vigil_executor::task::{Hooks, Spawned};
+use vigil_executor::task::Spawned;
 use vigil_executor::time::{self, MSEC, Nanos, USEC};
 use vigil_executor::timer::sleep_until;
 use vigil_executor::wait::WaitMode;
@@ -39,7 +39,7 @@ pub(super) fn start_spinner() -> bool {
 
 /// Starts a kernel task on the boot CPU.
 pub(super) fn start_on_boot_cpu(future: impl Future<Output = ()> + Send + 'static, params: Params) -> bool {
-    let Ok(task) = Spawned::new(future, params, b"selftest", const { &Hooks::NONE }, core::ptr::null()) else {
+    let Ok(task) = Spawned::new(future, params, b"selftest", const { None }, core::ptr::null()) else {
         return false;
     };
     task.task().set_affinity(CpuMask::of(CpuId::BOOT));

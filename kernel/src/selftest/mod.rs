@@ -46,7 +46,7 @@ use crate::{pr_crit, pr_info};
 use core::fmt::Arguments;
 use vigil_executor::class::Params;
 use vigil_executor::cpu::ONLINE;
-use vigil_executor::task::{Hooks, Spawned};
+use vigil_executor::task::Spawned;
 use vigil_executor::time::{self, MSEC};
 use vigil_executor::timer::sleep_until;
 use vigil_executor::wait::WaitMode;
@@ -59,7 +59,7 @@ const OPTION: &[u8] = b"vigil.test=";
 pub fn start(info: &'static BootInfo) -> bool {
     let Some(list) = info.cmdline.split(|b| *b == b' ').find_map(|w| w.strip_prefix(OPTION)) else { return false };
     let beside = list.starts_with(b"stages-user") || list.starts_with(b"idle-audit");
-    match Spawned::new(run(list, beside, info), Params::DEFAULT, b"selftest", const { &Hooks::NONE }, core::ptr::null()) {
+    match Spawned::new(run(list, beside, info), Params::DEFAULT, b"selftest", const { None }, core::ptr::null()) {
         Ok(task) => drop(task.start()),
         Err(_) => pr_crit!("selftest: no memory"),
     }

@@ -13,7 +13,7 @@ use vigil_executor::cpu::{CpuId, CpuMask, MAX_CPUS, ONLINE};
 use vigil_executor::executor::{self, YieldKind, yield_now};
 use vigil_executor::lock_class;
 use vigil_executor::sync::SpinLock;
-use vigil_executor::task::{self, Hooks, Spawned, TaskRef};
+use vigil_executor::task::{self, Spawned, TaskRef};
 use vigil_executor::time::{self, MSEC, Nanos, SEC, USEC};
 use vigil_executor::timer::sleep_until;
 use vigil_executor::wait::{WaitMode, WaitQueue};
@@ -123,7 +123,7 @@ async fn shuffler(count: usize) {
 
 /// Starts one task; keeps a reference to it when it `takes_part` in the shuffle.
 fn start(future: impl Future<Output = ()> + Send + 'static, params: Params, cpu: CpuId, takes_part: Option<usize>) -> bool {
-    let Ok(spawned) = Spawned::new(future, params, b"selftest", const { &Hooks::NONE }, core::ptr::null()) else {
+    let Ok(spawned) = Spawned::new(future, params, b"selftest", const { None }, core::ptr::null()) else {
         return false;
     };
     spawned.task().set_affinity(CpuMask::of(cpu));

@@ -295,7 +295,7 @@ fn assemble(parent: &Thread, request: &CloneRequest, tid: u32, mm: Option<KArc<c
         unsafe { core::ptr::write(slot, user::run(running)) }
     };
     // SAFETY: `init` writes the future as a whole; making it runs nothing that could panic.
-    let spawned = unsafe { Spawned::new_in_place(params, &task.name(), &HOOKS, owner, init) };
+    let spawned = unsafe { Spawned::new_in_place(params, &task.name(), Some(&HOOKS), owner, init) };
     let spawned = spawned.map_err(|_| Errno::ENOMEM)?;
     spawned.task().set_affinity(task.affinity());
     executor::inherit(task, &spawned);

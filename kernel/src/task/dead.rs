@@ -39,7 +39,7 @@ pub fn kill_current() {
     let Some(shared) = process::find_thread(thread.tid()) else { return };
     exit::exit_thread(thread, SIGSEGV as i32);
     let owner = KArc::as_ptr(&shared).cast();
-    let Ok(undertaker) = Spawned::new(bury(shared), Params::DEFAULT, &current.name(), &HOOKS, owner) else {
+    let Ok(undertaker) = Spawned::new(bury(shared), Params::DEFAULT, &current.name(), Some(&HOOKS), owner) else {
         pr_emerg!("no memory to end the thread");
         return;
     };

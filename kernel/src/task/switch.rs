@@ -12,7 +12,7 @@ use core::sync::atomic::{Ordering::SeqCst, fence};
 use vigil_executor::task::{Hooks, Task};
 
 /// The hooks of every thread.
-pub static HOOKS: Hooks = Hooks { switch_in: Some(switch_in), switch_out: Some(switch_out) };
+pub static HOOKS: Hooks = Hooks { switch_in, switch_out };
 
 // Whatever calls something comes last in both, so that no frame is made.
 

@@ -52,7 +52,7 @@ fn make_as<F: Future<Output = ()> + Send + 'static>(
     };
     let thread = Thread::try_new(parts)?;
     let owner = KArc::as_ptr(&thread).cast();
-    let spawned = Spawned::new(life(thread.clone()), Params::DEFAULT, name, &HOOKS, owner).map_err(|_| Errno::ENOMEM)?;
+    let spawned = Spawned::new(life(thread.clone()), Params::DEFAULT, name, Some(&HOOKS), owner).map_err(|_| Errno::ENOMEM)?;
     thread.set_task(TaskRef::from_task(spawned.task()));
 
     let mut guard = tasks();

@@ -9,7 +9,7 @@ use vigil_executor::context::{Context, StackKind};
 use vigil_executor::cpu::{CpuId, CpuMask};
 use vigil_executor::executor::{self, pool};
 use vigil_executor::platform::{self, Platform};
-use vigil_executor::task::{Hooks, Spawned};
+use vigil_executor::task::{Spawned};
 use vigil_executor::{arch, balance};
 
 thread_local! {
@@ -46,7 +46,7 @@ pub fn run(tasks: u64, rounds: u64, params: Params) {
     pool::fill(CpuId::BOOT, || Some(NonNull::from(Box::leak(Box::new(Context::new(StackKind::Cpu))))));
     balance::join(CpuId::BOOT);
     for _ in 0..tasks {
-        drop(Spawned::new(Empty::default(), params, b"empty", &Hooks::NONE, null()).expect("memory").start());
+        drop(Spawned::new(Empty::default(), params, b"empty", None, null()).expect("memory").start());
     }
     executor::run();
 }

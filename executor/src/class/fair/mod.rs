@@ -38,7 +38,7 @@ pub(super) struct FairRq {
     skip: Option<NonNull<Entity>>,
     /// Whether any of the three may be set: the common case takes one test.
     has_buddies: bool,
-    nr: u32,
+    pub(super) nr: u32,
     /// How many of them are SCHED_IDLE.
     nr_idle: u32,
     /// The sum of their weights.

@@ -102,6 +102,13 @@ impl FairRq {
         if e.is_idle_policy() && !only_idle { self.terms.idle_floor } else { self.terms.floor }
     }
 
+    /// By what [`FairRq::place`] places one that was woken, and has the weight of nice 0: nobody before this vruntime, and there who sleeps
+    /// since before that time.
+    #[inline(always)]
+    pub(in crate::class) fn woken_terms(&self, now: Nanos) -> (u64, i64) {
+        (self.min_vruntime.load(Relaxed).wrapping_sub(self.terms.credit), (now as i64).saturating_sub(LONG_SLEEP))
+    }
+
     /// Where a new or woken entity goes on the timeline (Linux: `place_entity`).
     ///
     /// # Safety
