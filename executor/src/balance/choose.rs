@@ -70,7 +70,8 @@ pub trait Machine {
 
 /// How far `cpu` is from `near`, and, to break ties, by how many numbers it is behind it.
 pub(super) fn distance(m: &impl Machine, near: usize, cpu: usize) -> (Level, usize) {
-    let around = if cpu >= near { cpu - near } else { cpu + m.nr_cpus() - near };
+    // One that has never taken part may be above all that have.
+    let around = if cpu >= near { cpu - near } else { cpu + m.nr_cpus().max(near + 1) - near };
     (m.place(near).level(m.place(cpu)), around)
 }
 

@@ -57,15 +57,15 @@ impl RunQueue {
         true
     }
 
-    /// The first half of `put_prev(PutPrev::Sleep)` of the current entity `e` of a plain queue: charges it and counts it out. Its vruntime, for
-    /// the other half: that is [`RunQueue::pick_plainly`] or [`RunQueue::rest_plainly`], or [`RunQueue::stay_plainly`] takes it back.
+    /// `put_prev(PutPrev::Sleep)` of the current entity `e` of a plain queue. [`RunQueue::pick_plainly`] or [`RunQueue::rest_plainly`] comes
+    /// next.
     ///
     /// # Safety
     /// [`RunQueue::is_plainly_current`] has just said so of `e`. No reference to `e` is held across the call.
     #[inline(always)]
-    pub(crate) unsafe fn sleep_plainly(&mut self, e: NonNull<Entity>, now: Nanos) -> u64 {
+    pub(crate) unsafe fn sleep_plainly(&mut self, e: NonNull<Entity>, now: Nanos) {
         debug_assert!(self.curr == Some(e) && self.is_plain() && self.fair.curr == Some(e));
-        // SAFETY: by the contract.
+        // SAFETY: by the contract; the first is queued, hence valid, too.
         unsafe {
             let this = e.as_ptr();
             let start = (*this).exec_start;
@@ -90,49 +90,29 @@ impl RunQueue {
             }
             (*this).stats.nvcsw = (*this).stats.nvcsw.wrapping_add(1);
             (*this).place = Place::Off;
-            (*this).vruntime
+            // Before the task's state says that it sleeps: a CPU that it is woken to goes by this clock then.
+            self.fair.advance_to(vruntime(self.fair.tree.first_of_run().unwrap_or(e)));
         }
     }
 
-    /// `e` does not sleep: as if [`RunQueue::sleep_plainly`] had only charged it.
-    ///
-    /// # Safety
-    /// That was called of `e` just now, with this lock.
-    #[cold]
-    #[inline(never)]
-    pub(crate) unsafe fn stay_plainly(&mut self, e: NonNull<Entity>) {
-        // SAFETY: by the contract.
-        unsafe {
-            let this = e.as_ptr();
-            (*this).stats.nvcsw = (*this).stats.nvcsw.wrapping_sub(1);
-            (*this).place = Place::Current;
-            self.fair.account_enqueue(e);
-        }
-    }
-
-    /// The other half, and nobody else is made current by it: what is left of the queue is the caller's to choose from. `ran_to` is what
-    /// the first half has answered.
+    /// Nobody is current after [`RunQueue::sleep_plainly`].
     #[inline(always)]
-    pub(crate) fn rest_plainly(&mut self, ran_to: u64) {
+    pub(crate) fn rest_plainly(&mut self) {
         self.curr = None;
         self.fair.curr = None;
-        // SAFETY: the first is queued, hence valid.
-        let smallest = self.fair.tree.first_of_run().map_or(ran_to, |e| unsafe { vruntime(e) });
-        self.fair.advance_to(smallest);
     }
 
-    /// The other half, and `pick(PickLimit::Any)`.
+    /// `pick(PickLimit::Any)` after [`RunQueue::sleep_plainly`].
     #[inline(always)]
-    pub(crate) fn pick_plainly(&mut self, ran_to: u64, now: Nanos) -> Option<NonNull<Entity>> {
+    pub(crate) fn pick_plainly(&mut self, now: Nanos) -> Option<NonNull<Entity>> {
         debug_assert!(self.requeued.is_none());
         let Some(e) = self.fair.tree.pop_run() else {
-            self.rest_plainly(ran_to);
+            self.rest_plainly();
             return None;
         };
         // SAFETY: it was queued, hence valid.
         unsafe {
             let this = e.as_ptr();
-            self.fair.advance_to((*this).vruntime);
             self.fair.curr = Some(e);
             let waited = (*this).stats.waited_until(now);
             self.run_delay = self.run_delay.wrapping_add(waited);
@@ -146,6 +126,11 @@ impl RunQueue {
     #[inline(always)]
     pub(crate) fn stays_armed(&self, now: Nanos) -> bool {
         self.fair.tree.first_of_run().is_none() || self.plain == known::ARMED && self.fair.event_ahead(now).is_some()
+    }
+
+    /// What `next_event` answers if it does.
+    pub(crate) fn event_armed(&self) -> Option<Nanos> {
+        self.fair.tree.first_of_run().map(|_| self.fair.last_event())
     }
 
     /// `next_event` otherwise, for which the slice timer is about to be set.
@@ -242,44 +227,39 @@ mod tests {
         rq: Box<RunQueue>,
         tasks: Vec<NonNull<Entity>>,
         plainly: bool,
-        /// Where the slice timer stands.
-        armed: Option<Nanos>,
     }
 
     impl Side {
         fn new(nices: &[i8], plainly: bool) -> Side {
             let tasks = nices.iter().map(|n| NonNull::from(Box::leak(Box::new(Entity::new(Params::normal(*n)))))).collect();
-            Side { rq: Box::new(RunQueue::new()), tasks, plainly, armed: None }
+            Side { rq: Box::new(RunQueue::new()), tasks, plainly }
         }
 
         /// Those of `woken` that sleep come, in this order, while nothing is current; then one is picked. Who, and the next event.
         fn turn(&mut self, woken: &[usize], now: Nanos) -> (Option<usize>, Option<Nanos>) {
             // SAFETY: the tasks live as long as this, and nobody else looks at them.
             unsafe {
-                let ran_to = match self.rq.current() {
-                    Some(e) if self.plainly && self.rq.is_plainly_current(e) => Some(self.rq.sleep_plainly(e, now)),
+                let plainly = match self.rq.current() {
+                    Some(e) if self.plainly && self.rq.is_plainly_current(e) => {
+                        self.rq.sleep_plainly(e, now);
+                        true
+                    }
                     _ => {
                         self.rq.put_prev(PutPrev::Sleep, now);
-                        None
+                        false
                     }
                 };
                 let came: Vec<_> = woken.iter().filter_map(|i| self.tasks.get(*i)).filter(|e| !e.as_ref().on_rq()).copied().collect();
-                let (next, event) = match ran_to {
-                    Some(ran_to) if came.is_empty() => {
-                        let next = self.rq.pick_plainly(ran_to, now);
-                        if !self.rq.stays_armed(now) {
-                            self.armed = self.rq.arm_plainly();
-                        }
-                        (next, self.armed)
+                let (next, event) = if plainly && came.is_empty() {
+                    let next = self.rq.pick_plainly(now);
+                    (next, if self.rq.stays_armed(now) { self.rq.event_armed() } else { self.rq.arm_plainly() })
+                } else {
+                    if plainly {
+                        self.rq.rest_plainly();
                     }
-                    _ => {
-                        ran_to.into_iter().for_each(|ran_to| self.rq.rest_plainly(ran_to));
-                        self.rq.begin();
-                        self.come(&came, now);
-                        let (next, event) = (self.rq.pick(PickLimit::Any, now), self.rq.next_event(now));
-                        self.armed = event.or(self.armed);
-                        (next, self.armed)
-                    }
+                    self.rq.begin();
+                    self.come(&came, now);
+                    (self.rq.pick(PickLimit::Any, now), self.rq.next_event(now))
                 };
                 (next.and_then(|e| self.tasks.iter().position(|t| *t == e)), event)
             }

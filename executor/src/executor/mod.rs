@@ -267,7 +267,8 @@ pub(crate) fn take_in(
 fn take_in_own(inbox: &Inbox, rq: &mut RunQueue, here: CpuId, now: Nanos) {
     let mut chain = rq.chain(now);
     let mut own = inbox.take_own();
-    let newest = own.peek();
+    // SAFETY: as in `take_in`. Its address: at the end it may be gone, if it is not in the chain.
+    let newest = own.peek().map(|task| unsafe { task.as_ref() }.entity_ptr());
     while let Some(task) = own.peek() {
         // SAFETY: as in `take_in`.
         let task = unsafe { task.as_ref() };
@@ -279,8 +280,8 @@ fn take_in_own(inbox: &Inbox, rq: &mut RunQueue, here: CpuId, now: Nanos) {
     }
     take_in(own.rest(), rq, here, now, |_, _| {});
     if let Some(newest) = newest {
-        // SAFETY: it was the first to be put there.
-        unsafe { rq.join_chain(chain, newest.as_ref().entity_ptr()) };
+        // SAFETY: if anybody is there, it was the first to be put there.
+        unsafe { rq.join_chain(chain, newest) };
     }
 }
 

@@ -190,7 +190,8 @@ fn decide(ctx: &'static Context, left: Left, mut rq: SpinMaskedGuard<'static, Ru
 /// Nobody is runnable `since` then: waits for an interrupt, and makes current whom it has woken, if that is all.
 #[inline(always)]
 fn rest(since: Nanos) -> Option<NonNull<Task>> {
-    if is_untidy() {
+    // Also what others have given, whose polls may not end for long.
+    if is_untidy() || reaper::is_pending() {
         clean_up();
         return None;
     }

@@ -87,32 +87,33 @@ pub(super) fn turn(ctx: &Context, task: &Task) -> Turn {
     exec.count_poll();
     let mut rq = exec.rq.lock_as_left();
     let e = task.entity_ptr();
+    if task.state.is_notified() {
+        return Turn::Notified(rq, now);
+    }
     // Off the queue before the state says IDLE: from then on another CPU may enqueue it on its own.
     // SAFETY: the task has just been polled here.
     if unsafe { rq.is_plainly_current(e) } {
         // SAFETY: it has just been answered.
-        let ran_to = unsafe { rq.sleep_plainly(e, now) };
-        if !task.state.sleep() {
-            // SAFETY: just called.
-            unsafe { rq.stay_plainly(e) };
-            return Turn::Notified(rq, now);
-        }
-        if came == 0 {
+        unsafe { rq.sleep_plainly(e, now) };
+        let sleeps = task.state.after_pending() == AfterPending::Sleep;
+        if sleeps && came == 0 {
             // SAFETY: an entity in a run queue is that of a live task.
-            let next = rq.pick_plainly(ran_to, now).map(|next| unsafe { Task::of_entity(next) });
+            let next = rq.pick_plainly(now).map(|next| unsafe { Task::of_entity(next) });
             let stays = rq.stays_armed(now);
             if stays && !balance::are_many() {
                 return Turn::Chosen(next, now);
             }
-            let event = if stays { None } else { rq.arm_plainly() };
+            let event = if stays { rq.event_armed() } else { rq.arm_plainly() };
             return chosen(exec, rq, here, next, event, now);
         }
-        rq.rest_plainly(ran_to);
+        rq.rest_plainly();
+        if !sleeps {
+            rq.begin();
+            woken_just_now(&mut rq, here, task, now);
+            return Turn::Slept(rq, now);
+        }
     } else {
         rq.begin();
-        if task.state.is_notified() {
-            return Turn::Notified(rq, now);
-        }
         rq.put_prev_inline(PutPrev::Sleep, now);
         if task.state.after_pending() == AfterPending::Requeue {
             woken_just_now(&mut rq, here, task, now);

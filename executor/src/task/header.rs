@@ -178,7 +178,7 @@ impl Task {
     /// [`Task::wake`] of a task that was not asleep a moment ago.
     #[inline(never)]
     fn wake_busy(&self, masked: MaskGuard) {
-        if self.state.wake() == Wake::Nothing || !crate::executor::push_runnable(self, masked.irq()) {
+        if !self.wake_masked(masked.irq()) {
             masked.end_unwoken();
         }
     }

@@ -19,8 +19,14 @@ pub(crate) fn push(task: NonNull<Task>) {
             Err(h) => head = h,
         }
     }
-    // Whichever CPU this is by then: it frees what all have given.
+    // Whichever CPU this is by then: it frees what all have given. Should it never look again, the next one that idles does.
     local().pending.set(REAP);
+}
+
+/// Whether there is something to free.
+#[inline(always)]
+pub fn is_pending() -> bool {
+    !DEAD.load(Ordering::Relaxed).is_null()
 }
 
 /// Frees every task that was given so far. Not in an interrupt; takes the allocator's locks.

@@ -91,15 +91,8 @@ impl State {
         debug_assert_eq!(old, NOTIFIED, "only a queued task is polled");
     }
 
-    /// The poll returned `Pending`, and the task sleeps. `false`, and nothing done, if it was woken meanwhile.
-    #[inline(always)]
-    #[must_use = "a task that was woken while it was polled is lost unless it is requeued"]
-    pub fn sleep(&self) -> bool {
-        self.0.compare_exchange(RUN, 0, Ordering::AcqRel, Ordering::Acquire).is_ok()
-    }
-
     /// The poll returned `Pending`.
-    #[inline]
+    #[inline(always)]
     pub fn after_pending(&self) -> AfterPending {
         match self.0.compare_exchange(RUN, 0, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => AfterPending::Sleep,

@@ -1,9 +1,10 @@
 //! A host as the machine under the executor's loop: nobody is interrupted, and there are no spare stacks.
 
+use std::ptr::NonNull;
 use vigil_executor::arch;
-use vigil_executor::context::Context;
+use vigil_executor::context::{Context, StackKind};
 use vigil_executor::cpu::{ACTIVE, CpuId, CpuMask, ONLINE, local_of};
-use vigil_executor::executor;
+use vigil_executor::executor::{self, pool};
 use vigil_executor::platform::Platform;
 use vigil_executor::sync::rcu;
 
@@ -14,7 +15,7 @@ impl Platform for Host {
     fn send_reschedule(&self, _cpu: CpuId) {}
     fn send_reschedule_mask(&self, _mask: CpuMask) {}
     fn program_timer(&self, _count: u64) {}
-    fn alloc_stack(&self) -> Option<std::ptr::NonNull<Context>> {
+    fn alloc_stack(&self) -> Option<NonNull<Context>> {
         None
     }
     fn raise_rcu(&self, _: CpuMask) {
@@ -28,8 +29,10 @@ pub fn bring_up(cpu: CpuId) {
     ACTIVE.insert(cpu);
 }
 
-/// Starts a thread that is `cpu` for as long as the test program runs: `first`, then the executor's loop.
+/// Starts a thread that is `cpu` for as long as the test program runs: `first`, then the executor's loop. It has its spare stacks, by
+/// name: while a CPU is short of them its loop takes no short ways.
 pub fn run_cpu(cpu: CpuId, first: impl FnOnce() + Send + 'static) {
+    pool::fill(cpu, || Some(NonNull::from(Box::leak(Box::new(Context::new(StackKind::Cpu))))));
     std::thread::spawn(move || {
         // SAFETY: one thread per CPU.
         unsafe { arch::set_cpu_local(local_of(cpu)) };

@@ -135,6 +135,11 @@ impl FairRq {
             | addr(self.tree.first_of_tree())
     }
 
+    /// What [`SchedClass::next_event`] answered last.
+    pub(super) fn last_event(&self) -> Nanos {
+        self.event
+    }
+
     /// At the beginning of a stay, at `start`: an event that is under way, and comes before any stay could end, will do. Polls that
     /// are shorter than that by far are not each worth a computation.
     #[inline(always)]
