@@ -10,18 +10,21 @@ use core::cell::Cell;
 use core::ptr::NonNull;
 use core::sync::atomic::Ordering::Relaxed;
 
+/// In [`PsiRq`]'s `current`; above all numbers.
+const IS_FAIR: u32 = 1 << 31;
+
 /// A run queue's part.
 #[derive(Debug)]
 pub(in crate::class) struct PsiRq {
     /// The first set to be looked at; 0 or [`END`]: none is.
     first: Cell<u32>,
-    /// The set of the current entity, and whether that is fair, as of the last look.
-    current: Cell<(u32, bool)>,
+    /// The set of the current entity, as of the last look, and [`IS_FAIR`] if that is fair.
+    current: Cell<u32>,
 }
 
 impl PsiRq {
     pub(in crate::class) const fn new() -> PsiRq {
-        PsiRq { first: Cell::new(END), current: Cell::new((0, false)) }
+        PsiRq { first: Cell::new(END), current: Cell::new(0) }
     }
 
     /// A fair task of the set `number` has come to this queue, that of `cpu`, or (`false`) has left it.
@@ -124,11 +127,12 @@ impl RunQueue {
         // SAFETY: the current entity is valid. The one of the last look may be none any more, but its set has not ended: it would be
         // forgotten.
         unsafe {
-            let current = self.curr.map_or((0, false), |e| ((*e.as_ptr()).psi, (*e.as_ptr()).rank == Rank::FAIR));
+            let is_fair = |e: NonNull<Entity>| if (*e.as_ptr()).rank == Rank::FAIR { IS_FAIR } else { 0 };
+            let current = self.curr.map_or(0, |e| (*e.as_ptr()).psi | is_fair(e));
             let before = psi.current.replace(current);
             if before != current {
-                psi.mark(cpu, before.0, NOBODY);
-                psi.mark(cpu, current.0, if current.1 { FAIR } else { URGENT });
+                psi.mark(cpu, before & !IS_FAIR, NOBODY);
+                psi.mark(cpu, current & !IS_FAIR, if current & IS_FAIR != 0 { FAIR } else { URGENT });
             }
         }
         psi.drain(cpu, |group, slot| {
