@@ -63,6 +63,13 @@ pub fn cases() -> Vec<Case> {
             options: vec!["--smp".to_string(), "4".to_string()],
             ..script("cgroup/slack", include_str!("cgroup/slack.sh"), include_str!("cgroup/slack.out"))
         },
+        script("cgroup/pressure", include_str!("cgroup/pressure.sh"), include_str!("cgroup/pressure.out")),
+        script("cgroup/pressure-urgent", include_str!("cgroup/pressure_urgent.sh"), include_str!("cgroup/pressure_urgent.out"))
+            .on(&["coreutils", "grep", "mount", "sed", "util-linux"]),
+        Case::program("cgroup/pressure-triggers", vec!["python3", "-c", include_str!("cgroup/pressure_triggers.py")], 0)
+            .streams(Input::Empty, Output::Exact(include_str!("cgroup/pressure_triggers.out").to_string()), Output::Empty)
+            .on(&["mount", "python3-minimal"])
+            .options(&["--smp", "2"]),
         hogs("cgroup/shares", SHARES, "within 1 %\n"),
         hogs("cgroup/quota", QUOTA, "within 1 %\n100 99\n"),
     ]

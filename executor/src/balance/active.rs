@@ -8,7 +8,7 @@ use super::choose::{Machine, distance};
 use super::cpus::Cpus;
 use super::partition::span;
 use super::topology::{CAPACITY, Level};
-use super::{IDLE, has_others, is_idle_now};
+use super::{IDLE, has_others, is_idle_now, pressure};
 use crate::class::{Rank, RunQueue};
 use crate::cpu::{CpuId, CpuMask};
 use crate::executor::{CpuExec, EXEC};
@@ -16,29 +16,48 @@ use crate::platform;
 use crate::task::Task;
 use crate::time::{MSEC, Nanos};
 use core::cmp::Reverse;
-use core::sync::atomic::{AtomicBool, Ordering::*};
+use core::sync::atomic::{AtomicU8, Ordering::*};
 
-/// Whether the machine has parts, or CPUs of different capacities.
-static UNEVEN: AtomicBool = AtomicBool::new(false);
+/// Why the loop calls [`look`] when it has chosen whom to run.
+static LOOKS: AtomicU8 = AtomicU8::new(0);
+/// The machine has parts, or CPUs of different capacities.
+const UNEVEN: u8 = 1;
+/// It is watched for how long somebody waits ([`super::pressure`]).
+const WATCHED: u8 = 2;
 
 /// So many looks of Linux's idle CPUs, a millisecond apart for each CPU of the machine, find a task in the same place before it is
 /// moved (nr_balance_failed > cache_nice_tries + 2).
-const LOOKS: Nanos = 4;
+const TRIES: Nanos = 4;
 
 /// Notes that CPUs differ in what is near them, or in their capacity. At boot.
 pub(super) fn set_uneven() {
-    UNEVEN.store(true, Relaxed);
+    LOOKS.fetch_or(UNEVEN, Relaxed);
+}
+
+/// Notes whether anything is watched.
+pub(super) fn set_watched(watched: bool) {
+    if watched {
+        LOOKS.fetch_or(WATCHED, Relaxed);
+    } else {
+        LOOKS.fetch_and(!WATCHED, Relaxed);
+    }
 }
 
 /// Whether they do.
 #[inline(always)]
 pub(super) fn is_uneven() -> bool {
-    UNEVEN.load(Relaxed)
+    LOOKS.load(Relaxed) & UNEVEN != 0
+}
+
+/// Whether [`look`] is to be called.
+#[inline(always)]
+pub(super) fn looks() -> bool {
+    LOOKS.load(Relaxed) != 0
 }
 
 /// For how long a task runs where it is before it is moved.
 pub fn patience(m: &impl Machine) -> Nanos {
-    (m.nr_cpus() as Nanos).saturating_mul(LOOKS * MSEC)
+    (m.nr_cpus() as Nanos).saturating_mul(TRIES * MSEC)
 }
 
 /// The idle CPU, of those `allowed`, where the fair task that `here` has to itself would be better off; `None` if all is well.
@@ -66,11 +85,16 @@ const fn is_greater(a: u32, b: u32) -> bool {
     a as u64 * CAPACITY as u64 > b as u64 * 1078
 }
 
-/// `here`, this CPU, runs one task and nobody waits: sends it to where it is better off, if it is here for long. Returns the next event
-/// of the queue, given that of its classes: when it should look again at the latest. In the queue's lock, interrupts masked.
+/// `here`, this CPU, has chosen whom to run, and one task at most could: notes that for who watches, and sends the task to where it is
+/// better off, if it is here for long. Returns the next event of the queue, given that of its classes: when it should look again at the
+/// latest. In the queue's lock, interrupts masked.
 #[cold]
 #[inline(never)]
 pub(super) fn look(exec: &CpuExec, rq: &RunQueue, here: CpuId, event: Option<Nanos>, now: Nanos) -> Option<Nanos> {
+    pressure::note(rq, here, now);
+    if !is_uneven() {
+        return event;
+    }
     let cpus = Cpus { here };
     let Some(current) = rq.current().filter(|_| rq.current_rank() == Rank::FAIR && has_others(here)) else { return event };
     let patience = patience(&cpus);
@@ -87,7 +111,7 @@ pub(super) fn look(exec: &CpuExec, rq: &RunQueue, here: CpuId, event: Option<Nan
     }
     // The same for all choices of a while: the timer is not set for each. Each CPU at its own time: two that look at once would leave
     // for the same part.
-    let again = (now / patience + 2).saturating_mul(patience).saturating_add(here.index() as Nanos * LOOKS * MSEC);
+    let again = (now / patience + 2).saturating_mul(patience).saturating_add(here.index() as Nanos * TRIES * MSEC);
     Some(event.map_or(again, |e| e.min(again)))
 }
 

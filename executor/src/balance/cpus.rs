@@ -1,13 +1,13 @@
 //! The machine that the executor runs on, and the points at which its loop balances.
 
-use super::active::{is_uneven, look};
+use super::active::{look, looks};
 use super::choose::{Load, Machine};
 use super::domains::tuning;
 use super::partition;
 use super::pressure;
 use super::spread::{Spread, Tuning, own_load, spread};
 use super::topology::{CAPACITY, Level, Place};
-use super::{DOMAIN, MANY, OVERLOADED, RT_OVERLOADED, are_many, has_others};
+use super::{DOMAIN, OVERLOADED, RT_OVERLOADED, are_many, has_others};
 use crate::class::{Entity, Params, Rank, RunQueue, Urgency};
 use crate::context::{Context, IrqGuard};
 use crate::cpu::{AtomicCpuMask, CpuId, CpuMask, MAX_CPUS, PerCpu, local_of};
@@ -69,14 +69,14 @@ pub fn join(cpu: CpuId) {
         }
     }
     partition::cpus_changed();
-    MANY.store(DOMAIN.load().0.count_ones() > 1 || pressure::is_watched(), Relaxed);
+    super::follow();
 }
 
 /// `cpu` takes part no more.
 pub fn leave(cpu: CpuId) {
     DOMAIN.remove(cpu);
     partition::cpus_changed();
-    MANY.store(DOMAIN.load().0.count_ones() > 1 || pressure::is_watched(), Relaxed);
+    super::follow();
     OVERLOADED.remove(cpu);
     RT_OVERLOADED.remove(cpu);
 }
@@ -189,7 +189,7 @@ pub(crate) fn settled(exec: &CpuExec, rq: &mut RunQueue, here: CpuId, event: Opt
     if exec.load().nr != 0 {
         uncrowded(exec, rq, here, now);
     }
-    if is_uneven() { look(exec, rq, here, event, now) } else { event }
+    if looks() { look(exec, rq, here, event, now) } else { event }
 }
 
 /// After an arrival, likewise.
@@ -199,7 +199,7 @@ pub(crate) fn looks_crowded(exec: &CpuExec, rq: &mut RunQueue, here: CpuId, even
         event
     } else if rq.is_crowded() {
         crowded(exec, rq, here, event, now)
-    } else if is_uneven() {
+    } else if looks() {
         look(exec, rq, here, event, now)
     } else {
         event

@@ -56,6 +56,8 @@ pub(crate) use place::{place_evicted, place_new, place_woken};
 
 use crate::cpu::{AtomicCpuMask, CpuId, CpuMask};
 use crate::executor::{EXEC, IDLE};
+use crate::lock_class;
+use crate::sync::SpinLock;
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// CPUs with more than one runnable task, or with one that lies in their inbox. A bit may be out of date: set too long. Who sees
@@ -68,6 +70,16 @@ static DOMAIN: AtomicCpuMask = AtomicCpuMask::new();
 
 /// Whether there are two of them at least, or they are watched: on one CPU nothing here costs more than this look.
 static MANY: AtomicBool = AtomicBool::new(false);
+
+/// Brings [`MANY`], and what is watched, up to date: which CPUs there are, or who watches, has changed.
+fn follow() {
+    static FOLLOW: SpinLock<()> = SpinLock::new(lock_class!("balance"), ());
+    // The last one sees what all have changed before.
+    let _one_at_a_time = FOLLOW.lock_irq();
+    let watched = pressure::is_anything_watched();
+    active::set_watched(watched);
+    MANY.store(DOMAIN.load().0.count_ones() > 1 || watched, Relaxed);
+}
 
 /// Whether there is more than one CPU to choose from, or somebody watches how crowded they are.
 #[inline(always)]

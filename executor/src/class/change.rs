@@ -68,7 +68,9 @@ impl RunQueue {
     fn should_leave(&self, old_class: Class, old_prio: i16, class: Class, prio: i16) -> bool {
         match class {
             // A change into the fair class, or to a higher nice value, is worth another pick.
-            Class::Fair | Class::Grouped => self.fair.nr_tasks() > 1 && (old_class != class || old_prio < prio) || self.is_outranked(),
+            Class::Fair | Class::Grouped | Class::Watched => {
+                self.fair.nr_tasks() > 1 && (old_class != class || old_prio < prio) || self.is_outranked()
+            }
             // With another class comes another next event, for which the timer must be set.
             Class::Stop | Class::Deadline | Class::Realtime => old_class != class || class == Class::Deadline || self.is_outranked(),
         }

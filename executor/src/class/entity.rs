@@ -74,6 +74,10 @@ pub struct Entity {
     pub(super) reservation: Option<NonNull<Reservation>>,
     pub(super) stats: Stats,
     pub(super) avg: TaskAvg,
+    /// One more than the number of the CPU whose [`QueueUtil`](super::task_avg::QueueUtil) has `avg`.
+    pub(super) counted_on: u32,
+    /// The set of tasks, watched for how long they wait, that it is in ([`super::psi`]); 0: none.
+    pub(super) psi: u32,
     /// Its neighbours hold pointers to it.
     _linked: PhantomPinned,
 }
@@ -119,6 +123,8 @@ impl Entity {
             reservation: None,
             stats: Stats { run_delay: 0, nvcsw: 0, nivcsw: 0, migrations: 0, last_queued: 0 },
             avg: TaskAvg::NEW,
+            counted_on: 0,
+            psi: 0,
             _linked: PhantomPinned,
         };
         this.apply(params);
@@ -170,6 +176,7 @@ impl Entity {
     /// The class that serves it inside the run queue when it has `params`.
     pub(super) const fn class_with(&self, params: &Params) -> Class {
         match params.class() {
+            Class::Fair if self.psi != 0 => Class::Watched,
             Class::Fair if self.group.is_some() => Class::Grouped,
             class => class,
         }
@@ -303,6 +310,11 @@ impl Entity {
     #[inline]
     pub const fn stats(&self) -> &Stats {
         &self.stats
+    }
+
+    /// The set of tasks that it is in ([`super::psi`]); 0: none.
+    pub fn psi(&self) -> u32 {
+        self.psi
     }
 
     /// Whether its poll is parked on a stack of its own.

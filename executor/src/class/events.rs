@@ -1,6 +1,5 @@
 //! What happens while an entity runs: ticks, the time of the next one, and wake-ups that preempt.
 
-use super::fair::group::levels::Grouped;
 use super::params::{Class, Rank};
 use super::sched_class::{SchedClass, in_order, of_class};
 use super::{Entity, Preempt, RunQueue};
@@ -15,9 +14,11 @@ impl RunQueue {
         // SAFETY: the caller has just enqueued it, so it is valid.
         let (rank, class) = unsafe { ((*e.as_ptr()).rank, (*e.as_ptr()).class) };
         let held_back = of_class!(self, class, c => {
-            c.roll(now);
             // SAFETY: it is on the queue of its class.
-            unsafe { c.holds_back(e) }
+            unsafe {
+                c.roll_for(e, now);
+                c.holds_back(e)
+            }
         });
         if held_back {
             return Preempt::No;
@@ -49,7 +50,7 @@ impl RunQueue {
         }
         self.charge_current(now, true);
         // SAFETY: both are on the fair class's queue.
-        if unsafe { Grouped(&mut self.fair).check_preempt(curr, e) } { Preempt::Fair } else { Preempt::No }
+        if unsafe { self.fair.check_preempt_any(curr, e) } { Preempt::Fair } else { Preempt::No }
     }
 
     /// The timer's or tick's work: charges the current entity, ends quanta, begins real-time periods. Whether the

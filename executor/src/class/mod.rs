@@ -22,6 +22,7 @@
 //! | [`events`](self) | ticks, the next event, wake-up preemption |
 //! | [`waiting`](self) | who waits for the CPU, for balancing |
 //! | [`change`](self) | changing parameters and tunables on the fly |
+//! | [`psi`] | sets of tasks that are watched for how long they wait |
 //! | [`params`] | policies, parameters, order of urgency, tunables |
 //! | [`features`] | what can be switched on and off |
 //!
@@ -49,6 +50,7 @@ mod list;
 pub mod params;
 pub mod pelt;
 mod plain;
+pub mod psi;
 mod realtime;
 pub mod runqueue;
 mod sched_class;
@@ -65,6 +67,7 @@ pub use fair::group::bandwidth::{Bandwidth, SLACK as BANDWIDTH_SLACK, SLICE as B
 pub use fair::group::{OwnedGroup, TaskGroup};
 pub use features::Features;
 pub use params::{Class, Params, Policy, Rank, Scaling, Tunables, Urgency};
+pub use psi::{OwnedPsi, PsiGroup, PsiTimes};
 pub use runqueue::RunQueue;
 pub use task_avg::Averages;
 

@@ -38,6 +38,8 @@ pub enum Class {
     Fair,
     /// Inside the run queue: [`Class::Fair`] of a task that is in a group.
     Grouped,
+    /// Inside the run queue: [`Class::Fair`], in a group or not, of a task that is watched ([`super::psi`]).
+    Watched,
 }
 
 /// The parameters that user space can set.
@@ -88,7 +90,7 @@ impl Params {
             Class::Stop => 0,
             Class::Deadline => -1,
             Class::Realtime => 99i16.saturating_sub(self.rt_priority as i16),
-            Class::Fair | Class::Grouped => 120i16.saturating_add(self.nice as i16),
+            Class::Fair | Class::Grouped | Class::Watched => 120i16.saturating_add(self.nice as i16),
         }
     }
 
@@ -99,7 +101,7 @@ impl Params {
             Class::Stop => Rank::STOP,
             Class::Deadline => Rank::DEADLINE,
             Class::Realtime => Rank(RANK_RT_BASE.saturating_sub(self.rt_priority)),
-            Class::Fair | Class::Grouped => Rank::FAIR,
+            Class::Fair | Class::Grouped | Class::Watched => Rank::FAIR,
         }
     }
 

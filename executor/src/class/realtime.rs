@@ -254,6 +254,22 @@ impl RtRq {
     }
 }
 
+impl RtRq {
+    /// Calls `f` for each entity that waits, whether the class is throttled or not.
+    pub(super) fn each_waiting(&self, f: &mut impl FnMut(NonNull<Entity>)) {
+        let mut left = self.bitmap;
+        while let Some(priority) = left.first() {
+            let mut at = self.queue[priority].first();
+            while let Some(e) = at {
+                f(e);
+                // SAFETY: entities of the list are valid, and only read.
+                at = unsafe { List::next(e) };
+            }
+            left.clear(priority as u8);
+        }
+    }
+}
+
 impl SchedClass for RtRq {
     #[inline(always)]
     fn class(&self) -> Class {

@@ -5,6 +5,7 @@ use super::entity::{Entity, Place};
 use super::fair::FairRq;
 use super::params::{Class, Rank, Tunables, Urgency};
 use super::plain::known;
+use super::psi::PsiRq;
 use super::realtime::RtRq;
 use super::sched_class::{SchedClass, in_order, of_class};
 use super::stop::StopRq;
@@ -40,6 +41,8 @@ pub struct RunQueue {
     pub(super) tunables: Tunables,
     /// How long entities have waited for this CPU, in sum.
     pub(super) run_delay: Nanos,
+    /// Sets of tasks that are watched.
+    pub(super) psi: PsiRq,
 }
 
 // SAFETY: its pointers lead to entities, which are `Send` and touched only under this queue's lock.
@@ -63,6 +66,7 @@ impl RunQueue {
             tunables,
             nr_switches: 0,
             run_delay: 0,
+            psi: PsiRq::new(),
         }
     }
 
@@ -385,7 +389,7 @@ impl RunQueue {
                 Class::Realtime => !self.rt.is_throttled(),
                 // SAFETY: as above.
                 Class::Deadline => !unsafe { self.dl.holds_back(e) },
-                Class::Fair | Class::Grouped | Class::Stop => true,
+                Class::Fair | Class::Grouped | Class::Watched | Class::Stop => true,
             };
             if counted {
                 n = n.saturating_sub(1);

@@ -98,6 +98,16 @@ pub(super) trait SchedClass {
         let _ = now;
     }
 
+    /// The same before a look at `e`, which has come.
+    ///
+    /// # Safety
+    /// `e` is queued.
+    #[inline(always)]
+    unsafe fn roll_for(&mut self, e: NonNull<Entity>, now: Nanos) {
+        let _ = e;
+        self.roll(now);
+    }
+
     /// Whether the class has used up its share and may not run.
     #[inline(always)]
     fn is_throttled(&self) -> bool {
@@ -194,6 +204,9 @@ macro_rules! of_class {
                 let r = $body;
                 $rq.count_above();
                 r
+            } else if class == $crate::class::Class::Watched {
+                let $c = &mut $crate::class::psi::class::Watched(&mut $rq.fair, &$rq.psi);
+                $body
             } else {
                 let $c = &mut $rq.stop;
                 let r = $body;

@@ -32,8 +32,6 @@ pub(super) struct TaskAvg {
     /// What it needed when it last slept, and a moving average of that (Linux: util_est).
     enqueued: u32,
     ewma: u32,
-    /// One more than the number of the CPU whose [`QueueUtil`] has it.
-    counted_on: u32,
 }
 
 /// What `/proc/PID/sched` shows of it.
@@ -56,7 +54,7 @@ pub struct Averages {
 }
 
 impl TaskAvg {
-    pub(super) const NEW: TaskAvg = TaskAvg { next: 0, seen: [0; 2], sums: [0; 3], contrib: 0, enqueued: 0, ewma: 0, counted_on: 0 };
+    pub(super) const NEW: TaskAvg = TaskAvg { next: 0, seen: [0; 2], sums: [0; 3], contrib: 0, enqueued: 0, ewma: 0 };
 
     /// Whether it is time to bring them up to date.
     #[inline(always)]
@@ -203,13 +201,13 @@ pub(super) struct QueueUtil {
 impl QueueUtil {
     pub(super) const NEW: QueueUtil = QueueUtil { period: 0, sum: 0 };
 
-    /// Counts a task of `cpu` as it is now in place of as it was. What it was counted for elsewhere decays there by itself.
-    pub(super) fn replace(&mut self, before: &TaskAvg, now: &mut TaskAvg, cpu: u32) {
+    /// Counts a task of `cpu` as it is now in place of as it was; `counted_on` is one more than the number of the CPU that has
+    /// counted it last. What it was counted for elsewhere decays there by itself.
+    pub(super) fn replace(&mut self, before: &TaskAvg, now: &TaskAvg, counted_on: &mut u32, cpu: u32) {
         let period = now.next >> 20;
         self.sum = decay(self.sum, period.saturating_sub(self.period));
         self.period = self.period.max(period);
-        now.counted_on = cpu + 1;
-        if before.counted_on == now.counted_on {
+        if core::mem::replace(counted_on, cpu + 1) == cpu + 1 {
             let was = decay(before.sums[2].into(), period.saturating_sub(before.next >> 20));
             self.sum = self.sum.saturating_sub(was);
         }

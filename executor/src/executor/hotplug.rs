@@ -132,6 +132,7 @@ fn go(here: CpuId) {
         let me = rq.current();
         rq.put_prev(PutPrev::Sleep, time::now());
         rq.retire();
+        balance::pressure::note(&rq, here, time::now());
         me
     };
     timer::stop();

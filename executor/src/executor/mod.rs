@@ -11,6 +11,7 @@
 //! * [`pool`]: spare stacks.
 //! * [`yield_now`], [`cond_resched`]: points at which a poll gives way by itself.
 //! * `params.rs`: what a task is to its class, wherever it is.
+//! * `group.rs`, `psi.rs`: groups of tasks, and sets that are watched.
 //! * `hotplug.rs`: CPUs that come and go.
 //!
 //! The lock of a run queue is innermost in the lock order, and two of them are taken by ascending CPU. It is taken with
@@ -21,6 +22,7 @@ mod group;
 mod hotplug;
 mod params;
 pub mod pool;
+mod psi;
 mod reserve;
 mod rq_lock;
 mod run;
@@ -35,6 +37,7 @@ pub use group::{Group, set_group};
 pub use hotplug::{Needed, activate, come_online, deactivate, start_stopper, stop, take_over};
 pub(crate) use params::{apply, apply_params};
 pub use params::{effective_params, inherit, params, run_time, set_params, with_entity};
+pub use psi::{Psi, set_psi};
 pub use reserve::{Refused, deadline, rt_bandwidth, set_deadline, set_rt_bandwidth, take_overrun};
 pub(crate) use reserve::{forget as forget_reservation, give_back, lend, prepare as prepare_reservation, reserve};
 pub(crate) use run::somebody_came;

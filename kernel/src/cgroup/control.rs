@@ -3,6 +3,7 @@
 
 use super::group::{CONTROLLERS, Cgroup, Controller, put_set};
 use super::{cpu, cpuset, each_thread, freezer, hierarchy, migrate, parse, pids, release};
+use crate::procfs::wake_ended_triggers;
 use crate::task::process::{Life, tasks};
 use crate::task::signal::{SIGKILL, SigInfo, send_to_process};
 use core::fmt::Write;
@@ -77,6 +78,7 @@ pub fn rmdir(parent: &KArc<Cgroup>, group: &KArc<Cgroup>) -> OpResult<'static, (
         cpuset::removed(group, &trees.top_of(group)?);
     }
     drop(removed);
+    wake_ended_triggers();
     release::look(parent);
     Ok(())
 }

@@ -8,6 +8,7 @@ use super::attr::Attributes;
 use super::cpuset::CpusetState;
 use super::freezer;
 use super::hierarchy::Hierarchy;
+use super::pressure::Pressure;
 use super::release;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering::*};
 use vigil_executor::executor::Group;
@@ -72,6 +73,8 @@ pub fn put_set(set: u32, separator: &str, out: &mut SeqBuf) {
 
 /// A group.
 pub struct Cgroup {
+    /// Its pressure files. Ends before the group above.
+    pub pressure: Pressure,
     /// Unique, and larger than those of all groups made before it.
     pub id: u64,
     /// Its tree.
@@ -144,6 +147,7 @@ impl Cgroup {
         let cpuset = CpusetState::of_new(parent.as_deref());
         let name = KVec::try_from_slice(name)?;
         KArc::try_new(Cgroup {
+            pressure: Pressure::new(),
             id: NEXT_ID.fetch_add(1, Relaxed),
             root,
             level,

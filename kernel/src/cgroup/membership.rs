@@ -8,7 +8,7 @@
 //! when it leaves them or ends; what living threads have used since is added by who reads.
 
 use super::group::{Cgroup, Controller};
-use super::{autogroup, cpu, cpuset, freezer};
+use super::{autogroup, cpu, cpuset, freezer, pressure};
 use crate::task::process::Tasks;
 use crate::task::thread::Thread;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::*};
@@ -31,6 +31,11 @@ impl CssSet {
     /// The group in the tree numbered `root`.
     pub fn in_tree(&self, root: u32) -> Option<&KArc<Cgroup>> {
         self.groups.iter().find(|g| g.root.id == root)
+    }
+
+    /// The group in the tree of version 2.
+    pub fn in_v2(&self) -> Option<&KArc<Cgroup>> {
+        self.groups.iter().find(|g| g.root.is_v2())
     }
 
     /// The group in the tree that has `controller`.
@@ -140,16 +145,18 @@ pub fn fork(parent: &Thread, child: &Thread, into: Option<Into>, guard: &Tasks) 
     }
     freezer::update(child, &css);
     cpu::attach(child, Some(&css), guard);
+    pressure::attach(child, Some(&css), guard);
     confine();
     *child.cgroup.css.lock() = Some(css);
     Ok(())
 }
 
 /// The thread ends: its groups have a living task less. With the process tree locked.
-pub fn exit(thread: &Thread, _: &Tasks) {
+pub fn exit(thread: &Thread, guard: &Tasks) {
     let Some(css) = thread.cgroup.css() else { return autogroup::exit(thread) };
     give_time(thread, &css);
     cpu::detach(thread);
+    pressure::attach(thread, None, guard);
     let frozen = thread.cgroup.frozen.swap(false, AcqRel);
     for group in css.groups() {
         group.count_task(false, frozen);
@@ -185,6 +192,9 @@ pub fn attach(thread: &Thread, to: &KArc<Cgroup>, css: Option<KArc<CssSet>>, gua
     freezer::update_moved(thread, css.as_deref());
     if to.root.mask.load(Relaxed) & Controller::Cpu.bit() != 0 {
         cpu::attach(thread, css.as_deref(), guard);
+    }
+    if to.root.is_v2() {
+        pressure::attach(thread, css.as_deref(), guard);
     }
     cpuset::attach(thread, to, before.as_deref());
     before

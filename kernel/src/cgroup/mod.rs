@@ -10,6 +10,7 @@
 //! | `nodes`, `tables`, `options`, `attr` | the file systems: directories and files, which there are, mount options, owners |
 //! | [`autogroup`] | groups of sessions, for who is in no other |
 //! | [`cpu`], [`cpuset`], [`freezer`], [`pids`], [`time`] | the controllers |
+//! | [`pressure`] | pressure files |
 //! | `release` | the program that hears of groups of version 1 that are empty |
 //! | `partition` | the part of `cpuset` that gives groups CPUs of their own |
 //! | `parse` | numbers and lists |
@@ -50,6 +51,8 @@ mod options;
 pub mod partition;
 #[cfg(target_os = "none")]
 pub mod pids;
+#[cfg(target_os = "none")]
+pub mod pressure;
 #[cfg(target_os = "none")]
 mod release;
 #[cfg(target_os = "none")]

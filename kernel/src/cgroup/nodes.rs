@@ -4,6 +4,7 @@ use super::group::Cgroup;
 use super::hierarchy::{self, Hierarchy, Trees};
 use super::migrate::{self, What};
 use super::{control, tables};
+use crate::procfs::{Resource, Source, open_pressure};
 use crate::task::thread::Thread;
 use core::sync::atomic::Ordering::Relaxed;
 use vigil_abi::Errno;
@@ -37,6 +38,8 @@ pub enum Kind {
     Change(Show, Store, fn(&Cgroup) -> &Changes),
     /// It can be written.
     Write(Store),
+    /// It says for how much of the time somebody waits, and takes triggers.
+    Pressure(Resource),
     /// Its lines are tasks, and what is written to it is moved.
     Tasks(Show, What),
 }
@@ -68,7 +71,7 @@ impl FileType {
     fn mode(&self) -> u32 {
         match self.kind {
             Kind::Read(_) | Kind::Events(..) => 0o444,
-            Kind::ReadWrite(..) | Kind::Change(..) | Kind::Tasks(..) => 0o644,
+            Kind::ReadWrite(..) | Kind::Change(..) | Kind::Tasks(..) | Kind::Pressure(_) => 0o644,
             Kind::Write(_) => 0o200,
         }
     }
@@ -79,7 +82,8 @@ impl FileType {
             Place::NotRoot => !group.is_root(),
             Place::Root => group.is_root(),
         };
-        here && self.controller.is_none_or(|c| group.has(c))
+        let shown = !matches!(self.kind, Kind::Pressure(_)) || group.pressure.is_shown();
+        here && shown && self.controller.is_none_or(|c| group.has(c))
     }
 }
 
@@ -265,7 +269,7 @@ impl Node for File {
             Kind::Read(show) | Kind::Events(show, _) | Kind::ReadWrite(show, _) | Kind::Change(show, ..) | Kind::Tasks(show, _) => {
                 show(&self.group, out)
             }
-            Kind::Write(_) => Err(Stop::Err(Errno::EINVAL)),
+            Kind::Write(_) | Kind::Pressure(_) => Err(Stop::Err(Errno::EINVAL)),
         }
     }
 
@@ -285,7 +289,7 @@ impl Node for File {
                 let cred = self.opener.as_ref().ok_or(Errno::EACCES)?;
                 migrate::store(&self.group, what, data, cred)?;
             }
-            Kind::Read(_) | Kind::Events(..) => return Err(Stop::Err(Errno::EINVAL)),
+            Kind::Read(_) | Kind::Events(..) | Kind::Pressure(_) => return Err(Stop::Err(Errno::EINVAL)),
         }
         Ok(data.len())
     }
@@ -295,8 +299,13 @@ impl Node for File {
     }
 
     fn open(&self, _: u32) -> Result<Option<Opened>, Errno> {
-        if !matches!(self.kind.kind, Kind::Tasks(..)) {
-            return Ok(None);
+        match self.kind.kind {
+            Kind::Pressure(resource) => {
+                self.check()?;
+                return open_pressure(Source { resource, group: Some(self.group.clone()) }).map(Some);
+            }
+            Kind::Tasks(..) => {}
+            _ => return Ok(None),
         }
         let opener = Thread::current().and_then(|t| t.share_cred());
         let file = File { group: self.group.clone(), kind: self.kind, opener };

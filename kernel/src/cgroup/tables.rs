@@ -4,9 +4,10 @@ use super::group::Controller::{self, Cpu, Cpuacct, Cpuset, Freezer, Pids};
 use super::hierarchy::Hierarchy;
 use super::migrate::What;
 use super::nodes::FileType;
-use super::nodes::Kind::{self, Change, Events, Read, ReadWrite, Tasks, Write};
+use super::nodes::Kind::{self, Change, Events, Pressure, Read, ReadWrite, Tasks, Write};
 use super::nodes::Place::{self, Any, NotRoot, Root};
-use super::{control, cpu, cpuset_files, freezer, pids, time, v1};
+use super::{control, cpu, cpuset_files, freezer, pids, pressure, time, v1};
+use crate::procfs::Resource;
 
 const fn base(name: &'static str, place: Place, kind: Kind) -> FileType {
     FileType { name, controller: None, place, kind }
@@ -35,6 +36,10 @@ static V2_BASE: &[FileType] = &[
     base("cgroup.freeze", NotRoot, ReadWrite(freezer::show_freeze, freezer::store_freeze)),
     base("cgroup.kill", NotRoot, Write(control::store_kill)),
     base("cpu.stat", Any, Read(cpu::show_stat)),
+    base("io.pressure", Any, Pressure(Resource::Other)),
+    base("memory.pressure", Any, Pressure(Resource::Other)),
+    base("cpu.pressure", Any, Pressure(Resource::Cpu)),
+    base("cgroup.pressure", Any, ReadWrite(pressure::show_switch, pressure::store_switch)),
 ];
 
 static V2_CONTROLLERS: &[FileType] = &[

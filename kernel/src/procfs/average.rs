@@ -18,12 +18,9 @@ pub(super) struct Average {
 }
 
 impl Average {
-    /// Of nothing.
-    pub(super) const NEW: Average = Average::begun(0);
-
-    /// Of what begins at `now`, ns.
-    pub(super) const fn begun(now: u64) -> Average {
-        Average { values: [0; 3], total: 0, last: now }
+    /// Of what begins at `now`, ns, when it has taken `total` ns in all.
+    pub(super) const fn begun(now: u64, total: u64) -> Average {
+        Average { values: [0; 3], total, last: now }
     }
 
     /// In percent, with [`SHIFT`] fraction bits.
@@ -101,7 +98,7 @@ mod tests {
 
     #[test]
     fn what_takes_half_of_the_time_has_fifty_percent_in_the_end() {
-        let mut a = Average::begun(0);
+        let mut a = Average::begun(0, 0);
         for i in 1..=1000 {
             a.update(i * SECOND, i * 2 * SECOND, 2 * SECOND);
         }
@@ -125,7 +122,7 @@ mod tests {
 
     #[test]
     fn nothing_changes_before_a_period_has_passed() {
-        let mut a = Average::begun(0);
+        let mut a = Average::begun(0, 0);
         a.update(SECOND, SECOND, 2 * SECOND);
         assert_eq!(a.values(), [0; 3]);
         a.update(2 * SECOND, 2 * SECOND, 2 * SECOND);

@@ -9,7 +9,7 @@
 //! | `format` | texts that need nothing of the kernel |
 //! | `process` | which processes there are; the directories `/proc/PID` and `/proc/PID/task` |
 //! | `status` | `stat`, `status`, `statm` |
-//! | `pressure`, `pressure_trigger`, `average` | `/proc/pressure` |
+//! | `pressure`, `pressure_trigger`, `stalls`, `average` | `/proc/pressure`, and the pressure files of control groups |
 //! | `sched` | `sched`, `schedstat`; `/proc/schedstat` |
 //! | `space` | what is in or about an address space: `maps`, `smaps`, `cmdline`, `environ`, `auxv` |
 //! | `links` | `exe`, `cwd`, `root`, `fd`, `fdinfo` |
@@ -72,6 +72,8 @@ mod sched_domains;
 mod sched_dump;
 #[cfg(target_os = "none")]
 mod space;
+#[cfg_attr(not(any(test, target_os = "none")), expect(dead_code, reason = "only the tests use it on a host"))]
+mod stalls;
 #[cfg(target_os = "none")]
 mod status;
 #[cfg(target_os = "none")]
@@ -92,7 +94,13 @@ mod topology;
 mod workqueue;
 
 #[cfg(target_os = "none")]
+pub(crate) use pressure::{Resource, Source};
+#[cfg(target_os = "none")]
+pub(crate) use pressure_trigger::{open as open_pressure, wake_ended as wake_ended_triggers};
+#[cfg(target_os = "none")]
 pub(crate) use process::process_of_dir;
+#[cfg(target_os = "none")]
+pub(crate) use stalls::{PERIOD, Stalls};
 #[cfg(target_os = "none")]
 pub(crate) use sysctl::{line as sysctl_line, numbers as sysctl_numbers, value as sysctl_value};
 #[cfg(target_os = "none")]

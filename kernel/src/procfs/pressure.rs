@@ -1,115 +1,106 @@
-//! `/proc/pressure`: for how much of the time somebody waits for the CPU, memory, or I/O (Linux: kernel/sched/psi.c).
+//! `/proc/pressure`, and the pressure files of control groups: for how much of the time somebody waits for the CPU, memory, or I/O (Linux:
+//! kernel/sched/psi.c).
 //!
 //! CPU time is watched from the first look on, so that nobody pays for it before. Nobody waits for I/O here, as there are no devices to wait
 //! for, and reclaim makes nobody wait: those files say so. Who polls one is told as `pressure_trigger` says.
 
-use super::average::{Average, ONE, SHIFT};
 use super::possible_cpus;
 use super::pressure_trigger::PressureNode;
-use core::fmt::Write;
+use super::stalls::{PERIOD, Stalls, Times};
+use crate::cgroup::group::Cgroup;
+use crate::cgroup::pressure as of_group;
 use vigil_abi::Errno;
 use vigil_executor::balance::pressure::{is_watched, stalled, watch};
 use vigil_executor::cpu::MAX_CPUS;
 use vigil_executor::executor;
 use vigil_executor::lock_class;
 use vigil_executor::sync::SpinLock;
-use vigil_executor::time::{self, Nanos, USEC};
+use vigil_executor::time::{self, Nanos};
 use vigil_executor::work::{DelayedWork, UNBOUND, Work};
+use vigil_fs::OpResult;
 use vigil_fs::vnode::{Node, SeqBuf};
 use vigil_mem::{KArc, unsize};
 
-/// From one bringing up to date of the averages to the next (Linux: PSI_FREQ, 2 s and a tick).
-const PERIOD: Nanos = 2_004_000_000;
-
-/// What was seen of a CPU.
-#[derive(Clone, Copy)]
-struct Seen {
-    stalled: Nanos,
-    busy: Nanos,
-}
-
-struct Pressure {
-    cpus: [Seen; MAX_CPUS],
-    /// For how long somebody waited, ns: each CPU's time counts by how busy it was.
-    total: Nanos,
-    average: Average,
-}
-
-static CPU: SpinLock<Pressure> =
-    SpinLock::new(lock_class!("psi"), Pressure { cpus: [Seen { stalled: 0, busy: 0 }; MAX_CPUS], total: 0, average: Average::NEW });
+/// The machine's.
+static CPU: SpinLock<Stalls> = SpinLock::new(lock_class!("psi"), Stalls::NEW);
 
 static LATER: DelayedWork = DelayedWork::new(update_and_go_on);
 
-impl Pressure {
-    /// Adds what has passed since the last look (Linux: collect_percpu_times).
-    fn collect(&mut self, now: Nanos) {
-        let (mut weighted, mut weights) = (0u128, 0u128);
-        for cpu in possible_cpus().iter() {
-            let stat = executor::stat(cpu);
-            let seen = Seen { stalled: stalled(cpu), busy: now.saturating_sub(stat.idle).saturating_sub(stat.offline) };
-            let Some(last) = self.cpus.get_mut(cpu.index()) else { continue };
-            let busy = seen.busy.saturating_sub(last.busy);
-            weighted += u128::from(seen.stalled.saturating_sub(last.stalled)) * u128::from(busy);
-            weights += u128::from(busy);
-            *last = seen;
-        }
-        self.total = self.total.wrapping_add(weighted.checked_div(weights).unwrap_or(0) as u64);
+/// What the CPUs say by `now`. Not everybody can wait for the CPU at once: there is somebody who has it.
+fn times(now: Nanos) -> [Times; MAX_CPUS] {
+    let mut times = [[0; 3]; MAX_CPUS];
+    for cpu in possible_cpus().iter() {
+        let stat = executor::stat(cpu);
+        times[cpu.index()] = [stalled(cpu), 0, now.saturating_sub(stat.idle).saturating_sub(stat.offline)];
     }
-
-    fn update(&mut self) {
-        let now = time::now();
-        self.collect(now);
-        self.average.update(self.total, now, PERIOD);
-    }
+    times
 }
 
 fn update_and_go_on(_: &Work) {
-    CPU.lock().update();
+    with_machine(|_| ());
     LATER.schedule(&UNBOUND, PERIOD);
 }
 
-fn line(out: &mut SeqBuf, what: &str, averages: [u64; 3], total: Nanos) {
-    let [a, b, c] = averages.map(|v| (v >> SHIFT, ((v & (ONE - 1)) * 100) >> SHIFT));
-    let _ = writeln!(out, "{what} avg10={}.{:02} avg60={}.{:02} avg300={}.{:02} total={}", a.0, a.1, b.0, b.1, c.0, c.1, total / USEC);
+/// Calls `f` on the machine's, up to date.
+fn with_machine<R>(f: impl FnOnce(&Stalls) -> R) -> R {
+    let mut machine = CPU.lock();
+    if !is_watched() {
+        watch();
+        let now = time::now();
+        machine.begin(times(now), now);
+        LATER.schedule(&UNBOUND, PERIOD);
+    }
+    let now = time::now();
+    machine.update(times(now), now);
+    f(&machine)
 }
 
 /// What one can wait for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Resource {
-    /// A CPU. Not everybody can wait for it at once: there is somebody who has it.
+pub(crate) enum Resource {
+    /// A CPU.
     Cpu,
     /// I/O, or memory.
     Other,
 }
 
-impl Resource {
-    /// Averages, and for how long somebody has waited for it, ns.
-    fn look(self) -> ([u64; 3], Nanos) {
-        if self == Resource::Other {
-            return ([0; 3], 0);
-        }
-        let mut pressure = CPU.lock();
-        if !is_watched() {
-            watch();
-            let now = time::now();
-            pressure.collect(now);
-            (pressure.total, pressure.average) = (0, Average::begun(now));
-            LATER.schedule(&UNBOUND, PERIOD);
-        }
-        pressure.update();
-        (pressure.average.values(), pressure.total)
+/// What a pressure file is of.
+#[derive(Clone)]
+pub(crate) struct Source {
+    /// What is waited for.
+    pub(crate) resource: Resource,
+    /// By whom: the group whose file it is; `None` for `/proc/pressure`.
+    pub(crate) group: Option<KArc<Cgroup>>,
+}
+
+impl Source {
+    /// ENODEV: its group is no more, or is not to be watched.
+    pub(super) fn check(&self) -> Result<(), Errno> {
+        self.group.as_deref().map_or(Ok(()), of_group::check)
     }
 
-    /// For how long somebody has waited for it, ns.
-    pub(super) fn waited(self) -> Nanos {
-        self.look().1
+    /// Calls `f` on what there is to say of it, up to date; from now on it is watched. ENODEV, ENOMEM.
+    pub(super) fn with<R>(&self, f: impl FnOnce(&Stalls) -> R) -> OpResult<'static, R> {
+        self.check()?;
+        match &self.group {
+            _ if self.resource == Resource::Other => Ok(f(&Stalls::NEW)),
+            Some(group) if !group.is_root() => of_group::begin(group).map(|watch| watch.with(f)),
+            _ => Ok(with_machine(f)),
+        }
     }
 
-    /// The file's text.
-    pub(super) fn show(self, out: &mut SeqBuf) {
-        let (averages, total) = self.look();
-        line(out, "some", averages, total);
-        line(out, "full", [0; 3], 0);
+    /// For how long some of those who are watched already have waited for it, or (`full`) all, ns.
+    pub(super) fn waited(&self, full: bool) -> Nanos {
+        match &self.group {
+            _ if self.resource == Resource::Other => 0,
+            Some(group) if !group.is_root() => of_group::watched(group).map_or(0, |watch| watch.with(|s| s.total(full))),
+            _ => with_machine(|s| s.total(full)),
+        }
+    }
+
+    /// The file's text. ENODEV, ENOMEM.
+    pub(super) fn show(&self, out: &mut SeqBuf) -> OpResult<'static, ()> {
+        self.with(|s| s.show(out))
     }
 }
 

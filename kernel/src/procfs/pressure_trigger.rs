@@ -1,10 +1,10 @@
-//! The files of `/proc/pressure`, and what is written to them: `some 150000 1000000` asks to be told, by POLLPRI, when somebody has
-//! waited for more than 150 ms of a second (Linux: psi_trigger_create, update_triggers).
+//! The files of `/proc/pressure` and those of control groups, and what is written to them: `some 150000 1000000` asks to be told, by POLLPRI,
+//! when somebody has waited for more than 150 ms of a second (Linux: psi_trigger_create, update_triggers).
 //!
 //! Each open file has one trigger at most. While there are any, a work item looks ten times in the shortest of their windows.
 
 use super::average::Window;
-use super::pressure::Resource;
+use super::pressure::{Resource, Source};
 use core::sync::atomic::{AtomicBool, Ordering::*};
 use vigil_abi::stat::S_IFREG;
 use vigil_abi::{Errno, until_nul};
@@ -15,27 +15,29 @@ use vigil_executor::wait::WaitQueue;
 use vigil_executor::work::{DelayedWork, UNBOUND, Work};
 use vigil_fs::vnode::{Node, SeqBuf};
 use vigil_fs::{File, FileOps, OpResult, Opened, PollEvents, PollTable, Stop};
-use vigil_mem::{IoBuf, IoBufMut, KArc, KVec, unsize};
+use vigil_mem::{IoBuf, IoBufMut, KArc, KVec, PAGE_SIZE, unsize};
 
-/// So much of what is written is looked at; the last byte of that is not.
-const LONGEST: usize = 32;
+/// So much of what is written is looked at, of files of groups the second; the last byte of that is not (Linux: psi_write, kernfs).
+const LONGEST: [usize; 2] = [32, PAGE_SIZE];
 const SHORTEST_WINDOW: Nanos = 500 * MSEC;
 const LONGEST_WINDOW: Nanos = 10_000 * MSEC;
 /// So often it is looked in a window.
 const LOOKS: Nanos = 10;
+/// What a poll answers of a file that has nothing to tell any more, or not yet.
+const ENDED: PollEvents = PollEvents::DEFAULT.union(PollEvents::ERR).union(PollEvents::PRI);
 
 /// One file of the directory.
 pub(super) struct PressureNode(pub(super) Resource);
 
 /// An open one.
 struct PressureFile {
-    resource: Resource,
+    source: Source,
     trigger: SpinLock<Option<KArc<Trigger>>>,
 }
 
 struct Trigger {
-    resource: Resource,
-    /// Everybody waits, of which there is nothing to tell.
+    source: Source,
+    /// Of the time in which everybody waits.
     full: bool,
     threshold: Nanos,
     state: SpinLock<State>,
@@ -60,11 +62,10 @@ static LATER: DelayedWork = DelayedWork::new(look);
 
 /// Looks at all triggers, and comes again while there are any.
 fn look(_: &Work) {
-    let cpu = Resource::Cpu.waited();
     let triggers = TRIGGERS.lock();
     let now = now();
     for trigger in triggers.iter() {
-        trigger.look(now, if trigger.full || trigger.resource != Resource::Cpu { 0 } else { cpu });
+        trigger.look(now, trigger.source.waited(trigger.full));
     }
     let shortest = triggers.iter().map(|t| t.state.lock().window.size()).min();
     drop(triggers);
@@ -73,14 +74,28 @@ fn look(_: &Work) {
     }
 }
 
+/// Wakes who polls a file whose group is no more, or is not watched any more (Linux: psi_trigger_destroy).
+pub(crate) fn wake_ended() {
+    for trigger in TRIGGERS.lock().iter().filter(|trigger| trigger.source.check().is_err()) {
+        trigger.wait.wake(ENDED.bits(), 0);
+    }
+}
+
+/// Opens the pressure file of `source`. ENOMEM.
+pub(crate) fn open(source: Source) -> Result<Opened, Errno> {
+    let trigger = SpinLock::new(lock_class!("psi_file"), None);
+    let file = KArc::try_new(PressureFile { source, trigger })?;
+    Ok(Opened::Own(unsize!(KArc, file => dyn FileOps)))
+}
+
 impl Trigger {
-    /// What `text` asks for. EINVAL.
-    fn parse(resource: Resource, text: &[u8]) -> Result<Trigger, Errno> {
+    /// What `text` asks for. EINVAL; what [`Source::with`] says.
+    fn parse(source: &Source, text: &[u8]) -> OpResult<'static, Trigger> {
         let text = until_nul(text);
         let (full, rest) = match (text.strip_prefix(b"some"), text.strip_prefix(b"full")) {
             (Some(rest), _) => (false, rest),
             (_, Some(rest)) => (true, rest),
-            _ => return Err(Errno::EINVAL),
+            _ => return Err(Stop::Err(Errno::EINVAL)),
         };
         let mut words = rest.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
         let mut micros = || -> Option<Nanos> {
@@ -91,12 +106,12 @@ impl Trigger {
         };
         let (threshold, window) = micros().zip(micros()).ok_or(Errno::EINVAL)?;
         if !(SHORTEST_WINDOW..=LONGEST_WINDOW).contains(&window) || !(1..=window).contains(&threshold) {
-            return Err(Errno::EINVAL);
+            return Err(Stop::Err(Errno::EINVAL));
         }
-        let total = if full { 0 } else { resource.waited() };
+        let total = source.with(|s| s.total(full))?;
         let state = State { window: Window::begun(window, now(), total), total, pending: false, told: None };
         let state = SpinLock::new(lock_class!("psi_trigger"), state);
-        Ok(Trigger { resource, full, threshold, state, event: AtomicBool::new(false), wait: WaitQueue::new() })
+        Ok(Trigger { source: source.clone(), full, threshold, state, event: AtomicBool::new(false), wait: WaitQueue::new() })
     }
 
     /// By `now` somebody has waited for `total`.
@@ -123,25 +138,34 @@ impl Trigger {
 impl FileOps for PressureFile {
     fn read<'a>(&'a self, _: &'a File, buf: &mut IoBufMut<'_>, pos: &mut u64) -> OpResult<'a, usize> {
         let mut text = SeqBuf::new();
-        self.resource.show(&mut text);
+        self.source.show(&mut text)?;
         text.finish()?;
         let n = buf.copy_out(text.as_bytes().get(*pos as usize..).unwrap_or_default())?;
         *pos += n as u64;
         Ok(n)
     }
 
-    /// A trigger. EINVAL: it is none; EBUSY: the file has one.
-    fn write<'a>(&'a self, _: &'a File, buf: &mut IoBuf<'_>, _: &mut u64) -> OpResult<'a, usize> {
-        let n = buf.remaining();
-        let mut bytes = [0; LONGEST];
-        let copied = buf.copy_in(&mut bytes[..n.min(LONGEST)])?;
-        if n == 0 {
-            return Err(Stop::Err(Errno::EINVAL));
+    /// A trigger. EINVAL: it is none; EBUSY: the file has one; of a group's file ENODEV: the group is no more; E2BIG.
+    fn write<'a>(&'a self, _: &'a File, buf: &mut IoBuf<'_>, pos: &mut u64) -> OpResult<'a, usize> {
+        let (of_group, n) = (self.source.group.is_some(), buf.remaining());
+        self.source.check()?;
+        match n {
+            0 if of_group => return Ok(0),
+            0 => return Err(Stop::Err(Errno::EINVAL)),
+            _ if of_group && n > PAGE_SIZE => return Err(Stop::Err(Errno::E2BIG)),
+            _ => {}
         }
+        // What a group's file is given ends with a NUL in any case.
+        let room = LONGEST[usize::from(of_group)];
+        let mut bytes = KVec::new();
+        bytes.try_resize((n + usize::from(of_group)).min(room), 0)?;
+        // Nothing is consumed yet: a look at the group may have to be tried again.
+        let looked_at = bytes.len() - usize::from(of_group);
+        let _ = buf.peek_all(&mut bytes[..looked_at])?;
         if self.trigger.lock().is_some() {
             return Err(Stop::Err(Errno::EBUSY));
         }
-        let trigger = KArc::try_new(Trigger::parse(self.resource, &bytes[..copied.saturating_sub(1)]).map_err(Stop::Err)?)?;
+        let trigger = KArc::try_new(Trigger::parse(&self.source, &bytes[..bytes.len() - 1])?)?;
         {
             let mut own = self.trigger.lock();
             if own.is_some() {
@@ -151,7 +175,10 @@ impl FileOps for PressureFile {
             *own = Some(trigger);
         }
         LATER.schedule(&UNBOUND, SHORTEST_WINDOW / LOOKS);
-        buf.skip(n - copied);
+        buf.skip(n);
+        if of_group {
+            *pos += n as u64;
+        }
         Ok(n)
     }
 
@@ -161,7 +188,7 @@ impl FileOps for PressureFile {
 
     fn poll(&self, _: &File, table: &mut PollTable<'_>) -> PollEvents {
         let own = self.trigger.lock();
-        let Some(trigger) = own.as_ref() else { return PollEvents::DEFAULT | PollEvents::ERR | PollEvents::PRI };
+        let Some(trigger) = own.as_ref().filter(|_| self.source.check().is_ok()) else { return ENDED };
         table.add(&trigger.wait);
         if trigger.event.swap(false, AcqRel) { PollEvents::DEFAULT | PollEvents::PRI } else { PollEvents::DEFAULT }
     }
@@ -184,8 +211,6 @@ impl Node for PressureNode {
     }
 
     fn open(&self, _: u32) -> Result<Option<Opened>, Errno> {
-        let trigger = SpinLock::new(lock_class!("psi_file"), None);
-        let file = KArc::try_new(PressureFile { resource: self.0, trigger })?;
-        Ok(Some(Opened::Own(unsize!(KArc, file => dyn FileOps))))
+        open(Source { resource: self.0, group: None }).map(Some)
     }
 }

@@ -97,6 +97,23 @@ impl DlRq {
         self.domain
     }
 
+    /// Calls `f` for each entity that waits, also for its next period.
+    #[cold]
+    pub(super) fn each_waiting(&self, f: &mut impl FnMut(NonNull<Entity>)) {
+        for tree in [&self.ready, &self.throttled] {
+            let mut at = tree.first();
+            while let Some(dl) = at {
+                // SAFETY: what is in the tree is valid, and only read.
+                unsafe {
+                    if self.curr != Some(dl) {
+                        f((*dl.as_ptr()).entity);
+                    }
+                    at = Tree::next(dl);
+                }
+            }
+        }
+    }
+
     /// How many reservations are ready, throttled, or inactive.
     pub(super) fn tied(&self) -> u32 {
         self.tied

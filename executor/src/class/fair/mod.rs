@@ -204,7 +204,7 @@ impl FairRq {
             let this = e.as_ptr();
             let util = if (*this).avg.are_new() { self.util.at(now) } else { 0 };
             let mut avg = (*this).averaged(now, util);
-            self.util.replace(&(*this).avg, &mut avg, self.cpu);
+            self.util.replace(&(*this).avg, &avg, &mut (*this).counted_on, self.cpu);
             if sleeps && self.terms.features.has(Features::UTIL_EST) {
                 avg.estimate(self.terms.features.has(Features::UTIL_EST_FASTUP));
             }

@@ -1,7 +1,7 @@
 //! What the CPU's queue does about groups besides serving their tasks.
 
 use super::TaskGroup;
-use super::levels::{Level, leaf, queue_of, slice};
+use super::levels::{Grouped, Level, leaf, queue_of, slice};
 use super::shares::reweigh;
 use super::throttle::{self, next_fill};
 use crate::class::entity::Entity;
@@ -39,6 +39,28 @@ impl FairRq {
                 }
             }
         }
+    }
+
+    /// [`FairRq::check_preempt`] for tasks in groups or out of them.
+    ///
+    /// # Safety
+    /// As there.
+    #[cold]
+    pub(in crate::class) unsafe fn check_preempt_any(&mut self, curr: NonNull<Entity>, e: NonNull<Entity>) -> bool {
+        // SAFETY: passed on; both are valid.
+        unsafe {
+            if (*curr.as_ptr()).group.is_none() && (*e.as_ptr()).group.is_none() {
+                self.check_preempt(curr, e)
+            } else {
+                Grouped(self).check_preempt(curr, e)
+            }
+        }
+    }
+
+    /// Whether a group is held back that somebody waits in.
+    pub(in crate::class) fn holds_somebody_back(&self) -> bool {
+        // SAFETY: what is in the list lives as long as it is in it; under this queue's lock.
+        core::iter::successors(self.throttled, |l| unsafe { (*l.as_ptr()).next_throttled }).any(|l| unsafe { (*l.as_ptr()).tasks != 0 })
     }
 
     /// The share of the period that the task `e` may run at a stretch, in a group or not.

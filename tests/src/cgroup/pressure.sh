@@ -1,0 +1,36 @@
+mkdir -p /tmp/c; mount -t cgroup2 none /tmp/c; cd /tmp/c; echo "+cpu" > cgroup.subtree_control
+t() { echo "\$ $*"; ( eval "$*" ) 2>&1 | sed 's/^/  /'; }
+# look GROUP WHAT: the total, in L. Without processes of its own: those take time.
+look() { while read -r X Y; do [ $X = $2 ] && L=${Y##*total=}; done < $1/cpu.pressure; }
+clock() { read -r U X < /proc/uptime; U=${U%.*}${U#*.}; }
+# hog GROUP: one that never sleeps, in the group, on CPU 0.
+hog() { taskset 1 sh -c "echo 0 > $1/cgroup.procs; while :; do :; done" & }
+end() { for g in "$@"; do echo 1 > $g/cgroup.kill; done; sleep 0.3; }
+# share SECONDS [GROUP WHAT PERCENT]...: whether so much of the time is counted, within 8 percent. A host that is busy may stop a CPU for
+# a while: what does not fit is measured again, twice at most.
+share() { for t in 1 2 3; do O=$(measure "$@"); case "$O" in *": "[0-9]*) ;; *) break;; esac; done; echo "$O"; }
+measure() {
+  S=$1; shift; N=0
+  for i in "$@"; do case $((N%3)) in 0) G=$i;; 1) look $G $i; clock; eval "B$N=$L T$N=$U";; esac; N=$((N+1)); done
+  sleep $S; N=0
+  for i in "$@"; do case $((N%3)) in 0) G=$i;; 1) look $G $i; clock; eval "R$N=\$((($L-B$N)/($U-T$N)/100))";; esac; N=$((N+1)); done; N=0
+  for i in "$@"; do case $((N%3)) in 0) G=$i;; 1) W=$i; eval "R=\$R$N";; 2) [ $R -ge $((i-8)) -a $R -le $((i+8)) ] && R=right; echo "  $G $W $i: $R";; esac; N=$((N+1)); done
+}
+t 'ls | grep pressure; mkdir -p a b c/d c/e; ls c/d | grep pressure; ls -l a/*pressure | cut -c1-10; cat a/cgroup.pressure cgroup.pressure'
+t 'for f in a/*.pressure; do sed "s/[0-9.]*[0-9]$/N/; s/=[0-9.]* /=N /g" $f; done; cat a/cpu.pressure | wc -l'
+t 'sed "s/[0-9.]*[0-9]$/N/; s/=[0-9.]* /=N /g" cpu.pressure; sed -n 2p cpu.pressure'
+for g in a b c c/d c/e; do cat $g/cpu.pressure > /dev/null; done
+echo two in a group; hog a; hog a; sleep 1; share 2 a some 100 a full 0 b some 0 c some 0
+echo avg $([ $(sed -n 's/^some avg10=\([0-9]*\).*/\1/p' a/cpu.pressure) -ge 10 ] && echo grows) $(sed -n 's/^full avg10=\([0-9]*\).*/\1/p' a/cpu.pressure); end a
+echo alone; hog a; sleep 0.5; share 2 a some 0 a full 0; end a
+echo two groups; hog a; hog b; sleep 0.5; share 2 a some 50 a full 50 b some 50 b full 50; end a b
+echo groups without a controller; hog c/d; hog c/e; sleep 0.5; share 2 c/d some 50 c/d full 50 c/e full 50 c some 100 c full 0
+echo +cpu > c/cgroup.subtree_control; share 2 c/d some 50 c/e full 50 c some 100 c full 0; end c/d c/e
+echo outside; hog .; M=$!; hog a; sleep 0.5; share 2 a some 50 a full 50; echo $M > a/cgroup.procs; share 2 a some 100 a full 0; echo $M > b/cgroup.procs; share 2 a full 50 b full 50; end a b
+echo a limit; echo 20000 100000 > a/cpu.max; hog a; sleep 0.5; share 3 a some 80 a full 80; hog a; share 3 a some 100 a full 80; echo max > a/cpu.max; end a
+echo a limit above; echo 20000 100000 > c/cpu.max; hog c/d; sleep 0.5; share 3 c some 80 c full 80 c/d full 80 c/e full 0; echo max > c/cpu.max; end c/d
+echo two CPUs; hog a; hog a; sleep 0.5; taskset -p 2 $! > /dev/null; hog b; sleep 1; share 3 a some 33 b full 33; end a b
+t 'cd a; for v in 2 -1 x "" "0 1"; do echo "$v" > cgroup.pressure && echo ok; done'
+t 'cd a; echo 0 > cgroup.pressure; cat cgroup.pressure; ls | grep pressure; cat cpu.pressure; echo " 1 " > cgroup.pressure; ls | grep pressure; head -c 9 cpu.pressure'
+t 'exec 3< a/cpu.pressure; head -c 4 <&3; echo 0 > a/cgroup.pressure; head -c 9 <&3; echo 1 > a/cgroup.pressure; hog a; hog a; cat a/cpu.pressure > /dev/null; share 2 a some 100; end a'
+t 'exec 3< a/cpu.pressure; rmdir a; head -c 9 <&3; mkdir a; head -c 9 <&3; rmdir a b c/d c/e c'
