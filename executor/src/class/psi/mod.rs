@@ -25,6 +25,7 @@ mod tests;
 
 pub(super) use note::PsiRq;
 
+use crate::atomic::loom_static;
 use crate::cpu::MAX_CPUS;
 use crate::lock_class;
 use crate::sync::SpinLock;
@@ -177,8 +178,10 @@ impl PsiGroup {
 type Chunk = [AtomicPtr<PsiGroup>; CHUNK];
 const CHUNK: usize = 256;
 static SETS: [AtomicPtr<Chunk>; CHUNK] = [const { AtomicPtr::new(core::ptr::null_mut()) }; CHUNK];
-/// The number that was given last. Held while one is given.
-static LAST: SpinLock<u32> = SpinLock::new(lock_class!("psi_numbers"), 0);
+loom_static! {
+    /// The number that was given last. Held while one is given.
+    static LAST: SpinLock<u32> = SpinLock::new(lock_class!("psi_numbers"), 0);
+}
 
 /// Where the set with this number is noted, if any set ever had a number near to it.
 fn entry(number: u32) -> Option<&'static AtomicPtr<PsiGroup>> {
