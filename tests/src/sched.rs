@@ -39,6 +39,15 @@ try oslat -q -D 1 -c 1
 "
 );
 
+/// What is made of rt-app's logs, on both kernels.
+const RT_APP_SAYS: &str = "\
+consumer SCHED_OTHER runs, 0 late\n\
+deadline SCHED_DEADLINE runs, 0 late\n\
+fair SCHED_OTHER runs, 0 late\n\
+fifo SCHED_FIFO runs, 0 late\n\
+producer SCHED_OTHER runs, 0 late\n\
+rr SCHED_RR runs, 0 late\n";
+
 /// The tools by which users choose policies, priorities and CPUs.
 const POLICIES: &str = r#"
 sleep 1000 & p=$!
@@ -165,6 +174,11 @@ pub fn cases() -> Vec<Case> {
         Case::program("sched/rt-tests-smp", vec!["bash", "-c", PROGRAMS_SMP], 0)
             .streams(Input::Empty, Output::Empty, Output::Any)
             .on(RT_TESTS),
+        // Threads of four policies, their timers, locks and condition variables: nobody is late, as on Linux.
+        Case::program("sched/rt-app", vec!["sh", "-c", include_str!("sched/rt_app.sh"), include_str!("sched/rt_app.json")], 0)
+            .on(&["coreutils", "mawk", "rt-app"])
+            .streams(Input::Empty, Output::Exact(RT_APP_SAYS.to_string()), Output::Empty)
+            .options(&["--smp", "1", "--icount"]),
         Case::program("sched/policies-by-tools", vec!["sh", "-c", POLICIES], 0)
             .on(&["coreutils", "schedtool", "sed", "util-linux"])
             .streams(Input::Empty, Output::Exact(TOOLS_SAY.to_string()), Output::Any),

@@ -18,7 +18,7 @@ use vigil_executor::cpu::MAX_CPUS;
 use vigil_executor::executor::{Psi, set_psi};
 use vigil_executor::lock_class;
 use vigil_executor::sync::SpinLock;
-use vigil_executor::time;
+use vigil_executor::time::{self, Nanos};
 use vigil_executor::work::{DelayedWork, UNBOUND, Work};
 use vigil_fs::vnode::SeqBuf;
 use vigil_fs::{OpResult, Stop};
@@ -77,6 +77,16 @@ impl Watch {
         let mut stalls = self.stalls.lock();
         stalls.update(self.times(), time::now());
         f(&stalls)
+    }
+
+    /// The same, up to date at `now` or later.
+    pub(crate) fn at<R>(&self, now: Nanos, f: impl FnOnce(&Stalls) -> R) -> R {
+        let stalls = self.stalls.lock();
+        if stalls.is_of(now) {
+            return f(&stalls);
+        }
+        drop(stalls);
+        self.with(f)
     }
 }
 
@@ -154,7 +164,7 @@ fn update_all(_: &Work) {
             at += 1;
             continue;
         }
-        // Others only add to the end.
+        // Others only add to the end; the last one takes its place.
         let mut list = WATCHED.lock();
         if group.and_then(watched).is_some() {
             continue;
@@ -162,7 +172,7 @@ fn update_all(_: &Work) {
         if let Some(watch) = group.and_then(|g| g.pressure.watch.get()) {
             watch.listed.store(false, Relaxed);
         }
-        let gone = list.remove(at);
+        let gone = list.swap_remove(at);
         drop(list);
         drop(gone);
     }

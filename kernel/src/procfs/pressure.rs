@@ -55,6 +55,16 @@ fn with_machine<R>(f: impl FnOnce(&Stalls) -> R) -> R {
     f(&machine)
 }
 
+/// Calls `f` on the machine's, up to date at `now` or later.
+fn machine_at<R>(now: Nanos, f: impl FnOnce(&Stalls) -> R) -> R {
+    let machine = CPU.lock();
+    if machine.is_of(now) {
+        return f(&machine);
+    }
+    drop(machine);
+    with_machine(f)
+}
+
 /// What one can wait for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Resource {
@@ -89,12 +99,12 @@ impl Source {
         }
     }
 
-    /// For how long some of those who are watched already have waited for it, or (`full`) all, ns.
-    pub(super) fn waited(&self, full: bool) -> Nanos {
+    /// For how long some of those who are watched already have waited for it by `now` or later, or (`full`) all, ns.
+    pub(super) fn waited(&self, full: bool, now: Nanos) -> Nanos {
         match &self.group {
             _ if self.resource == Resource::Other => 0,
-            Some(group) if !group.is_root() => of_group::watched(group).map_or(0, |watch| watch.with(|s| s.total(full))),
-            _ => with_machine(|s| s.total(full)),
+            Some(group) if !group.is_root() => of_group::watched(group).map_or(0, |watch| watch.at(now, |s| s.total(full))),
+            _ => machine_at(now, |s| s.total(full)),
         }
     }
 

@@ -5,7 +5,9 @@
 
 use super::average::Window;
 use super::pressure::{Resource, Source};
+use crate::task::thread::Thread;
 use core::sync::atomic::{AtomicBool, Ordering::*};
+use vigil_abi::process::CAP_SYS_RESOURCE;
 use vigil_abi::stat::S_IFREG;
 use vigil_abi::{Errno, until_nul};
 use vigil_executor::lock_class;
@@ -21,6 +23,8 @@ use vigil_mem::{IoBuf, IoBufMut, KArc, KVec, PAGE_SIZE, unsize};
 const LONGEST: [usize; 2] = [32, PAGE_SIZE];
 const SHORTEST_WINDOW: Nanos = 500 * MSEC;
 const LONGEST_WINDOW: Nanos = 10_000 * MSEC;
+/// Windows of others are multiples of this (Linux: PSI_FREQ, in which its averages are brought up to date anyway).
+const UNPRIVILEGED_WINDOW: Nanos = 2_000 * MSEC;
 /// So often it is looked in a window.
 const LOOKS: Nanos = 10;
 /// What a poll answers of a file that has nothing to tell any more, or not yet.
@@ -32,6 +36,8 @@ pub(super) struct PressureNode(pub(super) Resource);
 /// An open one.
 struct PressureFile {
     source: Source,
+    /// Who opened it had CAP_SYS_RESOURCE.
+    privileged: bool,
     trigger: SpinLock<Option<KArc<Trigger>>>,
 }
 
@@ -43,6 +49,8 @@ struct Trigger {
     state: SpinLock<State>,
     /// It has something to tell.
     event: AtomicBool,
+    /// Its group is no more, or was told not to keep count: it tells nothing any more.
+    ended: AtomicBool,
     wait: WaitQueue,
 }
 
@@ -62,35 +70,43 @@ static LATER: DelayedWork = DelayedWork::new(look);
 
 /// Looks at all triggers, and comes again while there are any.
 fn look(_: &Work) {
-    let triggers = TRIGGERS.lock();
     let now = now();
-    for trigger in triggers.iter() {
-        trigger.look(now, trigger.source.waited(trigger.full));
+    let mut shortest: Option<Nanos> = None;
+    // One at a time, as there may be many. Who goes meanwhile may make one be passed over, until the next look.
+    for at in 0.. {
+        let Some(trigger) = TRIGGERS.lock().get(at).cloned() else { break };
+        trigger.look(now, trigger.source.waited(trigger.full, now));
+        let size = trigger.state.lock().window.size();
+        shortest = Some(shortest.map_or(size, |s| s.min(size)));
     }
-    let shortest = triggers.iter().map(|t| t.state.lock().window.size()).min();
-    drop(triggers);
     if let Some(window) = shortest {
         LATER.schedule(&UNBOUND, window / LOOKS);
     }
 }
 
-/// Wakes who polls a file whose group is no more, or is not watched any more (Linux: psi_trigger_destroy).
+/// Ends the triggers of files whose group is no more, or is not watched any more, and wakes who polls them (Linux: psi_trigger_destroy).
 pub(crate) fn wake_ended() {
-    for trigger in TRIGGERS.lock().iter().filter(|trigger| trigger.source.check().is_err()) {
-        trigger.wait.wake(ENDED.bits(), 0);
-    }
+    TRIGGERS.lock().retain(|trigger| {
+        let goes_on = trigger.source.check().is_ok();
+        if !goes_on {
+            trigger.ended.store(true, Release);
+            trigger.wait.wake(ENDED.bits(), 0);
+        }
+        goes_on
+    });
 }
 
 /// Opens the pressure file of `source`. ENOMEM.
 pub(crate) fn open(source: Source) -> Result<Opened, Errno> {
     let trigger = SpinLock::new(lock_class!("psi_file"), None);
-    let file = KArc::try_new(PressureFile { source, trigger })?;
+    let privileged = Thread::current().is_some_and(|t| t.cred().is_ok_and(|c| c.capable(CAP_SYS_RESOURCE)));
+    let file = KArc::try_new(PressureFile { source, privileged, trigger })?;
     Ok(Opened::Own(unsize!(KArc, file => dyn FileOps)))
 }
 
 impl Trigger {
-    /// What `text` asks for. EINVAL; what [`Source::with`] says.
-    fn parse(source: &Source, text: &[u8]) -> OpResult<'static, Trigger> {
+    /// What `text` asks for. EINVAL, also for a window that only who is `privileged` may have; what [`Source::with`] says.
+    fn parse(source: &Source, privileged: bool, text: &[u8]) -> OpResult<'static, Trigger> {
         let text = until_nul(text);
         let (full, rest) = match (text.strip_prefix(b"some"), text.strip_prefix(b"full")) {
             (Some(rest), _) => (false, rest),
@@ -108,10 +124,14 @@ impl Trigger {
         if !(SHORTEST_WINDOW..=LONGEST_WINDOW).contains(&window) || !(1..=window).contains(&threshold) {
             return Err(Stop::Err(Errno::EINVAL));
         }
+        if !privileged && window % UNPRIVILEGED_WINDOW != 0 {
+            return Err(Stop::Err(Errno::EINVAL));
+        }
         let total = source.with(|s| s.total(full))?;
         let state = State { window: Window::begun(window, now(), total), total, pending: false, told: None };
         let state = SpinLock::new(lock_class!("psi_trigger"), state);
-        Ok(Trigger { source: source.clone(), full, threshold, state, event: AtomicBool::new(false), wait: WaitQueue::new() })
+        let [event, ended] = [const { AtomicBool::new(false) }; 2];
+        Ok(Trigger { source: source.clone(), full, threshold, state, event, ended, wait: WaitQueue::new() })
     }
 
     /// By `now` somebody has waited for `total`.
@@ -162,10 +182,11 @@ impl FileOps for PressureFile {
         // Nothing is consumed yet: a look at the group may have to be tried again.
         let looked_at = bytes.len() - usize::from(of_group);
         let _ = buf.peek_all(&mut bytes[..looked_at])?;
-        if self.trigger.lock().is_some() {
-            return Err(Stop::Err(Errno::EBUSY));
+        if let Some(trigger) = &*self.trigger.lock() {
+            let ended = trigger.ended.load(Acquire);
+            return Err(Stop::Err(if ended { Errno::ENODEV } else { Errno::EBUSY }));
         }
-        let trigger = KArc::try_new(Trigger::parse(&self.source, &bytes[..bytes.len() - 1])?)?;
+        let trigger = KArc::try_new(Trigger::parse(&self.source, self.privileged, &bytes[..bytes.len() - 1])?)?;
         {
             let mut own = self.trigger.lock();
             if own.is_some() {
@@ -188,8 +209,12 @@ impl FileOps for PressureFile {
 
     fn poll(&self, _: &File, table: &mut PollTable<'_>) -> PollEvents {
         let own = self.trigger.lock();
-        let Some(trigger) = own.as_ref().filter(|_| self.source.check().is_ok()) else { return ENDED };
+        let Some(trigger) = own.as_ref() else { return ENDED };
+        // Before it is asked whether there is more to come: whoever ends it wakes after having said so.
         table.add(&trigger.wait);
+        if trigger.ended.load(Acquire) || self.source.check().is_err() {
+            return ENDED;
+        }
         if trigger.event.swap(false, AcqRel) { PollEvents::DEFAULT | PollEvents::PRI } else { PollEvents::DEFAULT }
     }
 

@@ -18,16 +18,19 @@ pub(crate) struct Stalls {
     /// For how long some, and all, have waited, ns: each CPU's time counts by how busy it was.
     totals: [Nanos; 2],
     averages: [Average; 2],
+    /// When that was brought up to date last.
+    at: Nanos,
 }
 
 impl Stalls {
     /// Nobody has looked yet.
-    pub(crate) const NEW: Stalls = Stalls { seen: [[0; 3]; MAX_CPUS], totals: [0; 2], averages: [Average::begun(0, 0); 2] };
+    pub(crate) const NEW: Stalls = Stalls { seen: [[0; 3]; MAX_CPUS], totals: [0; 2], averages: [Average::begun(0, 0); 2], at: 0 };
 
     /// It counts from `now` on, when the CPUs say `times`. What was counted before stays.
     pub(crate) fn begin(&mut self, times: [Times; MAX_CPUS], now: Nanos) {
         self.seen = times;
         self.averages = self.totals.map(|total| Average::begun(now, total));
+        self.at = now;
     }
 
     /// Adds what has passed since the last time.
@@ -46,6 +49,12 @@ impl Stalls {
             *total = total.wrapping_add(weighted.checked_div(weights).unwrap_or(0) as u64);
             average.update(*total, now, PERIOD);
         }
+        self.at = now;
+    }
+
+    /// Whether it is up to date at `now`.
+    pub(crate) fn is_of(&self, now: Nanos) -> bool {
+        self.at >= now
     }
 
     /// For how long some have waited, or (`full`) all, ns.

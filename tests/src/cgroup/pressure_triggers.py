@@ -77,8 +77,10 @@ def tried(f):
     try: return f()
     except OSError as e: return errno.errorcode[e.errno]
 print(tried(lambda: os.pread(fd, 10, 0)), tried(lambda: os.write(fd, b'some 1 1000000')), tried(lambda: os.open(C + '/a/cpu.pressure', os.O_RDONLY)))
-os.close(fd); os.close(full)
 with open(C + '/a/cgroup.pressure', 'w') as f: f.write('1')
+p = select.poll(); p.register(fd, select.POLLPRI); time.sleep(1.5)
+print('on again', [hex(x[1]) for x in p.poll(0)], tried(lambda: os.write(fd, b'some 1 1000000')))
+os.close(fd); os.close(full)
 fd = t('some 150000 1000000')
 print('removed', told(fd, lambda: os.rmdir(C + '/a')))
 print(tried(lambda: os.pread(fd, 10, 0)), tried(lambda: os.write(fd, b'some 1 1000000')), tried(lambda: os.write(fd, b'')))

@@ -36,5 +36,5 @@ while time.time() - start < 5.5:
 print('events', 'right' if 4 <= n <= 7 else n)
 for k in kids: os.kill(k, 9); os.wait()
 os.setresuid(1000, 1000, 1000)
-os.close(os.open('/proc/pressure/cpu', os.O_RDWR))
+for w in ('some 150000 1000000', 'some 150000 2000000', 'full 150000 4000000', 'some 150000 3000000'): os.close(t(w))
 print('user reads', os.read(os.open('/proc/pressure/cpu', os.O_RDONLY), 9))

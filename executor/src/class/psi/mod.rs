@@ -161,6 +161,7 @@ impl Drop for OwnedPsi {
     fn drop(&mut self) {
         if let Some(entry) = entry(self.number) {
             entry.store(core::ptr::null_mut(), Release);
+            taken_near(self.number).fetch_sub(1, Relaxed);
         }
         // SAFETY: nobody refers to it any more, neither by number nor by address; allocated with this layout.
         unsafe { dealloc(self.0.as_ptr().cast(), Layout::new::<PsiGroup>()) };
@@ -179,8 +180,19 @@ type Chunk = [AtomicPtr<PsiGroup>; CHUNK];
 const CHUNK: usize = 256;
 static SETS: [AtomicPtr<Chunk>; CHUNK] = [const { AtomicPtr::new(core::ptr::null_mut()) }; CHUNK];
 loom_static! {
-    /// The number that was given last. Held while one is given.
+    /// The number that was given last. Held while one is given, which is looked for in two chunks at most.
     static LAST: SpinLock<u32> = SpinLock::new(lock_class!("psi_numbers"), 0);
+}
+/// How many numbers of each chunk are given, that of no set included.
+static TAKEN: [AtomicU32; CHUNK] = {
+    let mut taken = [const { AtomicU32::new(0) }; CHUNK];
+    taken[0] = AtomicU32::new(1);
+    taken
+};
+
+/// How many are given of the chunk of `number`.
+fn taken_near(number: u32) -> &'static AtomicU32 {
+    &TAKEN[number as usize / CHUNK % CHUNK]
 }
 
 /// Where the set with this number is noted, if any set ever had a number near to it.
@@ -192,26 +204,25 @@ fn entry(number: u32) -> Option<&'static AtomicPtr<PsiGroup>> {
 
 /// Gives `group` a number. `None`: no memory, or all are used.
 fn numbered(group: NonNull<PsiGroup>) -> Option<u32> {
-    const ALL: u32 = (CHUNK * CHUNK) as u32;
-    let mut last = LAST.lock_irq();
-    for step in 1..=ALL {
-        let number = last.wrapping_add(step) % ALL;
-        let at = SETS.get(number as usize / CHUNK)?;
-        if at.load(Relaxed).is_null() {
-            // Null pointers are zeros.
-            // SAFETY: the layout is not empty.
-            let chunk = NonNull::new(unsafe { alloc_zeroed(Layout::new::<Chunk>()) })?;
-            at.store(chunk.as_ptr().cast(), Release);
-        }
-        if number != 0
-            && let Some(free) = entry(number).filter(|entry| entry.load(Relaxed).is_null())
-        {
-            free.store(group.as_ptr(), Release);
-            *last = number;
-            return Some(number);
-        }
+    let mut last = LAST.lock();
+    // From the chunk of the last one on, in which old numbers come late again.
+    let chunk = (0..CHUNK).map(|i| (*last as usize / CHUNK + i) % CHUNK).find(|chunk| TAKEN[*chunk].load(Relaxed) < CHUNK as u32)?;
+    let at = &SETS[chunk];
+    if at.load(Relaxed).is_null() {
+        // Null pointers are zeros.
+        // SAFETY: the layout is not empty.
+        let made = NonNull::new(unsafe { alloc_zeroed(Layout::new::<Chunk>()) })?;
+        at.store(made.as_ptr().cast(), Release);
     }
-    None
+    let first = *last as usize % CHUNK + 1;
+    let number = (0..CHUNK).map(|i| (chunk * CHUNK + (first + i) % CHUNK) as u32).find(|number| {
+        // Who gives one back clears the entry first, and the count says so after it.
+        *number != 0 && entry(*number).is_some_and(|entry| entry.load(Relaxed).is_null())
+    })?;
+    entry(number)?.store(group.as_ptr(), Release);
+    taken_near(number).fetch_add(1, Relaxed);
+    *last = number;
+    Some(number)
 }
 
 /// The set numbered `number` and all above it.
