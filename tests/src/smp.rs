@@ -51,6 +51,13 @@ taskset 2 sleep 1000 & taskset 2 sh -c 'sleep 1; echo woken'
 awk '/^cpu:/ {cpu=$2} /in 99[0-9][0-9][0-9][0-9][0-9][0-9][0-9][0-9][0-9][0-9] to/ {print \"waits on \" cpu}' /proc/timer_list
 killall sleep";
 
+/// A shell that its CPU's timer wakes again and again, on a machine that idles, stays where it is: so often was it elsewhere than before.
+const WOKEN: &str = "cd /tmp; mkfifo f; exec 3<>f; n=0
+for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30; do
+    read -t 0.02 x <&3; read s </proc/$$/stat; set -- $s; shift 38; [ $1 = \"$was\" ] || n=$((n+1)); was=$1
+done
+[ $n -le 5 ] && echo stays || echo $n times";
+
 /// The cases. Bare names are busybox applets.
 pub fn cases() -> Vec<Case> {
     let case = |name: &str, cpus, script, out: &str| {
@@ -69,6 +76,7 @@ pub fn cases() -> Vec<Case> {
         case("smp/nohz-full", "4", FREED, FREED_SAYS).options(&["--append", "nohz_full=2-3 isolcpus=managed_irq,domain,1"]),
         case("smp/nohz-timers", "2", STEERED, "woken\nwaits on 0\n").options(&["--append", "nohz_full=1"]),
         case("smp/timers-stay", "2", STEERED, "woken\nwaits on 1\n"),
+        case("smp/wakes-stay", "4", WOKEN, "stays\n"),
         // As many digits as eight CPUs take.
         case("smp/masks", "8", "taskset 1 grep Cpus_allowed: /proc/self/status", "Cpus_allowed:\t01\n"),
         case("smp/taskset-moves", "4", MOVED, &"0123".repeat(5)),

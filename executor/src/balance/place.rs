@@ -8,7 +8,7 @@ use super::{are_many, has_others};
 use crate::class::{Rank, weight};
 use crate::context::IrqGuard;
 use crate::cpu::{ACTIVE, CpuId, CpuMask, ONLINE};
-use crate::executor::{CpuExec, IDLE};
+use crate::executor::{CpuExec, EXEC, IDLE};
 use crate::platform;
 use crate::task::Task;
 
@@ -43,10 +43,15 @@ fn place_slow(task: &Task, prev: CpuId, here: CpuId) -> CpuId {
         return prev;
     }
     let active = usable(task);
-    if active.contains(prev) && !has_others(prev) {
+    if active.contains(prev) && (!has_others(prev) || prev == here && rests(here)) {
         return prev;
     }
     place_among(task, active, prev, here)
+}
+
+/// Whether `here`, this CPU, has nothing to do: what is woken here was woken by an interrupt that ended its idling.
+fn rests(here: CpuId) -> bool {
+    EXEC.of(here).rank() == Rank::IDLE && EXEC.of(here).inbox.is_empty()
 }
 
 /// The CPU of `active` that suits it.

@@ -7,6 +7,7 @@
 
 use super::{EXEC, ask_for_choice, push_to, with_entity};
 use crate::balance;
+use crate::class::Enqueue;
 use crate::context::{IrqGuard, PreemptGuard};
 use crate::cpu::{ACTIVE, CpuId, CpuMask};
 use crate::task::Task;
@@ -26,12 +27,15 @@ fn away_from(task: &Task, here: CpuId) -> Option<CpuId> {
     (task.affinity().0 & ACTIVE.load().0 != 0).then(|| balance::place_woken(task, here))
 }
 
-/// Whether `task` runs on no CPU that it may not use: what a caller of [`set_affinity`] may have to wait for.
+/// Whether `task` neither runs on a CPU that it may not use nor is on its way from one: what a caller of [`set_affinity`] may have to wait for
+/// (Linux: affine_move_task). A CPU that it is sent to takes it in at once, by the interrupt that it is told with; the caller's own
+/// when the caller waits.
 pub fn has_left(task: &Task) -> bool {
     with_entity(task, |_, entity, _| {
         // SAFETY: the entity is read under its queue's lock.
         let current = unsafe { entity.as_ref().is_current() };
-        !current || task.affinity().contains(task.cpu()) || task.affinity().0 & ACTIVE.load().0 == 0
+        let comes = task.next_arrival() == Enqueue::Migrated;
+        !current && !comes || task.affinity().contains(task.cpu()) || task.affinity().0 & ACTIVE.load().0 == 0
     })
 }
 

@@ -339,7 +339,7 @@ impl Task {
     }
 
     /// What that will be.
-    pub(super) fn next_arrival(&self) -> Enqueue {
+    pub(crate) fn next_arrival(&self) -> Enqueue {
         match self.arrival() {
             0 => Enqueue::Wakeup,
             ARRIVE_NEW => Enqueue::New,
