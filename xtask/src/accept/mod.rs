@@ -257,7 +257,10 @@ impl Bed<'_> {
         if !output.status.success() {
             let text = String::from_utf8_lossy(&output.stderr);
             let lines: Vec<&str> = text.lines().collect();
-            bail!("{}: status {:?}: {}", arguments.join(" "), output.status.code(), lines[lines.len().saturating_sub(3)..].join(" / "));
+            // What it has printed says what it did not like.
+            let printed = String::from_utf8_lossy(&output.stdout);
+            let said: Vec<&str> = printed.lines().chain(lines[lines.len().saturating_sub(3)..].iter().copied()).collect();
+            bail!("{}: status {:?}: {}", arguments.join(" "), output.status.code(), said.join(" / "));
         }
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
