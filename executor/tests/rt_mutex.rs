@@ -9,7 +9,7 @@ use vigil_executor::task::{Spawned, TaskRef};
 use vigil_executor::time::MSEC;
 
 fn task(params: Params) -> Spawned {
-    let task = Spawned::new(async {}, params, b"t", const { None }, core::ptr::null()).unwrap();
+    let task = Spawned::new(async {}, params, b"t", None, core::ptr::null()).unwrap();
     prepare(task.task()).unwrap();
     task
 }

@@ -51,7 +51,7 @@ pub fn kernel_main(info: &'static BootInfo) -> ! {
     let made = time::itimer::start()
         .and_then(|()| crate::mm::kswapd::start())
         .and_then(|()| crate::hotplug::start())
-        .and_then(|()| Spawned::new(task::init::start(info), Params::DEFAULT, b"init", const { None }, core::ptr::null()));
+        .and_then(|()| Spawned::new(task::init::start(info), Params::DEFAULT, b"init", None, core::ptr::null()));
     match made {
         Ok(first) => drop(first.start()),
         Err(_) => panic!("no memory for the first task"),

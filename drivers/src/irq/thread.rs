@@ -132,7 +132,7 @@ fn make(
         (*raw).action.dev = raw.cast_const().cast();
         &*raw
     };
-    let spawned = Spawned::new(serve(this), Params::fifo(PRIORITY), &thread_name(virq, name), const { None }, null());
+    let spawned = Spawned::new(serve(this), Params::fifo(PRIORITY), &thread_name(virq, name), None, null());
     let result = spawned.map_err(|_| Errno::ENOMEM).and_then(|spawned| {
         hang(virq, &this.action)?;
         if let Some(platform) = platform::get() {

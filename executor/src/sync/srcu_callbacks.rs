@@ -59,7 +59,7 @@ impl Srcu {
     /// Makes the task that calls the domain's callbacks; more often does no harm. Callbacks that were queued before are called then.
     pub fn start_callbacks(&'static self) -> Result<(), SpawnError> {
         if !self.callbacks.started.swap(true, AcqRel) {
-            match Spawned::new(self.run_callbacks(), Params::DEFAULT, b"srcu", const { None }, null()) {
+            match Spawned::new(self.run_callbacks(), Params::DEFAULT, b"srcu", None, null()) {
                 Ok(made) => drop(made.start()),
                 Err(e) => {
                     self.callbacks.started.store(false, Release);

@@ -23,7 +23,7 @@ fn beside(other: fn(&World, &Task), check: fn(Poll<Result<(), Interrupted>>, boo
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(3);
     builder.check(move || {
-        let task = Spawned::new(async {}, Params::DEFAULT, b"t", const { None }, core::ptr::null()).unwrap();
+        let task = Spawned::new(async {}, Params::DEFAULT, b"t", None, core::ptr::null()).unwrap();
         let w = Arc::new(World { event: AtomicBool::new(false), queue: WaitQueue::new(), task });
         Flow::here().set_current(w.task.task());
         let w2 = w.clone();

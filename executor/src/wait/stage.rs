@@ -120,7 +120,7 @@ mod tests {
     #[test]
     fn the_way_to_a_wait_is_kept_from_the_inside_out_and_once() {
         static QUEUE: WaitQueue = WaitQueue::new();
-        let spawned = Spawned::new(async {}, Params::DEFAULT, b"t", const { None }, core::ptr::null()).unwrap();
+        let spawned = Spawned::new(async {}, Params::DEFAULT, b"t", None, core::ptr::null()).unwrap();
         let task = spawned.task();
         Flow::here().set_current(task);
         let leaf = QUEUE.wait_until(wait_site!("leaf"), WaitMode::Uninterruptible, || None::<()>);

@@ -262,7 +262,7 @@ pub async fn ipi(times: u64) -> bool {
     let Some(other) = ONLINE.load().iter().find(|cpu| *cpu != CpuId::BOOT) else {
         return report("ipi-cost", false, format_args!("there is one CPU"));
     };
-    let Ok(made) = Spawned::new(listener(times), Params::fifo(95), b"selftest", const { None }, core::ptr::null()) else {
+    let Ok(made) = Spawned::new(listener(times), Params::fifo(95), b"selftest", None, core::ptr::null()) else {
         return report("ipi-cost", false, format_args!("no memory"));
     };
     made.task().set_affinity(CpuMask::of(other));

@@ -270,7 +270,7 @@ pub async fn storm(wakes: u64) -> bool {
     }
     STORMY.store(true, Relaxed);
     for cpu in cpus.iter() {
-        let Ok(made) = Spawned::new(cyclic(cpu.index(), wakes), Params::fifo(95), b"storm", const { None }, core::ptr::null()) else {
+        let Ok(made) = Spawned::new(cyclic(cpu.index(), wakes), Params::fifo(95), b"storm", None, core::ptr::null()) else {
             return report("irq-storm", false, format_args!("no memory"));
         };
         made.task().set_affinity(CpuMask::of(cpu));

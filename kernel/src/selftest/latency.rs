@@ -39,7 +39,7 @@ pub(super) fn start_spinner() -> bool {
 
 /// Starts a kernel task on the boot CPU.
 pub(super) fn start_on_boot_cpu(future: impl Future<Output = ()> + Send + 'static, params: Params) -> bool {
-    let Ok(task) = Spawned::new(future, params, b"selftest", const { None }, core::ptr::null()) else {
+    let Ok(task) = Spawned::new(future, params, b"selftest", None, core::ptr::null()) else {
         return false;
     };
     task.task().set_affinity(CpuMask::of(CpuId::BOOT));

@@ -59,7 +59,7 @@ const OPTION: &[u8] = b"vigil.test=";
 pub fn start(info: &'static BootInfo) -> bool {
     let Some(list) = info.cmdline.split(|b| *b == b' ').find_map(|w| w.strip_prefix(OPTION)) else { return false };
     let beside = list.starts_with(b"stages-user") || list.starts_with(b"idle-audit");
-    match Spawned::new(run(list, beside, info), Params::DEFAULT, b"selftest", const { None }, core::ptr::null()) {
+    match Spawned::new(run(list, beside, info), Params::DEFAULT, b"selftest", None, core::ptr::null()) {
         Ok(task) => drop(task.start()),
         Err(_) => pr_crit!("selftest: no memory"),
     }

@@ -123,7 +123,7 @@ async fn shuffler(count: usize) {
 
 /// Starts one task; keeps a reference to it when it `takes_part` in the shuffle.
 fn start(future: impl Future<Output = ()> + Send + 'static, params: Params, cpu: CpuId, takes_part: Option<usize>) -> bool {
-    let Ok(spawned) = Spawned::new(future, params, b"selftest", const { None }, core::ptr::null()) else {
+    let Ok(spawned) = Spawned::new(future, params, b"selftest", None, core::ptr::null()) else {
         return false;
     };
     spawned.task().set_affinity(CpuMask::of(cpu));

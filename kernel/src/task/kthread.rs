@@ -42,7 +42,7 @@ static WAIT: WaitQueue = WaitQueue::new();
 
 /// Makes a kernel task and starts it; with `cpu` it stays on that one, otherwise it keeps off those of `nohz_full=`. ENOMEM.
 pub fn spawn(future: impl Future<Output = ()> + Send + 'static, params: Params, name: &[u8], cpu: Option<CpuId>) -> Result<(), SpawnError> {
-    let made = Spawned::new(future, params, name, const { None }, core::ptr::null())?;
+    let made = Spawned::new(future, params, name, None, core::ptr::null())?;
     made.task().set_affinity(cpu.map_or_else(crate::boot::info::kthread_cpus, CpuMask::of));
     announce(made.task());
     drop(made.start());
@@ -75,7 +75,7 @@ fn remove(task: &Task) {
 
 /// Makes `kthreadd`, which enters what there is so far. Once, after process 1 has its number.
 pub fn start(root: Path) -> Result<(), Errno> {
-    let made = Spawned::new(kthreadd(), Params::DEFAULT, b"kthreadd", const { None }, core::ptr::null());
+    let made = Spawned::new(kthreadd(), Params::DEFAULT, b"kthreadd", None, core::ptr::null());
     let made = made.map_err(|_| Errno::ENOMEM)?;
     made.task().set_affinity(crate::boot::info::kthread_cpus());
     let common = Common {

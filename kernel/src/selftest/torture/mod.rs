@@ -80,7 +80,7 @@ fn start(name: &str, future: impl Future<Output = ()> + Send + 'static, params: 
         future.await;
         ALIVE.fetch_sub(1, Release);
     };
-    let Ok(made) = Spawned::new(counted, params, name.as_bytes(), const { None }, core::ptr::null()) else { return false };
+    let Ok(made) = Spawned::new(counted, params, name.as_bytes(), None, core::ptr::null()) else { return false };
     ALIVE.fetch_add(1, Relaxed);
     boost::remember(made.start(), disturbed);
     true
@@ -121,7 +121,7 @@ async fn start_timer(cpu: CpuId) {
 fn start_timers() -> bool {
     softirq::open(Softirq::IrqPoll, bottom_half);
     ONLINE.load().iter().all(|cpu| {
-        let Ok(made) = Spawned::new(start_timer(cpu), Params::DEFAULT, b"torture", const { None }, core::ptr::null()) else {
+        let Ok(made) = Spawned::new(start_timer(cpu), Params::DEFAULT, b"torture", None, core::ptr::null()) else {
             return false;
         };
         made.task().set_affinity(CpuMask::of(cpu));
