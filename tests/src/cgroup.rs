@@ -63,13 +63,24 @@ pub fn cases() -> Vec<Case> {
             options: vec!["--smp".to_string(), "4".to_string()],
             ..script("cgroup/slack", include_str!("cgroup/slack.sh"), include_str!("cgroup/slack.out"))
         },
-        script("cgroup/pressure", include_str!("cgroup/pressure.sh"), include_str!("cgroup/pressure.out")),
-        script("cgroup/pressure-urgent", include_str!("cgroup/pressure_urgent.sh"), include_str!("cgroup/pressure_urgent.out"))
-            .on(&["coreutils", "grep", "mount", "sed", "util-linux"]),
+        script(
+            "cgroup/pressure",
+            concat!(include_str!("cgroup/pressure_measure.sh"), include_str!("cgroup/pressure.sh")),
+            include_str!("cgroup/pressure.out"),
+        ),
+        script(
+            "cgroup/pressure-urgent",
+            concat!(include_str!("cgroup/pressure_measure.sh"), include_str!("cgroup/pressure_urgent.sh")),
+            include_str!("cgroup/pressure_urgent.out"),
+        )
+        .on(&["coreutils", "grep", "mount", "sed", "util-linux"]),
         Case::program("cgroup/pressure-triggers", vec!["python3", "-c", include_str!("cgroup/pressure_triggers.py")], 0)
             .streams(Input::Empty, Output::Exact(include_str!("cgroup/pressure_triggers.out").to_string()), Output::Empty)
             .on(&["mount", "python3-minimal"])
             .options(&["--smp", "2"]),
+        Case::program("cgroup/deep", vec!["python3", "-c", include_str!("cgroup/deep.py")], 0)
+            .streams(Input::Empty, Output::Exact(include_str!("cgroup/deep.out").to_string()), Output::Empty)
+            .on(&["mount", "python3-minimal"]),
         hogs("cgroup/shares", SHARES, "within 1 %\n"),
         hogs("cgroup/quota", QUOTA, "within 1 %\n100 99\n"),
     ]

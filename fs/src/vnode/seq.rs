@@ -72,6 +72,13 @@ impl SeqBuf {
         }
     }
 
+    /// Turns the text from `start` on round, its last byte first: what was written back to front.
+    pub fn reverse_from(&mut self, start: usize) {
+        if let Some(text) = self.bytes.get_mut(start..) {
+            text.reverse();
+        }
+    }
+
     /// Bytes of text.
     pub fn len(&self) -> usize {
         self.bytes.len()

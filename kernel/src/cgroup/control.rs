@@ -29,7 +29,7 @@ pub fn mkdir(parent: &KArc<Cgroup>, name: &[u8]) -> OpResult<'static, KArc<Cgrou
     }
     let mut depth = 1;
     for group in parent.ancestors() {
-        if depth > group.max_depth.load(Relaxed) || descendants_of(group) >= group.max_descendants.load(Relaxed) as usize {
+        if depth > group.max_depth.load(Relaxed) || group.nr_descendants() >= group.max_descendants.load(Relaxed) as usize {
             return Err(Stop::Err(Errno::EAGAIN));
         }
         depth += 1;
@@ -40,18 +40,6 @@ pub fn mkdir(parent: &KArc<Cgroup>, name: &[u8]) -> OpResult<'static, KArc<Cgrou
     }
     parent.add_child(group.clone())?;
     Ok(group)
-}
-
-/// How many groups are below `group`.
-fn descendants_of(group: &Cgroup) -> usize {
-    let mut n = 0;
-    let mut from = 0;
-    // The direct children's trees, each walked from its top.
-    while let Some(child) = group.child_from(from) {
-        from = child.id + 1;
-        Cgroup::for_each(&child, |_| n += 1);
-    }
-    n
 }
 
 /// Removes `group` from `parent`. EBUSY: it has groups or living tasks.
@@ -189,7 +177,7 @@ pub fn show_events(group: &KArc<Cgroup>, out: &mut SeqBuf) -> OpResult<'static, 
 /// `cgroup.stat`
 pub fn show_stat(group: &KArc<Cgroup>, out: &mut SeqBuf) -> OpResult<'static, ()> {
     let _trees = hierarchy::lock()?;
-    let _ = writeln!(out, "nr_descendants {}\nnr_dying_descendants 0", descendants_of(group));
+    let _ = writeln!(out, "nr_descendants {}\nnr_dying_descendants 0", group.nr_descendants());
     Ok(())
 }
 

@@ -11,6 +11,8 @@ use super::hierarchy::Hierarchy;
 use super::pressure::Pressure;
 use super::release;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering::*};
+use vigil_abi::Errno;
+use vigil_abi::fcntl::PATH_MAX;
 use vigil_executor::executor::Group;
 use vigil_executor::lock_class;
 use vigil_executor::sync::SpinLock;
@@ -86,6 +88,8 @@ pub struct Cgroup {
     name: SpinLock<KVec<u8>>,
     /// By rising id.
     children: SpinLock<KVec<KArc<Cgroup>>>,
+    /// How many are below it.
+    descendants: AtomicUsize,
     dead: AtomicBool,
     /// Living tasks that are in it itself.
     own: AtomicUsize,
@@ -140,6 +144,17 @@ pub struct Cgroup {
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
+impl Drop for Cgroup {
+    /// Lets go of the groups above one by one: a tree may be deeper than a stack, and an open file of its lowest group may be the last that
+    /// holds all of them.
+    fn drop(&mut self) {
+        let mut next = self.let_go();
+        while let Some(parent) = next {
+            next = KArc::try_unwrap(parent).ok().and_then(|mut group| group.let_go());
+        }
+    }
+}
+
 impl Cgroup {
     /// A group without children, not yet in its parent's list. ENOMEM.
     pub fn try_new(root: KArc<Hierarchy>, parent: Option<KArc<Cgroup>>, name: &[u8]) -> Result<KArc<Cgroup>, AllocError> {
@@ -153,6 +168,7 @@ impl Cgroup {
             level,
             name: SpinLock::new(lock_class!("cgroup_name"), name),
             children: SpinLock::new(lock_class!("cgroup_children"), KVec::new()),
+            descendants: AtomicUsize::new(0),
             dead: AtomicBool::new(false),
             own: AtomicUsize::new(0),
             live: AtomicUsize::new(0),
@@ -181,6 +197,13 @@ impl Cgroup {
             attributes: Attributes::new(),
             parent,
         })
+    }
+
+    /// Ends what must not outlive the group above, and lets go of that.
+    fn let_go(&mut self) -> Option<KArc<Cgroup>> {
+        self.pressure = Pressure::new();
+        self.cpu = spin::Once::new();
+        self.parent.take()
     }
 
     /// Whether it was removed.
@@ -231,18 +254,23 @@ impl Cgroup {
         core::mem::replace(&mut *self.name.lock(), name)
     }
 
-    /// Writes its path.
-    pub fn put_path(&self, out: &mut SeqBuf) {
-        if self.is_root() {
-            return out.put(b"/");
-        }
-        // Top down, without recursion or memory: paths are shown rarely.
-        for level in 1..=self.level {
-            if let Some(group) = self.ancestors().find(|g| g.level == level) {
-                out.put(b"/");
-                group.with_name(|name| out.put(name));
+    /// Writes its path. ENAMETOOLONG: it has PATH_MAX bytes or more.
+    pub fn put_path(&self, out: &mut SeqBuf) -> Result<(), Errno> {
+        let start = out.len();
+        let most = start.saturating_add(PATH_MAX);
+        // The way up is the one that there is: back to front.
+        for group in self.ancestors().filter(|g| !g.is_root()) {
+            group.with_name(|name| name.iter().rev().for_each(|byte| out.put_byte(*byte)));
+            out.put_byte(b'/');
+            if out.len() >= most {
+                return Err(Errno::ENAMETOOLONG);
             }
         }
+        if out.len() == start {
+            out.put_byte(b'/');
+        }
+        out.reverse_from(start);
+        Ok(())
     }
 
     /// The child called `name`.
@@ -271,17 +299,27 @@ impl Cgroup {
         self.children.lock().len()
     }
 
-    /// Adds a child. ENOMEM.
-    pub fn add_child(&self, child: KArc<Cgroup>) -> Result<(), AllocError> {
-        self.children.lock().try_push(child)
+    /// How many groups are below it, at any depth.
+    pub fn nr_descendants(&self) -> usize {
+        self.descendants.load(Relaxed)
     }
 
-    /// Takes a child out and marks it dead.
+    /// Adds a child. ENOMEM. The trees are locked.
+    pub fn add_child(&self, child: KArc<Cgroup>) -> Result<(), AllocError> {
+        self.children.lock().try_push(child)?;
+        self.ancestors().for_each(|g| _ = g.descendants.fetch_add(1, Relaxed));
+        Ok(())
+    }
+
+    /// Takes a child out, which has none itself, and marks it dead. The trees are locked.
     pub fn remove_child(&self, child: &Cgroup) -> Option<KArc<Cgroup>> {
         child.dead.store(true, Release);
         let mut children = self.children.lock();
         let at = children.iter().position(|c| core::ptr::eq(&**c, child))?;
-        children.remove(at)
+        let removed = children.remove(at);
+        drop(children);
+        self.ancestors().for_each(|g| _ = g.descendants.fetch_sub(1, Relaxed));
+        removed
     }
 
     /// The group after `at` in the tree below `top`, parents first; `None` behind the last. Start with `at` = `top`. The trees are

@@ -107,11 +107,9 @@ pub fn begin(group: &KArc<Cgroup>) -> OpResult<'static, &Watch> {
     }
     let _trees = hierarchy::lock()?;
     check(group)?;
-    for level in 1..=group.level {
-        if let Some(group) = group.ancestors().find(|g| g.level == level) {
-            prepare(group)?;
-        }
-    }
+    // From the nearest that has a set down to the group: not each level from the root, which in a deep tree took the square of its depth.
+    let bare = KVec::try_from_iter(group.ancestors().take_while(|g| g.level > 0 && g.pressure.watch.get().is_none()))?;
+    bare.iter().rev().try_for_each(|group| prepare(group))?;
     let watch = group.pressure.watch.get().ok_or(Errno::ENOMEM)?;
     if watch.on.load(Acquire) {
         return Ok(watch);

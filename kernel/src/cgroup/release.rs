@@ -48,7 +48,7 @@ fn start_agent(group: &Cgroup) -> Result<(), vigil_abi::Errno> {
         return Ok(());
     }
     let mut path = SeqBuf::new();
-    group.put_path(&mut path);
+    group.put_path(&mut path)?;
     path.finish()?;
     usermode::start(&[&agent, path.as_bytes()], &ENVIRONMENT)
 }

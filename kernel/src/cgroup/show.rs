@@ -43,7 +43,7 @@ pub fn show_membership(thread: &Thread, out: &mut SeqBuf) -> OpResult<'static, (
         if thread.is_gone() && !tree.root.is_v2() {
             out.put(b"/");
         } else {
-            group.put_path(out);
+            group.put_path(out)?;
         }
         if tree.root.is_v2() && group.is_dead() {
             out.put(b" (deleted)");
@@ -57,7 +57,7 @@ pub fn show_membership(thread: &Thread, out: &mut SeqBuf) -> OpResult<'static, (
 pub fn show_cpuset(thread: &Thread, out: &mut SeqBuf) -> OpResult<'static, ()> {
     let css = thread.cgroup.css();
     match css.as_ref().and_then(|css| css.with(Controller::Cpuset)) {
-        Some(group) => group.effective(Controller::Cpuset).put_path(out),
+        Some(group) => group.effective(Controller::Cpuset).put_path(out)?,
         None => out.put(b"/"),
     }
     out.put(b"\n");

@@ -117,7 +117,7 @@ pub(super) fn restart(who: &Who, _: &[u8]) -> Result<(), Errno> {
     Ok(())
 }
 
-/// `/proc/schedstat`, version 15. Of what Linux counts only with `kernel.sched_schedstats` there are choices and wakes.
+/// `/proc/schedstat`, version 15. Of what Linux counts only with `kernel.sched_schedstats` there are yields, choices and wakes.
 fn show(out: &mut SeqBuf) -> Result<(), Errno> {
     let now = time::now();
     let _ = writeln!(out, "version 15\ntimestamp {}", coarse::at(now));
@@ -128,10 +128,10 @@ fn show(out: &mut SeqBuf) -> Result<(), Errno> {
         let stat = executor::stat(cpu);
         let busy = now.saturating_sub(stat.idle);
         let counted = schedstat::of_cpu(cpu);
-        let [scheds, idles] = [&counted.scheds, &counted.idles].map(|n| n.load(Relaxed));
+        let [yields, scheds, idles] = [&counted.yields, &counted.scheds, &counted.idles].map(|n| n.load(Relaxed));
         let [wakes, local] = [&counted.wakes, &counted.local_wakes].map(|n| n.load(Relaxed));
         let at = cpu.index();
-        let _ = writeln!(out, "cpu{at} 0 0 {scheds} {idles} {wakes} {local} {busy} {} {}", stat.run_delay, stat.switches);
+        let _ = writeln!(out, "cpu{at} {yields} 0 {scheds} {idles} {wakes} {local} {busy} {} {}", stat.run_delay, stat.switches);
         for (i, domain) in domains(cpu).enumerate() {
             let _ = write!(out, "domain{i} ");
             let _ = put_mask(domain.span.0, n, out);

@@ -120,12 +120,21 @@ pub struct CpuFigures {
     pub wakes: AtomicU64,
     /// See `wakes`.
     pub local_wakes: AtomicU64,
+    /// Calls of sched_yield(2).
+    pub yields: AtomicU64,
 }
 
-static CPUS: PerCpu<CpuFigures> = PerCpu::new(
-    [const { CpuFigures { scheds: AtomicU64::new(0), idles: AtomicU64::new(0), wakes: AtomicU64::new(0), local_wakes: AtomicU64::new(0) } };
-        MAX_CPUS],
-);
+impl CpuFigures {
+    const NEW: CpuFigures = CpuFigures {
+        scheds: AtomicU64::new(0),
+        idles: AtomicU64::new(0),
+        wakes: AtomicU64::new(0),
+        local_wakes: AtomicU64::new(0),
+        yields: AtomicU64::new(0),
+    };
+}
+
+static CPUS: PerCpu<CpuFigures> = PerCpu::new([const { CpuFigures::NEW }; MAX_CPUS]);
 
 /// Those of `cpu`.
 pub fn of_cpu(cpu: CpuId) -> &'static CpuFigures {
@@ -240,6 +249,14 @@ pub(super) fn runs(task: &Task, now: u64) {
         entry.add(WAIT_COUNT, 1);
     }
     entry.set(RUNS, now);
+}
+
+/// The running task calls sched_yield(2).
+#[inline]
+pub fn yields() {
+    if enabled() {
+        CPUS.of(CpuId::current()).yields.fetch_add(1, Relaxed);
+    }
 }
 
 /// This CPU has nothing to run. In a site.

@@ -4,12 +4,15 @@ use crate::setup::{apt_install, found, output};
 use crate::ui;
 use anyhow::{Context, Result, bail};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Ours: of the fair class, which decides; SCHED_FIFO beside it.
 const OURS: &[&str] = &["vigil", "vigil-fifo"];
 const OTHERS: &[&str] = &["tokio", "async-executor", "embassy"];
+/// The last of them with its scheduler that has an order (feature `scheduler-deadline`), for information: what that costs without classes,
+/// run time or a lock.
+const ORDERED: &str = "embassy, ordered";
 /// What order by run time and a clock read per poll cost alone: a bound from below for ours, not somebody to compare with.
 const FLOOR: &str = "floor";
 /// Tasks, rounds, and how many times the best of the others ours may cost.
@@ -32,28 +35,41 @@ fn instructions(program: &Path, executor: &str, tasks: u64, rounds: u64) -> Resu
     Ok(collected.1.trim().parse()?)
 }
 
-pub(super) fn cost(bed: &Bed) -> Result<Verdict> {
-    if !found("valgrind") {
-        apt_install(&["valgrind"])?;
-    }
-    let target = bed.ctx.target.join("cost");
+/// Builds the comparison program in its own folder of the target directory.
+fn build(bed: &Bed, folder: &str, more: &[&str]) -> Result<PathBuf> {
+    let target = bed.ctx.target.join(folder);
     let mut build = Command::new("cargo");
     build
         .env_remove("RUSTFLAGS")
         .args(["build", "--release", "--quiet", "--manifest-path"])
-        .arg(bed.ctx.root.join("tests/cost/Cargo.toml"));
+        .arg(bed.ctx.root.join("tests/cost/Cargo.toml"))
+        .args(more);
     ui::step("building the executors to compare", build.arg("--target-dir").arg(&target))?;
-    let program = target.join("release/vigil-cost");
+    Ok(target.join("release/vigil-cost"))
+}
+
+/// Of one wake, pick and poll under each load. What comes before the first round is in both runs, and cancels.
+fn prices(program: &Path, executor: &str, loads: &[(u64, u64, f64)]) -> Result<Vec<f64>> {
+    let price = |&(tasks, rounds, _): &(u64, u64, f64)| {
+        let (once, twice) = (instructions(program, executor, tasks, rounds)?, instructions(program, executor, tasks, 2 * rounds)?);
+        Ok((twice - once) as f64 / (tasks * rounds) as f64)
+    };
+    loads.iter().map(price).collect()
+}
+
+pub(super) fn cost(bed: &Bed) -> Result<Verdict> {
+    if !found("valgrind") {
+        apt_install(&["valgrind"])?;
+    }
+    let program = build(bed, "cost", &[])?;
     let mut costs: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
     for executor in OURS.iter().chain(OTHERS).chain([&FLOOR]) {
-        for &(tasks, rounds, _) in LOADS {
-            // What comes before the first round is in both, and cancels.
-            let (once, twice) = (instructions(&program, executor, tasks, rounds)?, instructions(&program, executor, tasks, 2 * rounds)?);
-            costs.entry(executor).or_default().push((twice - once) as f64 / (tasks * rounds) as f64);
-        }
+        costs.insert(executor, prices(&program, executor, LOADS)?);
     }
+    let ordered = build(bed, "cost-ordered", &["--features", "ordered"])?;
+    costs.insert(ORDERED, prices(&ordered, "embassy", LOADS)?);
     println!("{:<18}{}", "instructions", LOADS.iter().map(|(n, ..)| format!("{n:>8} tasks")).collect::<String>());
-    for executor in OURS.iter().chain(OTHERS).chain([&FLOOR]) {
+    for executor in OURS.iter().chain(OTHERS).chain([&ORDERED, &FLOOR]) {
         println!("{executor:<18}{}", costs[executor].iter().map(|c| format!("{c:>14.1}")).collect::<String>());
     }
     println!("{}", output(Command::new("valgrind").arg("--version")));

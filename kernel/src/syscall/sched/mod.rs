@@ -11,6 +11,7 @@ use crate::task::kthread;
 use crate::task::pid;
 use crate::task::process::{find_thread, tasks};
 use crate::task::thread::Thread;
+use crate::trace::schedstat;
 use vigil_abi::Errno;
 use vigil_abi::process::*;
 use vigil_abi::time::Timespec;
@@ -27,6 +28,7 @@ use vigil_mem::{KArc, UserPtr};
 
 /// sched_yield()
 pub async fn sched_yield(_: &Thread, _: Args<'_>) -> Result<usize, Errno> {
+    schedstat::yields();
     yield_now(YieldKind::Yield).await;
     Ok(0)
 }
