@@ -26,6 +26,7 @@
 //! | `balance` | which CPU runs what: placing, idle and periodic balancing, real-time push |
 //! | [`cpu`] | CPU numbers and per-CPU variables |
 //! | [`task`] | task header, state word, waker |
+//! | `idle_time` | for how long a CPU has idled |
 //! | [`inbox`] | the lock-free list through which a wake reaches its CPU |
 //! | [`pending`] | what a CPU's executor has to see to, a bit each |
 //! | [`class`] | stop, real-time, fair and idle as pure state machines over injected time |
@@ -58,6 +59,7 @@ pub mod executor;
 #[cfg(loom)]
 #[path = "loom_executor.rs"]
 pub mod executor;
+mod idle_time;
 pub mod inbox;
 pub mod nospec;
 pub mod pending;

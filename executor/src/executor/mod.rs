@@ -56,14 +56,14 @@ use crate::class::{Entity, Params, PickLimit, Rank, RunQueue};
 use crate::coarse;
 use crate::context::{Context, IrqGuard, PreemptGuard};
 use crate::cpu::{AtomicCpuMask, CpuId, MAX_CPUS, PerCpu, local, local_of};
+use crate::idle_time::IdleTime;
 use crate::inbox::{Drain, Inbox};
 use crate::pending::{DUE_CHOICE, DUE_TICK, DUE_TIMERS, Pending, SHORT};
 use crate::platform;
 use crate::task::{Task, TaskRef};
 use crate::time::{self, Nanos};
-use crate::trace::{self, KEY_SWITCH, KEY_WAKE, Role};
+use crate::trace::{self, KEY_WAKE};
 use core::cell::Cell;
-use core::mem::offset_of;
 use core::ptr::{NonNull, null};
 use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::*, fence};
 
@@ -80,10 +80,8 @@ pub(crate) struct CpuExec {
     pub(crate) handed_over: Cell<*const Task>,
     /// The stack that has just been left for good.
     pub(crate) to_free: Cell<*const Context>,
-    /// Nanoseconds spent idle, and polls begun: statistics.
-    pub(crate) idle_time: AtomicU64,
-    /// When the present idle stay began; 0: not idle.
-    pub(crate) idle_since: AtomicU64,
+    /// For how long it has idled, and how many polls it has begun: statistics.
+    pub(crate) idle: IdleTime,
     pub(crate) polls: AtomicU64,
     pub(crate) parks: AtomicU64,
     /// The rank of what runs, or was sent here to run at once: for other CPUs (Linux: cpupri).
@@ -111,8 +109,7 @@ impl CpuExec {
             to_publish: Cell::new(null()),
             handed_over: Cell::new(null()),
             to_free: Cell::new(null()),
-            idle_time: AtomicU64::new(0),
-            idle_since: AtomicU64::new(0),
+            idle: IdleTime::new(),
             polls: AtomicU64::new(0),
             parks: AtomicU64::new(0),
             rank: AtomicU8::new(Rank::IDLE.0),
@@ -134,19 +131,6 @@ impl CpuExec {
     #[inline(always)]
     fn count_poll(&self) {
         self.polls.store(self.polls.load(Relaxed).wrapping_add(1), Relaxed);
-    }
-
-    /// It has nothing to do since `since`. Its own CPU, interrupts masked.
-    #[inline(always)]
-    fn idles_since(&self, since: Nanos) {
-        const AT: usize = offset_of!(CpuExec, idle_since);
-        // SAFETY: the field is an atomic word of this structure.
-        unsafe {
-            arch::store_traced::<{ Role::Idle as u32 }, KEY_SWITCH, AT>(
-                core::ptr::from_ref(self).cast(),
-                core::ptr::without_provenance_mut(since as usize),
-            )
-        };
     }
 }
 
@@ -406,16 +390,12 @@ pub fn moves(cpu: CpuId) -> u64 {
 /// The statistics of `cpu`.
 pub fn stat(cpu: CpuId) -> CpuStat {
     let exec = EXEC.of(cpu);
-    let so_far = match exec.idle_since.load(Relaxed) {
-        0 => 0,
-        since => time::now().saturating_sub(since),
-    };
     let (run_delay, switches) = {
         let rq = exec.rq.lock_irq();
         (rq.run_delay(), rq.nr_switches())
     };
     CpuStat {
-        idle: exec.idle_time.load(Relaxed).saturating_add(so_far),
+        idle: exec.idle.total(time::now),
         offline: hotplug::offline_time(cpu),
         polls: exec.polls.load(Relaxed),
         parks: exec.parks.load(Relaxed),

@@ -356,7 +356,7 @@ fn idle(exec: &CpuExec, since: Nanos) {
     }
     #[cfg(feature = "audit")]
     balance::audit::look(here);
-    exec.idles_since(since);
+    exec.idle.begin(since);
     coarse::rests(exec, here);
     rcu::idle_enter(here);
     // The idle bit is set before this look, and a waker pushes before it looks at the bit (both SeqCst): whoever comes
@@ -367,8 +367,7 @@ fn idle(exec: &CpuExec, since: Nanos) {
     }
     rcu::idle_exit(here);
     IDLE.remove(here);
-    exec.idle_since.store(0, Relaxed);
-    exec.idle_time.fetch_add(time::now().saturating_sub(since), Relaxed);
+    exec.idle.end(since, time::now);
     let ctx = Context::here();
     ctx.set_resting(true);
     arch::take_interrupt();
