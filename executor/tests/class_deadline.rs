@@ -296,3 +296,58 @@ proptest! {
         prop_assert_eq!(sim.domain().total(sim.now()), 0);
     }
 }
+
+#[test]
+fn who_is_woken_to_run_at_once_hears_of_the_next_period() {
+    use std::ptr::NonNull;
+    use vigil_executor::class::{Enqueue, Entity, PickLimit, Policy, PutPrev, Reservation, RunQueue};
+    for params in [Params::fifo(50), Params::DEFAULT] {
+        // As long as entities live that were ever on it: for ever.
+        let rq = Box::leak(Box::new(RunQueue::new()));
+        let [reserved, woken] = [Params::DEFAULT, params].map(|p| NonNull::from(Box::leak(Box::new(Entity::new(p)))));
+        // SAFETY: all of them stay where they are, and nobody else has them.
+        unsafe {
+            let dl = NonNull::from(Box::leak(Box::new(Reservation::new(reserved, |_| {}))));
+            (*reserved.as_ptr()).set_reservation(dl);
+            rq.reserve(reserved, implicit(10 * MSEC, 100 * MSEC), 1, 0).unwrap();
+            rq.set_params(reserved, Params { policy: Policy::Deadline, ..Params::DEFAULT }, 0);
+            rq.enqueue(reserved, Enqueue::Wakeup, 0);
+            assert_eq!(rq.pick(PickLimit::Any, 0), Some(reserved));
+            assert!(rq.tick(10 * MSEC), "the budget is used up");
+            rq.put_prev(PutPrev::Preempted, 10 * MSEC);
+            assert_eq!(rq.pick(PickLimit::Any, 10 * MSEC), None);
+            let event = rq.enqueue_as_current(woken, Enqueue::Wakeup, 20 * MSEC).expect("nobody else can run");
+            let asked = rq.next_event(20 * MSEC);
+            assert_eq!((event, asked), (Some(100 * MSEC), Some(100 * MSEC)), "{params:?}");
+        }
+    }
+}
+
+#[test]
+fn what_nobody_ran_by_is_given_back() {
+    use std::ptr::NonNull;
+    use vigil_executor::class::deadline::domain::Domain;
+    use vigil_executor::class::{Entity, Reservation};
+    let domain: &'static Domain = Box::leak(Box::new(Domain::new()));
+    let other: &'static Domain = Box::leak(Box::new(Domain::new()));
+    let entity = NonNull::from(Box::leak(Box::new(Entity::new(Params::DEFAULT))));
+    let half = implicit(500 * MSEC, SEC).bandwidth();
+    let new = || NonNull::from(Box::leak(Box::new(Reservation::new(entity, |_| {}))));
+    // SAFETY: none of them is freed, and nobody else has them.
+    unsafe {
+        let r = new();
+        domain.admit(r, half, 1, 0).unwrap();
+        assert!(Domain::abandon(r, SEC), "nobody counts it");
+        assert_eq!(domain.total(SEC), 0, "its task has ended, or was never started");
+        let r = new();
+        domain.admit(r, half, 1, SEC).unwrap();
+        Domain::give_back(r, u64::MAX, SEC);
+        assert_eq!(domain.total(SEC), 0, "no deadline has passed");
+        // What does not fit elsewhere stays promised.
+        let (r, hog) = (new(), new());
+        domain.admit(r, half, 1, SEC).unwrap();
+        other.admit(hog, half, 1, SEC).unwrap();
+        assert!(other.admit(r, half + 1, 1, SEC).is_err());
+        assert_eq!(domain.total(SEC) + other.total(SEC), 2 * half);
+    }
+}

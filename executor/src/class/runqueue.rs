@@ -193,8 +193,12 @@ impl RunQueue {
                     let event = c.enqueue_current(e, why, now)?;
                     (*this).stats.count_arrival(why);
                     (*this).begin_stay(now);
-                    // Its class is not throttled, and those above it have nobody: only those below may be.
+                    // Its class is not throttled, and those above it have nobody who can run: those below may be, and reservations.
                     return Some(match class {
+                        _ if self.above != 0 => {
+                            self.plain = known::NOTHING;
+                            self.or_unthrottled(event, now)
+                        }
                         Class::Fair => event,
                         Class::Realtime => {
                             // Not even the current entity.
