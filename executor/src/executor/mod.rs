@@ -36,7 +36,7 @@ pub use affinity::{has_left, set_affinity};
 pub use group::{Group, set_group};
 pub use hotplug::{Needed, activate, come_online, deactivate, start_stopper, stop, take_over};
 pub(crate) use params::{apply, apply_params};
-pub use params::{effective_params, inherit, params, run_time, set_params, with_entity};
+pub use params::{effective_params, inherit, params, run_time, set_nice, set_params, with_entity};
 pub use psi::{Psi, set_psi};
 pub use reserve::{Refused, deadline, rt_bandwidth, set_deadline, set_rt_bandwidth, take_overrun};
 pub(crate) use reserve::{forget as forget_reservation, give_back, lend, prepare as prepare_reservation, reserve};

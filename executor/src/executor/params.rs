@@ -1,6 +1,7 @@
 //! What a task is to its class: read and changed under the lock of the queue that it belongs to, wherever it is.
 
 use super::{EXEC, ask_for_choice};
+use crate::balance;
 use crate::class::{Entity, Params, RunQueue};
 use crate::context::PreemptGuard;
 use crate::sync::rt_mutex;
@@ -33,6 +34,11 @@ pub fn set_params(task: &Task, params: Params) {
     rt_mutex::set_normal_params(task, params);
 }
 
+/// Changes the nice value of `task`, whatever its policy is; the rest stays.
+pub fn set_nice(task: &Task, nice: i8) {
+    rt_mutex::set_normal_nice(task, nice);
+}
+
 /// The parameters that `task` was given: without what is lent to it.
 pub fn params(task: &Task) -> Params {
     rt_mutex::normal_params(task)
@@ -51,14 +57,24 @@ pub(crate) fn apply_params(task: &Task, params: Params) {
 /// Changes what `task` is to its class by `f`, which says whether the order of its queue changed.
 pub(crate) fn apply<R>(task: &Task, f: impl FnOnce(&mut RunQueue, NonNull<Entity>, Nanos) -> (bool, R)) -> R {
     let guard = PreemptGuard::new();
-    let (cpu, (resched, r)) = with_entity(task, |rq, entity, now| {
+    let (cpu, current, changed, (resched, r)) = with_entity(task, |rq, entity, now| {
+        // SAFETY: the entity is read under its queue's lock.
+        let urgency = || unsafe { entity.as_ref() }.urgency();
+        let before = urgency();
         let r = f(rq, entity, now);
-        (task.cpu(), r)
+        // SAFETY: as above.
+        let (on_rq, current) = unsafe { (entity.as_ref().on_rq(), entity.as_ref().is_current()) };
+        (task.cpu(), current, on_rq && urgency() != before, r)
     });
     // What lies in the inbox lies there by what the parameters were: the fence of `lets_lie` is the other half.
     fence(SeqCst);
-    if resched || !EXEC.of(cpu).inbox.is_empty() {
+    // What a CPU runs it says when it chooses: those that something more urgent waits on must hear of it (Linux: prio_changed_rt,
+    // switched_from_rt).
+    if resched || !EXEC.of(cpu).inbox.is_empty() || changed && current && balance::are_many() {
         ask_for_choice(cpu, &guard);
+    } else if changed && task.is_realtime() {
+        // It may run at once elsewhere (Linux: switched_to_rt).
+        balance::ask_to_spread(cpu);
     }
     drop(guard);
     r

@@ -155,13 +155,28 @@ pub(crate) fn forget(pi: &AtomicPtr<PiTask>) {
 
 /// The parameters that `task` has of its own.
 pub(crate) fn normal_params(task: &Task) -> Params {
-    let pi = task.pi.load(Acquire);
-    if pi.is_null() {
-        return executor::effective_params(task);
+    if !takes_part(task) {
+        let params = executor::effective_params(task);
+        // Not even now: nothing was lent to it before.
+        if !takes_part(task) {
+            return params;
+        }
     }
-    let _held = PI.lock_bh();
+    own_params(task, &PI.lock_bh())
+}
+
+/// The same under the lock.
+fn own_params(task: &Task, _held: &Held) -> Params {
     // SAFETY: lives as long as the task; the lock is held.
-    unsafe { (*pi).normal }.unwrap_or_else(|| executor::effective_params(task))
+    let normal = unsafe { task.pi.load(Acquire).as_ref() }.and_then(|pi| pi.normal);
+    normal.unwrap_or_else(|| executor::effective_params(task))
+}
+
+/// Gives `task` a nice value of its own.
+pub(crate) fn set_normal_nice(task: &Task, nice: i8) {
+    let held = PI.lock_bh();
+    let params = own_params(task, &held);
+    set_own(task, Params { nice, ..params }, &held);
 }
 
 /// Gives `task` parameters of its own; what it runs with is more if something is lent to it.

@@ -188,7 +188,7 @@ fn set_nice(t: &Thread, who: &Thread, nice: i8) -> Result<usize, Errno> {
     if nice < old.nice && !privileged && !who.process.limits.allows_nice(nice) {
         return Err(Errno::EACCES);
     }
-    executor::set_params(who.task().ok_or(Errno::ESRCH)?, Params { nice, ..old });
+    executor::set_nice(who.task().ok_or(Errno::ESRCH)?, nice);
     Ok(0)
 }
 
