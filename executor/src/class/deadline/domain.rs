@@ -4,6 +4,7 @@
 //! The lock is a leaf, inside those of run queues.
 
 use super::reservation::{BW_UNIT, Reservation, ratio};
+use crate::class::tree::before;
 use crate::cpu::MAX_CPUS;
 use crate::lock_class;
 #[cfg(not(loom))]
@@ -99,11 +100,12 @@ impl Domain {
     /// # Safety
     /// `r` is valid, stays so until it is abandoned, and the run queue that it belongs to is locked.
     pub unsafe fn admit(&'static self, r: NonNull<Reservation>, bandwidth: u64, cpus: u64, now: Nanos) -> Result<(), Overflow> {
+        let mut moved = 0;
         // What another domain has of it is given back there, or it has come here with its CPU's queue.
         // SAFETY: valid by contract, under its queue's lock.
         if let Some(home) = unsafe { (*r.as_ptr()).domain.home }.filter(|home| !core::ptr::eq(*home, self)) {
             // SAFETY: passed on.
-            let _ = unsafe { home.take(r, true, now) };
+            moved = unsafe { home.take(r, true, now) }.unwrap_or(0);
         }
         let mut t = self.totals.lock_irq();
         self.collect(&mut t, now);
@@ -117,6 +119,11 @@ impl Domain {
             if let Some(limit) = t.limit
                 && limit.saturating_mul(t.cpus) < t.total.saturating_sub(forgiven).saturating_add(bandwidth)
             {
+                // What it was promised elsewhere it keeps.
+                if moved != 0 {
+                    t.total = t.total.saturating_add(moved);
+                    *claim = Claim { bandwidth: moved, home: Some(self), ..Claim::NONE };
+                }
                 self.note(&t);
                 return Err(Overflow);
             }
@@ -178,6 +185,8 @@ impl Domain {
     pub unsafe fn give_back(r: NonNull<Reservation>, until: Nanos, now: Nanos) {
         // SAFETY: valid by contract, under its queue's lock.
         if let Some(home) = unsafe { (*r.as_ptr()).domain.home } {
+            // Of one that has never run the deadline is none, and has passed.
+            let until = if before(until, now) { now } else { until };
             // SAFETY: passed on.
             unsafe { home.give_back_here(r, until, now) };
         }
@@ -209,11 +218,17 @@ impl Domain {
         let Some(home) = (unsafe { (*r.as_ptr()).domain.home }) else { return true };
         let mut t = home.totals.lock_irq();
         home.collect(&mut t, now);
-        home.note(&t);
         // SAFETY: valid by contract, and its claim is this lock's.
         let claim = unsafe { &mut (*r.as_ptr()).domain };
         claim.orphan = claim.until.is_some();
-        !claim.orphan
+        let frees = !claim.orphan;
+        if frees {
+            // Promised to one that never ran after that: a task that had ended, or was never started.
+            t.total = t.total.saturating_sub(claim.bandwidth);
+            claim.clear();
+        }
+        home.note(&t);
+        frees
     }
 
     /// A reservation that nobody uses any more, for the caller to free.
