@@ -81,7 +81,8 @@ unsafe fn priority(e: NonNull<Entity>) -> u8 {
 
 const fn limit(runtime: Option<Nanos>, period: Nanos) -> Nanos {
     match runtime {
-        Some(runtime) if runtime < period => runtime,
+        // None at all is no limit, either: Linux throttles nobody whom no period could give anything.
+        Some(runtime) if runtime != 0 && runtime < period => runtime,
         _ => Nanos::MAX,
     }
 }
