@@ -14,7 +14,7 @@ use super::thread::Thread;
 use crate::arch::aarch64::entry::WORK_BUDGET;
 use core::pin::Pin;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use vigil_executor::class::Class;
+use vigil_executor::class::{Class, Params};
 use vigil_executor::executor;
 use vigil_executor::time::{MSEC, Nanos, USEC, now};
 use vigil_executor::timer::Timer;
@@ -36,6 +36,8 @@ pub struct Watch {
     looked_at: AtomicU64,
     /// What it had run when the stretch without a blocking call began.
     base: AtomicU64,
+    /// What it had run when it was last made one of another class.
+    left_at: AtomicU64,
 }
 
 // SAFETY: the pointer is to the thread that has it, which is `Sync`; the rest is atomic.
@@ -45,8 +47,8 @@ unsafe impl Sync for Watch {}
 
 impl Watch {
     fn try_new(thread: &Thread) -> Result<KBox<Watch>, AllocError> {
-        let (sleeps, looked_at, base) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
-        KBox::try_new(Watch { timer: Timer::new(fired), thread, sleeps, looked_at, base })
+        let (sleeps, looked_at, base, left_at) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
+        KBox::try_new(Watch { timer: Timer::new(fired), thread, sleeps, looked_at, base, left_at })
     }
 
     /// Of a thread that has run for `ran`, was last picked after `picked` of that, and has slept so often: how long it has run since
@@ -87,6 +89,24 @@ pub fn changed(process: &Process) {
 pub fn begins(thread: &Thread) {
     if thread.process.limits.soft(RTTIME) != INFINITY {
         ask(thread);
+    }
+}
+
+/// `thread`, which had `old`, is of another class now: what it runs from here on is not counted.
+pub fn leaves(thread: &Thread, old: &Params) {
+    if old.class() == Class::Realtime
+        && let (Some(watch), Some(task)) = (thread.rt_watch.get(), thread.task())
+    {
+        watch.left_at.store(executor::run_time(task), Relaxed);
+    }
+}
+
+/// And now it becomes a real-time thread again.
+pub fn comes_back(thread: &Thread) {
+    if let (Some(watch), Some(task)) = (thread.rt_watch.get(), thread.task()) {
+        let ran = executor::run_time(task);
+        watch.base.fetch_add(ran.saturating_sub(watch.left_at.load(Relaxed)), Relaxed);
+        watch.looked_at.store(ran, Relaxed);
     }
 }
 

@@ -132,19 +132,25 @@ pub(super) fn set_scheduler(t: &Thread, who: &Thread, wanted: &Wanted) -> Result
     } else if deadline {
         let p = DlParams { period: wanted.deadline.period(), ..wanted.deadline };
         if old.policy != Policy::Deadline || deadline_of(who)? != p {
-            // A reservation is one on all CPUs of a root domain; and there are none while real-time may not run at all.
-            if root_span(task.cpu()).0 & !task.affinity().0 != 0 || executor::rt_bandwidth().1 == Some(0) {
+            // A reservation is one on all CPUs of a root domain; and there are none while real-time is given nothing. Nobody asks while
+            // it is given everything.
+            if executor::rt_bandwidth().1.is_some_and(|runtime| runtime == 0 || root_span(task.cpu()).0 & !task.affinity().0 != 0) {
                 return Err(Errno::EPERM);
             }
             executor::set_deadline(task, old.nice, p).map_err(|refused| match refused {
                 Refused::NoMemory => Errno::ENOMEM,
                 Refused::Busy => Errno::EBUSY,
             })?;
+            rttime::leaves(who, &old);
         }
     } else if new != old {
+        if is_realtime(policy) && !is_realtime(old.policy) {
+            rttime::comes_back(who);
+        }
         executor::set_params(task, new);
-        if is_realtime(policy) {
-            rttime::begins(who);
+        match is_realtime(policy) {
+            true => rttime::begins(who),
+            false => rttime::leaves(who, &old),
         }
     }
     who.reset_on_fork.store(reset, Relaxed);
