@@ -232,14 +232,17 @@ fn attempt(table: &mut Table, claimant: &Claimant, fresh: &mut Option<KBox<PiFut
         if claimant.trying {
             return Err(Errno::EAGAIN.into());
         }
-        let mut futex = fresh.take().ok_or(Errno::ENOMEM)?;
+        // That of the caller's last attempt has come and gone.
+        let Some(mut futex) = fresh.take() else { return Ok(Attempt::Again) };
         futex.key = key;
         let futex = table.insert(futex);
         futex.owner.store(owner, Relaxed);
         futex.mutex().own(TaskRef::from_task(task));
     }
     let futex = table.find(&key).ok_or(Errno::EINVAL)?;
-    if futex.owner.load(Relaxed) != owner && !futex.unclaimed.load(Relaxed) {
+    // Its owner may be about to end, and have said so in the word: then who waits gets it from `exit`.
+    let dies = owner == 0 && word & FUTEX_OWNER_DIED != 0;
+    if futex.owner.load(Relaxed) != owner && !futex.unclaimed.load(Relaxed) && !dies {
         return Err(Errno::EINVAL.into());
     }
     if claimant.trying {
@@ -292,7 +295,7 @@ async fn claim(t: &Thread, waiter: Pin<&PiWaiter>, addr: usize) -> Result<(), Er
     if !waiter.claim.load(Relaxed) {
         return Ok(());
     }
-    let gone = user::retry(t, || {
+    let claimed = user::retry(t, || {
         let mut table = TABLE.lock();
         let mut word = user_load_u32(addr)?;
         loop {
@@ -307,7 +310,18 @@ async fn claim(t: &Thread, waiter: Pin<&PiWaiter>, addr: usize) -> Result<(), Er
         }
         Ok(table.settle(&waiter.target))
     })
-    .await?;
+    .await;
+    let gone = claimed.or_else(|e| {
+        // The word is out of reach: nobody is to wait for what it says.
+        let mut table = TABLE.lock();
+        if let Some(futex) = table.find(&waiter.target) {
+            futex.unclaimed.store(false, Relaxed);
+        }
+        let gone = table.settle(&waiter.target);
+        drop(table);
+        drop(gone);
+        Err(e)
+    })?;
     drop(gone);
     Ok(())
 }
@@ -406,6 +420,9 @@ pub async fn requeue(t: &Thread, (addr, expected): (usize, u32), to: usize, shar
     let mut fresh = blank(target)?;
     let mut moved = 0;
     loop {
+        if fresh.is_none() {
+            fresh = blank(target)?;
+        }
         let mut again = false;
         let one = |waiter: &PiWaiter| {
             if moved > more {
