@@ -229,6 +229,7 @@ fn uncrowded(exec: &CpuExec, rq: &RunQueue, here: CpuId, now: Nanos) {
     // What lies in the inbox lies there untold: see `lies`.
     if !exec.inbox.is_empty() {
         OVERLOADED.insert(here);
+        RT_OVERLOADED.insert(here);
     }
 }
 
@@ -314,7 +315,16 @@ pub(crate) fn lies(task: &Task, here: CpuId, ctx: &Context) {
     if !has_others(here) {
         return;
     }
-    // After the push, against `uncrowded` and `idle::pull_one`, which take the bit out and then look at the inbox.
+    // Who becomes less urgent than it asks this CPU for it.
+    if task.is_realtime() && task.affinity().0 & partition::span(here).0 & !CpuMask::of(here).0 != 0 {
+        RT_OVERLOADED.insert(here);
+        let exec = CpuExec::this();
+        if exec.load().nr == 0 {
+            // `uncrowded` is to be called.
+            exec.set_load(Load { nr: 2, weight: 0 });
+        }
+    }
+    // After the push, against `uncrowded` and `idle::pull_one`, which take the bit out and then look at the inbox; and before ranks are read.
     fence(SeqCst);
     if !OVERLOADED.load().contains(here) {
         OVERLOADED.insert(here);
