@@ -225,3 +225,23 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn who_leaves_a_group_that_is_held_back_is_no_load_of_it_any_more() {
+    let mut sim = Sim::new(2);
+    let (a, b) = (sim.group(None), sim.group(None));
+    sim.set_bandwidth(a, Some(150 * MSEC), 100 * MSEC, 0);
+    let stays = hog(&mut sim, 0, Some(a));
+    let leaves = hog(&mut sim, 1, Some(a));
+    for _ in 0..95 {
+        sim.run(MSEC);
+    }
+    // The quota is used up on both CPUs; what is left needs less than it from now on.
+    sim.set_group(leaves, None);
+    let other = hog(&mut sim, 0, Some(b));
+    sim.run(5 * SEC);
+    let before = [sim.runtime(stays), sim.runtime(other)];
+    sim.run(10 * SEC);
+    let had = sim.runtime(stays) - before[0];
+    assert!(near(had, 5 * SEC, 20), "{had} and {}", sim.runtime(other) - before[1]);
+}

@@ -74,7 +74,7 @@ impl Bandwidth {
     }
 
     fn fill(&mut self) {
-        let quota = self.quota.unwrap_or(0);
+        let Some(quota) = self.quota else { return };
         self.pool = self.pool.saturating_add(quota);
         if let Some(above) = self.filled.checked_sub(self.pool).filter(|n| *n > 0) {
             self.burst_time = self.burst_time.saturating_add(above);

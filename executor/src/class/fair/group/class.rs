@@ -83,7 +83,8 @@ impl SchedClass for Grouped<'_> {
                 let this = l.as_ptr();
                 (*this).tasks -= 1;
                 if (*this).throttled {
-                    return;
+                    // Nobody brings it up to date when it is let go of without tasks.
+                    return (*this).update_avg((*root).clock);
                 }
                 reweigh(l, queue_of(root, (*this).parent), (*root).clock);
                 if (*this).q.nr == 0 && (*this).se.place == Place::Queued {
@@ -110,7 +111,7 @@ impl SchedClass for Grouped<'_> {
                 (*this).tasks -= 1;
                 if (*this).se.place != Place::Current {
                     // It had become current in a group that is held back.
-                    return;
+                    return (*this).update_avg((*root).clock);
                 }
                 reweigh(l, queue_of(root, (*this).parent), (*root).clock);
                 let se = NonNull::new_unchecked(&raw mut (*this).se);

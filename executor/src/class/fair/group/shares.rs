@@ -21,7 +21,7 @@ const MIN: u64 = 2;
 
 impl GroupCpu {
     /// Counts the time up to `now` in its averages, with the state that its queue has had, and tells other CPUs.
-    fn update_avg(&mut self, now: Nanos) {
+    pub(super) fn update_avg(&mut self, now: Nanos) {
         let running = self.q.curr.is_some();
         // `load` of the state that was published last is that since then.
         let load = self.published[2].load(Relaxed);
