@@ -4,6 +4,10 @@ use super::ops::{OpResult, Stop};
 use core::future::{Future, poll_fn};
 use core::pin::{Pin, pin};
 use vigil_abi::Errno;
+use vigil_executor::class::Rank;
+use vigil_executor::task;
+use vigil_executor::time::{Nanos, USEC, now};
+use vigil_executor::timer::sleep_until;
 use vigil_executor::wait::{Interrupted, WaitMode, WaitQueue, WaitSite, Waiting};
 use vigil_mem::{Fault, KBox};
 
@@ -80,6 +84,7 @@ where
     M: Mem,
 {
     let mut result = op();
+    let mut turns = 0u32;
     loop {
         let (queue, key) = match result {
             Ok(value) => return Ok(value),
@@ -94,6 +99,12 @@ where
                     Some(obstacle) => obstacle.await,
                     None => yield_once().await,
                 }
+                if turns >= TURNS && is_urgent() {
+                    // Whoever is in the way may be less urgent than the caller: then a yield gives him nothing. Nor does an obstacle
+                    // that is another one.
+                    let _ = sleep_until(site, now().saturating_add(PAUSE), 0, WaitMode::Uninterruptible).await;
+                }
+                turns = turns.saturating_add(1);
                 result = op();
                 continue;
             }
@@ -110,6 +121,16 @@ where
         };
     }
 }
+
+/// Whether the caller outranks tasks of the fair class.
+fn is_urgent() -> bool {
+    task::current().is_some_and(|task| task.rank().outranks(Rank::FAIR))
+}
+
+/// So often an operation of an urgent task that met an obstacle is tried again at once,
+const TURNS: u32 = 4;
+/// and then after so long.
+const PAUSE: Nanos = 50 * USEC;
 
 /// Lets the executor run others once.
 async fn yield_once() {
