@@ -113,7 +113,9 @@ impl Common {
 
     fn enter_as(self, pid: u32, task: &Task, parent: Option<KArc<Process>>) -> Result<(), Errno> {
         let limits = Limits::initial(super::init::max_threads() as u64 / 2);
-        let process = KArc::try_new(Process::new_kernel(pid, self.actions, limits))?;
+        // As it was made: user space may let one that is not bound run on one CPU, too.
+        let bound = task.affinity().0.count_ones() == 1;
+        let process = KArc::try_new(Process::new_kernel(pid, self.actions, limits, bound))?;
         process.reserve_thread()?;
         let Common { files, fs, cred, .. } = self;
         let parts = ThreadParts { tid: pid, process: process.clone(), mm: None, files, fs, cred, signals: ThreadSignals::new() };
@@ -164,5 +166,5 @@ async fn kthreadd() {
 
 /// Whether `thread` is a kernel task that stays on its CPU: user space may not move it (Linux: PF_NO_SETAFFINITY).
 pub fn is_bound(thread: &Thread) -> bool {
-    thread.process.kernel && thread.task().is_some_and(|t| t.affinity().0.count_ones() == 1)
+    thread.process.bound
 }

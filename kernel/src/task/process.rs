@@ -94,6 +94,8 @@ pub struct Process {
     pub pid: u32,
     /// It is a kernel task's: no memory, no signals (Linux: PF_KTHREAD).
     pub kernel: bool,
+    /// It is a kernel task's that belongs to its CPU (Linux: PF_NO_SETAFFINITY).
+    pub bound: bool,
     relations: UnsafeCell<Relations>,
     /// The pid of `relations.parent`.
     parent_pid: AtomicU32,
@@ -159,6 +161,7 @@ impl Process {
         Process {
             pid,
             kernel: false,
+            bound: false,
             relations: UnsafeCell::new(Relations {
                 parent: None,
                 family: Family::default(),
@@ -205,9 +208,9 @@ impl Process {
         }
     }
 
-    /// The same for a kernel task.
-    pub fn new_kernel(pid: u32, sighand: KArc<SigHand>, limits: Limits) -> Self {
-        Process { kernel: true, ..Process::new(pid, sighand, limits, SIGCHLD) }
+    /// The same for a kernel task, which is `bound` to its CPU or is not.
+    pub fn new_kernel(pid: u32, sighand: KArc<SigHand>, limits: Limits, bound: bool) -> Self {
+        Process { kernel: true, bound, ..Process::new(pid, sighand, limits, SIGCHLD) }
     }
 
     /// Its relatives, with the tree locked for reading them.
