@@ -127,6 +127,9 @@ pub fn store_subtree_control(group: &KArc<Cgroup>, data: &[u8]) -> OpResult<'sta
     if enable != 0 && !group.domain().is_valid_domain() {
         return Err(Stop::Err(Errno::EOPNOTSUPP));
     }
+    if enable != 0 && group.has_tasks() && !group.may_compete() {
+        return Err(Stop::Err(Errno::EBUSY));
+    }
     switch(group, &trees.top_of(group)?, enable, disable)?;
     Ok(())
 }
@@ -187,7 +190,7 @@ pub fn show_type(group: &KArc<Cgroup>, out: &mut SeqBuf) -> OpResult<'static, ()
     Ok(())
 }
 
-/// A write to `cgroup.type`: `threaded`. EINVAL: anything else; EOPNOTSUPP: it has tasks, or no domain to join.
+/// A write to `cgroup.type`: `threaded`. EINVAL: anything else; EOPNOTSUPP: it has tasks in it or below, or no domain to join.
 pub fn store_type(group: &KArc<Cgroup>, data: &[u8]) -> OpResult<'static, ()> {
     if parse::stripped(data) != b"threaded" {
         return Err(Stop::Err(Errno::EINVAL));
@@ -197,7 +200,8 @@ pub fn store_type(group: &KArc<Cgroup>, data: &[u8]) -> OpResult<'static, ()> {
     if group.threaded.load(Relaxed) {
         return Ok(());
     }
-    if group.has_tasks() || !parent.domain().is_valid_domain() {
+    let domain = parent.domain();
+    if group.is_populated() || !domain.is_valid_domain() || !domain.can_be_thread_root() {
         return Err(Stop::Err(Errno::EOPNOTSUPP));
     }
     group.threaded.store(true, Relaxed);

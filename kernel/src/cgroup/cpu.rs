@@ -26,7 +26,7 @@ const SHORTEST: Nanos = MSEC;
 /// and a period no longer than this.
 const LONGEST: Nanos = SEC;
 /// Quota and burst together are no longer than this (Linux: max_cfs_runtime).
-const MOST: Nanos = (1 << 44) * USEC;
+const MOST: Nanos = ((1 << 44) - 1) * USEC;
 
 /// The scheduler's part of `group`; `None`: the root.
 fn part(group: &Cgroup) -> Option<&Group> {
@@ -95,7 +95,7 @@ pub fn show_shares(group: &KArc<Cgroup>, out: &mut SeqBuf) -> OpResult<'static, 
 
 /// A write to it. EINVAL: the root, or an idle group.
 pub fn store_shares(group: &KArc<Cgroup>, data: &[u8]) -> OpResult<'static, ()> {
-    set_shares(group, parse::unsigned(parse::stripped(data))?)
+    set_shares(group, parse::unsigned(parse::line(data))?)
 }
 
 /// `cpu.weight`
@@ -105,7 +105,7 @@ pub fn show_weight(group: &KArc<Cgroup>, out: &mut SeqBuf) -> OpResult<'static, 
 
 /// A write to it. ERANGE: not within 1 and 10 000.
 pub fn store_weight(group: &KArc<Cgroup>, data: &[u8]) -> OpResult<'static, ()> {
-    match parse::unsigned(parse::stripped(data))? {
+    match parse::unsigned(parse::line(data))? {
         weight @ 1..=10_000 => set_shares(group, (weight * 1024 + 50) / 100),
         _ => Err(Stop::Err(Errno::ERANGE)),
     }
@@ -124,7 +124,7 @@ pub fn show_weight_nice(group: &KArc<Cgroup>, out: &mut SeqBuf) -> OpResult<'sta
 
 /// A write to it. ERANGE.
 pub fn store_weight_nice(group: &KArc<Cgroup>, data: &[u8]) -> OpResult<'static, ()> {
-    match parse::long(parse::stripped(data))? {
+    match parse::long(parse::line(data))? {
         nice @ -20..=19 => set_shares(group, of_nice(nice as i8).weight.into()),
         _ => Err(Stop::Err(Errno::ERANGE)),
     }
@@ -137,7 +137,7 @@ pub fn show_idle(group: &KArc<Cgroup>, out: &mut SeqBuf) -> OpResult<'static, ()
 
 /// A write to it: its weight is that of SCHED_IDLE, and the default when it is idle no more. EINVAL.
 pub fn store_idle(group: &KArc<Cgroup>, data: &[u8]) -> OpResult<'static, ()> {
-    let idle = parse::long(parse::stripped(data))?;
+    let idle = parse::long(parse::line(data))?;
     let _trees = hierarchy::lock()?;
     let part = part_of(group)?;
     if !(0..=1).contains(&idle) {
@@ -208,17 +208,21 @@ pub fn show_max(group: &KArc<Cgroup>, out: &mut SeqBuf) -> OpResult<'static, ()>
     }
 }
 
-/// A write to it: a quota in µs or `max`, and perhaps a period. EINVAL.
+/// A write to it: a quota in µs or `max`, and perhaps a period (Linux: sscanf with "%20s %llu", and "%llu" of the first word: what
+/// follows the digits does not count). EINVAL.
 pub fn store_max(group: &KArc<Cgroup>, data: &[u8]) -> OpResult<'static, ()> {
     let mut words = parse::stripped(data).split(u8::is_ascii_whitespace).filter(|w| !w.is_empty());
+    let digits = |w: &[u8]| w.iter().take_while(|b| b.is_ascii_digit()).count();
+    let number = |w: &[u8]| {
+        let value = w[..digits(w)].iter().try_fold(0u64, |n, d| n.checked_mul(10)?.checked_add(u64::from(d - b'0')));
+        value.and_then(|us| us.checked_mul(USEC)).ok_or(Errno::EINVAL)
+    };
     let quota = match words.next().ok_or(Errno::EINVAL)? {
         b"max" => None,
-        text => Some(micros(text).map_err(|_| Errno::EINVAL)?),
+        text if digits(text) != 0 => Some(number(text)?),
+        _ => return Err(Stop::Err(Errno::EINVAL)),
     };
-    // As Linux's sscanf: what does not begin with a number is none.
-    let digits = |w: &&[u8]| w.iter().take_while(|b| b.is_ascii_digit()).count();
-    let second = words.next().map(|w| &w[..digits(&w)]).filter(|w| !w.is_empty());
-    let period = second.map(micros).transpose().map_err(|_| Errno::EINVAL)?;
+    let period = words.next().filter(|w| digits(w) != 0).map(number).transpose()?;
     set_limit(group, |limit| {
         *limit = (quota, period.unwrap_or(limit.1), limit.2);
         Ok(())
@@ -232,7 +236,7 @@ pub fn show_burst(group: &KArc<Cgroup>, out: &mut SeqBuf) -> OpResult<'static, (
 
 /// A write to it. EINVAL: more than the quota.
 pub fn store_burst(group: &KArc<Cgroup>, data: &[u8]) -> OpResult<'static, ()> {
-    let burst = micros(parse::stripped(data))?;
+    let burst = micros(parse::line(data))?;
     set_limit(group, |limit| {
         limit.2 = burst;
         Ok(())
@@ -246,7 +250,7 @@ pub fn show_quota(group: &KArc<Cgroup>, out: &mut SeqBuf) -> OpResult<'static, (
 
 /// A write to it; a negative number: no limit. EINVAL.
 pub fn store_quota(group: &KArc<Cgroup>, data: &[u8]) -> OpResult<'static, ()> {
-    let quota = match u64::try_from(parse::long(parse::stripped(data))?) {
+    let quota = match u64::try_from(parse::long(parse::line(data))?) {
         Ok(us) => Some(us.checked_mul(USEC).ok_or(Errno::EINVAL)?),
         Err(_) => None,
     };
@@ -263,7 +267,7 @@ pub fn show_period(group: &KArc<Cgroup>, out: &mut SeqBuf) -> OpResult<'static, 
 
 /// A write to it. EINVAL.
 pub fn store_period(group: &KArc<Cgroup>, data: &[u8]) -> OpResult<'static, ()> {
-    let period = micros(parse::stripped(data))?;
+    let period = micros(parse::line(data))?;
     set_limit(group, |limit| {
         limit.1 = period;
         Ok(())

@@ -139,13 +139,8 @@ fn show_flag(on: bool, out: &mut SeqBuf) -> OpResult<'static, ()> {
     Ok(())
 }
 
-/// A number and at most a line feed.
-fn line(data: &[u8]) -> &[u8] {
-    data.strip_suffix(b"\n").unwrap_or(data)
-}
-
 fn store_flag(group: &KArc<Cgroup>, data: &[u8], set_flag: impl FnOnce(&mut CpusetState, bool)) -> OpResult<'static, ()> {
-    let on = parse::unsigned(line(data))? != 0;
+    let on = parse::unsigned(parse::line(data))? != 0;
     set(group, |state| {
         set_flag(state, on);
         Ok(())
@@ -190,7 +185,7 @@ pub fn show_relax_level(group: &KArc<Cgroup>, out: &mut SeqBuf) -> OpResult<'sta
 
 /// A write to it. EINVAL: no level.
 pub fn store_relax_level(group: &KArc<Cgroup>, data: &[u8]) -> OpResult<'static, ()> {
-    let level = i32::try_from(parse::long(line(data))?).unwrap_or(i32::MAX);
+    let level = i32::try_from(parse::long(parse::line(data))?).unwrap_or(i32::MAX);
     if !(-1..=highest_relax()).contains(&level) {
         return Err(Stop::Err(Errno::EINVAL));
     }

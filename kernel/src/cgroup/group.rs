@@ -136,6 +136,8 @@ pub struct Cgroup {
     pub partition_changes: Changes,
     /// CPU time of tasks that have left or ended: user, system, nanoseconds.
     pub time: [AtomicU64; 2],
+    /// The most that was seen of it, with what living tasks have used.
+    pub time_seen: [AtomicU64; 2],
     /// What `time` and the living tasks' was when `cpuacct.usage` was set to 0.
     pub time_base: [AtomicU64; 2],
     /// Owners and modes that were changed.
@@ -193,6 +195,7 @@ impl Cgroup {
             pids_changes: Changes::new(),
             partition_changes: Changes::new(),
             time: [const { AtomicU64::new(0) }; 2],
+            time_seen: [const { AtomicU64::new(0) }; 2],
             time_base: [const { AtomicU64::new(0) }; 2],
             attributes: Attributes::new(),
             parent,
@@ -315,11 +318,12 @@ impl Cgroup {
     pub fn remove_child(&self, child: &Cgroup) -> Option<KArc<Cgroup>> {
         child.dead.store(true, Release);
         let mut children = self.children.lock();
-        let at = children.iter().position(|c| core::ptr::eq(&**c, child))?;
-        let removed = children.remove(at);
+        // They are in the order of their numbers.
+        let at = children.partition_point(|c| c.id < child.id);
+        let removed = children.get(at).is_some_and(|c| core::ptr::eq(&**c, child)).then(|| children.remove(at))??;
         drop(children);
         self.ancestors().for_each(|g| _ = g.descendants.fetch_sub(1, Relaxed));
-        removed
+        Some(removed)
     }
 
     /// The group after `at` in the tree below `top`, parents first; `None` behind the last. Start with `at` = `top`. The trees are
@@ -445,6 +449,17 @@ impl Cgroup {
         }
         // The root may compete with its children.
         self.ancestors().skip(1).all(|g| (g.is_root() || !g.is_thread_root()) && !g.threaded.load(Relaxed))
+    }
+
+    /// Whether threads of its own may compete with its children (Linux: cgroup_can_be_thread_root; all controllers are threaded).
+    pub fn can_be_thread_root(&self) -> bool {
+        let domain = |c: &Cgroup| !c.threaded.load(Relaxed) && c.is_populated();
+        self.is_root() || !self.threaded.load(Relaxed) && !self.children().any(|c| domain(&c))
+    }
+
+    /// Whether tasks of its own and children with controllers go together (version 2; Linux: the no-internal-process rule).
+    pub fn may_compete(&self) -> bool {
+        self.threaded.load(Relaxed) || self.can_be_thread_root()
     }
 
     /// `cgroup.type`

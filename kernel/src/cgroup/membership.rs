@@ -14,7 +14,7 @@ use crate::task::thread::Thread;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::*};
 use vigil_abi::Errno;
 use vigil_executor::lock_class;
-use vigil_executor::sync::SpinLock;
+use vigil_executor::sync::{SeqCount, SpinLock};
 use vigil_mem::{KArc, KVec};
 
 /// Groups of a task: at most one of each tree, none of them a root.
@@ -179,6 +179,8 @@ pub fn attach(thread: &Thread, to: &KArc<Cgroup>, css: Option<KArc<CssSet>>, gua
         // What it has used so far is the roots'.
         None => skip_time(thread),
     }
+    // With the lock of its groups: the thread itself may begin or end to stand still meanwhile, and is counted where it is.
+    let mut held = thread.cgroup.css.lock();
     let frozen = thread.cgroup.is_frozen();
     if let Some(from) = old.as_ref().and_then(|css| css.in_tree(to.root.id)) {
         from.charge_pid(false);
@@ -188,7 +190,8 @@ pub fn attach(thread: &Thread, to: &KArc<Cgroup>, css: Option<KArc<CssSet>>, gua
         to.charge_pid(true);
         to.count_task(true, frozen);
     }
-    let before = core::mem::replace(&mut *thread.cgroup.css.lock(), css.clone());
+    let before = core::mem::replace(&mut *held, css.clone());
+    drop(held);
     freezer::update_moved(thread, css.as_deref());
     if to.root.mask.load(Relaxed) & Controller::Cpu.bit() != 0 {
         cpu::attach(thread, css.as_deref(), guard);
@@ -200,11 +203,16 @@ pub fn attach(thread: &Thread, to: &KArc<Cgroup>, css: Option<KArc<CssSet>>, gua
     before
 }
 
+/// Time goes from a thread to its groups: who adds up both in the middle of that looks again. Written with the process tree locked.
+pub(super) static GIVING: SeqCount = SeqCount::new();
+
 fn give_time(thread: &Thread, css: &CssSet) {
     let now = thread.times();
     let spent = thread.cgroup.not_given(now);
+    GIVING.write_begin();
     css.groups().iter().for_each(|group| group.add_time(spent));
     set_given(thread, now);
+    GIVING.write_end();
 }
 
 fn skip_time(thread: &Thread) {

@@ -73,7 +73,13 @@ pub fn may_move(from: &KArc<Cgroup>, to: &KArc<Cgroup>, what: What, cred: &Cred)
     if !may_write(common, "cgroup.procs", cred) {
         return Err(Errno::EACCES);
     }
-    if !to.domain().is_valid_domain() || what == What::Thread && !core::ptr::eq(from.domain(), to.domain()) {
+    if !to.domain().is_valid_domain() {
+        return Err(Errno::EOPNOTSUPP);
+    }
+    if to.subtree_control.load(Relaxed) != 0 && !to.may_compete() {
+        return Err(Errno::EBUSY);
+    }
+    if what == What::Thread && !core::ptr::eq(from.domain(), to.domain()) {
         return Err(Errno::EOPNOTSUPP);
     }
     Ok(())

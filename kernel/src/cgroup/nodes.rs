@@ -9,6 +9,7 @@ use crate::task::thread::Thread;
 use core::sync::atomic::Ordering::Relaxed;
 use vigil_abi::Errno;
 use vigil_abi::stat::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, S_IFDIR, S_IFREG};
+use vigil_fs::vfs::cred::cap;
 use vigil_fs::vfs::dentry::Dentry;
 use vigil_fs::vfs::inode::Setattr;
 use vigil_fs::vfs::ops::{NewNode, SuperOps};
@@ -36,6 +37,8 @@ pub enum Kind {
     ReadWrite(Show, Store),
     /// It can be read and written, and who polls it is told of changes.
     Change(Show, Store, fn(&Cgroup) -> &Changes),
+    /// It can be read, and written if it was opened by who has CAP_SYS_ADMIN.
+    Admin(Show, Store),
     /// It can be written.
     Write(Store),
     /// It says for how much of the time somebody waits, and takes triggers.
@@ -71,7 +74,7 @@ impl FileType {
     fn mode(&self) -> u32 {
         match self.kind {
             Kind::Read(_) | Kind::Events(..) => 0o444,
-            Kind::ReadWrite(..) | Kind::Change(..) | Kind::Tasks(..) | Kind::Pressure(_) => 0o644,
+            Kind::ReadWrite(..) | Kind::Change(..) | Kind::Admin(..) | Kind::Tasks(..) | Kind::Pressure(_) => 0o644,
             Kind::Write(_) => 0o200,
         }
     }
@@ -266,9 +269,12 @@ impl Node for File {
     fn show<'a>(&'a self, out: &mut SeqBuf) -> OpResult<'a, ()> {
         self.check()?;
         match self.kind.kind {
-            Kind::Read(show) | Kind::Events(show, _) | Kind::ReadWrite(show, _) | Kind::Change(show, ..) | Kind::Tasks(show, _) => {
-                show(&self.group, out)
-            }
+            Kind::Read(show)
+            | Kind::Events(show, _)
+            | Kind::ReadWrite(show, _)
+            | Kind::Change(show, ..)
+            | Kind::Admin(show, _)
+            | Kind::Tasks(show, _) => show(&self.group, out),
             Kind::Write(_) | Kind::Pressure(_) => Err(Stop::Err(Errno::EINVAL)),
         }
     }
@@ -283,8 +289,18 @@ impl Node for File {
 
     fn store<'a>(&'a self, data: &[u8]) -> OpResult<'a, usize> {
         self.check()?;
+        if data.is_empty() {
+            return Ok(0);
+        }
         match self.kind.kind {
             Kind::ReadWrite(_, store) | Kind::Change(_, store, _) | Kind::Write(store) => store(&self.group, data)?,
+            Kind::Admin(_, store) => {
+                // As Linux: agents run as the superuser, whoever owns the file.
+                if !self.opener.as_ref().is_some_and(|cred| cred.capable(cap::SYS_ADMIN)) {
+                    return Err(Stop::Err(Errno::EPERM));
+                }
+                store(&self.group, data)?;
+            }
             Kind::Tasks(_, what) => {
                 let cred = self.opener.as_ref().ok_or(Errno::EACCES)?;
                 migrate::store(&self.group, what, data, cred)?;
@@ -304,7 +320,7 @@ impl Node for File {
                 self.check()?;
                 return open_pressure(Source { resource, group: Some(self.group.clone()) }).map(Some);
             }
-            Kind::Tasks(..) => {}
+            Kind::Tasks(..) | Kind::Admin(..) => {}
             _ => return Ok(None),
         }
         let opener = Thread::current().and_then(|t| t.share_cred());
@@ -342,7 +358,7 @@ impl SuperOps for Super {
         let agent = self.root.release_agent.lock();
         if !agent.is_empty() {
             out.put(b",release_agent=");
-            out.put_escaped(&agent, b" \t\n\\,");
+            out.put_escaped(&agent, b" \t\n\\,=");
         }
         drop(agent);
         if !self.root.name.is_empty() {

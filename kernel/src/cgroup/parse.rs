@@ -8,6 +8,13 @@ pub fn stripped(data: &[u8]) -> &[u8] {
     data[..end].trim_ascii()
 }
 
+/// What was written, without one line feed behind it: the files that Linux reads numbers of by kstrtoull alone take no other white space.
+pub fn line(data: &[u8]) -> &[u8] {
+    let end = data.iter().position(|b| *b == 0).unwrap_or(data.len());
+    let text = &data[..end];
+    text.strip_suffix(b"\n").unwrap_or(text)
+}
+
 /// A signed number, decimal, octal (0…) or hexadecimal (0x…) (Linux: kstrtoll with base 0). EINVAL: it is none; ERANGE: it
 /// does not fit.
 pub fn long(text: &[u8]) -> Result<i64, Errno> {

@@ -4,7 +4,7 @@ use super::group::Controller::{self, Cpu, Cpuacct, Cpuset, Freezer, Pids};
 use super::hierarchy::Hierarchy;
 use super::migrate::What;
 use super::nodes::FileType;
-use super::nodes::Kind::{self, Change, Events, Pressure, Read, ReadWrite, Tasks, Write};
+use super::nodes::Kind::{self, Admin, Change, Events, Pressure, Read, ReadWrite, Tasks, Write};
 use super::nodes::Place::{self, Any, NotRoot, Root};
 use super::{control, cpu, cpuset_files, freezer, pids, pressure, time, v1};
 use crate::procfs::Resource;
@@ -70,7 +70,7 @@ static V1_BASE: &[FileType] = &[
     base("cgroup.sane_behavior", Root, Read(v1::show_sane_behavior)),
     base("tasks", Any, Tasks(control::show_threads, What::Thread)),
     base("notify_on_release", Any, ReadWrite(v1::show_notify, v1::store_notify)),
-    base("release_agent", Root, ReadWrite(v1::show_agent, v1::store_agent)),
+    base("release_agent", Root, Admin(v1::show_agent, v1::store_agent)),
 ];
 
 static V1_CONTROLLERS: &[FileType] = &[

@@ -15,7 +15,7 @@ fn show_flag(flag: &AtomicBool, out: &mut SeqBuf) -> OpResult<'static, ()> {
 }
 
 fn store_flag(flag: &AtomicBool, data: &[u8]) -> OpResult<'static, ()> {
-    flag.store(parse::unsigned(parse::stripped(data))? != 0, Relaxed);
+    flag.store(parse::unsigned(parse::line(data))? != 0, Relaxed);
     Ok(())
 }
 
