@@ -4,11 +4,13 @@
 //! a CPU that holds a group back has the end of the period among its next events. When a CPU gives back what it does not need,
 //! those that hold the group back are told a little later ([`SLACK`]): by then others may have given something, too.
 
-use crate::time::{MSEC, Nanos};
+use crate::time::{MSEC, Nanos, USEC};
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// What a CPU takes at a time, ns (`sched_cfs_bandwidth_slice_us`).
 pub static SLICE: AtomicU64 = AtomicU64::new(5 * MSEC);
+/// And at least, whatever that says: each end of what it has taken is an interrupt, to the nanosecond, where Linux looks at ticks.
+pub(super) const LEAST_TAKEN: Nanos = 100 * USEC;
 /// So much later what was given back is handed out (Linux: cfs_bandwidth_slack_period),
 pub const SLACK: Nanos = 5 * MSEC;
 /// unless the pool is filled that soon after it (Linux: min_bandwidth_expiration).

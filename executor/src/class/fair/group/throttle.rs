@@ -1,7 +1,7 @@
 //! Holding a group back on a CPU when its run time is used up, and letting it go (Linux: throttle_cfs_rq, unthrottle_cfs_rq).
 
 use super::GroupCpu;
-use super::bandwidth::{KEEP, SLICE};
+use super::bandwidth::{KEEP, LEAST_TAKEN, SLICE};
 use super::levels::{place_entity, queue_of, take_entity};
 use super::shares::reweigh;
 use crate::class::Enqueue;
@@ -20,7 +20,7 @@ impl GroupCpu {
         if !group.is_limited() || self.remaining > 0 {
             return false;
         }
-        let wanted = (SLICE.load(Relaxed) as i64).saturating_sub(self.remaining).max(0) as u64;
+        let wanted = (SLICE.load(Relaxed).max(LEAST_TAKEN) as i64).saturating_sub(self.remaining).max(0) as u64;
         let got = group.with_bandwidth(|b| b.take(wanted, now));
         self.remaining = self.remaining.saturating_add(got as i64);
         self.remaining <= 0
