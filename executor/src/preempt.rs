@@ -117,8 +117,11 @@ pub(crate) fn reschedule_check(exec: &CpuExec, ctx: &Context) -> Preempt {
     if !may_stay || due & DUE_SEND != 0 {
         (verdict, event) = (Preempt::HigherClass, None);
     }
-    if let Some(event) = event {
-        timer::set_slice(here, event);
+    match event {
+        // That of the classes was not asked for, and stands: the end of a throttling, or of what the current one may run.
+        Some(event) if verdict == Preempt::Fair => timer::set_slice_by(here, event),
+        Some(event) => timer::set_slice(here, event),
+        None => {}
     }
     if verdict == Preempt::Fair {
         ctx.set_lazy_resched();

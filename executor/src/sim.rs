@@ -104,6 +104,7 @@ impl Sim {
     /// A machine with `nr_cpus` CPUs and Linux's tunables for that many.
     pub fn new(nr_cpus: usize) -> Sim {
         let domain: &'static Domain = Box::leak(Box::new(Domain::new()));
+        domain.give_cpus(nr_cpus as u64);
         let cpu = |i| {
             let mut rq = RunQueue::new();
             rq.set_domain(domain, 0);
@@ -191,7 +192,7 @@ impl Sim {
     /// Gives a task a reservation, or another one; whether it was admitted.
     pub fn set_deadline(&mut self, id: TaskId, p: DlParams) -> bool {
         let mut task = self.tasks[id];
-        let (now, cpus) = (self.now, self.cpus.len() as u64);
+        let now = self.now;
         // SAFETY: tasks live as long as the simulator; it is on its CPU's queue, or was last there.
         let (cpu, admitted) = unsafe {
             let t = task.as_mut();
@@ -200,7 +201,7 @@ impl Sim {
                 t.entity.set_reservation(NonNull::from(Box::leak(dl)));
             }
             let cpu = t.cpu;
-            (cpu, self.cpus[cpu].rq.reserve(task.cast(), p, cpus, now))
+            (cpu, self.cpus[cpu].rq.reserve(task.cast(), p, now))
         };
         if admitted.is_ok() {
             if admitted == Ok(true) {

@@ -22,7 +22,7 @@ fn start(sim: &mut Sim, p: DlParams, behaviour: Behaviour) -> TaskId {
 /// A machine that promises all of its time.
 fn unlimited() -> Sim {
     let sim = Sim::new(1);
-    sim.domain().set_limit(SEC, None, 1, 0).unwrap();
+    sim.domain().set_limit(SEC, None, 0).unwrap();
     sim
 }
 
@@ -138,7 +138,7 @@ fn admission_is_exact() {
     assert!(sim.set_deadline(id, implicit(500 * MSEC, SEC)), "its own counts for itself");
     let second = start(&mut sim, implicit(450 * MSEC, SEC), HOG);
     assert!(!sim.set_deadline(second, implicit(451 * MSEC, SEC)));
-    assert!(sim.domain().set_limit(SEC, Some(900 * MSEC), 1, sim.now()).is_err());
+    assert!(sim.domain().set_limit(SEC, Some(900 * MSEC), sim.now()).is_err());
 }
 
 #[test]
@@ -309,7 +309,7 @@ fn who_is_woken_to_run_at_once_hears_of_the_next_period() {
         unsafe {
             let dl = NonNull::from(Box::leak(Box::new(Reservation::new(reserved, |_| {}))));
             (*reserved.as_ptr()).set_reservation(dl);
-            rq.reserve(reserved, implicit(10 * MSEC, 100 * MSEC), 1, 0).unwrap();
+            rq.reserve(reserved, implicit(10 * MSEC, 100 * MSEC), 0).unwrap();
             rq.set_params(reserved, Params { policy: Policy::Deadline, ..Params::DEFAULT }, 0);
             rq.enqueue(reserved, Enqueue::Wakeup, 0);
             assert_eq!(rq.pick(PickLimit::Any, 0), Some(reserved));
@@ -336,18 +336,29 @@ fn what_nobody_ran_by_is_given_back() {
     // SAFETY: none of them is freed, and nobody else has them.
     unsafe {
         let r = new();
-        domain.admit(r, half, 1, 0).unwrap();
+        domain.admit(r, half, 0).unwrap();
         assert!(Domain::abandon(r, SEC), "nobody counts it");
         assert_eq!(domain.total(SEC), 0, "its task has ended, or was never started");
         let r = new();
-        domain.admit(r, half, 1, SEC).unwrap();
+        domain.admit(r, half, SEC).unwrap();
         Domain::give_back(r, u64::MAX, SEC);
         assert_eq!(domain.total(SEC), 0, "no deadline has passed");
         // What does not fit elsewhere stays promised.
         let (r, hog) = (new(), new());
-        domain.admit(r, half, 1, SEC).unwrap();
-        other.admit(hog, half, 1, SEC).unwrap();
-        assert!(other.admit(r, half + 1, 1, SEC).is_err());
+        domain.admit(r, half, SEC).unwrap();
+        other.admit(hog, half, SEC).unwrap();
+        assert!(other.admit(r, half + 1, SEC).is_err());
         assert_eq!(domain.total(SEC) + other.total(SEC), 2 * half);
     }
+}
+
+#[test]
+fn what_is_promised_says_nothing_of_how_many_cpus_there_are() {
+    let sim = Sim::new(2);
+    let domain = sim.domain();
+    // A CPU has gone, and real-time's share is changed: the sum is still that of one CPU.
+    domain.set_cpus(1, 0).unwrap();
+    domain.set_limit(SEC, Some(500 * MSEC), 0).unwrap();
+    let room = |percent: u64| domain.has_room(implicit(percent * 10 * MSEC, SEC).bandwidth(), 0);
+    assert_eq!((room(50), room(51)), (true, false));
 }

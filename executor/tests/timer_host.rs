@@ -102,6 +102,7 @@ fn the_comparator_is_written_only_for_what_is_earlier() {
     assert_eq!(cpu.comparator(), base);
     arch::without_irqs(|| timer::set_slice(CpuId::current(), base - MSEC));
     assert_eq!(cpu.comparator(), base - MSEC);
+    arch::without_irqs(|| timer::set_slice_by(CpuId::current(), base + MSEC));
     assert!(cpu.interrupt(base - MSEC), "the slice was due");
     assert_eq!(cpu.comparator(), base);
     assert!(!cpu.interrupt(base - 1), "and is due once");

@@ -5,8 +5,9 @@ use super::tuning::{tunables, tune};
 use super::{Params, with_entity};
 use crate::class::deadline::domain::{DOMAINS, Domain, Overflow};
 use crate::class::{DlParams, Entity, Policy, Reservation};
+use crate::lock_class;
 use crate::platform;
-use crate::sync::rt_mutex;
+use crate::sync::{SpinLock, rt_mutex};
 use crate::task::{SpawnError, Task};
 use crate::time::{self, Nanos};
 use alloc::alloc::{alloc, dealloc};
@@ -90,9 +91,8 @@ pub fn set_deadline(task: &Task, nice: i8, p: DlParams) -> Result<(), Refused> {
 /// The first half of [`set_deadline`]: the promise.
 pub(crate) fn reserve(task: &Task, p: DlParams) -> Result<(), Overflow> {
     super::apply(task, |rq, e, now| {
-        let cpus = rq.domain().cpus();
         // SAFETY: the entity belongs to this queue, whose lock is held; it was prepared.
-        match unsafe { rq.reserve(e, p, cpus, now) } {
+        match unsafe { rq.reserve(e, p, now) } {
             Ok(resched) => (resched, Ok(())),
             Err(overflow) => (false, Err(overflow)),
         }
@@ -142,13 +142,16 @@ pub fn rt_bandwidth() -> (Nanos, Option<Nanos>) {
 /// Changes how much of each `period` real-time and deadline tasks may use; `None`: all of it (Linux: sched_rt_runtime_us,
 /// sched_rt_period_us). EBUSY when more is promised.
 pub fn set_rt_bandwidth(period: Nanos, runtime: Option<Nanos>) -> Result<(), Overflow> {
+    static ONE_AT_A_TIME: SpinLock<()> = SpinLock::new(lock_class!("rt_bandwidth"), ());
+    let _one = ONE_AT_A_TIME.lock();
     let now = time::now();
-    if !DOMAINS.iter().all(|domain| domain.fits(period, runtime, now)) {
-        return Err(Overflow);
-    }
-    for domain in &DOMAINS {
-        // What was promised since the look would be refused: the others have their new limit by then, and this one keeps its old one.
-        domain.set_limit(period, runtime, domain.cpus(), now)?;
+    let (old_period, old_runtime) = rt_bandwidth();
+    for (i, domain) in DOMAINS.iter().enumerate() {
+        if let Err(overflow) = domain.set_limit(period, runtime, now) {
+            // Those before it: what has been promised meanwhile may be more than the old limit allows, and stays.
+            DOMAINS.iter().take(i).for_each(|domain| domain.force_limit(old_period, old_runtime));
+            return Err(overflow);
+        }
     }
     tune(|t| (t.rt_period, t.rt_runtime) = (period, runtime));
     Ok(())

@@ -68,6 +68,7 @@ impl Smp {
     /// A machine whose CPUs are at `places`.
     pub fn new(places: &[Place]) -> Smp {
         let domain: &'static Domain = Box::leak(Box::new(Domain::new()));
+        domain.give_cpus(places.len() as u64);
         let cpu = |_| {
             let mut rq = RunQueue::new();
             rq.set_domain(domain, 0);
@@ -96,11 +97,11 @@ impl Smp {
     /// The same with a reservation, on any CPU; `None`: it is not admitted.
     pub fn spawn_deadline(&mut self, cpu: usize, p: DlParams, behaviour: Behaviour) -> Option<usize> {
         let mut task = self.make(cpu, Params::DEFAULT, u64::MAX, behaviour);
-        let (rq, cpus) = (&mut self.cpus[cpu].rq, self.view.places.len() as u64);
+        let rq = &mut self.cpus[cpu].rq;
         // SAFETY: the task lives as long as the simulator, and is on no queue.
         unsafe {
             task.as_mut().entity.set_reservation(NonNull::from(Box::leak(Box::new(Reservation::new(task.cast(), |_| {})))));
-            rq.reserve(task.cast(), p, cpus, self.now).ok()?;
+            rq.reserve(task.cast(), p, self.now).ok()?;
             let _ = rq.set_params(task.cast(), Params { policy: Policy::Deadline, ..Params::DEFAULT }, self.now);
         }
         Some(self.start(task, cpu))

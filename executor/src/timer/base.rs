@@ -438,6 +438,12 @@ pub fn set_slice(here: CpuId, slice: Nanos) {
     }
 }
 
+/// The executor's next event is at `slice` at the latest: one before that stays. Interrupts masked.
+#[inline]
+pub fn set_slice_by(here: CpuId, slice: Nanos) {
+    set_slice(here, bases().of(here).slice.load(Ordering::Relaxed).min(slice));
+}
+
 /// The soft expiry with which `entry` was started last.
 pub(super) fn deadline(entry: &Entry) -> Nanos {
     let (_base, _tree) = lock_of(entry);

@@ -36,7 +36,7 @@ mod target;
 mod wheel;
 
 pub use alarm::{Alarm, SleepUntil, sleep_until};
-pub use base::{next_event, reprogram, set_slice};
+pub use base::{next_event, reprogram, set_slice, set_slice_by};
 pub use callback::Timer;
 pub use expire::interrupt;
 #[cfg(not(loom))]

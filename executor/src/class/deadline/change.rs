@@ -10,16 +10,16 @@ use crate::time::Nanos;
 use core::ptr::NonNull;
 
 impl RunQueue {
-    /// Promises `e` what `p` says, instead of what it had, if the domain of `cpus` CPUs can. Its policy is for the caller to
+    /// Promises `e` what `p` says, instead of what it had, if the domain can. Its policy is for the caller to
     /// set ([`RunQueue::set_params`]). Whether the CPU should be rescheduled.
     ///
     /// # Safety
     /// As [`RunQueue::set_params`]; `e` has a reservation ([`Entity::set_reservation`]).
-    pub unsafe fn reserve(&mut self, e: NonNull<Entity>, p: DlParams, cpus: u64, now: Nanos) -> Result<bool, Overflow> {
+    pub unsafe fn reserve(&mut self, e: NonNull<Entity>, p: DlParams, now: Nanos) -> Result<bool, Overflow> {
         // SAFETY: valid by contract, under this queue's lock.
         unsafe {
             let Some(dl) = (*e.as_ptr()).reservation else { return Err(Overflow) };
-            self.dl.domain().admit(dl, p.bandwidth(), cpus, now)?;
+            self.dl.domain().admit(dl, p.bandwidth(), now)?;
             Ok(self.change(e, now, || (*dl.as_ptr()).own = p))
         }
     }

@@ -95,11 +95,11 @@ impl Domain {
         Domain { totals: SpinLock::new(lock_class!("dl_bw"), totals), extra: AtomicU64::new(limit), due: AtomicU64::new(u64::MAX) }
     }
 
-    /// Promises what `r` asks for from now on, `bandwidth`, instead of what it had, with `cpus` CPUs.
+    /// Promises what `r` asks for from now on, `bandwidth`, instead of what it had.
     ///
     /// # Safety
     /// `r` is valid, stays so until it is abandoned, and the run queue that it belongs to is locked.
-    pub unsafe fn admit(&'static self, r: NonNull<Reservation>, bandwidth: u64, cpus: u64, now: Nanos) -> Result<(), Overflow> {
+    pub unsafe fn admit(&'static self, r: NonNull<Reservation>, bandwidth: u64, now: Nanos) -> Result<(), Overflow> {
         let mut moved = 0;
         // What another domain has of it is given back there, or it has come here with its CPU's queue.
         // SAFETY: valid by contract, under its queue's lock.
@@ -109,7 +109,6 @@ impl Domain {
         }
         let mut t = self.totals.lock_irq();
         self.collect(&mut t, now);
-        t.cpus = cpus.max(1);
         // SAFETY: valid by contract, and its claim is this lock's.
         unsafe {
             let claim = &raw mut (*r.as_ptr()).domain;
@@ -240,25 +239,12 @@ impl Domain {
         Some(r)
     }
 
-    /// Whether what is promised is no more than its CPUs can when each can promise `runtime` of each `period`, `None` for everything.
-    pub fn fits(&self, period: Nanos, runtime: Option<Nanos>, now: Nanos) -> bool {
-        let mut t = self.totals.lock_irq();
-        self.collect(&mut t, now);
-        self.note(&t);
-        runtime.is_none_or(|r| ratio(period, r).saturating_mul(t.cpus) >= t.total)
-    }
-
     /// Whether `cpus` CPUs could keep what is promised.
     pub(crate) fn fits_cpus(&self, cpus: u64, now: Nanos) -> bool {
         let mut t = self.totals.lock_irq();
         self.collect(&mut t, now);
         self.note(&t);
         t.limit.is_none_or(|limit| limit.saturating_mul(cpus) >= t.total)
-    }
-
-    /// Of how many CPUs it is.
-    pub fn cpus(&self) -> u64 {
-        self.totals.lock_irq().cpus
     }
 
     /// What is promised when `bandwidth` is moved here: refused when the CPUs of the domain cannot keep that (Linux: dl_cpu_busy).
@@ -270,17 +256,23 @@ impl Domain {
     }
 
     /// Changes what each CPU can promise: `runtime` of each `period`, `None` for everything. Refused when more is promised.
-    pub fn set_limit(&self, period: Nanos, runtime: Option<Nanos>, cpus: u64, now: Nanos) -> Result<(), Overflow> {
+    pub fn set_limit(&self, period: Nanos, runtime: Option<Nanos>, now: Nanos) -> Result<(), Overflow> {
         let mut t = self.totals.lock_irq();
         self.collect(&mut t, now);
         let limit = runtime.map(|r| ratio(period, r));
-        if limit.is_some_and(|l| l.saturating_mul(cpus) < t.total) {
+        if limit.is_some_and(|l| l.saturating_mul(t.cpus) < t.total) {
             return Err(Overflow);
         }
         t.limit = limit;
-        t.cpus = cpus.max(1);
         self.note(&t);
         Ok(())
+    }
+
+    /// The same, whatever is promised.
+    pub(crate) fn force_limit(&self, period: Nanos, runtime: Option<Nanos>) {
+        let mut t = self.totals.lock_irq();
+        t.limit = runtime.map(|r| ratio(period, r));
+        self.note(&t);
     }
 
     /// From now on it is of `cpus` CPUs. Refused when these cannot keep what is promised (Linux: dl_bw_check_overflow).
@@ -296,7 +288,7 @@ impl Domain {
     }
 
     /// From now on it is of `cpus` CPUs, whatever is promised.
-    pub(crate) fn give_cpus(&self, cpus: u64) {
+    pub fn give_cpus(&self, cpus: u64) {
         let mut t = self.totals.lock_irq();
         t.cpus = cpus.max(1);
         self.note(&t);
