@@ -169,3 +169,25 @@ fn a_kernel_future_can_hold_a_reservation() {
     set_deadline(future.task(), 0, reservation(30)).unwrap();
     assert_eq!(deadline(future.task()), Some(reservation(30)));
 }
+
+#[test]
+fn a_chain_is_not_walked_for_ever() {
+    const MOST: usize = 20;
+    let n = MOST + 2;
+    let tasks: Vec<Spawned> = (0..n).map(|_| task(Params::DEFAULT)).collect();
+    let mutexes: Vec<_> = (0..n).map(|_| Box::pin(RtMutex::new())).collect();
+    let waiters: Vec<_> = (0..n).map(|_| Box::pin(RtWaiter::new())).collect();
+    (0..n).for_each(|i| mutexes[i].as_ref().own(of(&tasks[i])));
+    // 0 waits for 1, and so on: each sees one owner that waits for nobody.
+    for i in 0..n - 1 {
+        mutexes[i + 1].as_ref().enqueue_within(waiters[i].as_ref(), of(&tasks[i]), MOST as i32).unwrap();
+    }
+    let (late, last) = (task(Params::fifo(9)), Box::pin(RtWaiter::new()));
+    assert_eq!(mutexes[0].as_ref().enqueue_within(last.as_ref(), of(&late), MOST as i32), Err(Deadlock));
+    assert_eq!(runs(&tasks[0]), (Policy::Normal, 0));
+    mutexes[2].as_ref().enqueue_within(last.as_ref(), of(&late), MOST as i32).unwrap();
+    assert_eq!(runs(&tasks[n - 1]), (Policy::Fifo, 9));
+    for m in mutexes {
+        while m.as_ref().hand_over().is_some() {}
+    }
+}

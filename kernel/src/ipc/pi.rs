@@ -27,7 +27,7 @@ use vigil_abi::Errno;
 use vigil_abi::futex::{FUTEX_OWNER_DIED, FUTEX_TID_MASK, FUTEX_WAITERS};
 use vigil_executor::lock_class;
 use vigil_executor::sync::SpinLock;
-use vigil_executor::sync::rt_mutex::{RtMutex, RtWaiter, prepare, takes_part};
+use vigil_executor::sync::rt_mutex::{MAX_LOCK_DEPTH, RtMutex, RtWaiter, prepare, takes_part};
 use vigil_executor::task::TaskRef;
 use vigil_executor::wait::{WaitQueue, Waited};
 use vigil_executor::wait_site;
@@ -248,7 +248,7 @@ fn attempt(table: &mut Table, claimant: &Claimant, fresh: &mut Option<KBox<PiFut
     if claimant.trying {
         return Err(Errno::EAGAIN.into());
     }
-    if futex.mutex().enqueue(waiter.rt(), waiter.task.clone()).is_err() {
+    if futex.mutex().enqueue_within(waiter.rt(), waiter.task.clone(), MAX_LOCK_DEPTH.load(Relaxed)).is_err() {
         *fresh = table.settle(&key);
         return Err(Errno::EDEADLK.into());
     }

@@ -8,6 +8,7 @@ use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use vigil_abi::Errno;
 use vigil_executor::class::BANDWIDTH_SLICE;
 use vigil_executor::executor;
+use vigil_executor::sync::rt_mutex::MAX_LOCK_DEPTH;
 use vigil_executor::time::{MSEC, Nanos, USEC};
 use vigil_fs::vnode::StaticDir;
 
@@ -36,6 +37,15 @@ pub(super) fn init(sys: &StaticDir) -> Result<(), Errno> {
             let ms = value(d, i32::MIN.into(), i32::MAX.into())?;
             let ms = if ms <= 0 { RR_TIMESLICE_MS } else { ms } as u64;
             executor::tune(|t| t.rr_timeslice = ms * MSEC);
+            Ok(())
+        },
+    )?;
+    sys.add_file_rw(
+        "kernel/max_lock_depth",
+        0o644,
+        |o| line(o, MAX_LOCK_DEPTH.load(Relaxed)),
+        |d| {
+            MAX_LOCK_DEPTH.store(value(d, i32::MIN.into(), i32::MAX.into())? as i32, Relaxed);
             Ok(())
         },
     )?;

@@ -36,14 +36,18 @@ use core::cell::UnsafeCell;
 use core::marker::PhantomPinned;
 use core::pin::Pin;
 use core::ptr::{NonNull, null};
-use core::sync::atomic::{AtomicPtr, Ordering::*};
+use core::sync::atomic::{AtomicI32, AtomicPtr, Ordering::*};
 
 static PI: SpinLock<()> = SpinLock::new(lock_class!("pi"), ());
+
+/// So many tasks in a row may wait for each other (`kernel.max_lock_depth`): preemption is off while a chain is walked. Locks of the kernel
+/// do not ask, and what is lent ends there.
+pub static MAX_LOCK_DEPTH: AtomicI32 = AtomicI32::new(1024);
 
 /// Proof that [`PI`] is held.
 type Held = SpinBhGuard<'static, ()>;
 
-/// The task waits for itself, along a chain (EDEADLK).
+/// The task waits for itself, along a chain, or that is too long (EDEADLK).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Deadlock;
 
@@ -233,6 +237,7 @@ fn boosted(normal: Params, own: Urgency, lent: Urgency) -> (Params, bool) {
 /// Brings the parameters of `task` in line with what is lent to it, and of everybody whom it lends to in turn.
 fn adjust(task: &Task, mut own: Option<Params>, held: &Held) {
     let mut task: *const Task = task;
+    let mut left = MAX_LOCK_DEPTH.load(Relaxed);
     // SAFETY: `task` is the caller's at first, then an owner, which its mutex keeps alive while the lock is held. Its
     // `PiTask` exists: owners and waiters were prepared. The state is reached under the lock, by nobody else.
     unsafe {
@@ -262,6 +267,10 @@ fn adjust(task: &Task, mut own: Option<Params>, held: &Held) {
             }
             let Some(waiter) = (*pi).waits.as_ref() else { return };
             let Some(mutex) = (*waiter.state.get()).mutex.as_ref() else { return };
+            left = left.saturating_sub(1);
+            if left < 0 {
+                return;
+            }
             mutex.with_rank_changed(held, |state| {
                 state.waiters.remove(waiter);
                 ((*waiter.state.get()).urgency, (*waiter.state.get()).reservation) = lent_by(this);
@@ -360,14 +369,21 @@ impl RtMutex {
 
     /// Enters `waiter`, which is `task`'s, who was [`prepare`]d. `Err` when the owner waits for `task`.
     pub fn enqueue(self: Pin<&Self>, waiter: Pin<&RtWaiter>, task: TaskRef) -> Result<(), Deadlock> {
+        self.enqueue_within(waiter, task, i32::MAX)
+    }
+
+    /// The same; `Err` also when more than `most` tasks wait for each other from the owner on ([`MAX_LOCK_DEPTH`]).
+    pub fn enqueue_within(self: Pin<&Self>, waiter: Pin<&RtWaiter>, task: TaskRef, most: i32) -> Result<(), Deadlock> {
         let held = PI.lock_bh();
         // SAFETY: the lock is held. Owners and the mutexes for which they wait are alive while they are linked; a task
         // waits for one thing at a time, and `waiter` is in no list.
         unsafe {
             let mut link: *const RtMutex = &raw const *self;
+            let mut depth = 0i32;
             while let Some(mutex) = link.as_ref() {
                 let Some(owner) = mutex.owner_ptr().as_ref() else { break };
-                if core::ptr::eq(owner, &raw const *task) {
+                depth = depth.saturating_add(1);
+                if core::ptr::eq(owner, &raw const *task) || depth > most {
                     return Err(Deadlock);
                 }
                 let Some(pi) = owner.pi.load(Acquire).as_ref() else { break };
