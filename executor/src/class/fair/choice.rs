@@ -6,7 +6,7 @@ use super::super::params::Policy;
 use super::super::tree::before;
 use super::super::weight::calc_delta_fair;
 use super::FairRq;
-use super::group::levels::Grouped;
+use super::group::levels::{Grouped, is_held, leaf};
 use core::ptr::NonNull;
 
 impl FairRq {
@@ -124,13 +124,20 @@ impl FairRq {
         }
     }
 
-    /// As [`FairRq::pick`], of those whose poll is parked; linear in their number, which the stacks limit.
+    /// As [`FairRq::pick`], of those whose poll is parked, and of groups that are not held back; linear in their number, which the stacks
+    /// limit.
     #[cold]
     pub(in crate::class) fn pick_parked(&mut self) -> Option<NonNull<Entity>> {
+        let root: *mut FairRq = self;
         // SAFETY: they are queued, hence valid, and only read; the one that is picked is in the tree.
         unsafe {
+            let held = |e: &Entity| e.group.is_some() && is_held(leaf(root, NonNull::from(e)));
             // Between groups vruntimes mean nothing, but here one is as good as the other.
-            let e = self.parked.min_by(|a, b| before(a.vruntime, b.vruntime))?;
+            let e = (*root).parked.min_by(|a, b| match (held(a), held(b)) {
+                (false, true) => true,
+                (true, false) => false,
+                _ => before(a.vruntime, b.vruntime),
+            })?;
             if (*e.as_ptr()).group.is_some() {
                 return Grouped(self).pick_this(e).then_some(e);
             }

@@ -38,7 +38,7 @@ pub(super) unsafe fn queue_of(root: *mut FairRq, level: Level) -> *mut FairRq {
 ///
 /// # Safety
 /// Both are valid, and `e` is in a group.
-pub(super) unsafe fn leaf(root: *mut FairRq, e: NonNull<Entity>) -> Level {
+pub(in crate::class::fair) unsafe fn leaf(root: *mut FairRq, e: NonNull<Entity>) -> Level {
     // SAFETY: by the contract; a group lives as long as a task is in it.
     unsafe { (*e.as_ptr()).group.and_then(|g| g.as_ref().on((*root).cpu as usize)) }
 }
@@ -268,7 +268,7 @@ impl Grouped<'_> {
 ///
 /// # Safety
 /// The levels are valid.
-pub(super) unsafe fn is_held(level: Level) -> bool {
+pub(in crate::class::fair) unsafe fn is_held(level: Level) -> bool {
     // SAFETY: by the contract.
     core::iter::successors(level, |l| unsafe { (*l.as_ptr()).parent }).any(|l| unsafe { (*l.as_ptr()).throttled })
 }
