@@ -11,7 +11,7 @@ use super::weight::{self, LoadWeight};
 use crate::time::{MSEC, Nanos};
 use core::marker::PhantomPinned;
 use core::ptr::NonNull;
-use core::sync::atomic::AtomicU64;
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Where an entity is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -133,17 +133,20 @@ impl Entity {
 
     /// An entity for a child of `parent`: its parameters, placed after it. `parent` is current on the calling CPU, or
     /// its queue is locked.
-    pub const fn fork_from(parent: &Entity) -> Self {
+    pub fn fork_from(parent: &Entity) -> Self {
         let mut this = Entity::new(parent.params);
         this.inherit_from(parent);
         this
     }
 
     /// Places this entity, which was never queued, where a child of `parent` belongs (Linux: `task_fork_fair`); its
-    /// own parameters stay. Locking as [`Entity::fork_from`].
-    pub const fn inherit_from(&mut self, parent: &Entity) {
-        self.vruntime = parent.vruntime;
-        self.home = parent.home;
+    /// own parameters stay. Locking as [`Entity::fork_from`]. It belongs to no queue yet: that of the parent may be a group's, which may end
+    /// before the child begins.
+    pub fn inherit_from(&mut self, parent: &Entity) {
+        // SAFETY: the clock of the queue that the parent is on, or was last; that exists as long as the parent is not on another.
+        let there = parent.home.map_or(0, |home| unsafe { home.as_ref() }.load(Relaxed));
+        self.vruntime = parent.vruntime.wrapping_sub(there);
+        self.home = None;
     }
 
     /// Takes parameters over into the derived fields.
