@@ -144,6 +144,8 @@ pub struct Cgroup {
     pub attributes: Attributes,
 }
 
+/// So many children are compared under their lock.
+const LOOKED_AT: usize = 32;
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 impl Drop for Cgroup {
@@ -278,7 +280,17 @@ impl Cgroup {
 
     /// The child called `name`.
     pub fn child(&self, name: &[u8]) -> Option<KArc<Cgroup>> {
-        self.children.lock().iter().find(|c| c.with_name(|n| n == name)).cloned()
+        let mut from = 0;
+        loop {
+            // Some at a time: there may be thousands, and preemption is off.
+            let children = self.children.lock();
+            let rest = children.get(children.partition_point(|c| c.id < from)..).unwrap_or_default();
+            let some = rest.get(..LOOKED_AT).unwrap_or(rest);
+            if let Some(found) = some.iter().find(|c| c.with_name(|n| n == name)) {
+                return Some(found.clone());
+            }
+            from = some.last()?.id + 1;
+        }
     }
 
     /// The first child with an id of at least `from`.
