@@ -87,6 +87,7 @@ impl RunQueue {
     fn each_urgent(&self, mut f: impl FnMut(NonNull<Entity>)) {
         // SAFETY: what is in a queue is valid.
         let mut f = |e: NonNull<Entity>| {
+            // SAFETY: as above.
             if unsafe { (*e.as_ptr()).place } == Place::Queued {
                 f(e)
             }
