@@ -22,7 +22,7 @@ pub(crate) fn push_unnoticed(_task: &crate::task::Task, _irq: &crate::context::I
 }
 
 /// As [`push_runnable`].
-pub(crate) fn push_new(_task: &crate::task::Task, _irq: &crate::context::IrqGuard) {}
+pub(crate) fn push_new(_task: &crate::task::Task) {}
 
 /// Nothing is preempted under loom.
 pub fn preempt_schedule() {}

@@ -15,7 +15,8 @@
 //!
 //! The CPU goes in the middle of the stop task's poll, and comes back there. So its stacks, its pool and its loop stay as they are,
 //! nothing is freed or made anew, and no path of the executor asks whether a CPU is about to go. A wake is a section with
-//! interrupts masked, so a grace period is also the end of all wakes that have read ACTIVE, ONLINE or IDLE before it.
+//! interrupts masked, the start of a task one with preemption off, so a grace period is also the end of all that have read ACTIVE, ONLINE
+//! or IDLE before it.
 //!
 //! Who sleeps stays as he is: his next wake finds his CPU not active. What a deadline task has of its reservation there is let go
 //! of by the CPU itself.

@@ -54,7 +54,7 @@ use crate::balance;
 use crate::balance::spread::Periodic;
 use crate::class::{Entity, Params, PickLimit, Rank, RunQueue};
 use crate::coarse;
-use crate::context::{Context, IrqGuard, PreemptGuard};
+use crate::context::{Context, IrqGuard, MaskGuard, PreemptGuard};
 use crate::cpu::{AtomicCpuMask, CpuId, MAX_CPUS, PerCpu, local, local_of};
 use crate::idle_time::IdleTime;
 use crate::inbox::{Drain, Inbox};
@@ -173,10 +173,13 @@ fn push_away(task: &Task, here: CpuId, irq: &IrqGuard) {
     push_to(task, balance::place_woken(task, here), here, irq);
 }
 
-/// Puts a task that has just been made on the inbox of the CPU that suits it.
-pub(crate) fn push_new(task: &Task, irq: &IrqGuard) {
+/// Puts a task that has just been made on the inbox of the CPU that suits it. The choice takes some time: with interrupts on, if they were, but in
+/// one section with the push, for a CPU that goes ([`hotplug`]).
+pub(crate) fn push_new(task: &Task) {
+    let _here = PreemptGuard::new();
     let here = CpuId::current();
-    push_to(task, balance::place_new(task, here), here, irq);
+    let cpu = balance::place_new(task, here);
+    push_to(task, cpu, here, MaskGuard::new().irq());
 }
 
 /// Pushes `task` to `cpu`'s inbox. `here` is the current CPU.

@@ -3,7 +3,6 @@
 use super::header::{Hooks, Task, VTable};
 use super::reference::TaskRef;
 use crate::class::Params;
-use crate::context::MaskGuard;
 use crate::cpu::{CpuId, CpuMask};
 use crate::platform;
 use alloc::alloc::alloc;
@@ -100,7 +99,7 @@ impl Spawned {
         let this = ManuallyDrop::new(self);
         // SAFETY: `this` is never dropped, so the reference is moved out once.
         let task = unsafe { core::ptr::read(&this.0) };
-        crate::executor::push_new(&task, MaskGuard::new().irq());
+        crate::executor::push_new(&task);
         task
     }
 }
