@@ -63,6 +63,11 @@ impl IdleTime {
 
     /// For how long it has idled in all, ns; never less than what was read before. `clock` as in [`IdleTime::end`]. Any context.
     pub(crate) fn total(&self, clock: impl Fn() -> Nanos) -> Nanos {
+        self.state(clock).0
+    }
+
+    /// That, and whether it idles now.
+    pub(crate) fn state(&self, clock: impl Fn() -> Nanos) -> (Nanos, bool) {
         loop {
             // Before the look at the stay: if that goes on then, it ends later.
             let now = clock();
@@ -70,7 +75,7 @@ impl IdleTime {
             let since = self.since.load(Acquire);
             fence(Acquire);
             if since != ENDING && self.sum.load(Relaxed) == sum {
-                return if since == 0 { sum } else { sum.wrapping_add(now.saturating_sub(since)) };
+                return if since == 0 { (sum, false) } else { (sum.wrapping_add(now.saturating_sub(since)), true) };
             }
             arch::relax();
         }

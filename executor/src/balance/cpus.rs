@@ -1,6 +1,7 @@
 //! The machine that the executor runs on, and the points at which its loop balances.
 
 use super::active::{look, looks};
+use super::averages;
 use super::choose::{Load, Machine};
 use super::domains::tuning;
 use super::partition;
@@ -17,7 +18,7 @@ use crate::platform;
 use crate::task::Task;
 use crate::time::Nanos;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::*, fence};
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering::*, fence};
 
 /// Where each CPU is, as [`Place::to_bits`].
 static PLACES: PerCpu<AtomicU64> = PerCpu::new([const { AtomicU64::new(0) }; MAX_CPUS]);
@@ -27,17 +28,14 @@ pub fn set_place(cpu: CpuId, place: Place) {
     PLACES.of(cpu).store(place.to_bits(), Relaxed);
 }
 
-/// How much each CPU gets done, of [`CAPACITY`].
-static CAPACITIES: PerCpu<AtomicU32> = PerCpu::new([const { AtomicU32::new(CAPACITY) }; MAX_CPUS]);
-
 /// Says how much `cpu` gets done, of [`CAPACITY`]. Before it joins.
 pub fn set_capacity(cpu: CpuId, capacity: u32) {
-    CAPACITIES.of(cpu).store(capacity, Relaxed);
+    averages::averages_of(cpu).set_capacity(capacity.min(CAPACITY));
 }
 
 /// How much `cpu` gets done, of [`CAPACITY`].
 pub fn capacity_of(cpu: CpuId) -> u32 {
-    CAPACITIES.of(cpu).load(Relaxed)
+    averages::averages_of(cpu).capacity()
 }
 
 /// Where `cpu` is.
@@ -54,6 +52,7 @@ static HIGHEST: AtomicUsize = AtomicUsize::new(1);
 /// `cpu` takes part in balancing from now on: it is online, and not isolated.
 pub fn join(cpu: CpuId) {
     HIGHEST.fetch_max(cpu.index() + 1, Relaxed);
+    averages::begin(cpu);
     DOMAIN.insert(cpu);
     for other in DOMAIN.load().iter() {
         let distance = place_of(cpu).level(place_of(other));

@@ -7,6 +7,7 @@
 //! | [`partition`] | root domains: parts of the machine between which nothing is balanced |
 //! | [`pressure`] | for how long somebody waits for each CPU |
 //! | [`choose`] | which CPU: idle, lowest, idlest, nearest, over any [`choose::Machine`] |
+//! | [`averages`](self) | how much of each CPU is used, and wanted, on average |
 //! | [`spread`] | what a crowded CPU does: fills idle CPUs, pushes real-time, evens out load |
 //! | [`place`](self) | the CPU for what wakes or begins |
 //! | [`idle`](self) | what a CPU does before it idles |
@@ -33,6 +34,7 @@
 mod active;
 #[cfg(feature = "audit")]
 pub mod audit;
+mod averages;
 mod cpus;
 mod idle;
 mod place;
@@ -46,6 +48,7 @@ pub mod topology;
 
 pub(crate) use active::sent;
 pub use active::{better, patience};
+pub(crate) use averages::averages;
 #[cfg(target_os = "none")]
 pub(crate) use cpus::handed_over;
 pub(crate) use cpus::{ask_to_spread, lies, looks_crowded, settled};

@@ -1,9 +1,11 @@
 //! Changes from outside: parameters of an entity (sched_setscheduler, nice, priority inheritance) and tunables.
 
 use super::entity::{Entity, Place};
+use super::fair::Notes;
 use super::params::{Class, Params, Policy, Tunables};
 use super::sched_class::{SchedClass, of_class};
-use super::{Preempt, RunQueue, TaskGroup};
+use super::{CpuAvg, Preempt, RunQueue, TaskGroup};
+use crate::idle_time::IdleTime;
 use crate::time::Nanos;
 use core::ptr::NonNull;
 
@@ -30,7 +32,7 @@ impl RunQueue {
             if old.class() != params.class() {
                 // Averages are of the time in the fair class; the rest counts as sleep.
                 if old.class() == Class::Fair {
-                    (*this).avg = (*this).averaged(now, self.fair.util(now));
+                    (*this).avg = (*this).averaged(now, self.fair.used(now));
                 } else {
                     let (ran, waited) = ((*this).sum_exec, (*this).stats.run_delay);
                     (*this).avg.skip(ran, waited);
@@ -108,6 +110,12 @@ impl RunQueue {
     /// Says which CPU it is of: groups have a part for each. Once, before any group.
     pub fn set_cpu(&mut self, cpu: usize) {
         self.fair.cpu = cpu as u32;
+    }
+
+    /// Says where the averages of all CPUs are noted, by their numbers, and where its own counts how long it has idled. Once;
+    /// without it nobody notes them.
+    pub(crate) fn note_averages(&mut self, all: &'static [CpuAvg], idled: &'static IdleTime) {
+        self.fair.notes = Some(Notes { all, idled });
     }
 
     /// The weight of `group`, or its `limit`, was changed: its part on this CPU follows. The CPU should be rescheduled.

@@ -1,17 +1,17 @@
 //! The entity: the part of a task that its scheduling class works on.
 
-use super::Enqueue;
 use super::deadline::reservation::Reservation;
 use super::fair::group::{GroupCpu, TaskGroup};
 use super::list::Links;
 use super::params::{Class, Params, Policy, Rank, Urgency};
-use super::task_avg::{Averages, State, TaskAvg};
+use super::task_avg::{Averages, Needs, State, TaskAvg, Used};
 use super::tree::{Member, Node};
 use super::weight::{self, LoadWeight};
+use super::{Enqueue, RunQueue};
 use crate::time::{MSEC, Nanos};
 use core::marker::PhantomPinned;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 /// Where an entity is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -74,8 +74,8 @@ pub struct Entity {
     pub(super) reservation: Option<NonNull<Reservation>>,
     pub(super) stats: Stats,
     pub(super) avg: TaskAvg,
-    /// One more than the number of the CPU whose [`QueueUtil`](super::task_avg::QueueUtil) has `avg`.
-    pub(super) counted_on: u32,
+    /// What of `avg` is read without a lock: see [`Needs`].
+    pub(super) needs: AtomicU32,
     /// The set of tasks, watched for how long they wait, that it is in ([`super::psi`]); 0: none.
     pub(super) psi: u32,
     /// Its neighbours hold pointers to it.
@@ -123,7 +123,7 @@ impl Entity {
             reservation: None,
             stats: Stats { run_delay: 0, nvcsw: 0, nivcsw: 0, migrations: 0, last_queued: 0 },
             avg: TaskAvg::NEW,
-            counted_on: 0,
+            needs: AtomicU32::new(Needs::NEW),
             psi: 0,
             _linked: PhantomPinned,
         };
@@ -147,6 +147,7 @@ impl Entity {
         let there = parent.home.map_or(0, |home| unsafe { home.as_ref() }.load(Relaxed));
         self.vruntime = parent.vruntime.wrapping_sub(there);
         self.home = None;
+        self.needs = AtomicU32::new(Needs::begun(parent.needs.load(Relaxed)));
     }
 
     /// Takes parameters over into the derived fields.
@@ -264,23 +265,23 @@ impl Entity {
         self.sum_exec.saturating_sub(self.prev_sum_exec).saturating_add(now.saturating_sub(self.exec_start))
     }
 
-    /// Its averages brought up to `now`; while it runs it has been charged. `util`: how much of its CPU is used, in 1024.
-    pub(super) fn averaged(&self, now: Nanos, util: u64) -> TaskAvg {
+    /// Its averages brought up to `now`, on `cpu`; while it runs it has been charged.
+    pub(super) fn averaged(&self, now: Nanos, cpu: Used) -> TaskAvg {
         let (state, waits) = match self.place {
             Place::Current => (State::Runs, 0),
             Place::Queued => (State::Waits, now.saturating_sub(self.stats.last_queued)),
             Place::Off => (State::Sleeps, 0),
         };
         let mut avg = self.avg;
-        avg.advance(now, self.sum_exec, self.stats.run_delay.wrapping_add(waits), state, util);
+        avg.advance(now, self.sum_exec, self.stats.run_delay.wrapping_add(waits), state, cpu);
         avg
     }
 
-    /// Its averages by the fair class at `now`; those of one that sleeps are shown, as by Linux, as they were when it went to sleep. If
-    /// it runs, [`super::RunQueue::update_current`] comes first.
-    pub fn averages(&self, now: Nanos) -> Averages {
+    /// Its averages by the fair class at `now`, on `queue`, to which it belongs; those of one that sleeps are shown, as by Linux, as they
+    /// were when it went to sleep. If it runs, [`super::RunQueue::update_current`] comes first.
+    pub fn averages(&self, queue: &RunQueue, now: Nanos) -> Averages {
         let now = if self.place == Place::Off { now.min(self.exec_start) } else { now };
-        let avg = if self.class() == Class::Fair { self.averaged(now, 0) } else { self.avg };
+        let avg = if self.class() == Class::Fair { self.averaged(now, Used { util: 0, ..queue.fair.used(now) }) } else { self.avg };
         avg.averages(self.load.weight)
     }
 

@@ -16,7 +16,7 @@
 //! | [`deadline`] | SCHED_DEADLINE: reservations, earliest deadline first |
 //! | [`realtime`](self) | SCHED_FIFO and SCHED_RR: bitmap, quantum, bandwidth |
 //! | [`fair`](self) | SCHED_OTHER, SCHED_BATCH, SCHED_IDLE: CFS as in Linux 6.1 |
-//! | [`pelt`], [`task_avg`](self) | averages of load over time, and those of a task |
+//! | [`pelt`], [`task_avg`](self), [`cpu_avg`] | averages of load over time, those of a task, and those of a CPU |
 //! | [`runqueue`] | the classes put together: enqueue, dequeue, pick, put_prev |
 //! | [`plain`](self) | the same for fair tasks alone, shorter |
 //! | [`events`](self) | ticks, the next event, wake-up preemption |
@@ -41,6 +41,7 @@
 //! ```
 
 mod change;
+pub mod cpu_avg;
 pub mod deadline;
 pub mod entity;
 mod events;
@@ -61,6 +62,7 @@ mod tree;
 mod waiting;
 pub mod weight;
 
+pub use cpu_avg::{Average, CpuAvg};
 pub use deadline::reservation::{DlParams, Reservation};
 pub use entity::{Entity, Stats};
 pub use fair::group::bandwidth::{Bandwidth, SLACK as BANDWIDTH_SLACK, SLICE as BANDWIDTH_SLICE};
@@ -69,7 +71,7 @@ pub use features::Features;
 pub use params::{Class, Params, Policy, Rank, Scaling, Tunables, Urgency};
 pub use psi::{OwnedPsi, PsiGroup, PsiTimes};
 pub use runqueue::RunQueue;
-pub use task_avg::Averages;
+pub use task_avg::{Averages, Needs};
 
 /// Linux's tick (HZ=250): slices end at multiples of it when they do not end exactly ([`Features::HRTICK`]).
 pub const TICK: crate::time::Nanos = 4 * crate::time::MSEC;

@@ -14,6 +14,8 @@ use crate::time::Nanos;
 pub const SUM_MAX: u32 = 47742;
 /// Microseconds in a period.
 const PERIOD: u64 = 1024;
+/// The capacity of the strongest CPU.
+const FULL: u64 = 1024;
 /// Periods after which what was counts half.
 pub(super) const HALF_LIFE: u64 = 32;
 
@@ -37,6 +39,18 @@ pub const fn decay(value: u64, periods: u64) -> u64 {
 #[inline(always)]
 pub(super) const fn decay_some(value: u32, periods: u64) -> u32 {
     ((value as u64 * Y[(periods % HALF_LIFE) as usize] as u64) >> 32) as u32
+}
+
+/// What is left of anything after `time` ns, of 2^32: a half after 32 periods, within a period by a straight line.
+pub(super) const fn left_after(time: Nanos) -> u64 {
+    // 2^32 · (1 - y).
+    const STEP: u64 = (1 << 32) - Y[1] as u64;
+    let periods = time >> 20;
+    if periods >= HALF_LIFE * 33 {
+        return 0;
+    }
+    let at = (Y[(periods % HALF_LIFE) as usize] as u64 + 1) >> (periods / HALF_LIFE);
+    at - ((((at * STEP) >> 32) * ((time >> 10) % PERIOD)) >> 10)
 }
 
 /// Averages of one entity or queue.
@@ -76,7 +90,7 @@ impl Avg {
     /// Counts the time up to `now`, in which the weight `load` and `runnable` tasks were runnable, and one was `running` or
     /// none. Whether a period ended, and with it the averages changed (Linux: ___update_load_sum, ___update_load_avg).
     pub fn update(&mut self, now: Nanos, load: u64, runnable: u64, running: bool) -> bool {
-        if !self.count(now, load, runnable, running) {
+        if !self.count(now, load, runnable, if running { FULL } else { 0 }) {
             return false;
         }
         let divider = u64::from(SUM_MAX) - PERIOD + u64::from(self.period_contrib);
@@ -86,9 +100,9 @@ impl Avg {
         true
     }
 
-    /// The sums' part of [`Avg::update`], for somebody who keeps no more.
+    /// The sums' part of [`Avg::update`], for somebody who keeps no more. `running` on a CPU that gets so much done, of 1024.
     #[inline]
-    pub(super) fn count(&mut self, now: Nanos, load: u64, runnable: u64, running: bool) -> bool {
+    pub(super) fn count(&mut self, now: Nanos, load: u64, runnable: u64, running: u64) -> bool {
         // µs, as near as a shift comes. A clock that has gone back starts anew.
         let delta = (now >> 10).wrapping_sub(self.last_update);
         if (delta as i64) < 0 {
@@ -100,11 +114,11 @@ impl Avg {
         }
         self.last_update = now >> 10;
         // What is not runnable does not run.
-        self.accumulate(delta, load, runnable, running && load != 0) != 0
+        self.accumulate(delta, load, runnable, if load == 0 { 0 } else { running }) != 0
     }
 
     /// Linux: accumulate_sum. The number of periods that have ended.
-    fn accumulate(&mut self, delta: u64, load: u64, runnable: u64, running: bool) -> u64 {
+    fn accumulate(&mut self, delta: u64, load: u64, runnable: u64, running: u64) -> u64 {
         let mut contrib = delta;
         let with_rest = delta + u64::from(self.period_contrib);
         let periods = with_rest / PERIOD;
@@ -126,9 +140,7 @@ impl Avg {
         if runnable != 0 {
             self.runnable_sum += (runnable * contrib) << 10;
         }
-        if running {
-            self.util_sum += contrib << 10;
-        }
+        self.util_sum += contrib * running;
         periods
     }
 }
@@ -154,6 +166,19 @@ mod tests {
         for n in 0..200 {
             let exact = 1e9 * 0.5f64.powf(n as f64 / 32.0);
             assert!((decay(1_000_000_000, n) as f64 - exact).abs() < 4.0, "{n}");
+        }
+    }
+
+    #[test]
+    fn what_is_left_falls_steadily_from_all_to_nothing() {
+        assert_eq!(left_after(0), 1 << 32);
+        assert_eq!(left_after(Nanos::MAX), 0);
+        let mut before = u64::MAX;
+        for step in 0..40_000u64 {
+            let time = step * 33_333;
+            let (left, exact) = (left_after(time), 4294967296.0 * 0.5f64.powf(time as f64 / 1048576.0 / 32.0));
+            assert!(left <= before && (left as f64 - exact).abs() < exact / 10_000.0 + 40.0, "{time}: {left} {exact}");
+            before = left;
         }
     }
 

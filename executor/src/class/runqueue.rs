@@ -304,6 +304,9 @@ impl RunQueue {
             let stats = &mut (*this).stats;
             if leaves {
                 stats.nvcsw = stats.nvcsw.wrapping_add(1);
+                if why == PutPrev::Dead && self.fair.notes.is_some() {
+                    self.fair.ends(e, now);
+                }
                 (*this).place = Place::Off;
                 of_class!(self, class, c => c.dequeue_current(e));
                 if why == PutPrev::Dead

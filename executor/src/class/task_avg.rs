@@ -6,11 +6,12 @@
 //! mixture of the three. Within a period of [`pelt`](super::pelt) the order makes no difference, and within eight, of 32 in which the
 //! past loses a half, hardly any.
 
-use super::pelt::{Avg, HALF_LIFE, SUM_MAX, decay, decay_some, segments};
+use super::pelt::{Avg, HALF_LIFE, SUM_MAX, decay, decay_some, left_after, segments};
 use crate::time::Nanos;
 
-/// What a utilisation that was estimated is marked with until it changes (Linux: UTIL_AVG_UNCHANGED).
-const UNCHANGED: u32 = 1 << 31;
+/// What a utilisation that was estimated is marked with until it changes: in what is shown (Linux: UTIL_AVG_UNCHANGED), and here.
+const SHOWN_UNCHANGED: u32 = 1 << 31;
+const UNCHANGED: u16 = 1 << 15;
 /// Estimates that differ by less than this are the same: 1 % (Linux: UTIL_EST_MARGIN).
 const MARGIN: i32 = 1024 / 100;
 /// So long a task that runs, sleeps and runs again may go without being brought up to date: eight periods, 8.4 ms.
@@ -28,10 +29,94 @@ pub(super) struct TaskAvg {
     /// Sums of being runnable, twice by Linux's two scales, and of running.
     sums: [u32; 3],
     /// Part of the period that had gone by, in units of 1.024 µs.
-    contrib: u32,
+    contrib: u16,
+    /// One more than the number of the CPU whose [`QueueUtil`] has it.
+    counted_on: u16,
+    /// One more than the number of the CPU whose [`CpuAvg`](super::CpuAvg) it was added to and not yet taken from (Linux: attached); 0: none.
+    pub(super) attached: u16,
     /// What it needed when it last slept, and a moving average of that (Linux: util_est).
-    enqueued: u32,
-    ewma: u32,
+    enqueued: u16,
+    ewma: u16,
+}
+
+/// What an entity needs, by its averages, for placing it: as they were when they were brought up to date last, without a lock.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Needs {
+    /// Utilisation, or its estimate, in 1024; 0 of one that has not run for some time yet (Linux: task_util_est).
+    pub util: u32,
+    /// How much of the time it is runnable, in 1024.
+    pub runnable: u32,
+    /// Average weight: what it weighs, as a part of what its groups weigh on its CPU, by the part of the time in which it is runnable (Linux:
+    /// task_h_load).
+    pub load: u32,
+}
+
+impl Needs {
+    /// The word of one that has just been made: it will be runnable all the time, and run for nobody knows how long.
+    pub(super) const NEW: u32 = CAPACITY << Needs::RUNNABLE_AT | Share::WHOLE.0 << Needs::SHARE_AT;
+
+    /// The word of a new child of one that has the word `parent`: as much of its weight counts.
+    pub(super) const fn begun(parent: u32) -> u32 {
+        Needs::NEW & ((1 << Needs::SHARE_AT) - 1) | Share::in_word(parent).0 << Needs::SHARE_AT
+    }
+
+    /// Where the parts of a word are; utilisation is below them.
+    const RUNNABLE_AT: u32 = 11;
+    const SHARE_AT: u32 = 22;
+
+    /// The word of what `avg` says, of one that has `share` of its weight.
+    pub(super) fn word(avg: &TaskAvg, share: Share) -> u32 {
+        let util = avg.util().max(avg.ewma.into()).max((avg.enqueued & !UNCHANGED).into());
+        let runnable = ((u64::from(avg.sums[0]) << 10) / avg.divider()) as u32;
+        util.min(CAPACITY) | runnable.min(CAPACITY) << Needs::RUNNABLE_AT | share.0 << Needs::SHARE_AT
+    }
+
+    /// From such a word, for an entity of `weight`.
+    pub(super) fn of(word: u32, weight: u32) -> Needs {
+        let runnable = word >> Needs::RUNNABLE_AT & 0x7ff;
+        // Each is less than 2^17 but for the last one, 2^16 at most.
+        let load = (u64::from(weight) * u64::from(runnable) * Share::in_word(word).part()) >> 20;
+        Needs { util: word & 0x7ff, runnable, load: load.min(u32::MAX.into()) as u32 }
+    }
+
+    /// What is left of them after `time` ns in which nothing was wanted.
+    pub(super) fn after(self, time: Nanos) -> Needs {
+        let left = |what: u32| ((u64::from(what) * left_after(time)) >> 32) as u32;
+        Needs { util: left(self.util), runnable: left(self.runnable), load: left(self.load) }
+    }
+}
+
+/// What an entity counts for on its CPU, of its weight: all of it outside of groups. Linux keeps no such number: it goes up to the root
+/// (update_cfs_rq_h_load). Ten bits: a logarithm, and six bits of what is left.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Share(u32);
+
+impl Share {
+    /// All.
+    pub(super) const WHOLE: Share = Share::of(1024);
+
+    /// `part` of 1024, from 1 to 65 535: less or more are as much as these.
+    pub(super) const fn of(part: u64) -> Share {
+        let part = if part == 0 {
+            1
+        } else if part > 65_535 {
+            65_535
+        } else {
+            part
+        };
+        let log = part.ilog2();
+        Share(log << 6 | ((part << 6) >> log) as u32 & 63)
+    }
+
+    /// That of a word of [`Needs`].
+    pub(super) const fn in_word(word: u32) -> Share {
+        Share(word >> Needs::SHARE_AT)
+    }
+
+    /// In 1024.
+    const fn part(self) -> u64 {
+        (((self.0 & 63) as u64 | 64) << (self.0 >> 6)) >> 6
+    }
 }
 
 /// What `/proc/PID/sched` shows of it.
@@ -54,7 +139,8 @@ pub struct Averages {
 }
 
 impl TaskAvg {
-    pub(super) const NEW: TaskAvg = TaskAvg { next: 0, seen: [0; 2], sums: [0; 3], contrib: 0, enqueued: 0, ewma: 0 };
+    pub(super) const NEW: TaskAvg =
+        TaskAvg { next: 0, seen: [0; 2], sums: [0; 3], contrib: 0, counted_on: 0, attached: 0, enqueued: 0, ewma: 0 };
 
     /// Whether it is time to bring them up to date.
     #[inline(always)]
@@ -70,41 +156,41 @@ impl TaskAvg {
 
     fn get(&self) -> Avg {
         let at = (self.next >> 10).wrapping_sub(u64::from(1024 - self.contrib));
-        Avg::from_parts(at, self.sums.map(u64::from), self.contrib)
+        Avg::from_parts(at, self.sums.map(u64::from), self.contrib.into())
     }
 
     fn set(&mut self, avg: &Avg) {
         let (at, sums, contrib) = avg.parts();
         self.sums = sums.map(|s| s.min(u32::MAX.into()) as u32);
-        self.contrib = contrib;
+        self.contrib = contrib as u16;
         self.next = at.wrapping_add(u64::from(1024 - contrib)) << 10;
     }
 
     /// It begins `at` this time (Linux: init_entity_runnable_average, post_init_entity_util_avg): taken to be runnable all the time, and
-    /// to run for half of what is left of a CPU that is used by `util` in 1024.
-    fn begin(&mut self, at: Nanos, util: u64) {
+    /// to run for half of what is left of `cpu`.
+    fn begin(&mut self, at: Nanos, cpu: Used) {
         // All count periods by the same clock.
-        self.contrib = (at >> 10) as u32 % 1024;
+        self.contrib = (at >> 10) as u16 % 1024;
         self.next = ((at >> 20) + 1) << 20;
-        let divider = SUM_MAX - 1024 + self.contrib;
-        let half = CAPACITY.saturating_sub(util as u32) / 2;
+        let divider = SUM_MAX - 1024 + u32::from(self.contrib);
+        let half = cpu.capacity.saturating_sub(cpu.util as u32) / 2;
         self.sums = [divider, half * divider, half * divider];
     }
 
     /// Up to `now`, by which it has run for `ran` and waited for `waited`. `waits`: it waits at this moment, or it runs or sleeps.
-    pub(super) fn advance(&mut self, now: Nanos, ran: Nanos, waited: Nanos, state: State, util: u64) {
+    pub(super) fn advance(&mut self, now: Nanos, ran: Nanos, waited: Nanos, state: State, cpu: Used) {
         let since = [ran.wrapping_sub(self.seen[0]), waited.wrapping_sub(self.seen[1])];
         self.seen = [ran, waited];
-        if state == State::Runs && self.mix(now, since) {
+        if state == State::Runs && self.mix(now, since, cpu.capacity) {
             return;
         }
         if self.next == 0 {
-            self.begin(now.saturating_sub(since[0]).saturating_sub(since[1]), util);
+            self.begin(now.saturating_sub(since[0]).saturating_sub(since[1]), cpu);
         }
         let mut avg = self.get();
         let start = avg.parts().0 << 10;
         let slept = now.saturating_sub(start).saturating_sub(since[0]).saturating_sub(since[1]);
-        let (run, wait, sleep) = ((since[0], 1, true), (since[1], 1, false), (slept, 0, false));
+        let (run, wait, sleep) = ((since[0], 1, cpu.capacity.into()), (since[1], 1, 0), (slept, 0, 0));
         let parts = match state {
             State::Runs => [sleep, wait, run],
             State::Waits => [sleep, run, wait],
@@ -122,7 +208,7 @@ impl TaskAvg {
 
     /// Up to `now`, if that is some periods and no more than two spans: the times `since` then, running and waiting, and the rest, asleep,
     /// are spread evenly over them. `false`, and nothing done, otherwise.
-    fn mix(&mut self, now: Nanos, [ran, waited]: [Nanos; 2]) -> bool {
+    fn mix(&mut self, now: Nanos, [ran, waited]: [Nanos; 2], capacity: u32) -> bool {
         const { assert!(((2 * SPAN) >> 20) + 1 < HALF_LIFE) };
         let at = now >> 10;
         // What has gone by, less than a period of it before `next`.
@@ -138,8 +224,8 @@ impl TaskAvg {
         self.sums = self.sums.map(|sum| decay_some(sum, periods));
         self.sums[0] += on;
         self.sums[1] += on << 10;
-        self.sums[2] += running << 10;
-        self.contrib = rest as u32;
+        self.sums[2] += running * capacity;
+        self.contrib = rest as u16;
         self.next = at.wrapping_add(1024 - rest) << 10;
         true
     }
@@ -150,7 +236,7 @@ impl TaskAvg {
     }
 
     fn divider(&self) -> u64 {
-        u64::from(SUM_MAX - 1024 + self.contrib)
+        u64::from(SUM_MAX - 1024) + u64::from(self.contrib)
     }
 
     fn util(&self) -> u32 {
@@ -160,19 +246,19 @@ impl TaskAvg {
     /// It goes to sleep (Linux: util_est_update): what it needed this time counts a quarter, all of it if it is more than before and
     /// `fast_up`.
     pub(super) fn estimate(&mut self, fast_up: bool) {
-        let before = (self.enqueued & !UNCHANGED) as i32;
-        let util = self.util();
-        self.enqueued = util | UNCHANGED;
-        if fast_up && self.ewma < util {
-            self.ewma = util;
+        let before = i32::from(self.enqueued & !UNCHANGED);
+        let (util, ewma) = (self.util(), u32::from(self.ewma));
+        self.enqueued = util as u16 & !UNCHANGED | UNCHANGED;
+        if fast_up && ewma < util {
+            self.ewma = util as u16;
             return;
         }
-        let diff = util as i32 - self.ewma as i32;
+        let diff = util as i32 - ewma as i32;
         if diff.abs() < MARGIN && (before - util as i32).abs() < MARGIN || util > CAPACITY {
             return;
         }
         if diff.abs() >= MARGIN {
-            self.ewma = ((self.ewma << 2) as i32 + diff) as u32 >> 2;
+            self.ewma = (((ewma << 2) as i32 + diff) >> 2) as u16;
         }
     }
 
@@ -185,8 +271,8 @@ impl TaskAvg {
             runnable: by(self.sums[1], 1),
             util: by(self.sums[2], 1),
             last_update: self.get().parts().0 << 10,
-            util_est_ewma: self.ewma,
-            util_est_enqueued: self.enqueued,
+            util_est_ewma: self.ewma.into(),
+            util_est_enqueued: u32::from(self.enqueued & !UNCHANGED) | if self.enqueued & UNCHANGED == 0 { 0 } else { SHOWN_UNCHANGED },
         }
     }
 }
@@ -201,13 +287,13 @@ pub(super) struct QueueUtil {
 impl QueueUtil {
     pub(super) const NEW: QueueUtil = QueueUtil { period: 0, sum: 0 };
 
-    /// Counts a task of `cpu` as it is now in place of as it was; `counted_on` is one more than the number of the CPU that has
-    /// counted it last. What it was counted for elsewhere decays there by itself.
-    pub(super) fn replace(&mut self, before: &TaskAvg, now: &TaskAvg, counted_on: &mut u32, cpu: u32) {
+    /// Counts a task of `cpu` as it is now in place of as it was. What it was counted for elsewhere decays there by itself.
+    pub(super) fn replace(&mut self, before: &TaskAvg, now: &mut TaskAvg, cpu: u32) {
         let period = now.next >> 20;
         self.sum = decay(self.sum, period.saturating_sub(self.period));
         self.period = self.period.max(period);
-        if core::mem::replace(counted_on, cpu + 1) == cpu + 1 {
+        now.counted_on = cpu as u16 + 1;
+        if before.counted_on == now.counted_on {
             let was = decay(before.sums[2].into(), period.saturating_sub(before.next >> 20));
             self.sum = self.sum.saturating_sub(was);
         }
@@ -218,6 +304,20 @@ impl QueueUtil {
     pub(super) fn at(&self, now: Nanos) -> u64 {
         (decay(self.sum, ((now >> 20) + 1).saturating_sub(self.period)) / u64::from(SUM_MAX - 1024)).min(CAPACITY.into())
     }
+}
+
+/// The CPU that a task is on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Used {
+    /// How much it gets done, of 1024: who runs there all the time needs no more, or it would run elsewhere (Linux: arch_scale_cpu_capacity).
+    pub(super) capacity: u32,
+    /// How much of that is used.
+    pub(super) util: u64,
+}
+
+impl Used {
+    /// The strongest, which nobody uses.
+    pub(super) const NONE: Used = Used { capacity: CAPACITY, util: 0 };
 }
 
 /// What an entity does.
@@ -241,12 +341,12 @@ mod tests {
     /// One that has always run, or always slept, since the time 1.
     fn after(periods: u64, runs: bool) -> TaskAvg {
         let mut avg = TaskAvg::NEW;
-        avg.advance(PERIOD, 0, 0, State::Sleeps, 0);
+        avg.advance(PERIOD, 0, 0, State::Sleeps, Used::NONE);
         let n = periods * PERIOD;
         if runs {
-            avg.advance(PERIOD + n, n, 0, State::Runs, 0)
+            avg.advance(PERIOD + n, n, 0, State::Runs, Used::NONE)
         } else {
-            avg.advance(PERIOD + n, 0, 0, State::Sleeps, 0)
+            avg.advance(PERIOD + n, 0, 0, State::Sleeps, Used::NONE)
         }
         avg
     }
@@ -273,9 +373,9 @@ mod tests {
     fn many_short_stays_are_one_long_one_of_the_same_share() {
         // A quarter running, a quarter waiting: brought up to date each millisecond, or once.
         let mut often = TaskAvg::NEW;
-        often.advance(PERIOD, 0, 0, State::Sleeps, 0);
+        often.advance(PERIOD, 0, 0, State::Sleeps, Used::NONE);
         for ms in 1..=400u64 {
-            often.advance(PERIOD + ms * MSEC, ms * MSEC / 4, ms * MSEC / 4, State::Runs, 0);
+            often.advance(PERIOD + ms * MSEC, ms * MSEC / 4, ms * MSEC / 4, State::Runs, Used::NONE);
         }
         let a = often.averages(1024);
         assert!(a.util.abs_diff(256) <= 6 && a.runnable.abs_diff(512) <= 12 && a.load.abs_diff(512) <= 12, "{a:?}");
@@ -287,21 +387,62 @@ mod tests {
         // In each millisecond: sleeps, waits a tenth of it, runs a fifth.
         let (mut often, mut seldom) = (TaskAvg::NEW, TaskAvg::NEW);
         for avg in [&mut often, &mut seldom] {
-            avg.advance(PERIOD, 0, 0, State::Sleeps, 0);
+            avg.advance(PERIOD, 0, 0, State::Sleeps, Used::NONE);
         }
         let mut updates = 0;
         for ms in 1..=400u64 {
             let now = PERIOD + ms * MSEC;
-            often.advance(now, ms * MSEC / 5, ms * MSEC / 10, State::Runs, 0);
+            often.advance(now, ms * MSEC / 5, ms * MSEC / 10, State::Runs, Used::NONE);
             if seldom.are_due(now) {
-                seldom.advance(now, ms * MSEC / 5, ms * MSEC / 10, State::Runs, 0);
+                seldom.advance(now, ms * MSEC / 5, ms * MSEC / 10, State::Runs, Used::NONE);
                 updates += 1;
             }
         }
-        seldom.advance(PERIOD + 400 * MSEC, 80 * MSEC, 40 * MSEC, State::Runs, 0);
+        seldom.advance(PERIOD + 400 * MSEC, 80 * MSEC, 40 * MSEC, State::Runs, Used::NONE);
         let (a, b) = (often.averages(1024), seldom.averages(1024));
         assert!((40..=60).contains(&updates), "{updates}");
         assert!(a.util.abs_diff(b.util) <= 6 && a.runnable.abs_diff(b.runnable) <= 6 && a.load.abs_diff(b.load) <= 6, "{a:?} {b:?}");
+    }
+
+    #[test]
+    fn what_is_read_without_a_lock_is_the_same() {
+        assert_eq!(Needs::of(Needs::NEW, 335), Needs { util: 0, runnable: 1024, load: 335 });
+        let word = |avg: &TaskAvg| Needs::word(avg, Share::WHOLE);
+        let avg = after(32, false);
+        let (a, needs) = (avg.averages(2048), Needs::of(word(&avg), 2048));
+        assert_eq!((u64::from(needs.util), u64::from(needs.runnable)), (a.util, a.load / 2));
+        assert!(u64::from(needs.load).abs_diff(a.load) <= 2, "{needs:?} {a:?}");
+        // One that waits all the time weighs as much as one that runs, and needs nothing.
+        let mut waits = after(345, false);
+        waits.advance(waits.next + 345 * PERIOD, 0, 345 * PERIOD, State::Waits, Used::NONE);
+        let needs = Needs::of(word(&waits), 2048);
+        assert!(needs.util == 0 && needs.runnable >= 1022 && needs.load >= 2044, "{needs:?}");
+    }
+
+    #[test]
+    fn who_is_in_a_group_counts_for_its_share() {
+        for part in [1, 2, 3, 63, 64, 100, 1000, 1024, 9_999, 65_535] {
+            let share = Share::of(part);
+            assert!(share.0 < 1 << 10 && share.part().abs_diff(part) <= part / 63, "{part}: {}", share.part());
+        }
+        assert_eq!((Share::of(0), Share::of(u64::MAX), Share::WHOLE.part()), (Share::of(1), Share::of(65_535), 1024));
+        let avg = after(345, true);
+        let needs = Needs::of(Needs::word(&avg, Share::of(102)), 1024);
+        assert!((99..=102).contains(&needs.load) && needs.runnable >= 1022, "{needs:?}");
+        // As much as there can be.
+        assert!(Needs::of(u32::MAX, u32::MAX).load == u32::MAX);
+    }
+
+    #[test]
+    fn on_a_weak_cpu_one_that_always_runs_uses_no_more_than_there_is() {
+        let mut avg = TaskAvg::NEW;
+        let weak = Used { capacity: 446, util: 0 };
+        avg.advance(PERIOD, 0, 0, State::Sleeps, weak);
+        assert_eq!(avg.util(), 223);
+        for n in 1..=60 {
+            avg.advance(PERIOD + n * 8 * PERIOD, n * 8 * PERIOD, 0, State::Runs, weak);
+        }
+        assert!((440..=446).contains(&avg.util()) && avg.averages(1024).runnable >= 1000, "{avg:?}");
     }
 
     #[test]
@@ -309,11 +450,12 @@ mod tests {
         let mut avg = after(345, true);
         avg.estimate(true);
         let full = avg.util();
-        assert_eq!((avg.ewma, avg.enqueued), (full, full | UNCHANGED));
-        avg.advance(avg.next + 31 * PERIOD, 345 * PERIOD, 0, State::Sleeps, 0);
+        let shown = avg.averages(1024);
+        assert_eq!((shown.util_est_ewma, shown.util_est_enqueued), (full, full | SHOWN_UNCHANGED));
+        avg.advance(avg.next + 31 * PERIOD, 345 * PERIOD, 0, State::Sleeps, Used::NONE);
         avg.estimate(true);
         let half = avg.util();
         assert!(half.abs_diff(full / 2) <= 8);
-        assert_eq!(avg.ewma, (full * 3 + half) / 4);
+        assert_eq!(u32::from(avg.ewma), (full * 3 + half) / 4);
     }
 }

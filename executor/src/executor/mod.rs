@@ -417,6 +417,9 @@ pub fn init_cpu(nr_cpus: usize) {
         let mut rq = CpuExec::this().rq.lock();
         rq.set_nr_cpus(nr_cpus);
         rq.set_cpu(CpuId::current().index());
+        if nr_cpus > 1 {
+            rq.note_averages(balance::averages(), &CpuExec::this().idle);
+        }
     }
 }
 

@@ -67,7 +67,7 @@ pub(super) fn sched(who: &Who, out: &mut SeqBuf) -> OpResult<'static, ()> {
         let entity = unsafe { entity.as_ref() };
         let budget = entity.reservation().map(|r| (r.remaining(), r.absolute_deadline()));
         let ran = entity.sum_exec_runtime();
-        (entity.exec_start(), entity.vruntime(), ran, *entity.stats(), entity.weight(), entity.averages(now), budget)
+        (entity.exec_start(), entity.vruntime(), ran, *entity.stats(), entity.weight(), entity.averages(rq, now), budget)
     });
     let params = executor::params(task);
     let threads = thread.process.relations(&tasks()).threads.len();

@@ -2,16 +2,16 @@
 //!
 //! Each entity's vruntime is its run time divided by its weight; the entity with the smallest one runs, for a slice of
 //! the period that its weight earns. The current entity is not in the tree but counts in `nr` and `load`.
-//! The queue and its clock are here, who runs is in `choice`, for how long in `slice`, groups of tasks in [`group`].
+//! The queue and its clock are here, who runs is in `choice`, for how long in `slice`, averages in `average`, groups of tasks in [`group`].
 //!
 //! vruntimes are relative to a queue's `min_vruntime`; an entity that changes queues is shifted by their difference.
 
+mod average;
 mod choice;
 pub mod group;
 mod slice;
 
 use super::entity::Entity;
-use super::features::Features;
 use super::list::List;
 use super::params::{Class, Rank, Tunables};
 use super::sched_class::SchedClass;
@@ -21,6 +21,7 @@ use super::tree::before;
 use super::weight::calc_delta_fair;
 use super::{Enqueue, PickLimit};
 use crate::time::Nanos;
+pub(super) use average::Notes;
 use core::marker::PhantomPinned;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -63,6 +64,8 @@ pub(super) struct FairRq {
     /// Groups that are held back on this CPU.
     throttled: Option<NonNull<group::GroupCpu>>,
     util: QueueUtil,
+    /// Where the CPU's averages are noted, if there are several.
+    pub(super) notes: Option<Notes>,
     /// Other queues read `min_vruntime` while this one is borrowed mutably: such a borrow may not claim to be alone.
     _shared: PhantomPinned,
 }
@@ -93,6 +96,7 @@ impl FairRq {
             parked: List::new(),
             terms: Terms::of(t),
             util: QueueUtil::NEW,
+            notes: None,
             event: 0,
             grace: 0,
             grace_of: None,
@@ -189,32 +193,6 @@ impl FairRq {
             (*this).vruntime = (*this).vruntime.wrapping_add(shift);
             (*this).home = Some(here);
         }
-    }
-
-    /// It is time: the averages of the current task `e`, which is charged, are brought up to date. It
-    /// `sleeps` after that, or stays.
-    ///
-    /// # Safety
-    /// `e` is valid, under the queue's lock; no reference to it is held.
-    #[cold]
-    #[inline(never)]
-    pub(super) unsafe fn average(&mut self, e: NonNull<Entity>, now: Nanos, sleeps: bool) {
-        // SAFETY: by the contract.
-        unsafe {
-            let this = e.as_ptr();
-            let util = if (*this).avg.are_new() { self.util.at(now) } else { 0 };
-            let mut avg = (*this).averaged(now, util);
-            self.util.replace(&(*this).avg, &avg, &mut (*this).counted_on, self.cpu);
-            if sleeps && self.terms.features.has(Features::UTIL_EST) {
-                avg.estimate(self.terms.features.has(Features::UTIL_EST_FASTUP));
-            }
-            (*this).avg = avg;
-        }
-    }
-
-    /// How much of the CPU the class uses, in 1024 (Linux: util_avg of its queue).
-    pub(super) fn util(&self, now: Nanos) -> u64 {
-        self.util.at(now)
     }
 
     /// Counts `e` in.
