@@ -4,6 +4,7 @@
 //! A CPU that runs such a task is not crowded, and those that idle sleep. So the CPU that runs it looks, on machines where one idle
 //! CPU is not as good as another: when the task is where it is for some time.
 
+use super::averages;
 use super::choose::{Machine, distance};
 use super::cpus::Cpus;
 use super::partition::span;
@@ -22,6 +23,8 @@ use core::sync::atomic::{AtomicU8, Ordering::*};
 static LOOKS: AtomicU8 = AtomicU8::new(0);
 /// The machine has parts, or CPUs of different capacities.
 const UNEVEN: u8 = 1;
+/// Capacities do differ (Linux: sched_asym_cpucapacity).
+const ASYMMETRIC: u8 = 4;
 /// It is watched for how long somebody waits ([`super::pressure`]).
 const WATCHED: u8 = 2;
 
@@ -41,6 +44,17 @@ pub(super) fn set_watched(watched: bool) {
     } else {
         LOOKS.fetch_and(!WATCHED, Relaxed);
     }
+}
+
+/// Notes that they do in their capacity. At boot.
+pub(super) fn set_asymmetric() {
+    LOOKS.fetch_or(ASYMMETRIC, Relaxed);
+}
+
+/// Whether they do in their capacity.
+#[inline(always)]
+pub(super) fn is_asymmetric() -> bool {
+    LOOKS.load(Relaxed) & ASYMMETRIC != 0
 }
 
 /// Whether they do.
@@ -115,12 +129,19 @@ pub(super) fn look(exec: &CpuExec, rq: &RunQueue, here: CpuId, event: Option<Nan
     Some(event.map_or(again, |e| e.min(again)))
 }
 
-/// Where `task`, which is current on this CPU and gives it up, was asked to go, if it may.
+/// Where `task`, which is current on this CPU and gives it up, was asked to go, if it may. In the queue's lock, interrupts masked.
 #[cold]
 #[inline(never)]
 pub(crate) fn sent(exec: &CpuExec, task: &Task) -> Option<CpuId> {
     let to = exec.take_send()?;
     // What was true when it was asked may not be any more.
     let has_room = span(CpuId::current()).contains(to) && (is_idle_now(to) || EXEC.of(to).load().nr < exec.load().nr);
-    (task.rank() == Rank::FAIR && task.affinity().contains(to) && has_room).then_some(to)
+    let goes = task.rank() == Rank::FAIR && task.affinity().contains(to) && has_room;
+    if goes {
+        let (here, cpus) = (CpuId::current(), Cpus { here: to });
+        // SAFETY: it is current here, and the queue is locked by our caller.
+        let left = unsafe { averages::moved(task.entity_ptr(), here, to, cpus.load(to.index())) };
+        averages::goes(left, here, cpus.load(here.index()));
+    }
+    goes.then_some(to)
 }

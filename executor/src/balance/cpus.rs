@@ -1,7 +1,7 @@
 //! The machine that the executor runs on, and the points at which its loop balances.
 
 use super::active::{look, looks};
-use super::averages;
+use super::averages::{self, needs};
 use super::choose::{Load, Machine};
 use super::domains::tuning;
 use super::partition;
@@ -9,7 +9,7 @@ use super::pressure;
 use super::spread::{Spread, Tuning, own_load, spread};
 use super::topology::{CAPACITY, Level, Place};
 use super::{DOMAIN, OVERLOADED, RT_OVERLOADED, are_many, has_others};
-use crate::class::{Entity, Params, Rank, RunQueue, Urgency};
+use crate::class::{Average, Entity, Features, Needs, Params, Rank, RunQueue, Urgency};
 use crate::context::{Context, IrqGuard};
 use crate::cpu::{AtomicCpuMask, CpuId, CpuMask, MAX_CPUS, PerCpu, local_of};
 use crate::executor::{CpuExec, EXEC, IDLE, push_to};
@@ -18,7 +18,7 @@ use crate::platform;
 use crate::task::Task;
 use crate::time::Nanos;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering::*, fence};
+use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::*, fence};
 
 /// Where each CPU is, as [`Place::to_bits`].
 static PLACES: PerCpu<AtomicU64> = PerCpu::new([const { AtomicU64::new(0) }; MAX_CPUS]);
@@ -62,6 +62,9 @@ pub fn join(cpu: CpuId) {
                 NEAR.of(other)[i].fetch_or(CpuMask::of(cpu).0, Relaxed);
             }
         }
+        if capacity_of(cpu) != capacity_of(other) {
+            super::active::set_asymmetric();
+        }
         // Cores of one cluster are as near to each other as those of a machine without parts.
         if other != cpu && (distance != Level::Cluster || capacity_of(cpu) != capacity_of(other)) {
             super::active::set_uneven();
@@ -80,9 +83,29 @@ pub fn leave(cpu: CpuId) {
     RT_OVERLOADED.remove(cpu);
 }
 
+/// What of placing is switched on: as [`Features::bits`], read by wakes without any queue's lock.
+static FEATURES: AtomicU32 = AtomicU32::new(Features::DEFAULT.bits());
+
+/// Says what is.
+pub(crate) fn set_features(features: Features) {
+    FEATURES.store(features.bits(), Relaxed);
+}
+
 /// The real machine, as `here` sees it: the CPU on which this runs, or another one whose root domain is asked about.
 pub(super) struct Cpus {
     pub(super) here: CpuId,
+}
+
+impl Cpus {
+    /// Those that take part and are nearer to `cpu` than `level`, or all that take part, as a mask.
+    fn near(&self, cpu: usize, level: Option<Level>) -> u64 {
+        let all = partition::span(self.here).0;
+        match (CpuId::new(cpu), level) {
+            (Some(c), Some(level)) => NEAR.of(c)[level as usize].load(Relaxed) & all,
+            (_, None) => all,
+            _ => 0,
+        }
+    }
 }
 
 fn has(mask: &AtomicCpuMask, cpu: usize) -> bool {
@@ -96,6 +119,10 @@ impl Machine for Cpus {
 
     fn capacity(&self, cpu: usize) -> u32 {
         CpuId::new(cpu).map_or(CAPACITY, capacity_of)
+    }
+
+    fn features(&self) -> Features {
+        Features::from_bits(FEATURES.load(Relaxed))
     }
 
     fn place(&self, cpu: usize) -> Place {
@@ -133,21 +160,35 @@ impl Machine for Cpus {
     }
 
     fn load(&self, cpu: usize) -> Load {
-        match CpuId::new(cpu) {
-            Some(c) if EXEC.of(c).load().nr != 0 => EXEC.of(c).load(),
+        let Some(exec) = CpuId::new(cpu).map(|c| EXEC.of(c)) else { return Load::default() };
+        match exec.load() {
             // Nobody notes what a CPU with one task or none has to do.
-            Some(c) if EXEC.of(c).rank() != Rank::IDLE => Load { nr: 1, weight: u64::from(Params::DEFAULT.weight()) },
-            _ => Load::default(),
+            Load { nr: 0, .. } if exec.rank() != Rank::IDLE => Load { nr: 1, weight: u64::from(Params::DEFAULT.weight()) },
+            load => load,
         }
     }
 
-    fn exact_load(&self, cpu: usize) -> Load {
-        let Some(id) = CpuId::new(cpu) else { return Load::default() };
-        // Never waited for: the caller holds the lock of its own queue.
-        match EXEC.of(id).rq.try_lock_irq() {
-            Some(rq) => own_load(&rq),
-            None => self.load(cpu),
+    fn average(&self, cpu: usize) -> Average {
+        CpuId::new(cpu).map_or(Average::default(), |c| averages::of(c, self.load(cpu)))
+    }
+
+    fn average_load(&self, cpu: usize) -> u64 {
+        CpuId::new(cpu).map_or(0, |c| averages::load_of(c, self.load(cpu)))
+    }
+
+    fn each_near(&self, cpu: usize, level: Option<Level>, mut f: impl FnMut(usize)) {
+        let near = self.near(cpu, level);
+        let behind = u64::MAX.checked_shl(cpu as u32).unwrap_or(0);
+        for mut left in [near & behind, near & !behind] {
+            while left != 0 {
+                f(left.trailing_zeros() as usize);
+                left &= left.wrapping_sub(1);
+            }
         }
+    }
+
+    fn count_near(&self, cpu: usize, level: Option<Level>) -> usize {
+        self.near(cpu, level).count_ones() as usize
     }
 
     unsafe fn allows(&self, e: NonNull<Entity>, cpu: usize) -> bool {
@@ -156,17 +197,26 @@ impl Machine for Cpus {
         CpuId::new(cpu).is_some_and(|c| task.affinity().contains(c))
     }
 
-    unsafe fn send(&self, e: NonNull<Entity>, cpu: usize) {
-        let Some(to) = CpuId::new(cpu) else { return };
+    unsafe fn send(&self, e: NonNull<Entity>, here: usize, cpu: usize) -> Needs {
+        let (Some(here), Some(to)) = (CpuId::new(here), CpuId::new(cpu)) else { return Needs::NOTHING };
         // SAFETY: it is runnable, hence alive, and nobody else's.
         let (task, urgency) = unsafe { (Task::of_entity(e).as_ref(), e.as_ref().urgency()) };
         if urgency.rank.outranks(Rank::FAIR) {
             // The next one does not choose that CPU as well; its next pick says what is true.
             EXEC.of(to).claim(urgency);
         }
+        // SAFETY: as above.
+        let left = unsafe { averages::moved(e, here, to, self.load(cpu)) };
         task.set_migrating();
         // Its queue is locked: interrupts are masked.
-        push_to(task, to, self.here, &IrqGuard::held());
+        push_to(task, to, here, &IrqGuard::held());
+        left
+    }
+
+    fn gone(&self, here: usize, needs: Needs) {
+        if let Some(cpu) = CpuId::new(here) {
+            averages::goes(needs, cpu, self.load(here));
+        }
     }
 }
 
@@ -288,6 +338,8 @@ fn crowded(exec: &CpuExec, rq: &mut RunQueue, here: CpuId, event: Option<Nanos>,
         // As the insertion is: before IDLE and the ranks are read.
         fence(SeqCst);
     }
+    // Before it is looked at, by `spread` as well.
+    exec.set_load(own_load(rq));
     let cpus = Cpus { here };
     // SAFETY: this CPU's own, and interrupts are masked: nobody else uses it meanwhile.
     let periodic = unsafe { &mut *exec.periodic.as_ptr() };
@@ -331,7 +383,7 @@ pub(crate) fn lies(task: &Task, here: CpuId, ctx: &Context) {
     // What is above the fair class may run at once elsewhere: then this CPU has to send it there.
     let cpus = Cpus { here };
     let allowed = |cpu: usize| CpuId::new(cpu).is_some_and(|c| task.affinity().contains(c));
-    let elsewhere = super::choose::nearest_idle(&cpus, here.index(), allowed)
+    let elsewhere = super::choose::nearest_idle(&cpus, here.index(), needs(task).util, allowed)
         .or_else(|| task.is_realtime().then(|| super::choose::lowest(&cpus, Urgency::of(task.rank()), here.index(), allowed))?);
     if elsewhere.is_some() {
         ctx.set_need_resched();

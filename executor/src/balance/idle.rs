@@ -1,5 +1,6 @@
 //! What a CPU does before it idles (Linux: newidle_balance).
 
+use super::averages;
 use super::choose::Machine;
 use super::cpus::Cpus;
 use super::partition::{may_pull, span};
@@ -61,6 +62,9 @@ fn pull_one(from: CpuId, here: CpuId) -> bool {
     if let Some(e) = found {
         // SAFETY: it is runnable and off every queue: nobody's but ours, and alive.
         let task = unsafe { Task::of_entity(e).as_ref() };
+        // SAFETY: as above.
+        let left = unsafe { averages::moved(e, from, here, cpus.load(here.index())) };
+        averages::goes(left, from, cpus.load(from.index()));
         task.set_migrating();
         // Nothing is current here: the loop drains before it picks.
         push_to(task, here, here, &IrqGuard::held());

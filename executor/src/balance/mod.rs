@@ -6,7 +6,8 @@
 //! | [`domains`] | the domains of each CPU, and what is tuned of them |
 //! | [`partition`] | root domains: parts of the machine between which nothing is balanced |
 //! | [`pressure`] | for how long somebody waits for each CPU |
-//! | [`choose`] | which CPU: idle, lowest, idlest, nearest, over any [`choose::Machine`] |
+//! | [`choose`] | which CPU for what is woken: idle, lowest, idlest, nearest, over any [`choose::Machine`] |
+//! | [`begin`] | which CPU for what begins, by room in the parts of each domain |
 //! | [`averages`](self) | how much of each CPU is used, and wanted, on average |
 //! | [`spread`] | what a crowded CPU does: fills idle CPUs, pushes real-time, evens out load |
 //! | [`place`](self) | the CPU for what wakes or begins |
@@ -15,7 +16,7 @@
 //! | [`cpus`](self) | the machine that the executor runs on |
 //! | `audit` | whether that holds what is said below, at each idle entry (tests only) |
 //!
-//! [`choose`] and [`spread`] are pure: the executor calls them for the real machine, [`crate::sim`] for one of up to a thousand
+//! [`choose`], [`begin`] and [`spread`] are pure: the executor calls them for the real machine, [`crate::sim`] for one of up to a thousand
 //! simulated CPUs.
 //!
 //! **Moving.** Only who waits is moved, a parked poll included. Its queue's lock is held, and that alone: it is taken off,
@@ -39,6 +40,7 @@ mod cpus;
 mod idle;
 mod place;
 
+pub mod begin;
 pub mod choose;
 pub mod domains;
 pub mod partition;
@@ -51,7 +53,7 @@ pub use active::{better, patience};
 pub(crate) use averages::averages;
 #[cfg(target_os = "none")]
 pub(crate) use cpus::handed_over;
-pub(crate) use cpus::{ask_to_spread, lies, looks_crowded, settled};
+pub(crate) use cpus::{ask_to_spread, lies, looks_crowded, set_features, settled};
 pub use cpus::{capacity_of, join, leave, place_of, set_capacity, set_place};
 pub(crate) use idle::pull;
 pub use place::exec;

@@ -1,19 +1,18 @@
 //! The CPU for what wakes or begins (Linux: select_task_rq).
 
-use super::active::{better, is_uneven};
-use super::choose::{Machine, begun, idlest, woken};
+use super::active::is_asymmetric;
+use super::averages::{self, needs};
+use super::begin::{Beginner, begun};
+use super::choose::{Machine, Woken, woken};
 use super::cpus::Cpus;
 use super::partition::span;
 use super::{are_many, has_others};
-use crate::class::{Rank, weight};
-use crate::context::IrqGuard;
+use crate::class::Rank;
+use crate::context::PreemptGuard;
 use crate::cpu::{ACTIVE, CpuId, CpuMask, ONLINE};
 use crate::executor::{CpuExec, EXEC, IDLE};
 use crate::platform;
 use crate::task::Task;
-
-/// The priority of nice 0 as Linux shows it.
-const NICE_0_PRIO: i16 = 120;
 
 /// The CPU for a task that was woken on `here`: its last one if that idles. Any context.
 #[inline]
@@ -25,7 +24,8 @@ pub(crate) fn place_woken(task: &Task, here: CpuId) -> CpuId {
     if mask == CpuMask::of(prev) && ACTIVE.load().contains(prev) {
         return prev;
     }
-    if mask.contains(prev) && (idle.contains(prev) || idle.0 == 0 && prev == here) {
+    // It may be too weak for what it is to do, and others idle.
+    if mask.contains(prev) && (idle.contains(prev) && !is_asymmetric() || idle.0 == 0 && prev == here) {
         return prev;
     }
     place_slow(task, prev, here)
@@ -43,7 +43,7 @@ fn place_slow(task: &Task, prev: CpuId, here: CpuId) -> CpuId {
         return prev;
     }
     let active = usable(task);
-    if active.contains(prev) && (!has_others(prev) || prev == here && rests(here)) {
+    if active.contains(prev) && (!has_others(prev) || prev == here && rests(here) && !is_asymmetric()) {
         return prev;
     }
     place_among(task, active, prev, here)
@@ -58,8 +58,8 @@ fn rests(here: CpuId) -> bool {
 fn place_among(task: &Task, active: CpuMask, prev: CpuId, here: CpuId) -> CpuId {
     let cpus = Cpus { here: near(active, prev, here) };
     let allowed = |cpu: usize| CpuId::new(cpu).is_some_and(|c| active.contains(c));
-    let chosen = woken(&cpus, task.rank(), weight(task), prev.index(), here.index(), allowed);
-    match chosen.and_then(CpuId::new) {
+    let what = Woken { rank: task.rank(), needs: needs(task), prev: prev.index(), here: here.index(), rests: rests(here) };
+    match woken(&cpus, &what, allowed).and_then(CpuId::new) {
         Some(cpu) => cpu,
         None if active.contains(prev) => prev,
         // Isolated CPUs only.
@@ -75,11 +75,6 @@ fn near(active: CpuMask, prev: CpuId, here: CpuId) -> CpuId {
         return prev;
     }
     Some(here).filter(shares).or_else(|| active.iter().find(shares)).unwrap_or(prev)
-}
-
-/// What `task` weighs in the fair class, by its nice value alone.
-fn weight(task: &Task) -> u32 {
-    weight::of_nice((task.prio() - NICE_0_PRIO).clamp(-20, 19) as i8).weight
 }
 
 /// The CPU for a task that has to leave `here`, this CPU, which is on its way out.
@@ -106,18 +101,28 @@ fn fall_back(task: &Task, mask: CpuMask) -> CpuMask {
     ACTIVE.load()
 }
 
-/// The CPU for a task that begins on `here` (Linux: SD_BALANCE_FORK).
+/// The CPU for a task that begins on `here` (Linux: SD_BALANCE_FORK), in whose averages it counts from now on. Preemption off; interrupts may
+/// be on.
 pub(crate) fn place_new(task: &Task, here: CpuId) -> CpuId {
     // A CPU that starts makes its own tasks before it is active.
-    if task.affinity() == CpuMask::of(here) {
+    let bound = task.affinity() == CpuMask::of(here);
+    if !are_many() && (bound || ACTIVE.load() == CpuMask::of(here) && task.affinity().contains(here)) {
         return here;
     }
+    let what = Beginner { needs: needs(task), runs: false };
+    let cpu = if bound { here } else { place_among_all(task, what, here) };
+    // The next one that begins finds it there.
+    averages::comes(what.needs, cpu, Cpus { here: cpu }.load(cpu.index()));
+    cpu
+}
+
+/// The same if there is a choice.
+fn place_among_all(task: &Task, what: Beginner, here: CpuId) -> CpuId {
     let active = usable(task);
     let allowed = |cpu: usize| CpuId::new(cpu).is_some_and(|c| active.contains(c));
-    if span(here).0 != 0 || !active.contains(here) {
-        let cpus = Cpus { here: near(active, here, here) };
-        let idle = if IDLE.load().0 & active.0 != 0 { begun(&cpus, here.index(), allowed) } else { None };
-        if let Some(cpu) = idle.or_else(|| idlest(&cpus, here.index(), allowed)).and_then(CpuId::new) {
+    if active != CpuMask::of(here) && (span(here).0 != 0 || !active.contains(here)) {
+        let near = near(active, here, here);
+        if let Some(cpu) = begun(&Cpus { here: near }, near.index(), what, allowed).and_then(CpuId::new) {
             return cpu;
         }
     }
@@ -127,23 +132,14 @@ pub(crate) fn place_new(task: &Task, here: CpuId) -> CpuId {
 /// `task`, the current one, is about to run another program, and nothing of that is in a cache: whether it should give way, for it
 /// goes on where there is more room (Linux: sched_exec). Interrupts on.
 pub fn exec(task: &Task) -> bool {
-    let _irq = IrqGuard::new();
+    let _here = PreemptGuard::new();
     let here = CpuId::current();
     if !are_many() || task.rank() != Rank::FAIR || !has_others(here) {
         return false;
     }
-    let cpus = Cpus { here };
-    let mine = cpus.load(here.index());
     let allowed = |cpu: usize| CpuId::new(cpu).is_some_and(|c| task.affinity().contains(c));
-    let to = if mine.nr > 1 {
-        let least = begun(&cpus, here.index(), allowed).or_else(|| idlest(&cpus, here.index(), allowed));
-        least.filter(|c| cpus.load(*c).nr + 1 < mine.nr)
-    } else if is_uneven() {
-        better(&cpus, here.index(), allowed)
-    } else {
-        None
-    };
-    let to = to.and_then(CpuId::new);
+    let what = Beginner { needs: needs(task), runs: true };
+    let to = begun(&Cpus { here }, here.index(), what, allowed).and_then(CpuId::new).filter(|to| *to != here);
     if let Some(to) = to {
         CpuExec::this().ask_to_send(to);
     }

@@ -31,6 +31,16 @@ pub enum Level {
 }
 
 impl Level {
+    /// The next one up; `None`: there is none.
+    pub const fn above(self) -> Option<Level> {
+        match self {
+            Level::Smt => Some(Level::Cluster),
+            Level::Cluster => Some(Level::Package),
+            Level::Package => Some(Level::Machine),
+            Level::Machine => None,
+        }
+    }
+
     /// All of them, bottom up.
     pub const ALL: [Level; 4] = [Level::Smt, Level::Cluster, Level::Package, Level::Machine];
 }

@@ -285,6 +285,36 @@ impl Entity {
         avg.averages(self.load.weight)
     }
 
+    /// What an entity needs that weighs `weight`, for placing it. No lock need be held.
+    ///
+    /// # Safety
+    /// `e` is valid.
+    pub(crate) unsafe fn needs(e: NonNull<Entity>, weight: u32) -> Needs {
+        // SAFETY: valid by contract. A word of its own that is only ever touched as an atomic: that somebody else has the entity borrowed
+        // under its queue's lock is no claim to be alone, as it is pinned (`_linked`).
+        let word = unsafe { &(*e.as_ptr()).needs };
+        Needs::of(word.load(Relaxed), weight)
+    }
+
+    /// It goes from the CPU `from` to the CPU `to`: what of its averages counts there, and no more here. Nothing if those of `from`
+    /// ([`super::CpuAvg`]) do not have it: what somebody has left who was woken elsewhere goes along when its averages are due.
+    ///
+    /// # Safety
+    /// `e` is valid, and on no queue and nobody else's, or under its queue's lock; no reference to it is held.
+    pub(crate) unsafe fn attach(e: NonNull<Entity>, from: usize, to: usize) -> Needs {
+        // SAFETY: by the contract.
+        unsafe {
+            let this = e.as_ptr();
+            // Who has not run yet was added where it began.
+            let is_there = (*this).avg.attached == from as u16 + 1 || (*this).avg.attached == 0 && (*this).avg.are_new();
+            if (*this).rank != Rank::FAIR || !is_there {
+                return Needs::NOTHING;
+            }
+            (*this).avg.attached = to as u16 + 1;
+            Entity::needs(e, (*this).load.weight)
+        }
+    }
+
     /// How often it got the CPU from another entity or from idle (schedstat's third figure).
     #[inline]
     pub fn timeslices(&self) -> u64 {

@@ -7,7 +7,7 @@
 pub struct Features(u32);
 
 /// Names in the order of Linux's list.
-const NAMES: [(&str, Features); 11] = [
+const NAMES: [(&str, Features); 14] = [
     ("GENTLE_FAIR_SLEEPERS", Features::GENTLE_FAIR_SLEEPERS),
     ("START_DEBIT", Features::START_DEBIT),
     ("NEXT_BUDDY", Features::NEXT_BUDDY),
@@ -15,6 +15,9 @@ const NAMES: [(&str, Features); 11] = [
     ("WAKEUP_PREEMPTION", Features::WAKEUP_PREEMPTION),
     ("HRTICK", Features::HRTICK),
     ("HRTICK_DL", Features::HRTICK_DL),
+    ("WA_IDLE", Features::WA_IDLE),
+    ("WA_WEIGHT", Features::WA_WEIGHT),
+    ("WA_BIAS", Features::WA_BIAS),
     ("UTIL_EST", Features::UTIL_EST),
     ("UTIL_EST_FASTUP", Features::UTIL_EST_FASTUP),
     ("ALT_PERIOD", Features::ALT_PERIOD),
@@ -46,6 +49,13 @@ impl Features {
     /// The estimate grows at once.
     pub const UTIL_EST_FASTUP: Features = Features(1 << 10);
 
+    /// Who is woken by a CPU that idles, and was last on one near it that does not, stays with its waker.
+    pub const WA_IDLE: Features = Features(1 << 11);
+    /// When both are busy, it goes to the one that has less to do.
+    pub const WA_WEIGHT: Features = Features(1 << 12);
+    /// Its waker's is taken for less busy by half of what domains tolerate.
+    pub const WA_BIAS: Features = Features(1 << 13);
+
     /// Linux's defaults, but for the two that make ends exact: a CPU has no periodic tick here, so they cost nothing.
     pub const DEFAULT: Features = Features::GENTLE_FAIR_SLEEPERS
         .with(Features::START_DEBIT)
@@ -53,6 +63,9 @@ impl Features {
         .with(Features::WAKEUP_PREEMPTION)
         .with(Features::HRTICK)
         .with(Features::HRTICK_DL)
+        .with(Features::WA_IDLE)
+        .with(Features::WA_WEIGHT)
+        .with(Features::WA_BIAS)
         .with(Features::UTIL_EST)
         .with(Features::UTIL_EST_FASTUP)
         .with(Features::ALT_PERIOD)
@@ -76,6 +89,11 @@ impl Features {
     /// All that there are, with whether they are on.
     pub fn iter(self) -> impl Iterator<Item = (&'static str, bool)> {
         NAMES.into_iter().map(move |(name, feature)| (name, self.has(feature)))
+    }
+
+    /// From [`Features::bits`].
+    pub(crate) const fn from_bits(bits: u32) -> Features {
+        Features(bits)
     }
 
     /// As a number (`sysctl_sched_features`).

@@ -52,6 +52,8 @@ pub struct Needs {
 }
 
 impl Needs {
+    /// Of what is not in the fair class.
+    pub(crate) const NOTHING: Needs = Needs { util: 0, runnable: 0, load: 0 };
     /// The word of one that has just been made: it will be runnable all the time, and run for nobody knows how long.
     pub(super) const NEW: u32 = CAPACITY << Needs::RUNNABLE_AT | Share::WHOLE.0 << Needs::SHARE_AT;
 
@@ -83,6 +85,15 @@ impl Needs {
     pub(super) fn after(self, time: Nanos) -> Needs {
         let left = |what: u32| ((u64::from(what) * left_after(time)) >> 32) as u32;
         Needs { util: left(self.util), runnable: left(self.runnable), load: left(self.load) }
+    }
+
+    /// Of both.
+    pub(crate) fn and(self, other: Needs) -> Needs {
+        Needs {
+            util: self.util.saturating_add(other.util),
+            runnable: self.runnable.saturating_add(other.runnable),
+            load: self.load.saturating_add(other.load),
+        }
     }
 }
 

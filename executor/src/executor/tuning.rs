@@ -1,6 +1,7 @@
 //! What an administrator tunes: every CPU's queue has its copy of it.
 
 use super::EXEC;
+use crate::balance::set_features;
 use crate::balance::spread::NR_MIGRATE;
 use crate::class::{RunQueue, Tunables};
 use crate::cpu::CpuId;
@@ -18,6 +19,7 @@ pub fn tune(change: impl Fn(&mut Tunables)) {
         let mut rq = exec.rq.lock_irq();
         let mut tunables = *rq.tunables();
         change(&mut tunables);
+        set_features(tunables.features);
         rq.set_tunables(tunables, time::now());
     }
 }

@@ -7,12 +7,13 @@
 
 use super::Behaviour;
 use super::view::View;
-use crate::balance::choose::{Load, Machine, begun, idlest, woken};
+use crate::balance::begin::{Beginner, begun};
+use crate::balance::choose::{Load, Machine, Woken, woken};
 use crate::balance::spread::{Periodic, spread};
 use crate::balance::topology::{Level, Place};
 use crate::balance::{better, patience};
 use crate::class::deadline::domain::Domain;
-use crate::class::{DlParams, Enqueue, Entity, Params, PickLimit, Policy, Preempt, PutPrev, Rank, Reservation, RunQueue, Urgency};
+use crate::class::{Average, DlParams, Enqueue, Entity, Params, PickLimit, Policy, Preempt, PutPrev, Rank, Reservation, RunQueue, Urgency};
 use crate::time::Nanos;
 use core::cmp::Reverse;
 use core::ptr::NonNull;
@@ -25,7 +26,7 @@ pub(super) struct SmpTask {
     // First, so that an entity's address is its task's.
     entity: Entity,
     behaviour: Behaviour,
-    cpu: usize,
+    pub(super) cpu: usize,
     /// The CPUs on which it may run: those whose number has a bit set here, 64 being the same as 0.
     pub(super) affinity: u64,
     burst_end: Nanos,
@@ -69,14 +70,16 @@ impl Smp {
     pub fn new(places: &[Place]) -> Smp {
         let domain: &'static Domain = Box::leak(Box::new(Domain::new()));
         domain.give_cpus(places.len() as u64);
-        let cpu = |_| {
+        let view = View::new(places);
+        let cpu = |i| {
             let mut rq = RunQueue::new();
             rq.set_domain(domain, 0);
             rq.set_nr_cpus(places.len());
+            rq.set_cpu(i);
+            rq.note_averages(view.averages, &view.idled[i]);
             Cpu { rq, periodic: Periodic::NEW, version: 0, urgent_waits: false }
         };
         let n = places.len();
-        let view = View::new(places);
         let cpus = (0..n).map(cpu).collect();
         let uneven = places.iter().any(|p| places[0] != *p && places[0].level(*p) != Level::Cluster);
         Smp { cpus, view, tasks: Vec::new(), events: BinaryHeap::new(), now: 0, moves: 0, uneven, domain }
@@ -84,7 +87,7 @@ impl Smp {
 
     /// Says how much a CPU gets done, of [`CAPACITY`].
     pub fn set_capacity(&mut self, cpu: usize, capacity: u32) {
-        self.view.capacities[cpu] = capacity;
+        self.view.averages[cpu].set_capacity(capacity);
         self.uneven = true;
     }
 
@@ -120,7 +123,10 @@ impl Smp {
     fn start(&mut self, task: NonNull<SmpTask>, cpu: usize) -> usize {
         // SAFETY: the task lives as long as the simulator.
         let allowed = |c: usize| unsafe { self.view.allows(task.cast(), c) };
-        let to = begun(&self.view, cpu, allowed).or_else(|| idlest(&self.view, cpu, allowed)).unwrap_or(cpu);
+        // SAFETY: as above.
+        let what = Beginner { needs: unsafe { Entity::needs(task.cast(), task.as_ref().entity.weight()) }, runs: false };
+        let to = begun(&self.view, cpu, what, allowed).unwrap_or(cpu);
+        self.view.averages[to].add(what.needs, &self.view.doing(to));
         self.arrive(task, to, Enqueue::New);
         self.deliver();
         self.tasks.len() - 1
@@ -145,6 +151,7 @@ impl Smp {
         {
             let Some(Reverse((at, event))) = self.events.pop() else { break };
             self.now = at;
+            self.view.now.set(at);
             match event {
                 Event::Cpu(cpu, version) if self.cpus[cpu].version == version => self.cpu_event(cpu),
                 Event::Cpu(..) => continue,
@@ -154,6 +161,7 @@ impl Smp {
             check(self);
         }
         self.now = end;
+        self.view.now.set(end);
     }
 
     /// CPU time that a task has had.
@@ -175,6 +183,28 @@ impl Smp {
     /// How many tasks are runnable on a CPU.
     pub fn nr_running(&self, cpu: usize) -> usize {
         self.cpus[cpu].rq.nr_running()
+    }
+
+    /// The averages of a CPU.
+    pub fn average(&self, cpu: usize) -> Average {
+        self.view.average(cpu)
+    }
+
+    /// The CPU on which a task is, or was last.
+    pub fn cpu_of(&self, id: usize) -> usize {
+        // SAFETY: tasks live as long as the simulator.
+        unsafe { self.tasks[id].as_ref() }.cpu
+    }
+
+    /// Lets a task run on other CPUs from its next wake on.
+    pub fn set_affinity(&mut self, id: usize, affinity: u64) {
+        // SAFETY: tasks live as long as the simulator, and nothing refers to it now.
+        unsafe { self.tasks[id].as_mut() }.affinity = affinity;
+    }
+
+    /// The time.
+    pub fn now(&self) -> Nanos {
+        self.now
     }
 
     /// How often tasks were sent from one CPU to another.
@@ -250,15 +280,19 @@ impl Smp {
     /// A sleeper wakes, by a timer of the CPU where it slept.
     fn wake(&mut self, task: NonNull<SmpTask>) {
         // SAFETY: tasks live as long as the simulator.
-        let (prev, rank, weight) = unsafe { (task.as_ref().cpu, task.as_ref().entity.rank(), task.as_ref().entity.weight()) };
+        let (prev, rank, needs) = unsafe {
+            let entity = &task.as_ref().entity;
+            (task.as_ref().cpu, entity.rank(), Entity::needs(task.cast(), entity.weight()))
+        };
         if rank == Rank::DEADLINE {
             // Its reservation is kept there: it is pushed on from there if it must be.
             return self.arrive(task, prev, Enqueue::Wakeup);
         }
         // SAFETY: as above.
         let allowed = |c: usize| unsafe { self.view.allows(task.cast(), c) };
-        let to = if self.view.is_idle(prev) { Some(prev) } else { woken(&self.view, rank, weight, prev, prev, allowed) };
-        self.arrive(task, to.unwrap_or(prev), Enqueue::Wakeup);
+        let what = Woken { rank, needs, prev, here: prev, rests: false };
+        let to = woken(&self.view, &what, allowed).unwrap_or(prev);
+        self.arrive(task, to, Enqueue::Wakeup);
     }
 
     fn arrive(&mut self, mut task: NonNull<SmpTask>, cpu: usize, why: Enqueue) {
@@ -306,8 +340,12 @@ impl Smp {
             // SAFETY: those who wait are on the queue.
             let found = self.cpus[c].rq.find_waiting(|e| unsafe { self.view.allows(e, cpu) });
             if let Some(e) = found {
-                // SAFETY: it waits there.
-                unsafe { self.cpus[c].rq.dequeue(e, self.now) };
+                // SAFETY: it waits there, and then is nobody's.
+                unsafe {
+                    self.cpus[c].rq.dequeue(e, self.now);
+                    let left = self.view.moved(e, c, cpu);
+                    self.view.gone(c, left);
+                }
                 self.settled(c);
                 self.moves += 1;
                 self.arrive(e.cast(), cpu, Enqueue::Migrated);
@@ -332,7 +370,8 @@ impl Smp {
         // SAFETY: it is queued there, and then nobody's.
         unsafe {
             rq.dequeue(e, now);
-            self.view.send(e, to);
+            let left = self.view.send(e, cpu, to);
+            self.view.gone(cpu, left);
         }
         true
     }
@@ -347,6 +386,7 @@ impl Smp {
         self.view.set_idle(cpu, urgency == Urgency::IDLE);
         let mut event = c.rq.next_event(now);
         c.urgent_waits = false;
+        self.view.loads[cpu].set(Load { nr: c.rq.nr_running() as u32, weight: c.rq.load() });
         if c.rq.is_crowded() {
             // SAFETY: one thread: nobody else touches the queue.
             let done = unsafe { spread(&self.view, &mut c.rq, cpu, &mut c.periodic, now) };

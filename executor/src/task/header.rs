@@ -21,7 +21,6 @@ pub const INTERRUPT_SIGNAL: u32 = 1;
 pub const INTERRUPT_KILL: u32 = 2;
 
 /// What the kernel wants to happen when the executor enters or leaves a task, a park and a resume included.
-///
 /// Both run with interrupts masked and may not block. They are plain functions, because the executor knows nothing of
 /// address spaces or FP registers.
 #[derive(Debug)]
@@ -92,14 +91,16 @@ unsafe impl Send for Task {}
 
 /// In [`Task::urgency`]: it runs until it waits or is outranked; company at its rank changes nothing (SCHED_FIFO, stop).
 const URGENCY_STAYS: u32 = 1 << 8;
-
+/// Its policy is SCHED_IDLE.
+pub(super) const URGENCY_IDLE: u32 = 1 << 9;
 /// Where Linux's priority (`Params::prio`) is in [`Task::urgency`], for tracers.
 pub(super) const URGENCY_PRIO_SHIFT: u32 = 16;
 
-/// The rank, [`URGENCY_STAYS`], and the priority.
+/// The rank, [`URGENCY_STAYS`] or [`URGENCY_IDLE`], and the priority.
 fn urgency_of(params: &Params) -> u32 {
     let stays = matches!(params.policy, Policy::Fifo | Policy::Stop);
-    u32::from(params.rank().0) | if stays { URGENCY_STAYS } else { 0 } | u32::from(params.prio() as u16) << URGENCY_PRIO_SHIFT
+    let flags = (u32::from(stays) * URGENCY_STAYS) | (u32::from(params.policy == Policy::Idle) * URGENCY_IDLE);
+    u32::from(params.rank().0) | flags | u32::from(params.prio() as u16) << URGENCY_PRIO_SHIFT
 }
 
 impl Task {

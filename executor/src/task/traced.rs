@@ -1,8 +1,8 @@
-//! What tracers see of a task, without a lock.
+//! What tracers and balancing see of a task, without a lock.
 
 use super::Task;
-use super::header::URGENCY_PRIO_SHIFT;
-use crate::class::Enqueue;
+use super::header::{URGENCY_IDLE, URGENCY_PRIO_SHIFT};
+use crate::class::{Enqueue, weight};
 use crate::trace::{KEY_WAKE, Role};
 use core::mem::offset_of;
 use core::sync::atomic::Ordering::Relaxed;
@@ -18,6 +18,9 @@ pub enum Coming {
     Migrated,
 }
 
+/// The priority of nice 0 as Linux shows it.
+const NICE_0_PRIO: i16 = 120;
+
 /// How the push on its CPU's own inbox is traced.
 const WAKE: u32 = Role::Wake as u32;
 const LINK_AT: usize = offset_of!(Task, link);
@@ -26,6 +29,12 @@ impl Task {
     /// Its priority as Linux shows it (`Params::prio`), read without a lock: for tracers.
     pub fn prio(&self) -> i16 {
         (self.urgency.load(Relaxed) >> URGENCY_PRIO_SHIFT) as i16
+    }
+
+    /// What it weighs in the fair class, by nice value and policy.
+    pub(crate) fn weight(&self) -> u32 {
+        let nice = self.prio().saturating_sub(NICE_0_PRIO).clamp(-20, 19) as i8;
+        if self.urgency.load(Relaxed) & URGENCY_IDLE == 0 { weight::of_nice(nice).weight } else { weight::IDLE.weight }
     }
 
     /// The kernel's number for it, below 2^31; 0: it has none.
@@ -66,6 +75,23 @@ impl Task {
             Enqueue::Wakeup => Coming::Woken,
             Enqueue::New => Coming::New,
             Enqueue::Migrated => Coming::Migrated,
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use crate::class::{Params, Policy};
+    use crate::task::Spawned;
+    use core::ptr::null;
+
+    #[test]
+    fn the_weight_is_that_of_nice_value_and_policy() {
+        let weight = |params| Spawned::new(async {}, params, b"weight", None, null()).map(|made| made.task().weight());
+        for (nice, expected) in [(0, 1024), (-20, 88_761), (19, 15)] {
+            assert_eq!(weight(Params::normal(nice)), Ok(expected));
+            assert_eq!(weight(Params { policy: Policy::Batch, ..Params::normal(nice) }), Ok(expected));
+            assert_eq!(weight(Params { policy: Policy::Idle, ..Params::normal(nice) }), Ok(3));
         }
     }
 }
