@@ -2,7 +2,8 @@
 #![cfg(not(loom))]
 
 use proptest::prelude::*;
-use vigil_executor::class::{Params, Policy};
+use std::ptr::NonNull;
+use vigil_executor::class::{Enqueue, Entity, OwnedGroup, Params, PickLimit, Policy, PutPrev, RunQueue};
 use vigil_executor::sim::{Behaviour, GroupId, Sim, TaskId};
 use vigil_executor::time::{MSEC, Nanos, SEC};
 
@@ -244,4 +245,25 @@ fn who_leaves_a_group_that_is_held_back_is_no_load_of_it_any_more() {
     sim.run(10 * SEC);
     let had = sim.runtime(stays) - before[0];
     assert!(near(had, 5 * SEC, 20), "{had} and {}", sim.runtime(other) - before[1]);
+}
+
+#[test]
+fn when_stacks_are_short_a_group_that_is_held_back_keeps_nobody_else_from_running() {
+    let rq = Box::leak(Box::new(RunQueue::new()));
+    let [inside, outside] = [Params::DEFAULT; 2].map(|p| NonNull::from(Box::leak(Box::new(Entity::new(p)))));
+    let group: &OwnedGroup = Box::leak(Box::new(OwnedGroup::try_new(None, 1, |_| {}).unwrap()));
+    group.note_bandwidth(Some(MSEC), SEC, 0, 0);
+    // SAFETY: all of them live for ever, and no other reference is alive.
+    unsafe {
+        let _ = rq.set_group(inside, Some(NonNull::from(&**group)), 0);
+        rq.enqueue(inside, Enqueue::Wakeup, 0);
+        assert_eq!(rq.pick(PickLimit::Any, 0), Some(inside));
+        (*inside.as_ptr()).set_parked(true);
+        rq.put_prev(PutPrev::Preempted, 2 * MSEC);
+        rq.enqueue(outside, Enqueue::Wakeup, 2 * MSEC);
+        assert_eq!(rq.pick(PickLimit::Any, 2 * MSEC), Some(outside), "the limit is used up");
+        (*outside.as_ptr()).set_parked(true);
+        rq.put_prev(PutPrev::Preempted, 50 * MSEC);
+    }
+    assert_eq!(rq.pick(PickLimit::FairParkedOnly, 50 * MSEC), Some(outside));
 }

@@ -3,7 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "a test may abort when memory runs out")]
 
 use std::ptr::NonNull;
-use vigil_executor::class::{Enqueue, Entity, OwnedGroup, Params, PickLimit, Policy, Preempt, PutPrev, Rank, RunQueue, Tunables};
+use vigil_executor::class::{Enqueue, Entity, Params, PickLimit, Policy, Preempt, PutPrev, Rank, RunQueue, Tunables};
 use vigil_executor::time::{MSEC, Nanos, SEC, USEC};
 
 /// A queue that lives to the end of the test program, as the kernel's do.
@@ -353,27 +353,6 @@ fn when_stacks_are_short_only_parked_fair_polls_are_picked() {
     assert_eq!(rq.pick(PickLimit::FairParkedOnly, 51 * MSEC), None);
     let _ = wake(rq, rt, 51 * MSEC);
     assert_eq!(rq.pick(PickLimit::FairParkedOnly, 51 * MSEC), Some(rt), "real-time has its reserve");
-}
-
-#[test]
-fn when_stacks_are_short_a_group_that_is_held_back_keeps_nobody_else_from_running() {
-    let rq = queue(1);
-    let [inside, outside] = [Params::DEFAULT; 2].map(entity);
-    let group: &OwnedGroup = Box::leak(Box::new(OwnedGroup::try_new(None, 1, |_| {}).unwrap()));
-    group.note_bandwidth(Some(MSEC), SEC, 0, 0);
-    // SAFETY: all of them live for ever, and no other reference is alive.
-    unsafe {
-        let _ = rq.set_group(inside, Some(NonNull::from(&**group)), 0);
-        let _ = wake(rq, inside, 0);
-        assert_eq!(pick(rq, 0), Some(inside));
-        (*inside.as_ptr()).set_parked(true);
-        rq.put_prev(PutPrev::Preempted, 2 * MSEC);
-        let _ = wake(rq, outside, 2 * MSEC);
-        assert_eq!(pick(rq, 2 * MSEC), Some(outside), "the limit is used up");
-        (*outside.as_ptr()).set_parked(true);
-        rq.put_prev(PutPrev::Preempted, 50 * MSEC);
-    }
-    assert_eq!(rq.pick(PickLimit::FairParkedOnly, 50 * MSEC), Some(outside));
 }
 
 #[test]
