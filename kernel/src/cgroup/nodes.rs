@@ -358,7 +358,7 @@ impl SuperOps for Super {
         let agent = self.root.release_agent.lock();
         if !agent.is_empty() {
             out.put(b",release_agent=");
-            out.put_escaped(&agent, b" \t\n\\,=");
+            out.put_escaped(&agent, b" \t\n\\,");
         }
         drop(agent);
         if !self.root.name.is_empty() {
