@@ -172,6 +172,15 @@ mod tests {
     }
 
     #[test]
+    fn a_limit_that_goes_is_no_burst() {
+        let mut b = Bandwidth::new();
+        b.set(Some(20 * MSEC), 100 * MSEC, 0, 0);
+        assert_eq!(b.take(20 * MSEC, 1), 20 * MSEC);
+        b.set(None, 100 * MSEC, 0, 2);
+        assert_eq!((b.nr_bursts, b.burst_time), (0, 0));
+    }
+
+    #[test]
     fn who_is_held_back_is_told_of_a_slice_and_more_unless_the_period_ends_soon() {
         let mut b = Bandwidth::new();
         b.set(Some(20 * MSEC), 100 * MSEC, 0, 0);
