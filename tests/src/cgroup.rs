@@ -10,6 +10,14 @@ fn script(name: &str, text: &'static str, expected: &'static str) -> Case {
     )
 }
 
+/// The program `text` on so many CPUs, which prints `expected`.
+fn python(name: &str, cpus: &str, text: &'static str, expected: &str) -> Case {
+    Case::program(name, vec!["python3", "-c", text], 0)
+        .options(&["--smp", cpus])
+        .streams(Input::Empty, Output::Exact(expected.to_string()), Output::Empty)
+        .on(&["mount", "python3-minimal"])
+}
+
 /// Groups of hogs over ten virtual seconds.
 const HOGS: &str = "mkdir -p /tmp/c; mount -t cgroup2 none /tmp/c; cd /tmp/c; echo +cpu > cgroup.subtree_control; mkdir a b
 hog() { sh -c \"echo 0 > $1/cgroup.procs; while :; do :; done\" & }
@@ -74,13 +82,11 @@ pub fn cases() -> Vec<Case> {
             include_str!("cgroup/pressure_urgent.out"),
         )
         .on(&["coreutils", "grep", "mount", "sed", "util-linux"]),
-        Case::program("cgroup/pressure-triggers", vec!["python3", "-c", include_str!("cgroup/pressure_triggers.py")], 0)
-            .streams(Input::Empty, Output::Exact(include_str!("cgroup/pressure_triggers.out").to_string()), Output::Empty)
-            .on(&["mount", "python3-minimal"])
-            .options(&["--smp", "2"]),
-        Case::program("cgroup/deep", vec!["python3", "-c", include_str!("cgroup/deep.py")], 0)
-            .streams(Input::Empty, Output::Exact(include_str!("cgroup/deep.out").to_string()), Output::Empty)
-            .on(&["mount", "python3-minimal"]),
+        python("cgroup/pressure-triggers", "2", include_str!("cgroup/pressure_triggers.py"), include_str!("cgroup/pressure_triggers.out")),
+        python("cgroup/deep", "2", include_str!("cgroup/deep.py"), include_str!("cgroup/deep.out")),
+        python("cgroup/rules", "2", include_str!("cgroup/rules.py"), include_str!("cgroup/rules.out")),
+        python("cgroup/moves", "2", include_str!("cgroup/moves.py"), include_str!("cgroup/moves.out")),
+        python("cgroup/urgent", "1", include_str!("cgroup/urgent.py"), "0::/\n"),
         hogs("cgroup/shares", SHARES, "within 1 %\n"),
         hogs("cgroup/quota", QUOTA, "within 1 %\n100 99\n"),
     ]
