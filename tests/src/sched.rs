@@ -106,6 +106,14 @@ fn shares(name: &str, what: &'static str, n: &'static str, says: &'static str) -
         .options(&["--smp", "1", "--qemu-arg=-icount", "--qemu-arg=shift=5,sleep=off"])
 }
 
+/// `stress` on two CPUs says this, and ends well.
+fn stress(name: &str, argv: Vec<&'static str>, says: &str) -> Case {
+    Case::program(name, argv, 0)
+        .streams(Input::Empty, Output::Exact(says.to_string()), Output::Empty)
+        .with(&[Fixture::Own("stress", "vigil-stress")])
+        .options(&["--smp", "2"])
+}
+
 /// Averages of a hog, and the form of `/proc/schedstat`.
 const AVERAGES: &str = "avg() { grep se.avg.$2_avg /proc/$1/sched | tr -dc 0-9; }; [ -f /proc/1/sched ] || exit 1
 sh -c 'while :; do :; done' & H=$!; sleep 1; for i in 1 2 3 4 5 6 7 8 9; do U=$(avg $H util); [ $U -ge 1000 ] && break; sleep 1; done; [ $U -ge 1000 -a $U -le 1024 ] && echo busy || echo util $U
@@ -161,6 +169,12 @@ pub fn cases() -> Vec<Case> {
         shares("sched/deadline-admission", "admission", "0", "errno_951 16\nerrno_950 0"),
         shares("sched/deadline-hog", "deadline", "5000", "percent_0 10\n"),
         shares("sched/deadline-among-hogs", "reservation", "100", "missed 0"),
+        shares("sched/deadline-beside-sleeper", "gaps", "5", "longer_0 0\n"),
+        // Who waits on one CPU hears that the other one has something less urgent than it.
+        stress("sched/urgent-other-is-lowered", vec!["./stress", "urgent", "low"], ""),
+        stress("sched/urgent-other-becomes-fair", vec!["./stress", "urgent", "fair"], ""),
+        stress("sched/urgent-other-leaves", vec!["./stress", "urgent", "leaves"], ""),
+        stress("sched/policy-beside-nice", vec!["./stress", "shares", "reniced", "2000"], "wrong 0\n"),
         shares("sched/fifo-leaves-some", "fifo", "5000", "percent_1 5\n"),
         // Linux fails this one: it needs up to 1 ms.
         Case::program("sched/latency-beside-faults", vec!["./stress", "beside", "faults", "bash", "-c", LATENCY], 0)

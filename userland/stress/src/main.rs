@@ -2,7 +2,8 @@
 //!
 //! `storm N T` N times fork, exec and exit, and T threads · `blocked T [detail]` kernel memory per thread blocked in `read` ·
 //! `oom one|many` fill the memory · `leak R` memory after R rounds of everything · `fuzz-elf N` N mutated programs ·
-//! `fuzz-calls SEED N` N random system calls · `faults N` N rounds of fork, mprotect, mmap and exec beside threads that fault · `cyclic N` wake-up latency at FIFO 95 · `shares nice|fifo|deadline|reservation|admission N` what hogs get of one CPU ·
+//! `fuzz-calls SEED N` N random system calls · `faults N` N rounds of fork, mprotect, mmap and exec beside threads that fault · `cyclic N` wake-up latency at FIFO 95 · `shares nice|fifo|deadline|reservation|gaps|reniced|admission N` what hogs get of one CPU ·
+//! `urgent low|fair|leaves` who waits for a CPU on which something more urgent becomes less so ·
 //! `crowd N` N children, orphans, threads that end or are signalled at once ·
 //! `trace LOAD ticks|exact` what a kernel's scheduler does with a load ·
 //! `beside none|hackbench|forks|faults|copy COMMAND…` runs a command beside a load · as PID 1: time since power-on, then the machine is switched off.
@@ -17,8 +18,11 @@ mod shares;
 mod sys;
 mod timing;
 mod trace;
+mod urgent;
 
 use std::process::ExitCode;
+
+const WHICH: &str = "which one? storm, blocked, oom, leak, fuzz-elf, fuzz-calls, faults, crowd, cyclic, shares, urgent, beside, trace";
 
 fn number(text: Option<&String>, default: u32) -> u32 {
     text.and_then(|t| t.parse().ok()).unwrap_or(default)
@@ -44,9 +48,10 @@ fn main() -> ExitCode {
         Some("crowd") => crowd::run(number(arguments.get(1), 2000)),
         Some("cyclic") => timing::cyclic(number(arguments.get(1), 3000)),
         Some("shares") => shares::run(arguments.get(1).map_or("", String::as_str), number(arguments.get(2), 10_000).into()),
+        Some("urgent") => urgent::run_beside(arguments.get(1).map_or("", String::as_str)),
         Some("beside") => beside::run(arguments.get(1).map_or("", String::as_str), arguments.get(2..).unwrap_or_default()),
         Some("trace") => trace::run(arguments.get(1).map_or("", String::as_str), arguments.get(2).is_some_and(|a| a == "exact")),
-        _ => Err("which one? storm, blocked, oom, leak, fuzz-elf, fuzz-calls, faults, crowd, cyclic, shares, beside, trace".to_string()),
+        _ => Err(WHICH.to_string()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

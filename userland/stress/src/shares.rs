@@ -1,6 +1,7 @@
-//! Shares of one CPU: hogs of several policies, and what each has had of it after a while.
+//! Shares of one CPU: hogs of several policies, and what each has had of it after a while. And who keeps its policy.
 use crate::sys;
 use std::io::Error;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 const MS: u64 = 1_000_000;
 const SCHED_DEADLINE: u32 = 6;
@@ -146,6 +147,78 @@ fn reservation(periods: u64) -> Result<(), String> {
     hogs.into_iter().try_for_each(|pid| end(pid).map(|_| ()))
 }
 
+/// A thread with 10 ms in each 100 ms that always wants to run, in `rounds` in which FIFO 50 sleeps and computes: prints for how many
+/// stretches it had to wait longer than its period, and the longest. Once without anybody else, once beside a hog.
+fn gaps(rounds: u64) -> Result<(), String> {
+    const PERIOD: u64 = 100 * MS;
+    static LONGER: AtomicU64 = AtomicU64::new(0);
+    static LONGEST: AtomicU64 = AtomicU64::new(0);
+    let error = Way::Fifo(50).take();
+    if error != 0 {
+        return Err(format!("SCHED_FIFO 50: {}", Error::from_raw_os_error(error)));
+    }
+    std::thread::spawn(|| {
+        if Way::Deadline(10 * MS, PERIOD).take() != 0 {
+            LONGER.store(u64::MAX, SeqCst);
+        }
+        let mut last = clock(libc::CLOCK_MONOTONIC);
+        loop {
+            let now = clock(libc::CLOCK_MONOTONIC);
+            LONGER.fetch_add(u64::from(now - last > PERIOD), SeqCst);
+            LONGEST.fetch_max(now - last, SeqCst);
+            last = now;
+        }
+    });
+    // Its first period begins somewhere in between.
+    sleep_until(clock(libc::CLOCK_MONOTONIC) + 2 * PERIOD);
+    for hogs in [0, 1] {
+        LONGER.store(0, SeqCst);
+        LONGEST.store(0, SeqCst);
+        let hog = (hogs > 0).then(|| hog(Way::Nice(0))).transpose()?;
+        for _ in 0..rounds {
+            sleep_until(clock(libc::CLOCK_MONOTONIC) + 130 * MS);
+            let until = clock(libc::CLOCK_MONOTONIC) + 500 * MS;
+            while clock(libc::CLOCK_MONOTONIC) < until {}
+        }
+        println!("longer_{hogs} {}\nlongest_us_{hogs} {}", LONGER.load(SeqCst), LONGEST.load(SeqCst) / 1000);
+        hog.map_or(Ok(0), end)?;
+    }
+    Ok(())
+}
+
+/// A sleeper whose nice value another one changes again and again becomes a deadline task and a fair one `tries` times, or for three
+/// seconds: prints how often it was not what it was made.
+fn reniced(tries: u64) -> Result<(), String> {
+    let target = sys::child(|| {
+        loop {
+            std::thread::sleep(std::time::Duration::from_secs(1));
+        }
+    })?;
+    let nicer = sys::child(|| {
+        for i in 0.. {
+            // SAFETY: takes integers.
+            unsafe { libc::setpriority(libc::PRIO_PROCESS, target as u32, i % 10) };
+        }
+        0
+    })?;
+    let (until, mut wrong) = (clock(libc::CLOCK_MONOTONIC) + 3000 * MS, 0);
+    for _ in 0..tries {
+        if clock(libc::CLOCK_MONOTONIC) > until {
+            break;
+        }
+        // The reservation may be refused while the one before counts: Linux counts a sleeper's for long.
+        let [_, error] = [Way::Deadline(10 * MS, 100 * MS), Way::Nice(0)].map(|way| way.take_for(target));
+        for _ in 0..20 {
+            std::thread::yield_now();
+        }
+        // SAFETY: takes an integer.
+        let policy = unsafe { libc::sched_getscheduler(target) };
+        wrong += u32::from(error != 0 || policy != libc::SCHED_OTHER);
+    }
+    println!("wrong {wrong}");
+    [nicer, target].into_iter().try_for_each(|pid| end(pid).map(|_| ()))
+}
+
 /// Prints the error numbers of asking for 951 of 1000 ms, and for 950.
 fn admission() -> Result<(), String> {
     println!("errno_951 {}\nerrno_950 {}", Way::Deadline(951 * MS, 1000 * MS).take(), Way::Deadline(950 * MS, 1000 * MS).take());
@@ -159,7 +232,9 @@ pub fn run(what: &str, n: u64) -> Result<(), String> {
         "fifo" => measure(&[Way::Fifo(50), Way::Nice(0)], n),
         "deadline" => measure(&[Way::Deadline(10 * MS, 100 * MS), Way::Nice(0)], n),
         "reservation" => reservation(n),
+        "gaps" => gaps(n),
+        "reniced" => reniced(n),
         "admission" => admission(),
-        _ => Err("which shares? nice, fifo, deadline, reservation, admission".to_string()),
+        _ => Err("which shares? nice, fifo, deadline, reservation, gaps, reniced, admission".to_string()),
     }
 }

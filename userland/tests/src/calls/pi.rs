@@ -128,6 +128,56 @@ pub fn add(a: &mut Calls) {
     moving(a);
 }
 
+/// Whether somebody waits at the word, or does so soon.
+fn has_waiters(at: usize) -> bool {
+    let until = now_ms() + 5000;
+    // SAFETY: a page that the case has mapped.
+    while unsafe { (at as *const u32).read_volatile() } >> 31 == 0 && now_ms() < until {
+        sleep_ms(5);
+    }
+    // SAFETY: as above.
+    unsafe { (at as *const u32).read_volatile() >> 31 == 1 }
+}
+
+/// Who inherits a futex that it cannot write does not have it; then it is as good as new.
+fn heir_without_word() -> (isize, isize, bool, isize, isize) {
+    let (w, gate) = (shared_word(), pipe());
+    // SAFETY: in this function: a page of its own, which is written while it may be.
+    let write = |value: isize| unsafe { (w as *mut u32).write_volatile(value as u32) };
+    let (said, told) = (std::sync::mpsc::channel(), pipe());
+    let heir = std::thread::spawn(move || {
+        let mut byte = 0u8;
+        sys!(read, gate.0, &mut byte, 1);
+        let _ = said.0.send(lock(w));
+        // Its end would put right what is wrong.
+        sys!(read, told.0, &mut byte, 1);
+    });
+    let owner = std::thread::spawn(move || {
+        let mut byte = 0u8;
+        lock(w);
+        sys!(write, gate.1, &byte, 1);
+        let waits = has_waiters(w);
+        // Not only the bit.
+        sleep_ms(20);
+        sys!(mprotect, w, PAGE, libc::PROT_READ);
+        byte = u8::from(waits);
+        byte
+    });
+    let waits = owner.join().unwrap_or(9);
+    let inherits = said.1.recv().unwrap_or(99);
+    sys!(mprotect, w, PAGE, libc::PROT_READ | libc::PROT_WRITE);
+    // It is nobody's: taken without the kernel.
+    write(sys!(gettid));
+    let late = std::thread::spawn(move || {
+        let r = sys!(futex, w, FUTEX_LOCK_PI, 0, &wall(5000), 0, 0);
+        if r == 0 { unlock(w) } else { r }
+    });
+    let r = (inherits, waits as isize, has_waiters(w), unlock(w), late.join().unwrap_or(99));
+    go(told.1);
+    drop(heir.join());
+    r
+}
+
 fn locking(a: &mut Calls) {
     a.ok("pi-waits-for-owner", || {
         let w = shared_word();
@@ -186,6 +236,18 @@ fn locking(a: &mut Calls) {
         go(fd);
         (wait(p), wait(heir), word(w, 0))
     })
+    .err("ETIMEDOUT-pi-owner-is-about-to-end", || {
+        let w = shared_word();
+        let (p, fd) = holder(&[w], || 0);
+        let heir = locker(w, 0, move || i32::from(word(w, sys!(gettid)) == "3 that one") + 2 * i32::from(unlock(w) == 0));
+        let waits = has_waiters(w);
+        // What its end writes first, of each futex on its list, before it gives one to who waits.
+        // SAFETY: a page of its own.
+        unsafe { (w as *mut u32).write(0xc000_0000) };
+        let late = sys!(futex, w, FUTEX_LOCK_PI, 0, &wall(100), 0, 0);
+        go(fd);
+        (waits, late, wait(p), wait(heir), word(w, 0))
+    })
     .err("ETIMEDOUT-pi", || {
         let w = shared_word();
         let (p, _fd) = holder(&[w], || 0);
@@ -224,6 +286,7 @@ fn locking(a: &mut Calls) {
         r
     })
     .bad("uaddr-pi", || (lock(BAD), unlock(BAD), sys!(futex, KERN, FUTEX_TRYLOCK_PI, 0, 0, 0, 0), lock(read_only()), unlock(read_only())))
+    .bad("uaddr-pi-of-the-heir", heir_without_word)
     .bad("timeout-pi", || sys!(futex, shared_word(), FUTEX_LOCK_PI, 0, BAD, 0, 0))
     .intr("pi-restarts-always", || {
         let w = shared_word();

@@ -1,4 +1,5 @@
 //! Scheduling: policies, priorities, reservations, CPUs.
+mod limits;
 mod places;
 mod rttime;
 
@@ -77,6 +78,7 @@ fn policies(a: &mut Calls) {
     .err("ESRCH", || sys!(sched_setscheduler, NOBODY, SCHED_OTHER, &0))
     .bad("param", || sys!(sched_setscheduler, 0, SCHED_OTHER, BAD));
     rttime::rttime(a);
+    limits::policies(a);
     a.call("sched_getscheduler", "EINVAL ESRCH", "", false).not("EPERM", "never on Linux");
     a.ok("default", || sys!(sched_getscheduler, 0))
         .ok("deadline", || (small(), sys!(sched_getscheduler, 0)))
@@ -173,6 +175,7 @@ fn small() -> isize {
 fn attributes(a: &mut Calls) {
     a.call("sched_setattr", "EINVAL EPERM ESRCH E2BIG EBUSY", "attr", false);
     deadlines(a);
+    limits::attributes(a);
     a.ok("nice", || (sys!(sched_setattr, 0, &attr(SCHED_OTHER, 7, 0), 0), sys!(getpriority, PRIO_PROCESS, 0)))
         .ok("fifo", || (sys!(sched_setattr, 0, &attr(SCHED_FIFO, 0, 7), 0), sys!(sched_getscheduler, 0)))
         .ok("size-zero-is-first-version", || {

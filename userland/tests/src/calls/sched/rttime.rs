@@ -59,6 +59,17 @@ pub(super) fn rttime(a: &mut Calls) {
         while now_ms() < start + 150 {}
         caught()
     })
+    .ok("rttime-not-of-a-fair-stretch", || {
+        in_child(|| {
+            sys!(prlimit64, 0, libc::RLIMIT_RTTIME, &[1_500_000u64, 1_500_000], 0);
+            for (policy, priority, spins) in [(SCHED_FIFO, 1, 50), (SCHED_OTHER, 0, 1700), (SCHED_FIFO, 1, 50)] {
+                sys!(sched_setscheduler, 0, policy, &priority);
+                let end = now_ms() + spins;
+                while now_ms() < end {}
+            }
+            0
+        })
+    })
     .ok("rttime-set-later", || {
         let r = limited(u64::MAX, u64::MAX);
         let set = sys!(prlimit64, 0, libc::RLIMIT_RTTIME, &[40_000, u64::MAX], 0);
