@@ -162,8 +162,12 @@ impl Machine for Cpus {
     fn load(&self, cpu: usize) -> Load {
         let Some(exec) = CpuId::new(cpu).map(|c| EXEC.of(c)) else { return Load::default() };
         match exec.load() {
-            // Nobody notes what a CPU with one task or none has to do.
-            Load { nr: 0, .. } if exec.rank() != Rank::IDLE => Load { nr: 1, weight: u64::from(Params::DEFAULT.weight()) },
+            // Nobody notes how many run on a CPU with one task or none.
+            Load { nr: 0, weight } => match exec.rank() {
+                Rank::IDLE => Load::default(),
+                Rank::FAIR if weight != 0 => Load { nr: 1, weight },
+                _ => Load { nr: 1, weight: u64::from(Params::DEFAULT.weight()) },
+            },
             load => load,
         }
     }
@@ -237,6 +241,9 @@ pub(crate) fn settled(exec: &CpuExec, rq: &mut RunQueue, here: CpuId, event: Opt
     }
     if exec.load().nr != 0 {
         uncrowded(exec, rq, here, now);
+    } else if rank == Rank::FAIR && exec.load().weight != rq.load() {
+        // What it weighs who has the CPU to himself, perhaps for long: mostly as much as the one before.
+        exec.set_load(Load { nr: 0, weight: rq.load() });
     }
     if looks() { look(exec, rq, here, event, now) } else { event }
 }
@@ -271,7 +278,7 @@ pub(crate) fn handed_over(exec: &CpuExec, rq: &mut RunQueue) -> Option<Nanos> {
 #[inline(never)]
 fn uncrowded(exec: &CpuExec, rq: &RunQueue, here: CpuId, now: Nanos) {
     pressure::note(rq, here, now);
-    exec.set_load(Load::default());
+    exec.set_load(Load { nr: 0, weight: rq.load() });
     OVERLOADED.remove(here);
     RT_OVERLOADED.remove(here);
     fence(SeqCst);

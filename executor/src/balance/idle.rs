@@ -5,6 +5,7 @@ use super::choose::Machine;
 use super::cpus::Cpus;
 use super::partition::{may_pull, span};
 use super::{OVERLOADED, has_others, pressure};
+use crate::class::Needs;
 use crate::context::IrqGuard;
 use crate::cpu::{CpuId, CpuMask};
 use crate::executor::{EXEC, push_to};
@@ -45,6 +46,7 @@ fn pull_from(here: CpuId) -> bool {
 fn pull_one(from: CpuId, here: CpuId) -> bool {
     let cpus = Cpus { here };
     let exec = EXEC.of(from);
+    let mut left = Needs::NOTHING;
     let found = {
         let mut rq = exec.rq.lock_masked();
         // SAFETY: entities that wait on a locked queue are those of live tasks.
@@ -52,6 +54,9 @@ fn pull_one(from: CpuId, here: CpuId) -> bool {
         if let Some(e) = found {
             // SAFETY: it waits there.
             unsafe { rq.dequeue(e, time::now()) };
+            // In the lock: `with_entity` looks at it under that until it has arrived.
+            // SAFETY: it is off every queue, and that of `from`, on which it was last, is locked.
+            left = unsafe { averages::moved(e, from, here, cpus.load(here.index())) };
             pressure::note(&rq, from, time::now());
         } else if !rq.is_crowded() {
             // Before the look at the inbox, which comes after the push in `cpus::lies`.
@@ -62,8 +67,6 @@ fn pull_one(from: CpuId, here: CpuId) -> bool {
     if let Some(e) = found {
         // SAFETY: it is runnable and off every queue: nobody's but ours, and alive.
         let task = unsafe { Task::of_entity(e).as_ref() };
-        // SAFETY: as above.
-        let left = unsafe { averages::moved(e, from, here, cpus.load(here.index())) };
         averages::goes(left, from, cpus.load(from.index()));
         task.set_migrating();
         // Nothing is current here: the loop drains before it picks.

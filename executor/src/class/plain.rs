@@ -76,6 +76,10 @@ impl RunQueue {
                 (*this).exec_start = now;
                 (*this).sum_exec = (*this).sum_exec.wrapping_add(ran);
             }
+            // While it still counts in what the CPU has to do.
+            if (*this).avg.are_due(now) {
+                self.fair.average(e, now, true);
+            }
             if (*this).load.weight == NICE_0_WEIGHT {
                 // Nor of SCHED_IDLE: in fewer steps.
                 (*this).vruntime = (*this).vruntime.wrapping_add(ran);
@@ -84,9 +88,6 @@ impl RunQueue {
             } else {
                 (*this).vruntime = (*this).vruntime.wrapping_add(calc_delta_fair(ran, (*this).load));
                 self.fair.account_dequeue(e);
-            }
-            if (*this).avg.are_due(now) {
-                self.fair.average(e, now, true);
             }
             (*this).stats.nvcsw = (*this).stats.nvcsw.wrapping_add(1);
             (*this).place = Place::Off;

@@ -276,6 +276,10 @@ pub(super) fn woken_just_now(rq: &mut RunQueue, here: CpuId, task: &Task, now: N
 fn requeue(ctx: &Context, rq: &mut RunQueue, here: CpuId, task: &Task, now: Nanos) {
     // Taken also when it leaves: the next one on this stack must not be taken to have yielded.
     let kind = ctx.take_yield_kind();
+    // Brought up to date here, its averages would say that it had come from where it goes (`FairRq::average`).
+    if CpuExec::this().has_to_send() {
+        rq.update_current(now);
+    }
     if let Some(cpu) = elsewhere_or_sent(task, here) {
         // It may not stay here: it leaves through the other CPU's inbox. It has not given the CPU up itself.
         rq.put_prev(PutPrev::Preempted, now);

@@ -49,10 +49,10 @@ impl FairRq {
             if let Some(notes) = self.notes {
                 self.note(notes, now);
                 let here = self.cpu as u16 + 1;
-                if avg.attached == 0 && (*this).avg.are_new() {
-                    // It was added when it began.
+                if avg.attached == 0 {
+                    // It was added when it began, if as a fair task.
                     avg.attached = here;
-                } else if avg.attached != 0 && avg.attached != here {
+                } else if avg.attached != here {
                     // It was woken here: what it has left there goes along (Linux: migrate_task_rq_fair, attach_entity_load_avg).
                     let (left, at) = ((*this).left_behind(now), (*this).avg.next);
                     notes.marked(avg.attached).into_iter().for_each(|there| there.take((*this).noted_needs(), at));
