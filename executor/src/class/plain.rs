@@ -218,9 +218,13 @@ impl Chain {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use crate::class::cpu_avg::CpuAvg;
     use crate::class::{Enqueue, Params, PickLimit, PutPrev};
+    use crate::idle_time::IdleTime;
     use proptest::prelude::*;
     use std::boxed::Box;
+    use std::format;
+    use std::string::String;
     use std::vec::Vec;
 
     /// A queue and its tasks, driven by the general operations or by those of this file.
@@ -228,12 +232,17 @@ mod tests {
         rq: Box<RunQueue>,
         tasks: Vec<NonNull<Entity>>,
         plainly: bool,
+        /// The averages that the queue notes.
+        all: &'static [CpuAvg],
     }
 
     impl Side {
         fn new(nices: &[i8], plainly: bool) -> Side {
             let tasks = nices.iter().map(|n| NonNull::from(Box::leak(Box::new(Entity::new(Params::normal(*n)))))).collect();
-            Side { rq: Box::new(RunQueue::new()), tasks, plainly }
+            let mut rq = Box::new(RunQueue::new());
+            let all: &'static [CpuAvg] = Box::leak(Box::new([CpuAvg::new()]));
+            rq.note_averages(all, Box::leak(Box::new(IdleTime::new())));
+            Side { rq, tasks, plainly, all }
         }
 
         /// Those of `woken` that sleep come, in this order, while nothing is current; then one is picked. Who, and the next event.
@@ -288,14 +297,22 @@ mod tests {
         }
 
         /// All that the classes know of each task, and of the queue.
-        fn books(&self) -> (Vec<(u64, Nanos, Nanos, bool)>, u64, usize, u64, Nanos, u64) {
+        fn books(&self) -> (Vec<(u64, Nanos, Nanos, bool)>, u64, usize, u64, Nanos, u64, String) {
             // SAFETY: as above.
             let of = |e: &NonNull<Entity>| unsafe {
                 let e = e.as_ref();
                 (e.vruntime(), e.sum_exec_runtime(), e.stats().run_delay, e.on_rq())
             };
             let rq = &self.rq;
-            (self.tasks.iter().map(of).collect(), rq.min_vruntime(), rq.nr_running(), rq.nr_switches(), rq.run_delay(), rq.load())
+            (
+                self.tasks.iter().map(of).collect(),
+                rq.min_vruntime(),
+                rq.nr_running(),
+                rq.nr_switches(),
+                rq.run_delay(),
+                rq.load(),
+                format!("{:?}", self.all),
+            )
         }
     }
 
