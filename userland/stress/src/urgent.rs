@@ -141,6 +141,10 @@ fn left() -> Result<bool, String> {
 
 /// What runs on the other CPU becomes `low` or `fair`, or `leaves`. Fails if the one that waits does not run then.
 pub fn run_beside(what: &str) -> Result<(), String> {
+    // On one CPU nobody would ever come by the thread that keeps it busy.
+    if std::thread::available_parallelism().is_ok_and(|n| n.get() < 2) {
+        return Err("two CPUs are needed".to_string());
+    }
     let before = std::fs::read_to_string(THROTTLE).map_err(|e| format!("{THROTTLE}: {e}"))?;
     // What takes turns with fair tasks is not kept off its CPU for ever.
     std::fs::write(THROTTLE, "-1").map_err(|e| format!("{THROTTLE}: {e}"))?;
