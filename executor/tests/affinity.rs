@@ -2,15 +2,19 @@
 //! CPUs, and a poll that takes its CPU's interrupts by itself.
 #![cfg(not(loom))]
 
+#[path = "common/polled.rs"]
+mod polled;
+
+use polled::interrupt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
 use vigil_executor::arch;
 use vigil_executor::class::Params;
-use vigil_executor::context::{Context, StackKind};
+use vigil_executor::context::Context;
 use vigil_executor::cpu::{ACTIVE, CpuId, CpuMask, ONLINE, local_of};
-use vigil_executor::executor::{self, Stopped};
+use vigil_executor::executor;
 use vigil_executor::platform::{self, Platform};
 use vigil_executor::sync::{Completion, rcu};
 use vigil_executor::task::{Spawned, TaskRef};
@@ -54,14 +58,6 @@ fn soon(what: &str, done: impl Fn() -> bool) {
         assert!(start.elapsed() < Duration::from_secs(20), "{what}");
         thread::yield_now();
     }
-}
-
-/// What the vector does at an interrupt of the poll that runs.
-fn interrupt() {
-    let stack = Context::new(StackKind::Irq);
-    let mask = arch::irq_save();
-    assert_eq!(executor::irq_exit(&stack, Context::here(), false), Stopped::No);
-    arch::irq_restore(mask);
 }
 
 #[test]

@@ -3,8 +3,11 @@
 
 #[path = "common/host.rs"]
 mod host;
+#[path = "common/run_cpu.rs"]
+mod run_cpu;
 
-use host::{Host, bring_up, run_cpu};
+use host::Host;
+use run_cpu::{bring_up, run_cpu};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};

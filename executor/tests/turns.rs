@@ -1,23 +1,26 @@
 //! The executor's loop between two polls of fair tasks: its short ways keep the clocks, the slice timer and the dead as the long ones do.
 #![cfg(not(loom))]
 
+#[path = "common/balanced.rs"]
+mod balanced;
 #[path = "common/host.rs"]
 mod host;
+#[path = "common/run_cpu.rs"]
+mod run_cpu;
 
-use host::{Host, bring_up, run_cpu};
+use host::Host;
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::SeqCst};
-use std::sync::{Arc, Barrier, Mutex, MutexGuard, Once};
+use std::sync::{Mutex, MutexGuard, Once};
 use std::task::{Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 use vigil_executor::class::Params;
 use vigil_executor::cpu::{CpuId, CpuMask, local_of};
 use vigil_executor::executor::{self, YieldKind, yield_now};
-use vigil_executor::sync::rcu;
 use vigil_executor::task::{Spawned, TaskRef, reaper};
 use vigil_executor::time::{MSEC, now};
-use vigil_executor::{arch, balance, platform, timer};
+use vigil_executor::{arch, platform, timer};
 
 fn cpu(n: usize) -> CpuId {
     CpuId::new(n).unwrap()
@@ -30,17 +33,7 @@ fn boot() -> MutexGuard<'static, ()> {
     let one = ONE.lock().unwrap_or_else(|e| e.into_inner());
     BOOTED.call_once(|| {
         platform::set(&Host);
-        for n in 0..2 {
-            let up = Arc::new(Barrier::new(2));
-            let there = up.clone();
-            run_cpu(cpu(n), move || {
-                rcu::idle_exit(cpu(n));
-                bring_up(cpu(n));
-                balance::join(cpu(n));
-                there.wait();
-            });
-            up.wait();
-        }
+        balanced::boot(2);
     });
     // SAFETY: no executor runs as CPU 7.
     unsafe { arch::set_cpu_local(local_of(cpu(7))) };

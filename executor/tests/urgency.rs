@@ -2,26 +2,27 @@
 //! a poll that takes its CPU's interrupts by itself. Nobody's timer ends the wait.
 #![cfg(not(loom))]
 
-#[path = "common/host.rs"]
-#[allow(dead_code, reason = "its machine takes no interrupts")]
-mod host;
+#[path = "common/balanced.rs"]
+mod balanced;
+#[path = "common/polled.rs"]
+mod polled;
+#[path = "common/run_cpu.rs"]
+mod run_cpu;
 
 use core::cell::Cell;
 use core::pin::pin;
-use host::{bring_up, run_cpu};
+use polled::interrupt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};
+use vigil_executor::arch;
 use vigil_executor::class::Params;
-use vigil_executor::context::{Context, StackKind};
+use vigil_executor::context::Context;
 use vigil_executor::cpu::{CpuId, CpuMask, local_of};
-use vigil_executor::executor::{self, Stopped, YieldKind, effective_params, set_affinity, set_params, yield_now};
+use vigil_executor::executor::{YieldKind, effective_params, set_affinity, set_params, yield_now};
 use vigil_executor::platform::{self, Platform};
-use vigil_executor::sync::rcu;
 use vigil_executor::sync::rt_mutex::{RtMutex, RtWaiter, prepare};
 use vigil_executor::task::{Spawned, TaskRef};
-use vigil_executor::{arch, balance};
 
 struct Host;
 
@@ -71,14 +72,6 @@ fn soon(what: &str, done: impl Fn() -> bool) {
     }
 }
 
-/// What the vector does at an interrupt of the poll that runs.
-fn interrupt() {
-    let stack = Context::new(StackKind::Irq);
-    let mask = arch::irq_save();
-    assert_eq!(executor::irq_exit(&stack, Context::here(), false), Stopped::No);
-    arch::irq_restore(mask);
-}
-
 /// A fair task waits on CPU 0 behind FIFO 90, and may run on CPU 1, which has FIFO 30: `raise` makes it more urgent than that.
 fn waits_until(what: &str, raise: impl FnOnce(&TaskRef)) {
     [&STOP, &HOG_RUNS, &BEGUN, &GO].into_iter().for_each(|flag| flag.store(false, SeqCst));
@@ -122,17 +115,7 @@ fn waits_until(what: &str, raise: impl FnOnce(&TaskRef)) {
 #[test]
 fn who_becomes_more_urgent_while_it_waits_runs_elsewhere() {
     platform::set(&Host);
-    for n in 0..2 {
-        let up = Arc::new(Barrier::new(2));
-        let there = up.clone();
-        run_cpu(cpu(n), move || {
-            rcu::idle_exit(cpu(n));
-            bring_up(cpu(n));
-            balance::join(cpu(n));
-            there.wait();
-        });
-        up.wait();
-    }
+    balanced::boot(2);
     // SAFETY: no executor runs as CPU 7.
     unsafe { arch::set_cpu_local(local_of(cpu(7))) };
     let other = spawn(Params::fifo(30), 1, async {

@@ -256,6 +256,7 @@ mod tests {
     struct Busy<'a> {
         loads: &'a [(u32, u64)],
         capacities: &'a [u32],
+        isolated: &'a [usize],
     }
 
     impl Machine for Busy<'_> {
@@ -268,8 +269,8 @@ mod tests {
         fn capacity(&self, cpu: usize) -> u32 {
             self.capacities[cpu]
         }
-        fn takes_part(&self, _: usize) -> bool {
-            true
+        fn takes_part(&self, cpu: usize) -> bool {
+            !self.isolated.contains(&cpu)
         }
         fn is_idle(&self, _: usize) -> bool {
             false
@@ -296,7 +297,7 @@ mod tests {
 
     #[test]
     fn who_begins_goes_where_the_least_weight_is_not_the_fewest_tasks() {
-        let idlest = |loads, capacities| idlest(&Busy { loads, capacities }, 0, |_| true);
+        let idlest = |loads, capacities| idlest(&Busy { loads, capacities, isolated: &[] }, 0, |_| true);
         assert_eq!(idlest(&[(1, 88_761), (2, 30)], EVEN), Some(1), "two of nice 19 are less than one of nice -20");
         assert_eq!(idlest(&[(1, 1024), (2, 2048)], EVEN), Some(0));
         assert_eq!(idlest(&[(1, 1024), (1, 1024)], EVEN), Some(0), "of several the nearest");
@@ -306,7 +307,7 @@ mod tests {
     /// Where somebody of `load` goes that CPU 1 wakes and CPU 0 ran.
     fn wake(load: u32, loads: &[(u32, u64)], capacities: &[u32]) -> Option<usize> {
         let what = Woken { rank: Rank::FAIR, needs: Needs { util: 0, runnable: 1024, load }, prev: 0, here: 1, rests: false };
-        woken(&Busy { loads, capacities }, &what, |_| true)
+        woken(&Busy { loads, capacities, isolated: &[] }, &what, |_| true)
     }
 
     #[test]
@@ -321,7 +322,7 @@ mod tests {
 
     #[test]
     fn who_may_not_stay_where_it_is_asked_goes_to_a_busy_cpu_if_it_must() {
-        let m = Busy { loads: &[(1, 1024), (3, 3072)], capacities: EVEN };
+        let m = Busy { loads: &[(1, 1024), (3, 3072)], capacities: EVEN, isolated: &[] };
         let what = Woken { rank: Rank::FAIR, needs: Needs { util: 0, runnable: 1024, load: 1024 }, prev: 0, here: 0, rests: false };
         assert_eq!(woken(&m, &what, |c| c == 1), Some(1));
         assert_eq!(woken(&m, &Woken { here: 1, ..what }, |c| c == 1), Some(1));
@@ -380,52 +381,19 @@ mod tests {
         assert_eq!(wake(100, 0, true, &[1, 3]), Some(0));
     }
 
-    /// CPU 1 is isolated; both are busy.
-    struct Isolated;
-
-    impl Machine for Isolated {
-        fn nr_cpus(&self) -> usize {
-            2
-        }
-        fn place(&self, cpu: usize) -> Place {
-            Place { core: cpu as u16, ..Place::default() }
-        }
-        fn takes_part(&self, cpu: usize) -> bool {
-            cpu == 0
-        }
-        fn is_idle(&self, _: usize) -> bool {
-            false
-        }
-        fn any_idle(&self) -> bool {
-            false
-        }
-        fn urgency(&self, _: usize) -> Urgency {
-            Urgency::of(Rank::FAIR)
-        }
-        fn load(&self, cpu: usize) -> Load {
-            Load { nr: 3 - cpu as u32, weight: 1024 * (3 - cpu as u64) }
-        }
-        unsafe fn allows(&self, _: NonNull<Entity>, _: usize) -> bool {
-            true
-        }
-        unsafe fn send(&self, _: NonNull<Entity>, _: usize, _: usize) -> Needs {
-            Needs::NOTHING
-        }
-        fn gone(&self, _: usize, _: Needs) {}
-    }
-
     #[test]
     fn an_isolated_waker_keeps_nobody_but_its_own_whether_it_rests_or_not() {
+        let m = Busy { loads: &[(3, 3072), (2, 2048)], capacities: EVEN, isolated: &[1] };
         for rests in [false, true] {
             let what = Woken { rank: Rank::FAIR, needs: Needs { util: 0, runnable: 1024, load: 1024 }, prev: 0, here: 1, rests };
-            assert_eq!(woken(&Isolated, &what, |_| true), Some(0), "rests: {rests}");
-            assert_eq!(woken(&Isolated, &Woken { prev: 1, ..what }, |_| true), Some(1));
+            assert_eq!(woken(&m, &what, |_| true), Some(0), "rests: {rests}");
+            assert_eq!(woken(&m, &Woken { prev: 1, ..what }, |_| true), Some(1));
         }
     }
 
     #[test]
     fn a_waker_that_runs_nothing_keeps_whom_it_wakes_if_the_other_cpu_is_busy() {
-        let m = Busy { loads: &[(1, 1024), (0, 0)], capacities: EVEN };
+        let m = Busy { loads: &[(1, 1024), (0, 0)], capacities: EVEN, isolated: &[] };
         let what = Woken { rank: Rank::FAIR, needs: Needs { util: 0, runnable: 1024, load: 1024 }, prev: 0, here: 1, rests: true };
         assert_eq!(woken(&m, &what, |_| true), Some(1));
         assert_eq!(woken(&m, &what, |c| c == 0), Some(0));

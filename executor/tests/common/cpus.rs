@@ -2,8 +2,11 @@
 
 #[path = "host.rs"]
 pub mod host;
+#[path = "run_cpu.rs"]
+mod run_cpu;
 
-use host::{Host, bring_up, run_cpu};
+use host::Host;
+use run_cpu::{bring_up, run_cpu};
 use std::sync::Once;
 use std::time::Duration;
 use vigil_executor::class::{Params, Policy};
