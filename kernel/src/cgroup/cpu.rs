@@ -212,17 +212,12 @@ pub fn show_max(group: &KArc<Cgroup>, out: &mut SeqBuf) -> OpResult<'static, ()>
 /// follows the digits does not count). EINVAL.
 pub fn store_max(group: &KArc<Cgroup>, data: &[u8]) -> OpResult<'static, ()> {
     let mut words = parse::stripped(data).split(u8::is_ascii_whitespace).filter(|w| !w.is_empty());
-    let digits = |w: &[u8]| w.iter().take_while(|b| b.is_ascii_digit()).count();
-    let number = |w: &[u8]| {
-        let value = w[..digits(w)].iter().try_fold(0u64, |n, d| n.checked_mul(10)?.checked_add(u64::from(d - b'0')));
-        value.and_then(|us| us.checked_mul(USEC)).ok_or(Errno::EINVAL)
-    };
+    let number = |w: &[u8]| parse::leading(w)?.map(|us| us.checked_mul(USEC).ok_or(Errno::EINVAL)).transpose();
     let quota = match words.next().ok_or(Errno::EINVAL)? {
         b"max" => None,
-        text if digits(text) != 0 => Some(number(text)?),
-        _ => return Err(Stop::Err(Errno::EINVAL)),
+        text => Some(number(text)?.ok_or(Errno::EINVAL)?),
     };
-    let period = words.next().filter(|w| digits(w) != 0).map(number).transpose()?;
+    let period = words.next().map_or(Ok(None), number)?;
     set_limit(group, |limit| {
         *limit = (quota, period.unwrap_or(limit.1), limit.2);
         Ok(())

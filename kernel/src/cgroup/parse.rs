@@ -4,15 +4,25 @@ use vigil_abi::Errno;
 
 /// What was written, without the white space around it (Linux: strstrip).
 pub fn stripped(data: &[u8]) -> &[u8] {
-    let end = data.iter().position(|b| *b == 0).unwrap_or(data.len());
-    data[..end].trim_ascii()
+    string(data).trim_ascii()
 }
 
 /// What was written, without one line feed behind it: the files that Linux reads numbers of by kstrtoull alone take no other white space.
 pub fn line(data: &[u8]) -> &[u8] {
-    let end = data.iter().position(|b| *b == 0).unwrap_or(data.len());
-    let text = &data[..end];
+    let text = string(data);
     text.strip_suffix(b"\n").unwrap_or(text)
+}
+
+/// What was written, up to the first NUL.
+fn string(data: &[u8]) -> &[u8] {
+    data.split(|b| *b == 0).next().unwrap_or(data)
+}
+
+/// The decimal number with which `text` begins, whatever follows its digits (Linux: sscanf with "%llu"). EINVAL: it does not fit.
+pub fn leading(text: &[u8]) -> Result<Option<u64>, Errno> {
+    let n = text.iter().take_while(|b| b.is_ascii_digit()).count();
+    let digits = core::str::from_utf8(&text[..n]).ok().filter(|digits| !digits.is_empty());
+    digits.map(|digits| digits.parse().map_err(|_| Errno::EINVAL)).transpose()
 }
 
 /// A signed number, decimal, octal (0…) or hexadecimal (0x…) (Linux: kstrtoll with base 0). EINVAL: it is none; ERANGE: it
@@ -167,6 +177,8 @@ mod tests {
         assert_eq!([&b"2147483648"[..], b"99999999999999999999"].map(int), [Err(Errno::ERANGE); 2]);
         assert_eq!(unsigned(b"18446744073709551615"), Ok(u64::MAX));
         assert_eq!(unsigned(b"-1"), Err(Errno::EINVAL));
+        assert_eq!([&b"010x"[..], b"7", b"x", b"", b"+7"].map(leading), [Ok(Some(10)), Ok(Some(7)), Ok(None), Ok(None), Ok(None)]);
+        assert_eq!(leading(b"18446744073709551616"), Err(Errno::EINVAL));
     }
 
     #[test]
